@@ -1,0 +1,140 @@
+"""What a job becomes: words, segments, the transcript and the error document (pure).
+
+These models are the result's contract: `schema_version` 1 means that a field may be added,
+but none is renamed, removed or given another meaning. `transcript_schema` and
+`error_schema` generate the JSON schemas that the README points to.
+All times are seconds from the start of the audio.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+SCHEMA_VERSION = 1
+
+
+class _Model(BaseModel):
+    """Results are values: built once, never changed."""
+
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        ser_json_inf_nan="null",
+        # Readers that validate must not break on a field that a later worker adds.
+        json_schema_extra=lambda schema: schema.pop("additionalProperties", None),
+    )
+
+
+class Word(_Model):
+    """One word with its times; `start <= end`, both inside the word's segment."""
+
+    word: str
+    start: float
+    end: float
+    score: float | None = Field(default=None, description="0 to 1; null where not known")
+
+
+class Segment(_Model):
+    """A window's text with times. Segments never overlap and never run backwards."""
+
+    id: int
+    start: float
+    end: float
+    text: str
+    avg_logprob: float
+    words: tuple[Word, ...] = ()
+
+
+class Language(_Model):
+    """The language the audio was decoded in."""
+
+    code: str
+    probability: float | None = Field(description="null where the job named the language")
+    detected: bool
+
+
+class InputInfo(_Model):
+    """The object (or file) that was transcribed."""
+
+    uri: str
+    etag: str | None = None
+    bytes: int
+    audio_seconds: float
+
+
+class EngineInfo(_Model):
+    """What transcribed it: enough to tell two results apart by their engine."""
+
+    model: str
+    device: str
+    compute_type: str
+    batch_size: int
+    beam_size: int
+    vad: str
+    transcriber: str
+    notes: tuple[str, ...] = Field(
+        default=(), description="choices the worker made by itself, such as the CPU on `auto`"
+    )
+    versions: Mapping[str, str]
+
+
+class Timings(_Model):
+    """Seconds spent on this job, by stage. Stages of different jobs overlap in time."""
+
+    fetch: float = 0.0
+    decode: float = 0.0
+    windows: float = 0.0
+    transcribe: float = 0.0
+    align: float = 0.0
+    write: float = 0.0
+    total: float = 0.0
+
+
+class Transcript(_Model):
+    """A committed result: `transcript.json`."""
+
+    schema_version: Literal[1] = 1
+    job_id: str
+    status: Literal["completed"] = "completed"
+    input: InputInfo
+    language: Language | None = Field(description="null where there was no speech to detect it in")
+    task: Literal["transcribe", "translate"]
+    text: str
+    segments: tuple[Segment, ...]
+    word_times: Literal["aligned", "attention"] | None = Field(
+        default=None, description="how the times of words were found; null without words"
+    )
+    notes: tuple[str, ...] = Field(
+        default=(), description="what the worker decided about this job, one sentence each"
+    )
+    engine: EngineInfo
+    timings: Timings
+    speed: float = Field(description="audio seconds per second from fetch to write")
+    metadata: Mapping[str, str] = Field(default_factory=dict)
+
+
+class ErrorDocument(_Model):
+    """A failure kept for good: `error.json`."""
+
+    schema_version: Literal[1] = 1
+    job_id: str
+    status: Literal["failed"] = "failed"
+    input: str = Field(description="the job's input URI; empty where the message named none")
+    code: str
+    message: str
+    attempts: int
+    failed_at: str = Field(description="UTC, ISO 8601")
+    metadata: Mapping[str, str] = Field(default_factory=dict)
+
+
+def transcript_schema() -> dict[str, Any]:
+    """The JSON schema (draft 2020-12) of transcript.json."""
+    return Transcript.model_json_schema(mode="serialization")
+
+
+def error_schema() -> dict[str, Any]:
+    """The JSON schema (draft 2020-12) of error.json."""
+    return ErrorDocument.model_json_schema(mode="serialization")
