@@ -1,0 +1,1 @@
+"""Sound to words. Knows nothing of AWS; usable as a library."""

@@ -1,0 +1,61 @@
+"""Samples -> log-mel features, without padding.
+
+Whisper was trained on samples padded with zeros to 30 s. Silence has the lowest value that a
+window's features may have (its loudest value less 8, before scaling), so a window computed on
+its own samples, a little silence after them, and padded with that value is what it would be
+if the samples had been padded: `padding_value`. Features can so be cut and padded to any
+length when a batch is put together, and travel between processes at their own length.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from faster_whisper.feature_extractor import FeatureExtractor
+from numpy.typing import NDArray
+
+from worker.speech.windows import SAMPLE_RATE, WINDOW_SAMPLES
+
+HOP = 160
+"""Samples per mel frame."""
+
+FRAMES_PER_SECOND = SAMPLE_RATE // HOP
+
+WINDOW_FRAMES = WINDOW_SAMPLES // HOP
+"""3000: mel frames of a full window."""
+
+_TAIL = 400
+"""Samples of silence after the speech: one FFT length, so that no frame sees an edge."""
+
+_FLOOR = (-10.0 + 4.0) / 4.0
+"""Scaled log10 of 1e-10, the smallest power that the front end knows."""
+
+_RANGE = 8.0 / 4.0
+"""Scaled dynamic range below the loudest value (Whisper's `log_spec.max() - 8`)."""
+
+
+class FrontEnd:
+    """Whisper's front end for a model of `mels` bands (80, or 128 from large-v3 on)."""
+
+    def __init__(self, mels: int) -> None:
+        self._extractor = FeatureExtractor(feature_size=mels)
+
+    def __call__(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Features of shape [mels, frames] with frames = ceil(samples / 160), at most 3000."""
+        frames = min(WINDOW_FRAMES, -(-len(samples) // HOP))
+        features = self._extractor(samples, padding=_TAIL)
+        return np.ascontiguousarray(features[:, :frames], dtype=np.float32)
+
+
+def padding_value(features: NDArray[np.float32]) -> float:
+    """What the features of digital silence are, beside these."""
+    return max(_FLOOR, float(features.max()) - _RANGE) if features.size else _FLOOR
+
+
+def pad(features: NDArray[np.float32], frames: int) -> NDArray[np.float32]:
+    """The features cut or padded with silence to shape [mels, frames]."""
+    have = features.shape[1]
+    if have >= frames:
+        return features[:, :frames]
+    out = np.full((features.shape[0], frames), padding_value(features), dtype=np.float32)
+    out[:, :have] = features
+    return out

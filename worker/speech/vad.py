@@ -1,0 +1,82 @@
+"""Where is speech? Silero's model, run over a stream of samples.
+
+The ONNX model ships inside faster-whisper. Its own wrapper starts the recurrent state anew
+with every call, so this one carries state and context across pieces. pyannote, the other
+choice, looks at a whole file at once and runs where torch is: see `standard`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+from faster_whisper.utils import get_assets_path
+from numpy.typing import NDArray
+
+from worker.speech.windows import FRAME
+
+_CONTEXT = 64
+"""Samples of the frame before that the model sees again; fixed by the model (16 kHz)."""
+
+_STATE = 128
+"""Width of the model's recurrent state."""
+
+
+class Silero:
+    """The model, loaded once per process."""
+
+    def __init__(self) -> None:
+        options = onnxruntime.SessionOptions()
+        # One thread: preparing runs beside decoding, on cores that decoding needs.
+        options.inter_op_num_threads = 1
+        options.intra_op_num_threads = 1
+        options.enable_cpu_mem_arena = False
+        options.log_severity_level = 4
+        path = Path(get_assets_path()) / "silero_vad_v6.onnx"
+        self._session = onnxruntime.InferenceSession(
+            str(path), providers=["CPUExecutionProvider"], sess_options=options
+        )
+
+    def stream(self) -> SileroStream:
+        """A fresh state, for one file."""
+        return SileroStream(self._session)
+
+
+class SileroStream:
+    """One file's way through the model."""
+
+    def __init__(self, session: onnxruntime.InferenceSession) -> None:
+        self._session = session
+        self._h = np.zeros((1, 1, _STATE), dtype=np.float32)
+        self._c = np.zeros((1, 1, _STATE), dtype=np.float32)
+        self._context = np.zeros(_CONTEXT, dtype=np.float32)
+        self._rest = np.zeros(0, dtype=np.float32)
+
+    def feed(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Speech probabilities of the frames that these samples completed, shape [frames]."""
+        samples = np.concatenate([self._rest, samples])
+        frames = len(samples) // FRAME
+        self._rest = samples[frames * FRAME :]
+        return self._run(samples[: frames * FRAME])
+
+    def finish(self) -> NDArray[np.float32]:
+        """The probability of the last, zero-padded frame, shape [0] or [1]."""
+        if not len(self._rest):
+            return np.zeros(0, dtype=np.float32)
+        last = np.pad(self._rest, (0, FRAME - len(self._rest)))
+        self._rest = self._rest[:0]
+        return self._run(last)
+
+    def _run(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
+        if not len(samples):
+            return np.zeros(0, dtype=np.float32)
+        frames = samples.reshape(-1, FRAME)
+        tails = frames[:, -_CONTEXT:]
+        contexts = np.concatenate([self._context[None], tails[:-1]])
+        self._context = tails[-1].copy()
+        batch = np.concatenate([contexts, frames], axis=1)
+        output, self._h, self._c = self._session.run(
+            None, {"input": batch, "h": self._h, "c": self._c}
+        )
+        return np.asarray(output, dtype=np.float32).reshape(-1)

@@ -1,0 +1,291 @@
+"""Speech probabilities -> speech spans -> windows of at most 30 s (pure).
+
+All positions are samples at 16 kHz. Everything here works on pieces as they come, so that a
+long file's first windows exist before its last second is decoded, and holds no more than the
+one window that is still open.
+
+The rule that finds spans is Silero's (hysteresis between two thresholds, a minimum silence);
+an over-long span is cut where speech was least likely in its second half, which is the
+min-cut of WhisperX (https://arxiv.org/abs/2303.00747, section 2.2).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+SAMPLE_RATE = 16_000
+"""Hz; what Whisper and Silero were trained on."""
+
+FRAME = 512
+"""Samples per speech probability; fixed by the Silero model."""
+
+WINDOW_SECONDS = 30
+"""The length Whisper's encoder was trained on."""
+
+WINDOW_SAMPLES = WINDOW_SECONDS * SAMPLE_RATE
+
+
+@dataclass(frozen=True, slots=True)
+class SpanOptions:
+    """How probabilities become spans. Durations in seconds.
+
+    Attributes:
+        threshold: a frame at or above it starts speech.
+        release: a frame below it may end speech.
+        min_silence: how long probabilities stay below `release` before speech has ended.
+        min_speech: shorter spans are dropped as clicks.
+        pad: audio kept on either side; half the gap where two spans are closer than two pads.
+        max_span: longer spans are cut; with both pads it must fit a window.
+    """
+
+    threshold: float = 0.5
+    release: float = 0.35
+    min_silence: float = 0.16
+    min_speech: float = 0.0
+    pad: float = 0.4
+    max_span: float = WINDOW_SECONDS - 2 * 0.4
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Samples [start, end) that hold speech."""
+
+    start: int
+    end: int
+
+    @property
+    def length(self) -> int:
+        return self.end - self.start
+
+
+class SpanFinder:
+    """Turns a stream of per-frame speech probabilities into unpadded spans."""
+
+    def __init__(self, options: SpanOptions) -> None:
+        self._options = options
+        self._frame = 0
+        self._start: int | None = None
+        self._quiet_since: int | None = None
+        self._scores: list[float] = []
+        self._min_silence = options.min_silence * SAMPLE_RATE
+        self._max_frames = max(2, int(options.max_span * SAMPLE_RATE) // FRAME)
+
+    def feed(self, probabilities: Iterable[float]) -> list[Span]:
+        """Spans that ended within these frames (each frame is `FRAME` samples)."""
+        found: list[Span] = []
+        options = self._options
+        for probability in probabilities:
+            frame = self._frame
+            self._frame += 1
+            if self._start is None:
+                if probability >= options.threshold:
+                    self._open(frame)
+                    self._scores.append(probability)
+                continue
+            self._scores.append(probability)
+            if probability >= options.threshold:
+                self._quiet_since = None
+            elif probability < options.release and self._quiet_since is None:
+                self._quiet_since = frame
+            if (
+                self._quiet_since is not None
+                and (frame + 1 - self._quiet_since) * FRAME >= self._min_silence
+            ):
+                found += self._close(self._quiet_since)
+            elif len(self._scores) > self._max_frames:
+                found += self._cut()
+        return found
+
+    def finish(self, samples: int) -> list[Span]:
+        """The span that the end of the audio (its total length in samples) closes, if any."""
+        if self._start is None:
+            return []
+        end = self._frame if self._quiet_since is None else self._quiet_since
+        return [
+            Span(span.start, min(span.end, samples))
+            for span in self._close(end)
+            if span.start < samples
+        ]
+
+    @property
+    def needed_from(self) -> int:
+        """First sample that a span yet to come may start at (before padding)."""
+        return (self._frame if self._start is None else self._start) * FRAME
+
+    def _open(self, frame: int) -> None:
+        self._start = frame
+        self._quiet_since = None
+        self._scores = []
+
+    def _close(self, end: int) -> list[Span]:
+        assert self._start is not None
+        span = Span(self._start * FRAME, end * FRAME)
+        self._start = None
+        self._scores = []
+        self._quiet_since = None
+        return [span] if span.length >= self._options.min_speech * SAMPLE_RATE else []
+
+    def _cut(self) -> list[Span]:
+        """Ends the open span where speech is least likely and goes on from there."""
+        assert self._start is not None
+        half = len(self._scores) // 2
+        lowest = min(range(half, len(self._scores)), key=self._scores.__getitem__)
+        lowest = max(lowest, 1)
+        cut = self._start + lowest
+        rest = self._scores[lowest:]
+        span = Span(self._start * FRAME, cut * FRAME)
+        quiet = self._quiet_since
+        self._open(cut)
+        self._scores = rest
+        self._quiet_since = quiet if quiet is not None and quiet >= cut else None
+        return [span]
+
+
+class Padder:
+    """Adds silence around spans; holds one span back until its right neighbour is known."""
+
+    def __init__(self, options: SpanOptions) -> None:
+        self._pad = int(options.pad * SAMPLE_RATE)
+        self._held: Span | None = None
+        self._raw_end = 0
+
+    def feed(self, spans: Iterable[Span]) -> Iterator[Span]:
+        """Padded spans whose right neighbour is now known."""
+        for span in spans:
+            start = max(0, span.start - self._pad)
+            if self._held is not None:
+                gap = span.start - self._raw_end
+                if gap < 2 * self._pad:
+                    start = self._raw_end + gap // 2
+                    yield Span(self._held.start, start)
+                else:
+                    yield Span(self._held.start, self._raw_end + self._pad)
+            self._held = Span(start, span.end)
+            self._raw_end = span.end
+
+    def finish(self, samples: int) -> Iterator[Span]:
+        """The last span, its padding cut at the end of the audio."""
+        if self._held is not None:
+            yield Span(self._held.start, max(self._held.end, min(samples, self._raw_end + self._pad)))
+            self._held = None
+
+    @property
+    def needed_from(self) -> int | None:
+        """First sample of the span that is held back, if one is."""
+        return None if self._held is None else self._held.start
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """Spans decoded together; what lies between them is cut out.
+
+    Attributes:
+        index: position among the file's windows, from 0.
+        spans: in order, not overlapping, at most `WINDOW_SAMPLES` in all.
+    """
+
+    index: int
+    spans: tuple[Span, ...]
+
+    @property
+    def start(self) -> float:
+        """Seconds of the file at which the window starts."""
+        return self.spans[0].start / SAMPLE_RATE
+
+    @property
+    def end(self) -> float:
+        """Seconds of the file at which the window ends."""
+        return self.spans[-1].end / SAMPLE_RATE
+
+    @property
+    def samples(self) -> int:
+        """Samples that are decoded."""
+        return sum(span.length for span in self.spans)
+
+    @property
+    def seconds(self) -> float:
+        """Seconds that are decoded."""
+        return self.samples / SAMPLE_RATE
+
+
+@dataclass(frozen=True, slots=True)
+class WindowOptions:
+    """How spans become windows. Durations in seconds.
+
+    Attributes:
+        max_window: at most this much audio a window.
+        max_gap: a longer silence between two spans starts a new window.
+        join_gap: a silence up to this long is kept between two spans; a longer one is cut out.
+    """
+
+    max_window: float = WINDOW_SECONDS
+    max_gap: float = float("inf")
+    join_gap: float = 0.0
+
+
+class WindowBuilder:
+    """Packs spans into windows, first come first packed."""
+
+    def __init__(self, options: WindowOptions) -> None:
+        self._limit = int(options.max_window * SAMPLE_RATE)
+        self._max_gap = options.max_gap * SAMPLE_RATE
+        self._join_gap = options.join_gap * SAMPLE_RATE
+        self._open: list[Span] = []
+        self._index = 0
+
+    def feed(self, spans: Iterable[Span]) -> Iterator[Window]:
+        """Windows that these spans completed."""
+        for span in spans:
+            piece = span
+            if self._open:
+                last = self._open[-1]
+                gap = span.start - last.end
+                joined = gap <= self._join_gap
+                total = sum(s.length for s in self._open) + span.length + (gap if joined else 0)
+                if gap > self._max_gap or total > self._limit:
+                    yield self._emit()
+                elif joined:
+                    piece = Span(last.start, span.end)
+                    self._open.pop()
+            self._open.append(piece)
+
+    def finish(self) -> Iterator[Window]:
+        """The last window, if one is open."""
+        if self._open:
+            yield self._emit()
+
+    @property
+    def needed_from(self) -> int | None:
+        """First sample of the open window, if one is open."""
+        return self._open[0].start if self._open else None
+
+    def _emit(self) -> Window:
+        window = Window(self._index, tuple(self._open))
+        self._index += 1
+        self._open = []
+        return window
+
+
+class TimeMap:
+    """Seconds within a window -> seconds of the file, piecewise linear and never falling."""
+
+    def __init__(self, spans: Sequence[Span]) -> None:
+        self._spans = tuple(spans)
+        edges = [0]
+        for span in self._spans:
+            edges.append(edges[-1] + span.length)
+        self._edges = edges
+
+    def __call__(self, seconds: float, *, end: bool = False) -> float:
+        """The file's time of a window's time, clamped to the window.
+
+        At the seam between two spans, a time is the start of the later one, or with `end`
+        the end of the earlier one.
+        """
+        position = min(max(seconds, 0.0) * SAMPLE_RATE, float(self._edges[-1]))
+        for span, (low, high) in zip(self._spans, pairwise(self._edges), strict=True):
+            if position < high or (end and position <= high):
+                return (span.start + (position - low)) / SAMPLE_RATE
+        return self._spans[-1].end / SAMPLE_RATE
