@@ -1,0 +1,101 @@
+"""Is a window's text to be believed? (pure)
+
+The checks that batched decoding elsewhere drops. The first two and their constants are
+Whisper's own (openai/whisper, `decode_with_fallback`); the third bounds what people can say.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+TEMPERATURES = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
+"""Tried in turn; Whisper's own ladder."""
+
+MAX_COMPRESSION = 2.4
+MIN_LOGPROB = -1.0
+MAX_NO_SPEECH = 0.6
+
+MAX_TOKENS_PER_SECOND = 16.0
+"""Fast English speech is 5 tokens a second, fast Japanese about 10. Loops reach the decoder's
+limit: 448 tokens in a window."""
+
+FREE_TOKENS = 24
+"""Not counted: in a window of half a second, two long words are no loop."""
+
+
+class Doubt(StrEnum):
+    """Why a text is not believed."""
+
+    COMPRESSION = "compression"
+    LOGPROB = "logprob"
+    TOKENS = "tokens"
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One decoding of one window.
+
+    Attributes:
+        temperature: what it was sampled at; 0 is beam search.
+        text: stripped.
+        tokens: text tokens, without special ones.
+        avg_logprob: mean log-probability of the tokens and the end.
+        no_speech: probability that there is no speech.
+        seconds: speech in the window.
+    """
+
+    temperature: float
+    text: str
+    tokens: tuple[int, ...]
+    avg_logprob: float
+    no_speech: float
+    seconds: float
+
+
+def compression_ratio(text: str) -> float:
+    """Bytes over compressed bytes; a loop compresses well."""
+    data = text.encode("utf-8")
+    return len(data) / len(zlib.compress(data)) if data else 0.0
+
+
+def is_silence(attempt: Attempt) -> bool:
+    """Both the no-speech probability and the text's own say that nothing was said."""
+    return attempt.no_speech > MAX_NO_SPEECH and attempt.avg_logprob < MIN_LOGPROB
+
+
+def doubts(attempt: Attempt) -> tuple[Doubt, ...]:
+    """What speaks against a text; nothing if it is believed. Silence needs no second try."""
+    if is_silence(attempt):
+        return ()
+    found = []
+    if compression_ratio(attempt.text) > MAX_COMPRESSION:
+        found.append(Doubt.COMPRESSION)
+    if attempt.avg_logprob < MIN_LOGPROB:
+        found.append(Doubt.LOGPROB)
+    if len(attempt.tokens) > FREE_TOKENS + MAX_TOKENS_PER_SECOND * attempt.seconds:
+        found.append(Doubt.TOKENS)
+    return tuple(found)
+
+
+def next_temperature(attempts: Sequence[Attempt]) -> float | None:
+    """The temperature to try next, or None if the last attempt stands or all were tried."""
+    if not doubts(attempts[-1]):
+        return None
+    later = [t for t in TEMPERATURES if t > max(attempt.temperature for attempt in attempts)]
+    return later[0] if later else None
+
+
+def best(attempts: Sequence[Attempt]) -> Attempt:
+    """The attempt that stands: the first believed one, else the likeliest that does not loop."""
+    for attempt in attempts:
+        if not doubts(attempt):
+            return attempt
+    calm = [
+        attempt
+        for attempt in attempts
+        if not {Doubt.COMPRESSION, Doubt.TOKENS} & set(doubts(attempt))
+    ]
+    return max(calm or attempts, key=lambda attempt: attempt.avg_logprob)
