@@ -142,7 +142,9 @@ class Transcriber(Protocol):
         ...
 
     @property
-    def stats(self) -> EngineStats: ...
+    def stats(self) -> EngineStats:
+        """Counters since start."""
+        ...
 
     def start(self) -> None:
         """Load, warm up, self-test. Raises MachineError or SettingsError."""

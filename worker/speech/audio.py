@@ -164,7 +164,7 @@ class AudioReader:
                 "send the audio stream alone.",
             )
         if not streams.audio:
-            kinds = sorted({stream.type for stream in streams}) or ["nothing"]
+            kinds = sorted({str(stream.type) for stream in streams}) or ["nothing"]
             raise JobError(
                 ErrorCode.NO_AUDIO_STREAM,
                 f"The file has no audio stream (it holds {', '.join(kinds)}); send one that has.",

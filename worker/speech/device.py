@@ -12,6 +12,7 @@ import platform
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from importlib import metadata
+from pathlib import Path
 
 from worker.errors import MachineError, SettingsError
 from worker.speech.weights import Dimensions
@@ -172,7 +173,11 @@ def budget(
     """How much one batch may hold on this device.
 
     Args:
+        dimensions: of the loaded model.
         batch_size: the setting; an upper bound.
+        beam_size: the setting.
+        compute_type: the chosen one.
+        device: where the model is loaded.
         free_bytes: free memory after the model was loaded.
         reserve_align: whether alignment models will share the card.
         cores: on a CPU, the threads that decode.
@@ -309,9 +314,9 @@ def torch_is_tuned(device: Device) -> bool:
     return torch.backends.cudnn.benchmark and (tf32 or device.capability < TF32_CAPABILITY)
 
 
-def versions(packages: Iterable[str] = ("ctranslate2", "faster-whisper", "whisperx", "torch")) -> (
-    dict[str, str]
-):
+def versions(
+    packages: Iterable[str] = ("ctranslate2", "faster-whisper", "whisperx", "torch"),
+) -> dict[str, str]:
     """Installed versions, for results and reports; reads metadata, imports nothing."""
     found = {}
     for package in packages:
@@ -352,7 +357,7 @@ def usable_cores() -> int:
 
 def _processor() -> str:
     try:
-        with open("/proc/cpuinfo", encoding="utf-8") as info:
+        with Path("/proc/cpuinfo").open(encoding="utf-8") as info:
             for line in info:
                 if line.startswith("model name"):
                     return line.split(":", 1)[1].strip()
@@ -363,7 +368,7 @@ def _processor() -> str:
 
 def _available_host_memory() -> int:
     try:
-        with open("/proc/meminfo", encoding="ascii") as info:
+        with Path("/proc/meminfo").open(encoding="ascii") as info:
             for line in info:
                 if line.startswith("MemAvailable"):
                     return int(line.split()[1]) << 10

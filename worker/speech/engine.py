@@ -7,22 +7,18 @@ batcher, which decide; nothing here waits while holding it.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from worker.errors import EngineError, ErrorCode, JobError, MachineError, WorkerError
+from worker.errors import EngineError, JobError, WorkerError
 from worker.logs import get_logger
-from worker.speech import device as devices
-from worker.speech import models
 from worker.speech.api import (
     EngineStats,
     Options,
@@ -33,23 +29,25 @@ from worker.speech.api import (
     WordTimes,
 )
 from worker.speech.batcher import Batch, Batcher, Item, Key
+from worker.speech.config import SPANS, WINDOWS, EngineConfig
+from worker.speech.decoder import Decoder
 from worker.speech.features import FrontEnd
+from worker.speech.loaded import Loaded, load
 from worker.speech.pool import PreparePool
 from worker.speech.prepare import PrepareConfig, PrepareTask
 from worker.speech.state import FileState, Step, full_ladder, to_file_time
-from worker.speech.weights import Dimensions, read_dimensions
-from worker.speech.whisper import Decoded, Request, Whisper
-from worker.speech.windows import SAMPLE_RATE, Span, SpanOptions, WindowOptions
+from worker.speech.whisper import Decoded, Request
+from worker.speech.windows import Span
 from worker.speech.words import spread_words
 from worker.transcript import EngineInfo, Word
 
 if TYPE_CHECKING:
     from worker.speech.align import Aligner
+    from worker.speech.pyannote import PyannoteDetector
+
+__all__ = ["Engine", "EngineConfig", "build"]
 
 log = get_logger(__name__)
-
-CODE_VERSION = 1
-"""Raised when a change of ours may change texts: checkpoints of older code are not resumed."""
 
 FILE_SHARE = 2
 """One file may hold one part in this many of the seconds that may be held."""
@@ -59,38 +57,6 @@ MIN_HELD_SECONDS = 300.0
 
 QUEUED_SECONDS = 30.0
 """What a file counts as held before anything of it is known."""
-
-SPANS = SpanOptions()
-WINDOWS = WindowOptions(max_gap=4.0)
-
-OUT_OF_MEMORY_ADVICE = (
-    "Not even one window fits the device's memory: use compute_type = int8_float16, "
-    "model = turbo or medium, a smaller beam_size, or end other processes on the card."
-)
-
-
-@dataclass(frozen=True, slots=True)
-class EngineConfig:
-    """Everything an engine is built from; see the settings of the same names."""
-
-    model: str = "large-v3"
-    device: Literal["auto", "cuda", "cpu"] = "auto"
-    compute_type: str = "int8_float16"
-    batch_size: int = 64
-    beam_size: int = 5
-    transcriber: Literal["optimized", "standard"] = "optimized"
-    vad: Literal["silero", "pyannote"] = "silero"
-    word_times: WordTimes = "aligned"
-    context: Literal["full", "adaptive", "auto"] = "full"
-    num_workers: int = 2
-    cpu_threads: int = 0
-    max_wait: float = 0.5
-    held_seconds: float = 1800.0
-    max_audio_seconds: float = 43_200.0
-    prepare_memory_bytes: int = 2 << 30
-    prepare_stall_seconds: float = 60.0
-    model_dir: Path | None = None
-    self_test: bool = True
 
 
 def build(config: EngineConfig) -> Transcriber:
@@ -159,9 +125,12 @@ class _File(Submission):
 class Engine(Transcriber):
     """The optimized transcriber: full batches across files. See `api.Transcriber`."""
 
-    def __init__(self, config: EngineConfig) -> None:
-        self._config = config
+    def __init__(
+        self, config: EngineConfig, *, load: Callable[[EngineConfig], Loaded] = load
+    ) -> None:
         self.lock = threading.RLock()
+        self._config = config
+        self._load = load
         self._changed = threading.Condition(self.lock)
         self._batcher = Batcher(max_wait=config.max_wait)
         self._files: dict[int, _File] = {}
@@ -173,96 +142,59 @@ class Engine(Transcriber):
         self._failure: BaseException | None = None
         self._last_step = time.monotonic()
         self._threads: list[threading.Thread] = []
-        self._notes: list[str] = []
-        self._aligner: Aligner | None = None
         self._told: set[str] = set()
-        self._whisper: Whisper
-        self._device: devices.Device
-        self._dimensions: Dimensions
-        self._budget: devices.Budget
-        self._compute_type: str
-        self._info: EngineInfo
-        self._fingerprint = ""
-        self._pool: PreparePool
+        self._aligner: Aligner | None = None
+        self._loaded: Loaded | None = None
+        self._decoder: Decoder
+        self._pyannote: PyannoteDetector | None = None
+        self._pool: PreparePool | None = None
 
     # Start and stop.
 
     @property
+    def loaded(self) -> Loaded:
+        """The model and its device; for measurements, never to be called while files run."""
+        assert self._loaded is not None, "the engine is not started"
+        return self._loaded
+
+    @property
     def info(self) -> EngineInfo:
-        return self._info
+        """See `api.Transcriber`."""
+        return self.loaded.info
 
     @property
     def fingerprint(self) -> str:
-        return self._fingerprint
+        """See `api.Transcriber`."""
+        return self.loaded.fingerprint
 
     @property
     def stats(self) -> EngineStats:
-        self._stats.encoder_calls = self._whisper.encoder_calls
-        self._stats.encoded_windows = self._whisper.encoded_windows
+        """See `api.Transcriber`."""
+        self._stats.encoder_calls = self.loaded.model.encoder_calls
+        self._stats.encoded_windows = self.loaded.model.encoded_windows
+        self._stats.out_of_memory = self._decoder.out_of_memory
         self._stats.waiting_windows = len(self._batcher)
         return self._stats
 
-    @property
-    def budget(self) -> devices.Budget:
-        """What a batch may hold now; shrinks when memory runs out."""
-        return self._budget
-
-    @property
-    def whisper(self) -> Whisper:
-        """The loaded model, for measurements; never call it while the engine works."""
-        return self._whisper
-
     def start(self) -> None:
+        """See `api.Transcriber`."""
         config = self._config
-        self._device, note = devices.find_device(config.device)
-        if note:
-            self._note(note, "device.chosen")
-        directory = models.resolve(config.model, config.model_dir)
-        self._dimensions = read_dimensions(directory)
-        chosen = devices.choose_compute_type(
-            config.compute_type, self._device.kind, devices.supported_compute_types(self._device)
+        loaded = self._loaded = self._load(config)
+        self._decoder = Decoder(
+            loaded.model, loaded.budget, beam_size=config.beam_size, probe=loaded.run_probe
         )
-        if chosen.note:
-            self._note(chosen.note, "device.compute_type")
-        self._compute_type = chosen.name
-        cores = config.cpu_threads or devices.usable_cores()
-        began = time.monotonic()
-        self._whisper = Whisper(directory, self._device, chosen.name, cores)
-        log.info(
-            "model.loaded",
-            message=f"Model loaded on {self._device}",
-            model=config.model,
-            device_name=self._device.name,
-            compute_type=chosen.name,
-            seconds=round(time.monotonic() - began, 2),
-        )
-        tuned = devices.tune_torch(self._device)
-        self._budget = devices.budget(
-            self._dimensions,
-            batch_size=config.batch_size,
-            beam_size=config.beam_size,
-            compute_type=chosen.name,
-            device=self._device,
-            free_bytes=devices.free_memory(self._device),
-            reserve_align=config.word_times == "aligned",
-            cores=cores,
-        )
-        log.info(
-            "device.tuned",
-            message="; ".join(tuned),
-            batch_windows=self._budget.capacity(1500),
-            batch_size=config.batch_size,
-        )
-        self._describe(directory)
-        if config.self_test:
-            self._self_test()
         if config.word_times == "aligned":
             from worker.speech.align import Aligner
 
-            self._aligner = Aligner(str(self._device), model_dir=None)
+            self._aligner = Aligner(str(loaded.device))
+        if config.vad == "pyannote":
+            from worker.speech.pyannote import PyannoteDetector
+
+            self._pyannote = PyannoteDetector(loaded.device)
+            self._front_end = FrontEnd(loaded.model.mels)
         self._pool = PreparePool(
             PrepareConfig(
-                mels=self._whisper.mels,
+                mels=loaded.model.mels,
                 vad="silero" if config.vad == "silero" else "none",
                 spans=asdict(SPANS),
                 windows=asdict(WINDOWS),
@@ -281,13 +213,14 @@ class Engine(Transcriber):
         self._last_step = time.monotonic()
 
     def stop(self) -> None:
+        """See `api.Transcriber`."""
         with self.lock:
             self._stopping = True
             for file in list(self._files.values()):
                 self._forget(file)
                 file.future.cancel()
             self._changed.notify_all()
-        if hasattr(self, "_pool"):
+        if self._pool is not None:
             self._pool.stop()
         for thread in self._threads:
             thread.join()
@@ -295,11 +228,12 @@ class Engine(Transcriber):
             self._aligner.close()
 
     def failure(self) -> BaseException | None:
+        """See `api.Transcriber`."""
         return self._failure
 
     def children(self) -> list[int]:
         """Process ids of the prepare pool."""
-        return self._pool.children()
+        return self._pool.children() if self._pool is not None else []
 
     # Files in.
 
@@ -312,7 +246,11 @@ class Engine(Transcriber):
         resume: Partial | None = None,
         alone: bool = False,
     ) -> Submission:
-        options = self._checked(options)
+        """See `api.Transcriber`."""
+        self.loaded.check(options)
+        if not self.loaded.model.multilingual:
+            options = replace(options, language="en")
+        assert self._pool is not None
         with self.lock:
             if self._failure is not None:
                 raise EngineError(f"the engine has stopped: {self._failure}")
@@ -321,7 +259,7 @@ class Engine(Transcriber):
             state = FileState(name=name, options=options, ladder=full_ladder, resume=resume)
             file = _File(self, number, state, path)
             file.alone = alone
-            file.context = self._whisper.context(options)
+            file.context = self.loaded.model.context(options)
             file.mode = self._word_mode(file)
             file.task = PrepareTask(
                 path=str(path),
@@ -341,6 +279,7 @@ class Engine(Transcriber):
             file.future.cancel()
 
     def held_seconds(self) -> float:
+        """See `api.Transcriber`."""
         with self.lock:
             queued = sum(
                 QUEUED_SECONDS
@@ -350,22 +289,9 @@ class Engine(Transcriber):
             return queued + self._held()
 
     def last_progress(self) -> float | None:
+        """See `api.Transcriber`."""
         with self.lock:
             return self._last_step if self._files else None
-
-    def _checked(self, options: Options) -> Options:
-        self._whisper.check(options)
-        if options.task == "translate" and not models.translates(
-            self._config.model, self._dimensions
-        ):
-            raise JobError(
-                ErrorCode.TASK_NOT_SUPPORTED,
-                f"task = 'translate' can't be done by model {self._config.model!r}, which was "
-                "trained on transcription alone; use large-v3 or medium.",
-            )
-        if not self._whisper.multilingual and options.language is None:
-            return replace(options, language="en")
-        return options
 
     # The prepare pool's calls.
 
@@ -389,6 +315,8 @@ class Engine(Transcriber):
         if kind == "samples":
             file.pieces.append(np.frombuffer(payload, dtype=np.float32))
             return
+        if kind == "end" and self._pyannote is not None:
+            self._detect(file, self._pyannote)
         with self.lock:
             if file.gone:
                 return
@@ -405,6 +333,25 @@ class Engine(Transcriber):
             self._finish_if_done(file)
             self._changed.notify_all()
 
+    def _detect(self, file: _File, detector: PyannoteDetector) -> None:
+        """Windows and features of a whole file, on a pool thread: pyannote can't stream."""
+        began = time.monotonic()
+        samples = np.concatenate(file.pieces) if file.pieces else np.zeros(0, dtype=np.float32)
+        file.pieces.clear()
+        done = {index: (start, end) for index, start, end in file.task.done}
+        for window in detector.windows(samples):
+            piece = samples[window.spans[0].start : window.spans[0].end]
+            known = done.get(window.index) == (window.start, window.end)
+            features = None if known else self._front_end(piece)
+            with self.lock:
+                if not file.gone:
+                    step = file.state.add_window(
+                        window.index, window.spans, features, piece if file.task.samples else None
+                    )
+                    self._follow(file, step)
+        with self.lock:
+            file.state.spend("windows", time.monotonic() - began)
+
     def fail(self, file: _File, error: WorkerError) -> None:
         """Ends one file with an error."""
         with self.lock:
@@ -416,7 +363,7 @@ class Engine(Transcriber):
         spans = [Span(start, end) for start, end in header["spans"]]
         if header.get("done"):
             return file.state.add_window(header["index"], spans, None, None)
-        mels, frames = self._whisper.mels, int(header["frames"])
+        mels, frames = self.loaded.model.mels, int(header["frames"])
         size = mels * frames * 4
         features = np.frombuffer(payload, dtype=np.float32, count=mels * frames)
         samples = None
@@ -443,7 +390,7 @@ class Engine(Transcriber):
                 job=file.number,
                 index=index,
                 key=Key(
-                    prompt_length=len(file.context) + self._whisper.start_length(),
+                    prompt_length=len(file.context) + self.loaded.model.start_length(),
                     temperature=rung.temperature,
                     positions=rung.positions,
                     alone=file.number if file.alone else None,
@@ -541,7 +488,11 @@ class Engine(Transcriber):
     def _device_loop(self) -> None:
         while (batch := self._next_batch()) is not None:
             began = time.monotonic()
-            outcomes = self._decode(batch.items, batch.key)
+            outcomes = self._decoder.decode(
+                self._requests(batch.items),
+                positions=batch.key.positions,
+                temperature=batch.key.temperature,
+            )
             self._report(batch, time.monotonic() - began)
             share = (time.monotonic() - began) / len(batch.items)
             with self.lock:
@@ -565,7 +516,7 @@ class Engine(Transcriber):
             while not self._stopping:
                 now = time.monotonic()
                 batch = self._batcher.next_batch(
-                    now, self._budget.capacity, expecting=self._expecting()
+                    now, self._decoder.budget.capacity, expecting=self._expecting()
                 )
                 if batch is not None:
                     return batch
@@ -577,66 +528,6 @@ class Engine(Transcriber):
         return self._held() < self._held_limit and any(
             file.state.total is None for file in self._files.values()
         )
-
-    def _decode(
-        self, items: Sequence[Item], key: Key
-    ) -> list[tuple[Item, Decoded | JobError]]:
-        """Decodes windows; halves on failure until the ones at fault are alone."""
-        pairs = self._requests(items)
-        if not pairs:
-            return []
-        try:
-            decoded = self._whisper.decode(
-                [request for _, request in pairs],
-                positions=key.positions,
-                beam_size=self._config.beam_size,
-                temperature=key.temperature,
-            )
-        except (RuntimeError, ValueError) as error:
-            return self._after_failure([item for item, _ in pairs], key, error)
-        return [(item, outcome) for (item, _), outcome in zip(pairs, decoded, strict=True)]
-
-    def _after_failure(
-        self, items: Sequence[Item], key: Key, error: Exception
-    ) -> list[tuple[Item, Decoded | JobError]]:
-        memory = "out of memory" in str(error).lower()
-        if memory:
-            self._stats.out_of_memory += 1
-            with self.lock:
-                self._budget = self._budget.halved(len(items), key.positions)
-            log.warning(
-                "batch.out_of_memory",
-                message=f"Out of memory with {len(items)} windows: "
-                f"batches hold at most {self._budget.capacity(key.positions)} from now on",
-                windows=len(items),
-                positions=key.positions,
-            )
-        if len(items) > 1:
-            middle = len(items) // 2
-            return self._decode(items[:middle], key) + self._decode(items[middle:], key)
-        if memory:
-            return [(items[0], JobError(ErrorCode.OUT_OF_MEMORY, OUT_OF_MEMORY_ADVICE))]
-        # A CUDA error that sticks fails every batch from now on: no job's fault.
-        try:
-            self._probe()
-        except RuntimeError as broken:
-            raise EngineError(f"the device is broken: {broken}") from error
-        log.error(
-            "window.failed",
-            message="A window can't be decoded, its batch-mates can",
-            window=items[0].index,
-            error=repr(error),
-        )
-        return [
-            (
-                items[0],
-                JobError(
-                    ErrorCode.ENGINE_FAILED,
-                    f"Window {items[0].index} of the audio can't be decoded "
-                    f"({type(error).__name__}: {error}); report it with the file.",
-                ),
-            )
-        ]
 
     def _requests(self, items: Sequence[Item]) -> list[tuple[Item, Request]]:
         pairs = []
@@ -680,7 +571,7 @@ class Engine(Transcriber):
         stats.windows += len(batch.items)
         stats.batch_slots += batch.capacity
         stats.busy_seconds += seconds
-        kind = "GPU" if self._device.kind == "cuda" else "CPU"
+        kind = "GPU" if self.loaded.device.kind == "cuda" else "CPU"
         log.info(
             "batch.completed",
             message=f"{kind} batch processing completed",
@@ -761,87 +652,12 @@ class Engine(Transcriber):
             )
             return [spread_words(items[0].text.split(), items[0].start, items[0].end)]
 
-    # Start-up.
-
-    def _self_test(self) -> None:
-        """Known speech must give known words: a card or driver that doesn't is refused."""
-        from worker.speech.selftest import check_text, known_speech
-
-        speech = known_speech()
-        if speech is None:
-            log.warning("selftest.skipped", message="Self-test skipped: no known speech is here")
-            return
-        began = time.monotonic()
-        features = FrontEnd(self._whisper.mels)(speech.samples)
-        self._probe_request = Request(
-            features=features, seconds=len(speech.samples) / SAMPLE_RATE,
-            language="en", task="transcribe",
-        )  # fmt: skip
-        try:
-            text = self._probe()
-        except RuntimeError as error:
-            raise MachineError(f"the self-test on known speech failed on {self._device}: {error}") \
-                from error
-        check_text(text, speech, str(self._device))
-        log.info(
-            "selftest.passed",
-            message="Self-test passed on known speech",
-            seconds=round(time.monotonic() - began, 2),
-        )
-
-    def _probe(self) -> str:
-        """Decodes something that is known to work; raises RuntimeError if it doesn't."""
-        request = getattr(self, "_probe_request", None) or Request(
-            features=np.full((self._whisper.mels, 100), -1.5, dtype=np.float32),
-            seconds=1.0,
-            language="en",
-            task="transcribe",
-        )
-        (decoded,) = self._whisper.decode(
-            [request], positions=1500, beam_size=self._config.beam_size, temperature=0.0
-        )
-        return decoded.text
-
-    def _describe(self, directory: Path) -> None:
-        config = self._config
-        self._info = EngineInfo(
-            model=config.model,
-            device=str(self._device),
-            compute_type=self._compute_type,
-            batch_size=self._budget.capacity(1500),
-            beam_size=config.beam_size,
-            vad=config.vad,
-            transcriber=config.transcriber,
-            notes=tuple(self._notes),
-            versions=devices.versions(),
-        )
-        # What decides texts and windows; the batch size doesn't.
-        identity = {
-            "code": CODE_VERSION,
-            "model": models.identity(directory),
-            "compute_type": self._compute_type,
-            "beam_size": config.beam_size,
-            "vad": config.vad,
-            "context": config.context,
-            "spans": asdict(SPANS),
-            "windows": asdict(WINDOWS),
-            "word_times": config.word_times,
-            "versions": devices.versions(),
-        }
-        encoded = json.dumps(identity, sort_keys=True, default=str).encode()
-        self._fingerprint = hashlib.sha256(encoded).hexdigest()[:32]
-
-    def _note(self, sentence: str, event: str) -> None:
-        """A choice of ours: once in the log, and in every result."""
-        self._notes.append(sentence)
-        log.warning(event, message=sentence)
-
     # Failure of our own.
 
     def _guard(self, target: Any) -> None:
         try:
             target()
-        except BaseException as error:  # whatever it is, nothing waits for this thread in vain
+        except BaseException as error:  # noqa: BLE001 # whatever it is, nobody waits in vain
             self._broken(error)
 
     def _broken(self, error: BaseException) -> None:

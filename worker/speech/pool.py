@@ -8,6 +8,7 @@ A child that dies or falls silent fails the one file it holds and is replaced.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import queue
@@ -19,7 +20,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
-from typing import Any, Protocol
+from typing import Any, BinaryIO, Protocol, cast
 
 from worker.errors import ErrorCode, JobError
 from worker.speech.prepare import (
@@ -83,13 +84,13 @@ class Child:
             stderr=subprocess.DEVNULL,
             env=environment,
         )
-        assert self._process.stdin and self._process.stdout
-        self._requests = self._process.stdin
-        self._replies = self._process.stdout
+        self._requests = cast("BinaryIO", self._process.stdin)
+        self._replies = cast("BinaryIO", self._process.stdout)
         write_frame(self._requests, asdict(config))
 
     @property
     def pid(self) -> int:
+        """Its process id."""
         return self._process.pid
 
     def wait_until_ready(self, seconds: float = START_SECONDS) -> None:
@@ -119,10 +120,9 @@ class Child:
         """Kills the process if it lives; its exit status, negative for a signal."""
         alive = self._process.poll() is None
         for stream in (self._requests, self._replies):
-            try:
+            # A pipe whose other end is dead may refuse its last flush.
+            with contextlib.suppress(OSError):
                 stream.close()
-            except OSError:
-                pass  # a pipe whose other end is dead may refuse its last flush
         if alive:
             self._process.kill()
         return self._process.wait()
@@ -232,7 +232,7 @@ class PreparePool:
                 if child is None:
                     child = self._spawn()
                 child = self._serve(child, client)
-        except BaseException as error:  # a thread that dies silently would strand its files
+        except BaseException as error:  # noqa: BLE001 # silence would strand its files
             if not self._stopping:
                 self._on_failure(error)
         finally:
@@ -324,7 +324,5 @@ def _death(status: int) -> JobError:
 
 
 def _kill(pid: int) -> None:
-    try:
+    with contextlib.suppress(ProcessLookupError):  # it ended by itself
         os.kill(pid, signal.SIGKILL)
-    except ProcessLookupError:
-        pass  # it ended by itself

@@ -12,6 +12,7 @@ A frame is two little-endian uint32 lengths, a JSON header and a binary payload.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import resource
@@ -147,9 +148,9 @@ class _SampleBuffer:
             self._start = before
 
 
-def prepare(task: PrepareTask, config: PrepareConfig, tools: Tools) -> (
-    Iterator[tuple[dict[str, Any], bytes]]
-):
+def prepare(
+    task: PrepareTask, config: PrepareConfig, tools: Tools
+) -> Iterator[tuple[dict[str, Any], bytes]]:
     """The frames of one file, as they come; memory does not grow with the file's length.
 
     Raises:
@@ -371,10 +372,9 @@ def main() -> None:
     import av
 
     av.logging.set_level(None)
-    try:
+    # A broken pipe: the parent is gone, and this process with it.
+    with contextlib.suppress(BrokenPipeError):
         serve(requests, replies)
-    except BrokenPipeError:
-        pass  # the parent is gone, and this process with it
 
 
 def request_header(task: PrepareTask) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Is a window's text to be believed? (pure)
+"""Is a window's text to be believed? Pure checks.
 
 The checks that batched decoding elsewhere drops. The first two and their constants are
 Whisper's own (openai/whisper, `decode_with_fallback`); the third bounds what people can say.

@@ -87,7 +87,7 @@ def check_text(text: str, speech: KnownSpeech, device: str) -> None:
         raise MachineError(
             f"the self-test failed on {device}: of the words in a known recording "
             f"{heard:.0%} were heard, at least {MIN_RECALL:.0%} must be. The card, its driver or "
-            "the model's weights compute nonsense: update the driver (nvidia-smi shows it), try "
+            "the model's weights compute nonsense: install a newer driver (see nvidia-smi), try "
             "compute_type = float16 or another model, or set self_test = false for a model "
             "that does not know English"
         )

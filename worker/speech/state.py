@@ -67,10 +67,12 @@ class WindowState:
 
     @property
     def start(self) -> float:
+        """Seconds of the file at which it starts."""
         return self.spans[0].start / SAMPLE_RATE
 
     @property
     def end(self) -> float:
+        """Seconds of the file at which it ends."""
         return self.spans[-1].end / SAMPLE_RATE
 
     @property
@@ -124,9 +126,7 @@ class FileState:
 
     def __post_init__(self) -> None:
         if self.options.language is not None:
-            self.language = Language(
-                code=self.options.language, probability=None, detected=False
-            )
+            self.language = Language(code=self.options.language, probability=None, detected=False)
         elif self.resume is not None and self.resume.language is not None:
             self.language = self.resume.language
 
@@ -235,7 +235,8 @@ class FileState:
 
     def recognition(self, word_times: Literal["aligned", "attention"] | None) -> Recognition:
         """The result. All windows are done."""
-        assert self.audio_seconds is not None and self.total is not None
+        assert self.audio_seconds is not None
+        assert self.total is not None
         texts = [self.done[index] for index in sorted(self.done)]
         return Recognition(
             audio_seconds=self.audio_seconds,

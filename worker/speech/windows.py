@@ -57,6 +57,7 @@ class Span:
 
     @property
     def length(self) -> int:
+        """Samples in it."""
         return self.end - self.start
 
 
@@ -168,7 +169,9 @@ class Padder:
     def finish(self, samples: int) -> Iterator[Span]:
         """The last span, its padding cut at the end of the audio."""
         if self._held is not None:
-            yield Span(self._held.start, max(self._held.end, min(samples, self._raw_end + self._pad)))
+            yield Span(
+                self._held.start, max(self._held.end, min(samples, self._raw_end + self._pad))
+            )
             self._held = None
 
     @property

@@ -1,0 +1,42 @@
+"""What an engine is built from, and the rules of windows that come with it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from worker.speech.api import WordTimes
+from worker.speech.windows import SpanOptions, WindowOptions
+
+SPANS = SpanOptions()
+"""faster-whisper's for batches. With 0.2 s of padding in place of 0.4 the 80 clips, joined,
+lost 3 points of word error rate."""
+
+WINDOWS = WindowOptions(max_gap=4.0)
+"""Silence is cut out between spans, as faster-whisper does, but a window ends where nothing is
+said for 4 s: its text would otherwise stand over minutes in a subtitle."""
+
+
+@dataclass(frozen=True, slots=True)
+class EngineConfig:
+    """Everything an engine is built from; see the settings of the same names."""
+
+    model: str = "large-v3"
+    device: Literal["auto", "cuda", "cpu"] = "auto"
+    compute_type: str = "int8_float16"
+    batch_size: int = 64
+    beam_size: int = 5
+    transcriber: Literal["optimized", "standard"] = "optimized"
+    vad: Literal["silero", "pyannote"] = "silero"
+    word_times: WordTimes = "aligned"
+    context: Literal["full", "adaptive", "auto"] = "full"
+    num_workers: int = 2
+    cpu_threads: int = 0
+    max_wait: float = 0.5
+    held_seconds: float = 1800.0
+    max_audio_seconds: float = 43_200.0
+    prepare_memory_bytes: int = 2 << 30
+    prepare_stall_seconds: float = 60.0
+    model_dir: Path | None = None
+    self_test: bool = True
