@@ -126,8 +126,10 @@ class Batcher:
         groups: dict[Key, list[Item]] = defaultdict(list)
         for item in self._waiting.values():
             groups[item.key].append(item)
-        leaders = sorted((min(items, key=lambda item: item.age) for items in groups.values()),
-                         key=lambda item: item.age)
+        leaders = sorted(
+            (min(items, key=lambda item: item.age) for items in groups.values()),
+            key=lambda item: item.age,
+        )
         for leader in leaders:
             items = groups[leader.key]
             limit = max(1, capacity(leader.key.positions))

@@ -14,23 +14,33 @@ SPANS = SpanOptions()
 lost 3 points of word error rate."""
 
 WINDOWS = WindowOptions(max_gap=4.0)
-"""Silence is cut out between spans, as faster-whisper does, but a window ends where nothing is
-said for 4 s: its text would otherwise stand over minutes in a subtitle."""
+"""With full context. Silence is cut out between spans, as faster-whisper does, but a window ends
+where nothing is said for 4 s: its text would otherwise stand over minutes in a subtitle."""
+
+
+WINDOWS_ADAPTIVE = WindowOptions(max_window=30.0, max_gap=1.0, join_gap=1.0)
+"""With adaptive context nothing is gained by filling windows across silence."""
 
 
 @dataclass(frozen=True, slots=True)
 class EngineConfig:
-    """Everything an engine is built from; see the settings of the same names."""
+    """Everything an engine is built from; see the settings of the same names.
+
+    Attributes:
+        batch_size_given: whether somebody chose `batch_size`. Then it bounds windows; as a
+            default it bounds what they cost: short ones count for their length.
+    """
 
     model: str = "large-v3"
     device: Literal["auto", "cuda", "cpu"] = "auto"
     compute_type: str = "int8_float16"
     batch_size: int = 64
+    batch_size_given: bool = False
     beam_size: int = 5
     transcriber: Literal["optimized", "standard"] = "optimized"
     vad: Literal["silero", "pyannote"] = "silero"
     word_times: WordTimes = "aligned"
-    context: Literal["full", "adaptive", "auto"] = "full"
+    context: Literal["full", "adaptive", "auto"] = "auto"
     num_workers: int = 2
     cpu_threads: int = 0
     max_wait: float = 0.5

@@ -48,6 +48,9 @@ RESERVE_BYTES = 600 << 20
 ALIGN_BYTES = 700 << 20
 """Kept free for an alignment model and its activations (wav2vec2 base is 380 MB)."""
 
+NO_BOUND = 1 << 16
+"""Windows in a batch that only memory and positions bound."""
+
 CPU_WINDOWS = 8
 """On a CPU a batch gains nothing past this (8, 16 and 64 windows were equal on 2 cores)."""
 
@@ -163,6 +166,7 @@ def budget(
     dimensions: Dimensions,
     *,
     batch_size: int,
+    batch_size_given: bool,
     beam_size: int,
     compute_type: str,
     device: Device,
@@ -175,6 +179,8 @@ def budget(
     Args:
         dimensions: of the loaded model.
         batch_size: the setting; an upper bound.
+        batch_size_given: whether it bounds windows whatever their length, or (as a default)
+            the positions of that many windows of 30 s.
         beam_size: the setting.
         compute_type: the chosen one.
         device: where the model is loaded.
@@ -186,10 +192,11 @@ def budget(
         MachineError: not even one window of 30 s fits.
     """
     cost = window_cost(dimensions, beam_size=beam_size, compute_type=compute_type)
+    most = batch_size if batch_size_given else NO_BOUND
     if device.kind == "cpu":
-        windows = min(batch_size, max(CPU_WINDOWS, cores))
+        positions = 1500 * min(batch_size, max(CPU_WINDOWS, cores))
         # A quarter of what is free: a CPU's memory is shared with everything else.
-        return Budget(windows, free_bytes // 4, windows * 1500, cost)
+        return Budget(most, free_bytes // 4, positions, cost)
     usable = free_bytes - RESERVE_BYTES - (ALIGN_BYTES if reserve_align else 0)
     if usable < cost.bytes(1500):
         raise MachineError(
@@ -198,7 +205,7 @@ def budget(
             "free: use compute_type = int8_float16, model = turbo or medium, a smaller "
             "beam_size, or end other processes on the card"
         )
-    return Budget(batch_size, usable, None, cost)
+    return Budget(most, usable, 1500 * batch_size, cost)
 
 
 def choose_device(wanted: str, cards: int) -> tuple[str, str | None]:

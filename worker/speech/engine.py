@@ -28,15 +28,25 @@ from worker.speech.api import (
     Transcriber,
     WordTimes,
 )
+from worker.speech.audits import Audits
 from worker.speech.batcher import Batch, Batcher, Item, Key
-from worker.speech.config import SPANS, WINDOWS, EngineConfig
+from worker.speech.config import SPANS, WINDOWS, WINDOWS_ADAPTIVE, EngineConfig
+from worker.speech.context import adaptive_ladder
 from worker.speech.decoder import Decoder
 from worker.speech.features import FrontEnd
+from worker.speech.guard import Guard
 from worker.speech.loaded import Loaded, load
 from worker.speech.pool import PreparePool
 from worker.speech.prepare import PrepareConfig, PrepareTask
-from worker.speech.state import FileState, Step, full_ladder, to_file_time
-from worker.speech.whisper import Decoded, Request
+from worker.speech.state import (
+    FileState,
+    Rung,
+    Step,
+    WindowState,
+    full_ladder,
+    to_file_time,
+)
+from worker.speech.whisper import FULL_POSITIONS, Decoded, Request
 from worker.speech.windows import Span
 from worker.speech.words import spread_words
 from worker.transcript import EngineInfo, Word
@@ -145,6 +155,7 @@ class Engine(Transcriber):
         self._told: set[str] = set()
         self._aligner: Aligner | None = None
         self._loaded: Loaded | None = None
+        self._audits = Audits(Guard())
         self._decoder: Decoder
         self._pyannote: PyannoteDetector | None = None
         self._pool: PreparePool | None = None
@@ -256,7 +267,9 @@ class Engine(Transcriber):
                 raise EngineError(f"the engine has stopped: {self._failure}")
             number = self._next_number
             self._next_number += 1
+            adaptive = self._short_allowed(options.language)
             state = FileState(name=name, options=options, ladder=full_ladder, resume=resume)
+            state.ladder = lambda seconds: self._ladder(state, seconds)
             file = _File(self, number, state, path)
             file.alone = alone
             file.context = self.loaded.model.context(options)
@@ -265,6 +278,7 @@ class Engine(Transcriber):
                 path=str(path),
                 done=tuple((w.index, w.start, w.end) for w in resume.windows) if resume else (),
                 samples=file.mode == "aligned",
+                windows=asdict(WINDOWS_ADAPTIVE if adaptive else WINDOWS),
             )
             if not self._files:
                 self._last_step = time.monotonic()
@@ -292,6 +306,16 @@ class Engine(Transcriber):
         """See `api.Transcriber`."""
         with self.lock:
             return self._last_step if self._files else None
+
+    def _short_allowed(self, language: str | None) -> bool:
+        """Whether windows of a language may be decoded with less than 30 s of encoder."""
+        if self._config.context == "auto":
+            return self._audits.guard.allows(language)
+        return self._config.context == "adaptive"
+
+    def _ladder(self, state: FileState, seconds: float) -> Sequence[Rung]:
+        language = state.language.code if state.language else None
+        return adaptive_ladder(seconds) if self._short_allowed(language) else full_ladder(seconds)
 
     # The prepare pool's calls.
 
@@ -403,6 +427,8 @@ class Engine(Transcriber):
     def _text_stands(self, file: _File, index: int, decoded: Decoded) -> None:
         """A window's text is decided: find its words, one way or another."""
         window = file.state.windows[index]
+        self._watch(file, window, decoded)
+        window.features = None
         if file.mode == "none" or not decoded.tokens:
             self._words_found(file, index, ())
             return
@@ -412,6 +438,54 @@ class Engine(Transcriber):
         file.attention[index] = to_file_time(decoded.words, window.spans)
         file.undecided.append(index)
         self._route_undecided(file)
+
+    def _watch(self, file: _File, window: WindowState, decoded: Decoded) -> None:
+        """Tells the guard how a short window fared, and lets it draw audits."""
+        if window.rungs[0].positions == FULL_POSITIONS or file.state.language is None:
+            return
+        language = file.state.language.code
+        failed = len(window.attempts) > 1
+        self._count("short_windows")
+        self._count("short_failed", failed)
+        if self._config.context != "auto":
+            return
+        self._heed(self._audits.guard.decoded(language, failed=failed))
+        if failed or not self._audits.guard.allows(language):
+            return
+        assert window.features is not None
+        item = self._audits.offer(
+            self._next_number,
+            language=language,
+            name=file.state.name,
+            index=window.index,
+            features=window.features,
+            seconds=window.seconds,
+            task=file.state.options.task,
+            context=file.context,
+            text=decoded.text,
+            prompt_length=len(file.context) + self.loaded.model.start_length(),
+            now=time.monotonic(),
+        )
+        if item is not None:
+            self._next_number += 1
+            self._batcher.add(item)
+
+    def _heed(self, sentence: str) -> None:
+        """The guard has had enough of short windows in some language: say so, once."""
+        if sentence:
+            log.warning("context.full", message=sentence)
+
+    def _count(self, name: str, amount: float = 1) -> None:
+        self._stats.extra[name] = self._stats.extra.get(name, 0) + amount
+
+    def _audited(self, item: Item, outcome: Decoded | JobError) -> None:
+        self._count("audits")
+        again, sentence = self._audits.outcome(
+            item, None if isinstance(outcome, JobError) else outcome, time.monotonic()
+        )
+        self._heed(sentence)
+        if again is not None:
+            self._batcher.add(again)
 
     def _route_undecided(self, file: _File) -> None:
         """Sends windows to the aligner, or settles for attention, once that is known."""
@@ -454,6 +528,9 @@ class Engine(Transcriber):
         if file.gone or not file.state.finished:
             return
         self._forget(file)
+        language = file.state.language
+        if language is not None and (why := self._audits.guard.why_not(language.code)):
+            file.state.notes.append(why)
         word_times = file.mode if file.mode in ("aligned", "attention") else None
         file.future.set_result(file.state.recognition(word_times))
 
@@ -498,6 +575,9 @@ class Engine(Transcriber):
             with self.lock:
                 self._last_step = time.monotonic()
                 for item, outcome in outcomes:
+                    if item.job in self._audits:
+                        self._audited(item, outcome)
+                        continue
                     file = self._files.get(item.job)
                     if file is None:
                         continue
@@ -533,6 +613,9 @@ class Engine(Transcriber):
         pairs = []
         with self.lock:
             for item in items:
+                if item.job in self._audits:
+                    pairs.append((item, self._audits.request(item.job)))
+                    continue
                 file = self._files.get(item.job)
                 if file is None:
                     continue
@@ -548,7 +631,9 @@ class Engine(Transcriber):
                             language=language.code if language else None,
                             task=file.state.options.task,
                             context=file.context,
-                            want_words=self._wants_attention(file),
+                            # A short window is asked when its last word ends.
+                            want_words=item.key.positions < FULL_POSITIONS
+                            or self._wants_attention(file),
                         ),
                     )
                 )

@@ -16,7 +16,7 @@ from worker.logs import get_logger
 from worker.speech import device as devices
 from worker.speech import models
 from worker.speech.api import Options
-from worker.speech.config import SPANS, WINDOWS, EngineConfig
+from worker.speech.config import SPANS, WINDOWS, WINDOWS_ADAPTIVE, EngineConfig
 from worker.speech.features import FrontEnd
 from worker.speech.selftest import check_text, known_speech
 from worker.speech.weights import Dimensions, read_dimensions
@@ -146,6 +146,7 @@ def load(config: EngineConfig) -> Loaded:
     budget = devices.budget(
         dimensions,
         batch_size=config.batch_size,
+        batch_size_given=config.batch_size_given,
         beam_size=config.beam_size,
         compute_type=chosen.name,
         device=device,
@@ -195,7 +196,7 @@ def fingerprint(config: EngineConfig, directory: Path, compute_type: str) -> str
         "context": config.context,
         "word_times": config.word_times,
         "spans": asdict(SPANS),
-        "windows": asdict(WINDOWS),
+        "windows": [asdict(WINDOWS), asdict(WINDOWS_ADAPTIVE)],
         "versions": devices.versions(),
     }
     encoded = json.dumps(identity, sort_keys=True).encode()

@@ -80,11 +80,13 @@ class PrepareTask:
         path: a local file.
         done: (index, start, end) of windows that need no features: a checkpoint has them.
         samples: whether windows come with their samples (for alignment).
+        windows: `windows.WindowOptions` as a mapping, in place of the configuration's.
     """
 
     path: str
     done: tuple[tuple[int, float, float], ...] = ()
     samples: bool = False
+    windows: dict[str, float] | None = None
 
 
 def write_frame(stream: BinaryIO, header: dict[str, Any], payload: bytes = b"") -> None:
@@ -209,7 +211,7 @@ class _SpeechChain:
     """Samples -> spans -> windows -> features, holding one open window at the most."""
 
     def __init__(self, tools: Tools, task: PrepareTask) -> None:
-        from worker.speech.windows import Padder, SpanFinder, WindowBuilder
+        from worker.speech.windows import Padder, SpanFinder, WindowBuilder, WindowOptions
 
         self._tools = tools
         self._task = task
@@ -217,7 +219,9 @@ class _SpeechChain:
         self._stream = tools.silero.stream()
         self._finder = SpanFinder(tools.spans)
         self._padder = Padder(tools.spans)
-        self._builder = WindowBuilder(tools.windows)
+        self._builder = WindowBuilder(
+            tools.windows if task.windows is None else WindowOptions(**task.windows)
+        )
         self._buffer = _SampleBuffer()
         self._pad = int(tools.spans.pad * 16_000)
 
@@ -331,6 +335,7 @@ def serve(requests: BinaryIO, replies: BinaryIO) -> None:
             path=header["path"],
             done=tuple((index, start, end) for index, start, end in header["done"]),
             samples=header["samples"],
+            windows=header["windows"],
         )
         _limit_cpu(config)
         try:

@@ -7,6 +7,7 @@ Whisper's own (openai/whisper, `decode_with_fallback`); the third bounds what pe
 from __future__ import annotations
 
 import zlib
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -26,12 +27,28 @@ FREE_TOKENS = 24
 """Not counted: in a window of half a second, two long words are no loop."""
 
 
+NGRAM = 4
+NGRAM_TIMES = 3
+"""A short window in which the same four tokens come three times, one after the other or not,
+is looping: compression shows that only in long texts."""
+
+EARLY_SECONDS = 1.6
+"""Speech after the last word, above which a short window has ended early. Spans are padded by
+0.4 s, and attention finds the last word's end to within some tenths."""
+
+
 class Doubt(StrEnum):
     """Why a text is not believed."""
 
     COMPRESSION = "compression"
     LOGPROB = "logprob"
     TOKENS = "tokens"
+    REPEATS = "repeats"
+    EARLY_END = "early_end"
+
+
+LOOPS = frozenset({Doubt.COMPRESSION, Doubt.TOKENS, Doubt.REPEATS})
+"""Doubts that a likely text does not lift: loops are very sure of themselves."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +62,8 @@ class Attempt:
         avg_logprob: mean log-probability of the tokens and the end.
         no_speech: probability that there is no speech.
         seconds: speech in the window.
+        short: whether the encoder saw less than 30 s: such texts are checked harder.
+        heard_until: second of the window at which the last word ends, if that is known.
     """
 
     temperature: float
@@ -53,6 +72,8 @@ class Attempt:
     avg_logprob: float
     no_speech: float
     seconds: float
+    short: bool = False
+    heard_until: float | None = None
 
 
 def compression_ratio(text: str) -> float:
@@ -69,7 +90,8 @@ def is_silence(attempt: Attempt) -> bool:
 def doubts(attempt: Attempt) -> tuple[Doubt, ...]:
     """What speaks against a text; nothing if it is believed. Silence needs no second try."""
     if is_silence(attempt):
-        return ()
+        # Of a short window even that is only believed in full.
+        return (Doubt.LOGPROB,) if attempt.short else ()
     found = []
     if compression_ratio(attempt.text) > MAX_COMPRESSION:
         found.append(Doubt.COMPRESSION)
@@ -77,7 +99,25 @@ def doubts(attempt: Attempt) -> tuple[Doubt, ...]:
         found.append(Doubt.LOGPROB)
     if len(attempt.tokens) > FREE_TOKENS + MAX_TOKENS_PER_SECOND * attempt.seconds:
         found.append(Doubt.TOKENS)
+    if attempt.short:
+        if repeats(attempt.tokens):
+            found.append(Doubt.REPEATS)
+        if ends_early(attempt):
+            found.append(Doubt.EARLY_END)
     return tuple(found)
+
+
+def repeats(tokens: Sequence[int]) -> bool:
+    """Whether some `NGRAM` tokens come `NGRAM_TIMES` times."""
+    seen = Counter(tuple(tokens[at : at + NGRAM]) for at in range(len(tokens) - NGRAM + 1))
+    return max(seen.values(), default=0) >= NGRAM_TIMES
+
+
+def ends_early(attempt: Attempt) -> bool:
+    """Whether the last word ends well before the window does."""
+    if attempt.heard_until is None:
+        return not attempt.tokens and attempt.seconds > EARLY_SECONDS
+    return attempt.seconds - attempt.heard_until > EARLY_SECONDS
 
 
 def next_temperature(attempts: Sequence[Attempt]) -> float | None:
@@ -93,9 +133,5 @@ def best(attempts: Sequence[Attempt]) -> Attempt:
     for attempt in attempts:
         if not doubts(attempt):
             return attempt
-    calm = [
-        attempt
-        for attempt in attempts
-        if not {Doubt.COMPRESSION, Doubt.TOKENS} & set(doubts(attempt))
-    ]
+    calm = [attempt for attempt in attempts if not LOOPS & set(doubts(attempt))]
     return max(calm or attempts, key=lambda attempt: attempt.avg_logprob)

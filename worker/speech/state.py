@@ -178,6 +178,8 @@ class FileState:
             avg_logprob=decoded.avg_logprob,
             no_speech=decoded.no_speech,
             seconds=window.seconds,
+            short=rung.positions < FULL_POSITIONS,
+            heard_until=decoded.words[-1].end if decoded.words else None,
         )
         window.attempts.append((attempt, decoded))
         if self.language is None:
@@ -281,7 +283,6 @@ class FileState:
             self.second_attempts += 1
             return Step(ready=(window.index,))
         chosen = best(attempts)
-        window.features = None
         winner = next(decoded for attempt, decoded in window.attempts if attempt is chosen)
         return Step(texts=((window.index, winner),))
 

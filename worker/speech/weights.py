@@ -80,18 +80,18 @@ def read_dimensions(directory: Path) -> Dimensions:
 
 def _variables(file: BinaryIO) -> Iterator[tuple[str, tuple[int, ...], bytes]]:
     """(name, shape, data) of every variable; data only of those under 16 bytes."""
-    version, = _unpack(file, "<I")
+    (version,) = _unpack(file, "<I")
     if not 4 <= version <= 6:
         raise ValueError(f"binary version {version} is unknown")
     _string(file)
     _unpack(file, "<I")
-    count, = _unpack(file, "<I")
+    (count,) = _unpack(file, "<I")
     for _ in range(count):
         name = _string(file)
-        rank, = _unpack(file, "<B")
+        (rank,) = _unpack(file, "<B")
         shape = _unpack(file, f"<{rank}I")
         _unpack(file, "<B")
-        size, = _unpack(file, "<I")
+        (size,) = _unpack(file, "<I")
         data = b""
         if size < 16:
             data = file.read(size)
@@ -105,7 +105,7 @@ def _unpack(file: BinaryIO, layout: str) -> tuple[int, ...]:
 
 
 def _string(file: BinaryIO) -> str:
-    length, = _unpack(file, "<H")
+    (length,) = _unpack(file, "<H")
     if not 0 < length <= _MAX_NAME:
         raise ValueError(f"a name of {length} bytes")
     return file.read(length)[:-1].decode("utf-8")

@@ -229,9 +229,7 @@ class Whisper:
         stacked = np.stack([pad(item, frames) for item in features])
         self.encoder_calls += 1
         self.encoded_windows += len(features)
-        return self.model.encode(
-            ctranslate2.StorageView.from_array(np.ascontiguousarray(stacked))
-        )
+        return self.model.encode(ctranslate2.StorageView.from_array(np.ascontiguousarray(stacked)))
 
     def _settle(
         self, requests: Sequence[Request], encoded: ctranslate2.StorageView
@@ -292,6 +290,7 @@ class Whisper:
                 [list(decoded[index].tokens) for index in indices],
                 [requests[index].features.shape[1] for index in indices],
                 self.tokenizer(language, task),
+                [requests[index].features for index in indices],
             )
             for index, words in zip(indices, found, strict=True):
                 decoded[index] = replace(decoded[index], words=tuple(words))
