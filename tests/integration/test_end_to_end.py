@@ -11,7 +11,7 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import REPOSITORY, Aws, Queues
+from tests.wording import word_errors
 
 pytestmark = pytest.mark.timeout(400)
 
@@ -245,12 +246,26 @@ def test_the_log_has_the_lines_that_operators_grep(run: Run) -> None:
     assert "Printing" not in run.log
 
 
+def whisperx_texts(paths: Sequence[Path], *, language: str) -> list[str]:
+    """Stock WhisperX, file by file, on the same model and settings."""
+    import whisperx
+    from faster_whisper import decode_audio
+
+    from worker.speech import models
+
+    pipeline = whisperx.load_model(
+        str(models.resolve("base")), "cpu", compute_type="int8", language=language, threads=2
+    )
+    texts = []
+    for path in paths:
+        result = pipeline.transcribe(decode_audio(str(path)), batch_size=8, language=language)
+        texts.append(" ".join(segment["text"].strip() for segment in result["segments"]))
+    return texts
+
+
 def test_word_error_rate_beside_stock_whisperx(
     run: Run, speech_dir: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from worker.bench.errors import word_errors
-    from worker.bench.stock import whisperx_texts
-
     names = sorted(run.references)
     references = [run.references[name] for name in names]
     ours = [run.document(name, "transcript.json")["text"] for name in names]
