@@ -3,13 +3,14 @@
 CTranslate2 aligns a window's tokens with its encoder output (dynamic time warping over the
 attention of the model's alignment heads); it gives silence to the word after it, which the
 window's features put right. How tokens become words is faster-whisper's:
-its tokenizer splits them and its `merge_punctuations` joins punctuation to its word.
+its tokenizer splits them and its `merge_punctuations` joins punctuation to its word; what is
+left unparted by spaces (hyphens, semicolons) is joined here.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -26,6 +27,9 @@ __all__ = ["SECONDS_PER_FRAME", "find_words", "words_from_alignment"]
 
 SECONDS_PER_FRAME = 0.02
 """Of the encoder's output: two mel frames of 10 ms."""
+
+# The languages whose tokens faster_whisper's tokenizer takes as words.
+_WITHOUT_SPACES = frozenset({"zh", "ja", "th", "lo", "my", "yue"})
 
 _MEL_FRAMES_PER_SECOND = 100
 _SCORE_DECIMALS = 3
@@ -73,7 +77,7 @@ def find_words(
             result.alignments, result.text_token_probs, tokens, tokenizer, seconds=seconds
         )
         if features is not None:
-            words = leave_pauses(words, find_pauses(features[index][:, :count]))
+            words = leave_pauses(words, find_pauses(features[index][:, :count]), seconds)
         found.append(fit_words(words, 0.0, seconds))
     return found
 
@@ -119,6 +123,8 @@ def words_from_alignment(
         for index, (text, group) in enumerate(zip(texts[:-1], groups[:-1], strict=True))
     ]
     merge_punctuations(parts, _PREPENDED, _APPENDED)
+    if tokenizer.language_code not in _WITHOUT_SPACES:
+        parts = _split_at_spaces_only(parts)
     words = [
         Word(
             word=text,
@@ -130,3 +136,24 @@ def words_from_alignment(
         if (text := part["word"].strip())
     ]
     return fit_words(words, 0.0, seconds)
+
+
+def _split_at_spaces_only(parts: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Join what no space parts: the tokenizer splits at every hyphen and semicolon.
+
+    Punctuation adds nothing to a word's time, as in `merge_punctuations`.
+    """
+    joined: list[dict[str, Any]] = []
+    for part in parts:
+        if not joined or not part["word"] or part["word"][0].isspace():
+            joined.append(part)
+            continue
+        before = joined[-1]
+        spoken = [p for p in (before, part) if any(map(str.isalnum, p["word"]))] or [before]
+        joined[-1] = {
+            "word": before["word"] + part["word"],
+            "start": spoken[0]["start"],
+            "end": spoken[-1]["end"],
+            "score": float(np.mean([p["score"] for p in spoken])),
+        }
+    return joined
