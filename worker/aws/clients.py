@@ -1,0 +1,172 @@
+"""The boto3 clients: made once, with bounded time-outs, and shared between threads.
+
+Clients are thread-safe, the session that makes them is not, and making one costs tens of
+milliseconds and some megabytes: so the two that every worker needs are made at the start and
+the others, under a lock, when first asked for. Region, endpoints (`AWS_ENDPOINT_URL`) and
+credentials come from where they come from everywhere.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import threading
+from collections.abc import Mapping
+from functools import cached_property
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+import boto3
+from botocore.config import Config
+
+from worker.aws.queue import MAX_WAIT_SECONDS
+
+if TYPE_CHECKING:
+    from mypy_boto3_autoscaling import AutoScalingClient
+    from mypy_boto3_ec2 import EC2Client
+    from mypy_boto3_s3 import S3Client
+    from mypy_boto3_sns import SNSClient
+    from mypy_boto3_sqs import SQSClient
+
+__all__ = ["Clients", "make_clients", "queue_region"]
+
+DEFAULT_REGION = "us-east-1"
+_CONNECT_SECONDS = 5.0
+_READ_SECONDS = 20.0
+_POLL_MARGIN_SECONDS = 15.0
+_MAX_ATTEMPTS = 3
+"""botocore's own attempts; ours come on top (see `faults.ride_out`)."""
+_PATH_STYLE = Config(s3={"addressing_style": "path"})
+_QUEUE_HOSTS = (
+    re.compile(r"^sqs\.(?P<region>[a-z0-9-]+)\.(amazonaws|api\.aws)"),
+    re.compile(r"^(?P<region>[a-z0-9-]+)\.queue\.amazonaws\.com"),  # the older form
+)
+
+
+def queue_region(url: str) -> str | None:
+    """The region that an AWS queue URL names; None for other hosts (pure)."""
+    host = urlsplit(url).hostname or ""
+    for pattern in _QUEUE_HOSTS:
+        if match := pattern.match(host):
+            return match["region"]
+    return None
+
+
+class Clients:
+    """The clients of one process.
+
+    Args:
+        session: used here only, always under a lock.
+        region: for everything but a queue whose URL names another.
+        queue_region: the region of the queue.
+        visibility_timeout: seconds; a hung control call must end well before a lease does.
+
+    Attributes:
+        sqs: for control calls; short time-outs.
+        sqs_poll: for ReceiveMessage; its read time-out outlives a long poll.
+        s3: for objects; path-style addresses on endpoints that are not AWS's.
+    """
+
+    def __init__(
+        self,
+        session: boto3.Session,
+        *,
+        region: str,
+        queue_region: str | None = None,
+        visibility_timeout: int = 120,
+    ) -> None:
+        self._session = session
+        self._region = region
+        self._lock = threading.RLock()
+        # A third of the visibility time-out lies between heartbeats: two hung calls must fit.
+        control_seconds = min(10.0, max(2.0, visibility_timeout / 6))
+        queue_region = queue_region or region
+        self.sqs: SQSClient = session.client(
+            "sqs",
+            region_name=queue_region,
+            config=_config(read_seconds=control_seconds, connections=16),
+        )
+        self.sqs_poll: SQSClient = session.client(
+            "sqs",
+            region_name=queue_region,
+            config=_config(read_seconds=MAX_WAIT_SECONDS + _POLL_MARGIN_SECONDS, connections=4),
+        )
+        self.s3: S3Client = self._make_s3()
+
+    def _make_s3(self) -> S3Client:
+        client = self._session.client("s3", region_name=self._region, config=_config())
+        host = urlsplit(client.meta.endpoint_url).hostname or ""
+        if host.endswith((".amazonaws.com", ".amazonaws.com.cn", ".api.aws")):
+            return client
+        # Other servers seldom have a wildcard name in the DNS: http://bucket.minio:9000.
+        return self._session.client(
+            "s3", region_name=self._region, config=_config().merge(_PATH_STYLE)
+        )
+
+    @cached_property
+    def autoscaling(self) -> AutoScalingClient:
+        """Auto Scaling, made when first used."""
+        with self._lock:
+            return self._session.client(
+                "autoscaling", region_name=self._region, config=_config(connections=4)
+            )
+
+    @cached_property
+    def ec2(self) -> EC2Client:
+        """EC2, made when first used."""
+        with self._lock:
+            return self._session.client(
+                "ec2", region_name=self._region, config=_config(connections=4)
+            )
+
+    @cached_property
+    def sns(self) -> SNSClient:
+        """SNS, made when first used."""
+        with self._lock:
+            return self._session.client(
+                "sns", region_name=self._region, config=_config(connections=8)
+            )
+
+
+def _config(*, read_seconds: float = _READ_SECONDS, connections: int = 32) -> Config:
+    """The limits every client gets: time-outs, attempts, connections."""
+    return Config(
+        connect_timeout=_CONNECT_SECONDS,
+        read_timeout=read_seconds,
+        retries={"mode": "standard", "total_max_attempts": _MAX_ATTEMPTS},
+        max_pool_connections=connections,
+        tcp_keepalive=True,
+    )
+
+
+def make_clients(
+    *,
+    queue_url: str | None = None,
+    region: str | None = None,
+    visibility_timeout: int = 120,
+    environ: Mapping[str, str] | None = None,
+) -> Clients:
+    """The clients for this process.
+
+    Args:
+        queue_url: its region is the queue's, whatever else is set (SQS refuses other
+            signatures), and the others' where nothing else names one.
+        region: for all but the queue. Without it: `AWS_REGION`, then what boto3 finds
+            (`AWS_DEFAULT_REGION`, the profile), then the queue's, then us-east-1.
+        visibility_timeout: seconds, of the queue's messages.
+        environ: where `AWS_REGION` is looked for; boto3 itself reads only
+            `AWS_DEFAULT_REGION`, though containers and functions set the other.
+    """
+    environ = os.environ if environ is None else environ
+    session = boto3.Session()
+    of_queue = queue_region(queue_url) if queue_url else None
+    return Clients(
+        session,
+        region=region
+        or environ.get("AWS_REGION")
+        or session.region_name
+        or of_queue
+        or DEFAULT_REGION,
+        queue_region=of_queue,
+        visibility_timeout=visibility_timeout,
+    )
