@@ -1,0 +1,166 @@
+"""The languages Whisper knows: codes, English names, and the nearest code to a wrong one (pure).
+
+The tokenizer's own tuple lives in a module that imports the speech libraries; messages are
+parsed without them, so the codes are kept here and a test holds the two equal.
+Which of them a model has is the model's business: `yue` came with large-v3, and a model
+that ends in `.en` knows one language.
+"""
+
+import difflib
+from collections.abc import Mapping
+from types import MappingProxyType
+
+__all__ = ["LANGUAGE_CODES", "LANGUAGE_NAMES", "nearest_language"]
+
+LANGUAGE_NAMES: Mapping[str, str] = MappingProxyType(
+    {
+        "af": "afrikaans",
+        "am": "amharic",
+        "ar": "arabic",
+        "as": "assamese",
+        "az": "azerbaijani",
+        "ba": "bashkir",
+        "be": "belarusian",
+        "bg": "bulgarian",
+        "bn": "bengali",
+        "bo": "tibetan",
+        "br": "breton",
+        "bs": "bosnian",
+        "ca": "catalan",
+        "cs": "czech",
+        "cy": "welsh",
+        "da": "danish",
+        "de": "german",
+        "el": "greek",
+        "en": "english",
+        "es": "spanish",
+        "et": "estonian",
+        "eu": "basque",
+        "fa": "persian",
+        "fi": "finnish",
+        "fo": "faroese",
+        "fr": "french",
+        "gl": "galician",
+        "gu": "gujarati",
+        "ha": "hausa",
+        "haw": "hawaiian",
+        "he": "hebrew",
+        "hi": "hindi",
+        "hr": "croatian",
+        "ht": "haitian creole",
+        "hu": "hungarian",
+        "hy": "armenian",
+        "id": "indonesian",
+        "is": "icelandic",
+        "it": "italian",
+        "ja": "japanese",
+        "jw": "javanese",
+        "ka": "georgian",
+        "kk": "kazakh",
+        "km": "khmer",
+        "kn": "kannada",
+        "ko": "korean",
+        "la": "latin",
+        "lb": "luxembourgish",
+        "ln": "lingala",
+        "lo": "lao",
+        "lt": "lithuanian",
+        "lv": "latvian",
+        "mg": "malagasy",
+        "mi": "maori",
+        "mk": "macedonian",
+        "ml": "malayalam",
+        "mn": "mongolian",
+        "mr": "marathi",
+        "ms": "malay",
+        "mt": "maltese",
+        "my": "myanmar",
+        "ne": "nepali",
+        "nl": "dutch",
+        "nn": "nynorsk",
+        "no": "norwegian",
+        "oc": "occitan",
+        "pa": "punjabi",
+        "pl": "polish",
+        "ps": "pashto",
+        "pt": "portuguese",
+        "ro": "romanian",
+        "ru": "russian",
+        "sa": "sanskrit",
+        "sd": "sindhi",
+        "si": "sinhala",
+        "sk": "slovak",
+        "sl": "slovenian",
+        "sn": "shona",
+        "so": "somali",
+        "sq": "albanian",
+        "sr": "serbian",
+        "su": "sundanese",
+        "sv": "swedish",
+        "sw": "swahili",
+        "ta": "tamil",
+        "te": "telugu",
+        "tg": "tajik",
+        "th": "thai",
+        "tk": "turkmen",
+        "tl": "tagalog",
+        "tr": "turkish",
+        "tt": "tatar",
+        "uk": "ukrainian",
+        "ur": "urdu",
+        "uz": "uzbek",
+        "vi": "vietnamese",
+        "yi": "yiddish",
+        "yo": "yoruba",
+        "zh": "chinese",
+        "yue": "cantonese",
+    }
+)
+"""English name of each code, lower case, as OpenAI's tokenizer lists them."""
+
+LANGUAGE_CODES: tuple[str, ...] = tuple(LANGUAGE_NAMES)
+"""The 100 codes, in the order of faster-whisper's tokenizer."""
+
+_OTHER_NAMES: Mapping[str, str] = MappingProxyType(
+    {
+        "bokmal": "no",
+        "burmese": "my",
+        "castilian": "es",
+        "farsi": "fa",
+        "filipino": "tl",
+        "flemish": "nl",
+        "haitian": "ht",
+        "jv": "jw",
+        "letzeburgesch": "lb",
+        "mandarin": "zh",
+        "moldavian": "ro",
+        "moldovan": "ro",
+        "nb": "no",
+        "panjabi": "pa",
+        "pushto": "ps",
+        "sinhalese": "si",
+        "valencian": "ca",
+    }
+)
+"""Names and ISO codes in use for languages that Whisper lists under another one."""
+
+_LONGEST_NAME = 32
+"""Characters looked at: no name is longer, and difflib's time grows with the square."""
+
+
+def nearest_language(text: str) -> str | None:
+    """The code that somebody who wrote `text` probably meant, or None without a good guess.
+
+    Knows codes in any case (`EN`), codes with a region or script (`pt-BR`, `zh_Hans`), English
+    names (`english`) and near misses of names (`japanse`).
+    """
+    wanted = text[:_LONGEST_NAME].strip().lower()
+    base = wanted.replace("_", "-").partition("-")[0]
+    by_name = {name: code for code, name in LANGUAGE_NAMES.items()} | dict(_OTHER_NAMES)
+    for candidate in (wanted, base):
+        if candidate in LANGUAGE_NAMES:
+            return candidate
+        if candidate in by_name:
+            return by_name[candidate]
+    close = difflib.get_close_matches(wanted, by_name, n=1, cutoff=0.7)
+    return by_name[close[0]] if close else None
