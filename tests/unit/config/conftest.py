@@ -1,0 +1,75 @@
+"""The files under test, and scripts loaded as modules (their names have hyphens)."""
+
+from __future__ import annotations
+
+import importlib.util
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from tests.cloudformation import load_template
+
+REPOSITORY = Path(__file__).resolve().parents[3]
+
+
+@pytest.fixture(scope="session")
+def repository() -> Path:
+    return REPOSITORY
+
+
+@pytest.fixture(scope="session")
+def config_dir() -> Path:
+    return REPOSITORY / "config"
+
+
+@pytest.fixture(scope="session")
+def template(config_dir: Path) -> Mapping[str, Any]:
+    """The CloudFormation template; short tags as Fn:: mappings."""
+    return load_template(config_dir / "cloudformation.yaml")
+
+
+@pytest.fixture(scope="session")
+def resources(template: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The template's resources' properties, by logical name."""
+    return {name: r.get("Properties", {}) for name, r in template["Resources"].items()}
+
+
+@pytest.fixture(scope="session")
+def simulation() -> ModuleType:
+    """scripts/simulate-fleet.py."""
+    return _module(REPOSITORY / "scripts" / "simulate-fleet.py")
+
+
+@pytest.fixture(scope="session")
+def run_shell() -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Runs a shell script of the repository with arguments; output captured, bounded in time."""
+
+    def run(
+        script: str, *arguments: str, env: Mapping[str, str] | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            ["/bin/bash", str(REPOSITORY / script), *arguments],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+            env=dict(env) if env is not None else None,
+        )
+
+    return run
+
+
+def _module(path: Path) -> ModuleType:
+    name = path.stem.replace("-", "_")
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # dataclasses look their module up
+    spec.loader.exec_module(module)
+    return module
