@@ -259,6 +259,28 @@ def check(ctx: typer.Context, config: Config = None) -> None:
 
 
 @app.command()
+def top(
+    port: Annotated[
+        int,
+        typer.Option(
+            envvar="WORKER_METRICS_PORT", help="The worker's metrics_port on this machine."
+        ),
+    ] = 9400,
+    every: Annotated[float, typer.Option(min=0.2, help="Seconds between pictures.")] = 1.0,
+    once: Annotated[bool, typer.Option("--once", help="One picture, and exit.")] = False,
+) -> None:
+    """Watch one worker live: its queue, jobs, batches and speed."""
+    import contextlib
+
+    from rich.console import Console
+
+    from worker.top import watch
+
+    with contextlib.suppress(KeyboardInterrupt):  # how a person leaves
+        watch(Console(), port, seconds=every, once=once)
+
+
+@app.command()
 def demo(
     files: Annotated[
         list[Path] | None,

@@ -51,8 +51,8 @@ __all__ = [
     "parse_request",
 ]
 
-_LOCATION_FIELDS = {"job_id", "output", "etag", "version_id"}
-"""What doesn't decide what a result says, only which object it is of and where it lies."""
+_LOCATION_FIELDS = {"job_id", "output", "etag", "version_id", "notify"}
+"""What doesn't decide what a result says: which object it is of, where it lies, who is told."""
 
 _STEM_LENGTH = 120
 """Cut of a MessageId that gets a number after it, for the whole to stay a job id."""

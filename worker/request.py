@@ -58,6 +58,10 @@ def is_job_id(text: str) -> bool:
     return _JOB_ID.fullmatch(text) is not None and text not in (".", "..")
 
 
+_NOTIFY = re.compile(r"arn:[a-z-]+:sns:\S{1,300}|https?://[^\s/?#@]+/[^\s?#]{1,300}")
+"""A topic or a queue, by its form; whether the worker may reach it is AWS's to say."""
+
+
 def _is_unicode(text: str) -> bool:
     return not any("\ud800" <= character <= "\udfff" for character in text)
 
@@ -105,6 +109,11 @@ class JobRequest(BaseModel):
     metadata: dict[str, str] = Field(
         default_factory=dict, repr=False, description="echoed in the result"
     )
+    notify: str | None = Field(
+        default=None,
+        description="ARN of an SNS topic, or URL of an SQS queue, told when the job is answered;"
+        " default the setting `notify_url`",
+    )
 
     @field_validator("job_id")
     @classmethod
@@ -143,6 +152,17 @@ class JobRequest(BaseModel):
         if value is not None and not _is_unicode(value):
             raise PydanticCustomError("advice", _UNICODE_FIX)
         return value if value and not value.isspace() else None
+
+    @field_validator("notify")
+    @classmethod
+    def _check_notify(cls, value: str | None) -> str | None:
+        if value is not None and not _NOTIFY.fullmatch(value):
+            raise PydanticCustomError(
+                "advice",
+                "it must be an SNS topic's ARN (arn:aws:sns:...) or an SQS queue's URL"
+                " (https://sqs....)",
+            )
+        return value
 
     @field_validator("metadata")
     @classmethod

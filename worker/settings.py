@@ -239,6 +239,9 @@ class Settings(BaseSettings):
     held_seconds: float = _setting(
         1800.0, ENGINE, "seconds of audio held at most before no more is taken in", gt=0
     )
+    self_test: bool = _setting(
+        True, ENGINE, "known speech must be heard at start; false for models without English"
+    )
 
     idle_timeout: float = _setting(
         300.0, LIFE, "seconds without work after which the worker exits", ge=0
