@@ -138,6 +138,7 @@ WRONG = {
     "cpu_threads": ("-1",),
     "max_wait": ("-0.1", "61", "nan"),
     "held_seconds": ("0", "inf"),
+    "self_test": ("perhaps", "2"),
     "idle_timeout": ("-1", "nan"),
     "min_uptime": ("-1",),
     "on_idle": ("reboot",),

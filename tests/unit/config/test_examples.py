@@ -48,5 +48,5 @@ def test_toml_file_names_every_setting(config_dir: Path, tmp_path: Path) -> None
     text = commented_in((config_dir / "worker.toml.example").read_text())
     named = set(tomllib.loads(text))
     missing = set(Settings.model_fields) - named
-    assert missing <= {"work_dir", "download_threads", "commit_threads", "context"}, missing
+    assert missing <= {"work_dir", "download_threads", "commit_threads"}, missing
     assert named <= set(Settings.model_fields)
