@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 """Time the aligner beside `whisperx.align` on identical segments and models.
 
-Three rows: the dynamic programming alone, on seeded random emissions; the whole alignment with
-a small wav2vec2 of random weights, where everything but the forward passes counts; and with
-the base model's convolutions, where on a CPU the forward passes are nearly all there is (on a
-card they are batched: run it there with `--device cuda`).
+The rows: the dynamic programming alone, on seeded random emissions; the whole of `align` with a
+model that has its emissions ready; the same with a small wav2vec2 of random weights; and with
+the base model's convolutions, whose forward passes are nearly all there is on a CPU, where
+batching them gains nothing (on a card it does: `--device cuda`).
 
 WhisperX splits each segment into sentences with NLTK's punkt, whose data has to be downloaded;
 here a stand-in takes each segment as one sentence. That favours WhisperX, which is spared
@@ -23,6 +23,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -40,20 +41,32 @@ LETTERS = ["-", "|", *"etaonihsrdlumwcfgypbvk'xjqz"]
 CONVOLUTIONS = ((10, 5), (3, 2), (3, 2), (3, 2), (3, 2), (2, 2), (2, 2))
 SECONDS = (4.0, 6.0)
 CHARACTERS_PER_SECOND = 15
+SECONDS_PER_FRAME = 0.02
 
 
 @dataclass(frozen=True)
 class Row:
-    """One comparison; seconds are medians."""
+    """One comparison; seconds are medians.
+
+    Attributes:
+        what: was timed.
+        ours: seconds of the aligner.
+        whisperx: seconds of WhisperX.
+        ours_cpu: CPU seconds of the aligner, for machines that others use as well.
+        whisperx_cpu: CPU seconds of WhisperX.
+        difference: largest difference of a start or end between the two, in frames.
+    """
 
     what: str
     ours: float
     whisperx: float
+    ours_cpu: float
+    whisperx_cpu: float
     difference: float
-    """Largest difference of a start or end between the two, in frames."""
 
     @property
     def ratio(self) -> float:
+        """How many times faster the aligner is."""
         return self.whisperx / self.ours
 
 
@@ -67,22 +80,30 @@ class OneSentence:
 
 
 def alternate(
-    repeats: int, ours: Callable[[], Any], theirs: Callable[[], Any]
-) -> tuple[float, float, Any, Any]:
-    """Run both in turn, changing who goes first; the median seconds and last results of each."""
-    seconds: dict[str, list[float]] = {"ours": [], "theirs": []}
+    what: str,
+    repeats: int,
+    ours: Callable[[], Any],
+    theirs: Callable[[], Any],
+    difference: Callable[[Any, Any], float],
+) -> Row:
+    """Run both in turn, changing who goes first."""
+    wall: dict[str, list[float]] = {"ours": [], "theirs": []}
+    cpu: dict[str, list[float]] = {"ours": [], "theirs": []}
     results: dict[str, Any] = {}
     runs = {"ours": ours, "theirs": theirs}
     for repeat in range(repeats):
         for name in ("ours", "theirs") if repeat % 2 == 0 else ("theirs", "ours"):
-            start = time.perf_counter()
+            start, start_cpu = time.perf_counter(), time.process_time()
             results[name] = runs[name]()
-            seconds[name].append(time.perf_counter() - start)
-    return (
-        statistics.median(seconds["ours"]),
-        statistics.median(seconds["theirs"]),
-        results["ours"],
-        results["theirs"],
+            wall[name].append(time.perf_counter() - start)
+            cpu[name].append(time.process_time() - start_cpu)
+    return Row(
+        what,
+        statistics.median(wall["ours"]),
+        statistics.median(wall["theirs"]),
+        statistics.median(cpu["ours"]),
+        statistics.median(cpu["theirs"]),
+        difference(results["ours"], results["theirs"]),
     )
 
 
@@ -90,7 +111,7 @@ def make_text(rng: np.random.Generator, seconds: float) -> str:
     """Random words, as many characters as speech has, some of them digits."""
     text = ""
     while len(text) < seconds * CHARACTERS_PER_SECOND:
-        letters = rng.choice(LETTERS[2:] + ["7"], size=int(rng.integers(1, 9)))
+        letters = rng.choice([*LETTERS[2:], "7"], size=int(rng.integers(1, 9)))
         text += " " + "".join(letters)
     return text.strip()
 
@@ -116,15 +137,18 @@ def compare_paths(whisperx: Any, segments: int, repeats: int) -> Row:
             found.append(whisperx.merge_repeats(path, "x" * len(tokens)))
         return found
 
-    seconds_ours, seconds_theirs, mine, other = alternate(
-        repeats, lambda: align_tokens([token_scores(*case, blank=0) for case in cases]), theirs
-    )
-    difference = max(
-        max(abs(int(start) - span.start), abs(int(end) - span.end))
-        for spans, merged in zip(mine, other, strict=True)
-        for start, end, span in zip(spans.start, spans.end, merged, strict=True)
-    )
-    return Row("dynamic programming, random emissions", seconds_ours, seconds_theirs, difference)
+    def difference(mine: Any, other: Any) -> float:
+        frames = [
+            max(abs(int(start) - span.start), abs(int(end) - span.end))
+            for spans, merged in zip(mine, other, strict=True)
+            for start, end, span in zip(spans.start, spans.end, merged, strict=True)
+        ]
+        return float(max(frames))
+
+    def ours() -> Any:
+        return align_tokens([token_scores(*case, blank=0) for case in cases])
+
+    return alternate("dynamic programming, random emissions", repeats, ours, theirs, difference)
 
 
 def build(channels: int, layers: int, width: int) -> Any:
@@ -156,32 +180,63 @@ def build(channels: int, layers: int, width: int) -> Any:
     return module.eval()
 
 
+def canned(segments: Sequence[npt.NDArray[np.float32]]) -> Any:
+    """A model that has its answers ready: random logits for each segment, and no work."""
+    import torch
+
+    class Canned(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.weight = torch.nn.Parameter(torch.zeros(1))
+            rng = np.random.default_rng(2)
+            # The first sample tells the segments apart.
+            self.answers = {
+                float(samples[0]): torch.from_numpy(
+                    (rng.normal(size=((len(samples) - 80) // 320, len(LETTERS))) * 3).astype(
+                        np.float32
+                    )
+                )
+                for samples in segments
+            }
+
+        def forward(self, waves: Any, lengths: Any = None) -> tuple[Any, Any]:
+            logits = [self.answers[float(wave[0])] for wave in waves]
+            frames = torch.tensor([len(item) for item in logits])
+            stacked = torch.nn.utils.rnn.pad_sequence(logits, batch_first=True)
+            return stacked.to(waves.device), None if lengths is None else frames
+
+    return Canned()
+
+
 def compare_words(
     whisperx: Any,
     what: str,
-    shape: tuple[int, int, int],
+    shape: tuple[int, int, int] | None,
     segments: int,
     repeats: int,
     device: str,
 ) -> Row:
-    """The whole way from samples and texts to words."""
+    """The whole way from samples and texts to words; without a shape, no forward passes."""
     rng = np.random.default_rng(1)
     lengths = rng.uniform(*SECONDS, size=segments)
     edges = np.concatenate(([0.0], np.cumsum(lengths))).round(3)
     audio = (rng.normal(size=int(edges[-1] * SAMPLE_RATE)) * 0.1).astype(np.float32)
     texts = [make_text(rng, float(seconds)) for seconds in lengths]
-    spans = [(float(a), float(b)) for a, b in zip(edges[:-1], edges[1:], strict=True)]
+    spans = [(float(a), float(b)) for a, b in pairwise(edges)]
     items = [
         AlignItem(audio[int(a * SAMPLE_RATE) : int(b * SAMPLE_RATE)], text, "en", a, b)
         for text, (a, b) in zip(texts, spans, strict=True)
     ]
     dictionary = {letter: code for code, letter in enumerate(LETTERS)}
-    module = build(*shape).to(device)
+
+    def make() -> Any:
+        module = build(*shape) if shape else canned([item.samples for item in items])
+        return module.to(device)
+
+    module = make()
     aligner = Aligner(
         device,
-        load=lambda *_: AlignModel(
-            build(*shape).to(device), dictionary, kind="torchaudio", name=what, spaced=True
-        ),
+        load=lambda *_: AlignModel(make(), dictionary, kind="torchaudio", name=what, spaced=True),
     )
     aligner.request("en")
     while aligner.ready("en") is None:
@@ -194,18 +249,19 @@ def compare_words(
         metadata = {"language": "en", "dictionary": dictionary, "type": "torchaudio"}
         return whisperx.align(transcript, module, metadata, audio, device)["segments"]
 
+    def difference(mine: Any, other: Any) -> float:
+        found: list[float] = []
+        for words, segment in zip(mine, other, strict=True):
+            if [word.word for word in words] != [word["word"] for word in segment["words"]]:
+                raise SystemExit("the two found different words")
+            for word, their in zip(words, segment["words"], strict=True):
+                found += [abs(word.start - their["start"]), abs(word.end - their["end"])]
+        return max(found) / SECONDS_PER_FRAME
+
     aligner.align(items[:2])  # first calls allocate
-    seconds_ours, seconds_theirs, mine, other = alternate(
-        repeats, lambda: aligner.align(items), theirs
-    )
+    row = alternate(what, repeats, lambda: aligner.align(items), theirs, difference)
     aligner.close()
-    differences: list[float] = []
-    for words, segment in zip(mine, other, strict=True):
-        if [word.word for word in words] != [word["word"] for word in segment["words"]]:
-            raise SystemExit("the two found different words")
-        for word, their in zip(words, segment["words"], strict=True):
-            differences += [abs(word.start - their["start"]), abs(word.end - their["end"])]
-    return Row(what, seconds_ours, seconds_theirs, max(differences) / 0.02)
+    return row
 
 
 def benchmark(segments: int, repeats: int, device: str, layers: int) -> list[Row]:
@@ -215,22 +271,32 @@ def benchmark(segments: int, repeats: int, device: str, layers: int) -> list[Row
     except NoAlignModel:
         whisperx: Any = sys.modules["whisperx.alignment"]
     whisperx.nltk_load = lambda _: OneSentence()
-    rows = [compare_paths(whisperx, segments, repeats)]
-    for what, shape in (
-        ("whole alignment, small model (32 channels, 2 layers)", (32, 2, 64)),
-        (f"whole alignment, base convolutions, {layers} layers", (512, layers, 768)),
-    ):
-        rows.append(compare_words(whisperx, what, shape, segments, repeats, device))  # noqa: PERF401
+    rows = [
+        compare_paths(whisperx, segments, repeats),
+        *(
+            compare_words(whisperx, what, shape, segments, repeats, device)
+            for what, shape in (
+                ("whole alignment, forward passes left out", None),
+                ("whole alignment, small model", (32, 2, 64)),
+            )
+        ),
+    ]
+    if layers:
+        what = f"whole alignment, base convolutions, {layers} layers"
+        shape = (512, layers, 768)
+        rows.append(compare_words(whisperx, what, shape, segments, repeats, device))
     return rows
 
 
 def table(rows: Sequence[Row]) -> str:
     """Markdown."""
-    lines = ["| what | aligner, s | WhisperX, s | times faster | difference, frames |"]
-    lines.append("|---|---|---|---|---|")
+    lines = [
+        "| what | aligner, s | WhisperX, s | times faster | CPU s | CPU s | difference, frames |",
+        "|---|---|---|---|---|---|---|",
+    ]
     lines += [
         f"| {row.what} | {row.ours:.3f} | {row.whisperx:.3f} | {row.ratio:.1f} "
-        f"| {row.difference:.2f} |"
+        f"| {row.ours_cpu:.3f} | {row.whisperx_cpu:.3f} | {row.difference:.2f} |"
         for row in rows
     ]
     return "\n".join(lines)
@@ -243,7 +309,9 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3, help="of each; the median counts")
     parser.add_argument("--device", default="cpu", help="torch's name of the device")
     parser.add_argument("--threads", type=int, default=0, help="torch's threads; 0 is its choice")
-    parser.add_argument("--layers", type=int, default=2, help="of the model with base convolutions")
+    parser.add_argument(
+        "--layers", type=int, default=2, help="of the model with base convolutions; 0: leave it out"
+    )
     parser.add_argument("--json", type=Path, help="file to write the rows to")
     options = parser.parse_args()
 

@@ -30,6 +30,8 @@ __all__ = ["AlignItem", "Aligner", "AlignmentError"]
 _MAX_ITEMS = 64
 """Segments aligned together: a full window with 400 characters holds 2.4 MB of scores."""
 
+_CARD_SECONDS, _CPU_SECONDS = 60.0, 20.0
+
 
 class AlignmentError(WorkerError):
     """These segments could not be aligned; their words need times from elsewhere."""
@@ -76,8 +78,10 @@ class Aligner:
             takes 0.4 GB (base) to 3.9 GB (the largest), most 1.3 GB.
         model_dir: where WhisperX's models lie or are downloaded to; None for the caches of
             torch and of the hub.
-        batch_seconds: of audio in one forward pass, padding included. The activations of the
-            usual models take about 25 MB a second. Halved when the device's memory runs out.
+        batch_seconds: of audio in one forward pass, padding included; None for 60 on a card and
+            20 on a CPU, where batching a model of real size gains nothing. Activations of the
+            usual convolutions take about 25 MB a second (arithmetic: 512 channels x 3200
+            frames x 4 bytes, four times). Halved when the device's memory runs out.
         load_timeout: seconds after which a model that has not loaded counts as not to be had.
             One that still comes later is used.
         load: loads a model; replaced in tests.
@@ -89,7 +93,7 @@ class Aligner:
         *,
         cache_size: int = 2,
         model_dir: Path | None = None,
-        batch_seconds: float = 60.0,
+        batch_seconds: float | None = None,
         load_timeout: float = 180.0,
         load: Load = load_align_model,
     ) -> None:
@@ -98,6 +102,8 @@ class Aligner:
         self._device = torch.device(device)
         self._cache_size = cache_size
         self._model_dir = model_dir
+        if batch_seconds is None:
+            batch_seconds = _CPU_SECONDS if self._device.type == "cpu" else _CARD_SECONDS
         self._max_samples = int(batch_seconds * SAMPLE_RATE)
         self._load_timeout = load_timeout
         self._load = load

@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from functools import partial
 from http.server import BaseHTTPRequestHandler, HTTPServer, SimpleHTTPRequestHandler
@@ -171,7 +172,7 @@ def test_whole_segments_give_whisperx_words(
     aligner = Aligner("cpu", load=lambda *_: small_model(kind, norm))
     aligner.request("en")
     while aligner.ready("en") is None:
-        pass
+        time.sleep(0.002)
     found = aligner.align(
         [
             AlignItem(audio[int(start * 16_000) : int(end * 16_000)], text, "en", start, end)

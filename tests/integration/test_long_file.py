@@ -1,0 +1,90 @@
+"""Two hours in one file: memory stays flat, and decoding starts long before the file is read."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+import wave
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+
+from tests.conftest import REPOSITORY
+from worker.speech.audio import AudioLimits, AudioReader
+from worker.speech.windows import SAMPLE_RATE
+
+GIB = 1 << 30
+
+
+def joined(folder: Path, target: Path, seconds: float) -> None:
+    """The folder's clips, half a second of silence between them, over and over."""
+    pause = np.zeros(SAMPLE_RATE // 2, dtype=np.int16)
+    pieces = []
+    for clip in sorted(folder.glob("*.flac")):
+        with AudioReader(clip, AudioLimits()) as reader:
+            samples = np.concatenate(list(reader))
+        pieces += [(samples * 32767).astype(np.int16), pause]
+    once = np.concatenate(pieces)
+    with wave.open(str(target), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(SAMPLE_RATE)
+        left = int(seconds * SAMPLE_RATE)
+        while left > 0:
+            file.writeframes(once[:left].tobytes())
+            left -= len(once)
+
+
+def resident(process: psutil.Process) -> int:
+    """Bytes resident in a process and its children."""
+    total = 0
+    for one in [process, *process.children(recursive=True)]:
+        try:
+            total += one.memory_info().rss
+        except psutil.NoSuchProcess:
+            continue
+    return total
+
+
+@pytest.mark.parametrize(
+    "minutes",
+    [
+        pytest.param(120, marks=[pytest.mark.long, pytest.mark.timeout(3000)]),
+    ],
+)
+def test_memory_is_flat_and_the_first_batch_is_early(
+    minutes: int, speech_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = tmp_path / "long.wav"
+    joined(speech_dir / "english", source, minutes * 60)
+    log = tmp_path / "log"
+    peak = 0
+    with log.open("w", encoding="utf-8") as stderr:
+        process = subprocess.Popen(
+            [
+                *(sys.executable, "-m", "worker", "transcribe", str(source)),
+                *("--output-dir", str(tmp_path / "out"), "--model", "base", "--device", "cpu"),
+                *("--compute-type", "int8", "--language", "en", "--word-times", "attention"),
+                *("--held-seconds", "600", "--log-level", "DEBUG"),
+            ],
+            cwd=REPOSITORY,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=stderr,
+        )
+        watched = psutil.Process(process.pid)
+        while process.poll() is None:
+            peak = max(peak, resident(watched))
+            time.sleep(0.5)
+    text = log.read_text(encoding="utf-8")
+    assert process.returncode == 0, text[-2000:]
+    with capsys.disabled():
+        sys.stdout.write(f"\n{minutes} minutes in one file: peak {peak / GIB:.2f} GiB\n")
+    assert peak < 3 * GIB
+    lines = text.splitlines()
+    first = next(i for i, line in enumerate(lines) if "event=batch.completed" in line)
+    decoded = next(i for i, line in enumerate(lines) if "event=file.prepared" in line)
+    assert first < decoded
