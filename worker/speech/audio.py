@@ -36,6 +36,22 @@ MAX_CHANNELS = 64
 MAX_DAMAGED = 1_000
 """Damaged packets before the file is given up."""
 
+MIN_BYTES_PER_SECOND = 100
+"""Fewer than any codec for speech writes: a header that claims more audio than this lies."""
+
+_NOTHING_SECONDS = 0.1
+"""A stream that claims less than this and gives nothing is empty, not damaged."""
+
+_FLOATS = frozenset({"flt", "fltp", "dbl", "dblp"})
+
+_PLAYLISTS = frozenset({"concat", "dash", "hls", "imf", "rtsp", "sdp", "vobsub"})
+"""Formats that name other files to read: a job's file must not lead to another job's."""
+
+_FORMATS = ",".join(
+    sorted(name for name in av.formats_available if _PLAYLISTS.isdisjoint(name.split(",")))
+)
+"""What FFmpeg may take a file for."""
+
 
 @dataclass(frozen=True, slots=True)
 class AudioLimits:
@@ -65,7 +81,14 @@ class AudioReader:
         if path.stat().st_size == 0:
             raise JobError(ErrorCode.EMPTY_FILE, "The file has no bytes; upload it again.")
         try:
-            container = av.open(str(path), mode="r", metadata_errors="ignore")
+            container = av.open(
+                str(path),
+                mode="r",
+                metadata_errors="ignore",
+                options={"format_whitelist": _FORMATS, "protocol_whitelist": "file"},
+            )
+        except MemoryError:
+            raise  # the limit of the process, not the file's format
         except (av.error.FFmpegError, ValueError) as error:
             raise JobError(
                 ErrorCode.NOT_MEDIA,
@@ -100,14 +123,16 @@ class AudioReader:
                 if resampler is not None:
                     yield from self._pieces(resampler, None)
                 self._check_rate(frame.sample_rate)
-                resampler = AudioResampler(format="flt", layout="mono", rate=SAMPLE_RATE)
+                # To integers, because FFmpeg mixes channels down into floats without dividing:
+                # loud stereo would leave [-1, 1] by a factor of 1.4, surround by 2.7.
+                resampler = AudioResampler(format="s32", layout="mono", rate=SAMPLE_RATE)
                 shape = now
             # Broken timestamps would make the resampler insert or drop audio.
             frame.pts = None
             yield from self._pieces(resampler, frame)
         if resampler is not None:
             yield from self._pieces(resampler, None)
-        if self.samples == 0 and self.damaged:
+        if self.samples == 0 and (self.damaged or self._stream_seconds > _NOTHING_SECONDS):
             raise JobError(
                 ErrorCode.DECODE_FAILED,
                 f"None of the file's audio can be decoded ({self.damaged} damaged packets); "
@@ -121,6 +146,8 @@ class AudioReader:
                 frame = next(frames)
             except StopIteration:
                 return
+            except MemoryError:
+                raise
             except av.error.FFmpegError as error:
                 self.damaged += 1
                 if self.damaged > MAX_DAMAGED:
@@ -136,7 +163,9 @@ class AudioReader:
 
     def _pieces(self, resampler: AudioResampler, frame: Any) -> Iterator[Samples]:
         try:
-            resampled = resampler.resample(frame)
+            resampled = resampler.resample(None if frame is None else _finite(frame))
+        except MemoryError:
+            raise
         except (av.error.FFmpegError, ValueError) as error:
             raise JobError(
                 ErrorCode.DECODE_FAILED,
@@ -152,8 +181,7 @@ class AudioReader:
                     f"The audio is longer than max_audio_seconds = {self._limits.max_seconds:g}; "
                     "split the file or raise the setting.",
                 )
-            # A float file may hold NaN or infinities, which would poison a whole batch.
-            yield np.clip(np.nan_to_num(samples, posinf=1.0, neginf=-1.0), -1.0, 1.0)
+            yield samples.astype(np.float32) * np.float32(2.0**-31)
 
     def _check_streams(self) -> None:
         streams = self._container.streams
@@ -185,6 +213,14 @@ class AudioReader:
         self.stated_seconds = (
             self._container.duration / av.time_base if self._container.duration else None
         )
+        self._stream_seconds = (
+            float(stream.duration * stream.time_base)
+            if stream.duration and stream.time_base
+            else 0.0
+        )
+        believable = self._container.size / MIN_BYTES_PER_SECOND
+        if self.stated_seconds and self.stated_seconds > believable:
+            self.stated_seconds = None
         if self.stated_seconds and self.stated_seconds > self._limits.max_seconds * 1.5:
             # Decoding for hours to find out what the header says already helps nobody.
             raise JobError(
@@ -201,6 +237,22 @@ class AudioReader:
                 f"The file says its sample rate is {rate} Hz; "
                 f"{MIN_RATE} to {MAX_RATE} Hz can be decoded, so export it again.",
             )
+
+
+def _finite(frame: Any) -> Any:
+    """The frame; a float one may hold NaN or infinities, which no filter gets rid of."""
+    if frame.format.name not in _FLOATS:
+        return frame
+    samples = frame.to_ndarray()
+    if np.isfinite(samples).all():
+        return frame
+    clean = av.AudioFrame.from_ndarray(
+        np.nan_to_num(samples, posinf=1.0, neginf=-1.0),
+        format=frame.format.name,
+        layout=frame.layout.name,
+    )
+    clean.sample_rate = frame.sample_rate
+    return clean
 
 
 def _reason(error: BaseException) -> str:

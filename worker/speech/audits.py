@@ -7,7 +7,7 @@ audit's turn comes. It waits in the batcher like any window, as a job of its own
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -77,7 +77,8 @@ class Audits:
             features=features, seconds=seconds, language=language, task=task, context=context
         )
         self._pending[number] = _Pending(language, request, words(text), again=kind is Audit.TWICE)
-        return Item(number, 0, Key(prompt_length, 0.0, FULL_POSITIONS), seconds, now)
+        key = Key(prompt_length, 0.0, FULL_POSITIONS)
+        return Item(number, 0, key, seconds, now, awaited=False)
 
     def request(self, number: int) -> Request:
         """What to decode."""
@@ -102,6 +103,6 @@ class Audits:
         sentence = self.guard.compared(pending.language, pending.short, found)
         if pending.again:
             pending.full = found
-            return Item(item.job, item.index, item.key, item.seconds, now), sentence
+            return replace(item, ready_at=now), sentence
         del self._pending[item.job]
         return None, sentence

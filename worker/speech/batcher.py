@@ -4,10 +4,11 @@ The batcher holds the ready windows of all jobs and decides; it neither waits no
 Whoever drives the device asks `next_batch` when the device is free, and gets windows that can
 share one call: same prompt length, temperature and encoder length (`Key`).
 
-The order: the oldest job's first window leads every batch, so no window waits for ever (each
-batch makes the leader's queue shorter, and a window that is passed over grows older). Then
-windows of like length, since a batch lasts as long as its longest text; but a quarter of each
-batch is kept for other jobs while any wait.
+The order: the oldest job's first window leads a batch. Then windows of like length, since a
+batch lasts as long as its longest text; but a quarter of each batch is kept for other jobs while
+any wait. Every fourth batch is led by the window that has waited longest instead, whatever its
+job: else a long file would go before all that can't share a batch with it, and a window unlike
+all others would be passed over as long as better company comes.
 """
 
 from __future__ import annotations
@@ -50,6 +51,7 @@ class Item:
         key: what it can share a batch with.
         seconds: speech in it, which is what its text's length follows.
         ready_at: monotonic seconds at which it was added.
+        awaited: whether a job waits for it; what nobody waits for takes no one's turn.
     """
 
     job: int
@@ -57,6 +59,7 @@ class Item:
     key: Key
     seconds: float
     ready_at: float
+    awaited: bool = True
 
     @property
     def age(self) -> tuple[int, int]:
@@ -87,6 +90,7 @@ class Batcher:
     """
 
     max_wait: float
+    _led_by_age: int = 0
     _waiting: dict[tuple[int, int, float], Item] = field(default_factory=dict)
 
     def __len__(self) -> int:
@@ -130,14 +134,19 @@ class Batcher:
             (min(items, key=lambda item: item.age) for items in groups.values()),
             key=lambda item: item.age,
         )
+        awaited = [item for item in self._waiting.values() if item.awaited]
+        fair = bool(awaited) and self._led_by_age >= SHARE - 1
+        if fair:
+            leaders.insert(0, min(awaited, key=lambda item: item.ready_at))
         for leader in leaders:
             items = groups[leader.key]
             limit = max(1, capacity(leader.key.positions))
             waited = now - min(item.ready_at for item in items)
             if len(items) >= limit or not expecting or waited >= self.max_wait:
-                chosen = choose(items, limit)
+                chosen = choose(items, limit, leader)
                 for item in chosen:
                     self._remove(item)
+                self._led_by_age = 0 if fair and leader is leaders[0] else self._led_by_age + 1
                 return Batch(leader.key, tuple(chosen), limit)
         return None
 
@@ -152,13 +161,12 @@ class Batcher:
         del self._waiting[(item.job, item.index, item.key.temperature)]
 
 
-def choose(items: list[Item], limit: int) -> list[Item]:
-    """At most `limit` of some windows that share a key, the oldest among them.
+def choose(items: list[Item], limit: int, leader: Item) -> list[Item]:
+    """At most `limit` of some windows that share a key, the leader among them.
 
     Returns them longest first, which is how they are decoded.
     """
     by_age = sorted(items, key=lambda item: item.age)
-    leader = by_age[0]
     if len(by_age) > limit:
         others = [item for item in by_age if item.job != leader.job]
         pool = {item.age: item for item in (*by_age[: limit * POOL], *others[:limit])}

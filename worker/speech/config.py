@@ -18,8 +18,11 @@ WINDOWS = WindowOptions(max_gap=4.0)
 where nothing is said for 4 s: its text would otherwise stand over minutes in a subtitle."""
 
 
-WINDOWS_ADAPTIVE = WindowOptions(max_window=30.0, max_gap=1.0, join_gap=1.0)
-"""With adaptive context nothing is gained by filling windows across silence."""
+WINDOWS_ADAPTIVE = WindowOptions(max_window=16.0, max_gap=1.0, join_gap=1.0)
+"""With adaptive context nothing is gained by filling windows across silence: speech less than
+a second apart stays together, silence included, up to 16 s. Tried on the 80 clips joined into one
+file (base int8, beam 5; word errors in a hundred, CPU seconds of one run on a busy machine):
+12 s 17.9, 61; 16 s 16.4, 75; 20 s 17.0, 75; 30 s 22.0 (one window lost), 109."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -65,8 +65,9 @@ class Decoder:
                 beam_size=self._beam_size,
                 temperature=temperature,
             )
-        except (RuntimeError, ValueError) as error:
-            memory = "out of memory" in str(error).lower()
+        except (RuntimeError, ValueError, MemoryError) as error:
+            # A card says it in words; the host's allocator has a class of its own.
+            memory = isinstance(error, MemoryError) or "out of memory" in str(error).lower()
             if memory:
                 self._shrink(len(pairs), positions)
             if len(pairs) == 1:

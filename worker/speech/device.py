@@ -128,10 +128,11 @@ class Budget:
 
     def halved(self, failed: int, positions: int) -> Budget:
         """The budget after a batch of `failed` windows of this length ran out of memory."""
-        keep = max(1, failed // 2)
+        fits = max(1, failed // 2) * self.cost.bytes(positions)
         return Budget(
             windows=self.windows,
-            bytes=keep * self.cost.bytes(positions),
+            # The other half of a split batch may fail at a size over the one now remembered.
+            bytes=fits if self.bytes is None else min(self.bytes, fits),
             positions=self.positions,
             cost=self.cost,
         )
@@ -292,6 +293,14 @@ def free_memory(device: Device) -> int:
         free, _total = torch.cuda.mem_get_info(device.index)
         return int(free)
     return _available_host_memory()
+
+
+def memory_in_use(device: Device) -> tuple[int, int]:
+    """(bytes used, bytes in all) of a card, by whatever process."""
+    import torch
+
+    free, total = torch.cuda.mem_get_info(device.index)
+    return int(total - free), int(total)
 
 
 def tune_torch(device: Device) -> tuple[str, ...]:

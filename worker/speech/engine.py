@@ -10,7 +10,8 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, InvalidStateError
+from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,8 +34,10 @@ from worker.speech.batcher import Batch, Batcher, Item, Key
 from worker.speech.config import SPANS, WINDOWS, WINDOWS_ADAPTIVE, EngineConfig
 from worker.speech.context import adaptive_ladder
 from worker.speech.decoder import Decoder
+from worker.speech.device import memory_in_use
 from worker.speech.features import FrontEnd
 from worker.speech.guard import Guard
+from worker.speech.language import VOTERS
 from worker.speech.loaded import Loaded, load
 from worker.speech.pool import PreparePool
 from worker.speech.prepare import PrepareConfig, PrepareTask
@@ -89,7 +92,6 @@ class _File(Submission):
         self.mode: WordTimes = "none"
         self.attention: dict[int, tuple[Word, ...]] = {}
         self.undecided: list[int] = []
-        self.aligning: set[int] = set()
         self.context: tuple[int, ...] = ()
         self.gone = False
         self.pieces: list[np.ndarray[Any, np.dtype[np.float32]]] = []
@@ -151,6 +153,8 @@ class Engine(Transcriber):
         self._stopping = False
         self._failure: BaseException | None = None
         self._last_step = time.monotonic()
+        self._decoding = False
+        self._detecting = 0
         self._threads: list[threading.Thread] = []
         self._told: set[str] = set()
         self._aligner: Aligner | None = None
@@ -185,6 +189,9 @@ class Engine(Transcriber):
         self._stats.encoded_windows = self.loaded.model.encoded_windows
         self._stats.out_of_memory = self._decoder.out_of_memory
         self._stats.waiting_windows = len(self._batcher)
+        if self.loaded.device.kind == "cuda":
+            used, total = memory_in_use(self.loaded.device)
+            self._stats.extra |= {"gpu_used_bytes": used, "gpu_bytes": total}
         return self._stats
 
     def start(self) -> None:
@@ -265,6 +272,8 @@ class Engine(Transcriber):
         with self.lock:
             if self._failure is not None:
                 raise EngineError(f"the engine has stopped: {self._failure}")
+            if self._stopping:
+                raise EngineError("the engine is stopped")
             number = self._next_number
             self._next_number += 1
             adaptive = self._short_allowed(options.language)
@@ -305,7 +314,15 @@ class Engine(Transcriber):
     def last_progress(self) -> float | None:
         """See `api.Transcriber`."""
         with self.lock:
-            return self._last_step if self._files else None
+            if not self._files:
+                return None
+            # pyannote takes minutes for a file of hours, and gives all windows at its end.
+            if self._detecting and self._device_idle():
+                return time.monotonic()
+            return self._last_step
+
+    def _device_idle(self) -> bool:
+        return not self._decoding and not len(self._batcher)
 
     def _short_allowed(self, language: str | None) -> bool:
         """Whether windows of a language may be decoded with less than 30 s of encoder."""
@@ -323,6 +340,9 @@ class Engine(Transcriber):
         """Whether another window of this file may be held. Call with the lock."""
         if file.gone:
             return True
+        if file.state.language is None and len(file.state.windows) < VOTERS:
+            # Without them its vote can't close, and what it holds would never go.
+            return True
         held = self._held()
         own = file.state.held_seconds
         return held < self._held_limit and own < self._held_limit / FILE_SHARE
@@ -336,11 +356,21 @@ class Engine(Transcriber):
     def on_frame(self, file: _File, header: dict[str, Any], payload: bytes) -> None:
         """A frame of a child about one file."""
         kind = header["kind"]
+        with self.lock:
+            if self._device_idle():
+                # Hours without speech give the device nothing to do: the file comes on.
+                self._last_step = time.monotonic()
         if kind == "samples":
             file.pieces.append(np.frombuffer(payload, dtype=np.float32))
             return
         if kind == "end" and self._pyannote is not None:
-            self._detect(file, self._pyannote)
+            with self.lock:
+                self._detecting += 1
+            try:
+                self._detect(file, self._pyannote)
+            finally:
+                with self.lock:
+                    self._detecting -= 1
         with self.lock:
             if file.gone:
                 return
@@ -354,6 +384,13 @@ class Engine(Transcriber):
                     file, state.end(header["audio_seconds"], header["damaged"], header["seconds"])
                 )
                 self._stats.audio_seconds += header["audio_seconds"]
+                log.debug(
+                    "file.prepared",
+                    message="File decoded to its end",
+                    job_id=state.name,
+                    audio_seconds=header["audio_seconds"],
+                    windows=state.total,
+                )
             self._finish_if_done(file)
             self._changed.notify_all()
 
@@ -381,7 +418,8 @@ class Engine(Transcriber):
         with self.lock:
             if not file.gone:
                 self._forget(file)
-                file.future.set_exception(error)
+                with suppress(InvalidStateError):
+                    file.future.set_exception(error)
 
     def _add(self, file: _File, header: dict[str, Any], payload: bytes) -> Step:
         spans = [Span(start, end) for start, end in header["spans"]]
@@ -532,7 +570,8 @@ class Engine(Transcriber):
         if language is not None and (why := self._audits.guard.why_not(language.code)):
             file.state.notes.append(why)
         word_times = file.mode if file.mode in ("aligned", "attention") else None
-        file.future.set_result(file.state.recognition(word_times))
+        with suppress(InvalidStateError):  # a caller may have cancelled the future itself
+            file.future.set_result(file.state.recognition(word_times))
 
     def _forget(self, file: _File) -> None:
         file.gone = True
@@ -552,6 +591,9 @@ class Engine(Transcriber):
         # An alignment model hears the language spoken; a translation is in another.
         if self._config.word_times == "attention" or options.task == "translate":
             return "attention"
+        resume = file.state.resume
+        if resume is not None and resume.windows and resume.word_times == "attention":
+            return "attention"  # one way for all words of a result
         language = file.state.language
         if language is not None and self._aligner is not None:
             self._aligner.request(language.code)
@@ -573,6 +615,7 @@ class Engine(Transcriber):
             self._report(batch, time.monotonic() - began)
             share = (time.monotonic() - began) / len(batch.items)
             with self.lock:
+                self._decoding = False
                 self._last_step = time.monotonic()
                 for item, outcome in outcomes:
                     if item.job in self._audits:
@@ -599,6 +642,7 @@ class Engine(Transcriber):
                     now, self._decoder.budget.capacity, expecting=self._expecting()
                 )
                 if batch is not None:
+                    self._decoding = True
                     return batch
                 self._changed.wait(self._batcher.wait_seconds(now))
             return None
@@ -683,8 +727,6 @@ class Engine(Transcriber):
                 if self._stopping:
                     return
                 work, self._align_queue = self._align_queue, []
-                for file, index, _ in work:
-                    file.aligning.add(index)
             self._align(work)
 
     def _align(self, work: Sequence[tuple[_File, int, str]]) -> None:
@@ -716,7 +758,6 @@ class Engine(Transcriber):
                 if file.gone:
                     continue
                 file.state.spend("align", share)
-                file.aligning.discard(index)
                 spans = file.state.windows[index].spans
                 self._words_found(file, index, to_file_time(words, spans))
 

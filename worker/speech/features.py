@@ -26,6 +26,9 @@ WINDOW_FRAMES = WINDOW_SAMPLES // HOP
 _TAIL = 400
 """Samples of silence after the speech: one FFT length, so that no frame sees an edge."""
 
+_REACH = 200
+"""Samples on either side of a frame's centre that it sees: half an FFT."""
+
 _FLOOR = (-10.0 + 4.0) / 4.0
 """Scaled log10 of 1e-10, the smallest power that the front end knows."""
 
@@ -40,8 +43,11 @@ class FrontEnd:
         self._extractor = FeatureExtractor(feature_size=mels)
 
     def __call__(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Features of shape [mels, frames] with frames = ceil(samples / 160), at most 3000."""
-        frames = min(WINDOW_FRAMES, -(-len(samples) // HOP))
+        """Features of shape [mels, frames], at most 3000 frames.
+
+        There is a frame for each 160 samples, and one or two more that still see the last.
+        """
+        frames = min(WINDOW_FRAMES, -(-(len(samples) + _REACH) // HOP))
         features = self._extractor(samples, padding=_TAIL)
         return np.ascontiguousarray(features[:, :frames], dtype=np.float32)
 

@@ -70,7 +70,8 @@ def translates(name: str, dimensions: Dimensions) -> bool:
     with a transcription. They are known by their name, or by a decoder far shallower than
     their encoder (turbo 4 of 32 layers, distil-large 2 of 32): no other Whisper has one.
     """
-    told = any(word in name.lower() for word in ("turbo", "distil"))
+    last = Path(name).name.lower()
+    told = any(word in last for word in ("turbo", "distil"))
     return not told and dimensions.decoder_layers * 2 >= dimensions.encoder_layers
 
 
@@ -185,7 +186,10 @@ def _from_hub(name: str, model_dir: Path | None) -> Path:
         )
 
     try:
-        return fetch(local=True)
+        found = fetch(local=True)
+        # A download that broke off leaves a directory too.
+        if (found / "model.bin").is_file():
+            return found
     except LocalEntryNotFoundError:
         pass
     except HFValidationError as error:

@@ -39,6 +39,12 @@ PAUSED_CHILDREN = 8
 START_SECONDS = 60.0
 """A child imports numpy, PyAV and onnxruntime: a second, or many on a cold disk."""
 
+DEATH_SECONDS = 1.0
+"""A child whose pipes are closed is ending; its status says why."""
+
+TAKES_ROOM = ("window", "samples")
+"""Kinds of frames that hold audio."""
+
 KEPT_VARIABLES = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "LD_LIBRARY_PATH", "VIRTUAL_ENV")
 """The environment of a child: nothing that could hold a credential."""
 
@@ -98,14 +104,22 @@ class Child:
 
         Raises:
             FrameError: it did not come up.
+            TimeoutError: it takes too long.
         """
-        header, _ = self._read(time.monotonic() + seconds)
-        if header.get("kind") != "ready":
-            raise FrameError(f"a child's first words were {header.get('kind')!r}")
+        self._expect("ready", seconds)
 
-    def request(self, task: PrepareTask) -> None:
-        """Asks for a file."""
-        write_frame(self._requests, request_header(task))
+    def request(self, task: PrepareTask, seconds: float = START_SECONDS) -> None:
+        """Asks for a file, and blocks until the child has heard it.
+
+        Raises:
+            FrameError: the child was gone before it knew of the file.
+            TimeoutError: it doesn't answer.
+        """
+        try:
+            write_frame(self._requests, request_header(task))
+        except BrokenPipeError as error:
+            raise FrameError("the child is gone") from error
+        self._expect("taken", seconds)
 
     def read(self, seconds: float) -> tuple[dict[str, Any], bytes]:
         """The next frame.
@@ -116,8 +130,15 @@ class Child:
         """
         return self._read(time.monotonic() + seconds)
 
-    def end(self) -> int:
-        """Kills the process if it lives; its exit status, negative for a signal."""
+    def end(self, grace: float = 0.0) -> int:
+        """Kills the process if it lives; its exit status, negative for a signal.
+
+        Args:
+            grace: seconds that a child which has closed its pipes gets to end by itself, so
+                that the status is its own.
+        """
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(grace)
         alive = self._process.poll() is None
         for stream in (self._requests, self._replies):
             # A pipe whose other end is dead may refuse its last flush.
@@ -126,6 +147,11 @@ class Child:
         if alive:
             self._process.kill()
         return self._process.wait()
+
+    def _expect(self, kind: str, seconds: float) -> None:
+        header, _ = self._read(time.monotonic() + seconds)
+        if header.get("kind") != kind:
+            raise FrameError(f"a child said {header.get('kind')!r}, not {kind!r}")
 
     def _read(self, deadline: float) -> tuple[dict[str, Any], bytes]:
         header, payload = parse_lengths(self._read_bytes(LENGTHS_SIZE, deadline))
@@ -229,9 +255,11 @@ class PreparePool:
         try:
             child = self._spawn()
             while (client := self._queue.get()) is not None:
-                if child is None:
-                    child = self._spawn()
-                child = self._serve(child, client)
+                if not client.wanted():
+                    continue
+                with self._places:
+                    child = self._hand_over(child, client.task)
+                    child = self._serve(child, client)
         except BaseException as error:  # noqa: BLE001 # silence would strand its files
             if not self._stopping:
                 self._on_failure(error)
@@ -240,23 +268,15 @@ class PreparePool:
                 self._discard(child)
 
     def _serve(self, child: Child, client: Client) -> Child | None:
-        """Runs one file; the child, or None if it did not survive."""
-        if not client.wanted():
-            return child
-        self._places.acquire()
-        held = True
+        """Runs one file that a child has taken; the child, or None if it did not survive."""
         try:
-            child.request(client.task)
             for header, payload in self._frames(child):
                 if header["kind"] == "error":
                     client.failed(JobError(ErrorCode(header["code"]), str(header["message"])))
                     return child
-                if not client.has_room():
-                    self._places.release()
-                    held = False
+                # Only windows take room; the end of a file may be what its last ones wait for.
+                if header["kind"] in TAKES_ROOM and not client.has_room():
                     self._pause(client)
-                    self._places.acquire()
-                    held = True
                 if not client.wanted():
                     break
                 client.frame(header, payload)
@@ -270,26 +290,47 @@ class PreparePool:
                     "convert the file to WAV or FLAC.",
                 )
             )
-        except (FrameError, BrokenPipeError, ValueError):
-            status = self._discard(child)
+        except (FrameError, ValueError):
+            status = self._discard(child, DEATH_SECONDS)
             if not self._stopping:
                 client.failed(_death(status))
             return None
-        finally:
-            if held:
-                self._places.release()
         self._discard(child)
         return None
 
+    def _hand_over(self, child: Child | None, task: PrepareTask) -> Child:
+        """A child that has taken the file: this one, or another if it died since its last.
+
+        Raises:
+            FrameError: a fresh child died before it knew of the file.
+        """
+        if child is not None:
+            try:
+                child.request(task)
+            except (FrameError, TimeoutError):
+                self._discard(child)
+            else:
+                return child
+        child = self._spawn()
+        try:
+            child.request(task)
+        except BaseException:
+            self._discard(child)
+            raise
+        return child
+
     def _pause(self, client: Client) -> None:
+        """Lends this thread's place to another until the file has room."""
         with self._lock:
             self._paused += 1
             self._grow()
+        self._places.release()
         try:
             client.wait_for_room()
         finally:
             with self._lock:
                 self._paused -= 1
+            self._places.acquire()
 
     def _frames(self, child: Child) -> Iterator[tuple[dict[str, Any], bytes]]:
         while True:
@@ -299,13 +340,17 @@ class PreparePool:
         child = Child(self._config)
         with self._lock:
             self._children.add(child)
-        child.wait_until_ready()
+        try:
+            child.wait_until_ready()
+        except BaseException:
+            self._discard(child)
+            raise
         return child
 
-    def _discard(self, child: Child) -> int:
+    def _discard(self, child: Child, grace: float = 0.0) -> int:
         with self._lock:
             self._children.discard(child)
-        return child.end()
+        return child.end(grace)
 
 
 def _death(status: int) -> JobError:

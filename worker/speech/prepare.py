@@ -5,7 +5,8 @@ limit, no credentials and no torch (which alone maps more than the limit allows)
 hands in a path and reads frames back; nothing that a child sends is unpickled or executed.
 
     parent -> child   {"path": ..., "done": [[index, start, end], ...], ...}
-    child -> parent   window* (features, maybe samples), progress*, then end or error
+    child -> parent   taken, opened, window* (features, maybe samples) and progress*, then end;
+                      or error at any point after the first
 
 A frame is two little-endian uint32 lengths, a JSON header and a binary payload.
 """
@@ -228,15 +229,14 @@ class _SpeechChain:
     def feed(self, samples: NDArray[np.float32]) -> Iterator[tuple[dict[str, Any], bytes]]:
         self._buffer.add(samples)
         spans = self._finder.feed(self._stream.feed(samples).tolist())
-        for window in self._builder.feed(self._padder.feed(spans)):
+        padded = [*self._padder.feed(spans), *self._padder.advance(self._finder.needed_from)]
+        held = self._padder.needed_from
+        coming = max(0, self._finder.needed_from - self._pad) if held is None else held
+        # Hours of silence after a word would otherwise keep it, and themselves, in memory.
+        for window in (*self._builder.feed(padded), *self._builder.advance(coming)):
             yield self._frame(window)
-        needed = [self._finder.needed_from - self._pad]
-        needed += [
-            start
-            for start in (self._padder.needed_from, self._builder.needed_from)
-            if start is not None
-        ]
-        self._buffer.forget(max(0, min(needed)))
+        open_from = self._builder.needed_from
+        self._buffer.forget(coming if open_from is None else min(coming, open_from))
 
     def finish(self) -> list[tuple[dict[str, Any], bytes]]:
         samples = self._buffer.end
@@ -308,7 +308,8 @@ class _StageClock:
 
 def _limit_memory(config: PrepareConfig) -> None:
     if config.memory_bytes:
-        resource.setrlimit(resource.RLIMIT_AS, (config.memory_bytes, config.memory_bytes))
+        limit = _allowed(resource.RLIMIT_AS, config.memory_bytes)
+        resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
@@ -316,8 +317,14 @@ def _limit_cpu(config: PrepareConfig) -> None:
     """Allows the next file its CPU, on top of what the process has used."""
     used = resource.getrusage(resource.RUSAGE_SELF)
     budget = CPU_BASE_SECONDS + CPU_PER_AUDIO_SECOND * config.max_audio_seconds
-    soft = int(used.ru_utime + used.ru_stime + budget) + 1
-    resource.setrlimit(resource.RLIMIT_CPU, (soft, resource.RLIM_INFINITY))
+    soft = _allowed(resource.RLIMIT_CPU, int(used.ru_utime + used.ru_stime + budget) + 1)
+    resource.setrlimit(resource.RLIMIT_CPU, (soft, resource.getrlimit(resource.RLIMIT_CPU)[1]))
+
+
+def _allowed(limit: int, value: int) -> int:
+    """The value, or the host's own limit where that is lower: raising it is an error."""
+    _, hard = resource.getrlimit(limit)
+    return value if hard == resource.RLIM_INFINITY else min(value, hard)
 
 
 def serve(requests: BinaryIO, replies: BinaryIO) -> None:
@@ -338,6 +345,8 @@ def serve(requests: BinaryIO, replies: BinaryIO) -> None:
             windows=header["windows"],
         )
         _limit_cpu(config)
+        # From here on a death is the file's doing.
+        write_frame(replies, {"kind": "taken"})
         try:
             for frame in prepare(task, config, tools):
                 write_frame(replies, *frame)

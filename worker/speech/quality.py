@@ -120,14 +120,6 @@ def ends_early(attempt: Attempt) -> bool:
     return attempt.seconds - attempt.heard_until > EARLY_SECONDS
 
 
-def next_temperature(attempts: Sequence[Attempt]) -> float | None:
-    """The temperature to try next, or None if the last attempt stands or all were tried."""
-    if not doubts(attempts[-1]):
-        return None
-    later = [t for t in TEMPERATURES if t > max(attempt.temperature for attempt in attempts)]
-    return later[0] if later else None
-
-
 def best(attempts: Sequence[Attempt]) -> Attempt:
     """The attempt that stands: the first believed one, else the likeliest that does not loop."""
     for attempt in attempts:

@@ -343,13 +343,18 @@ class StandardTranscriber(Transcriber):
         self, samples: NDArray[np.float32], file: _StandardFile, result: Mapping[str, Any]
     ) -> tuple[list[WindowText], list[str]]:
         notes = [f"{file.damaged} damaged packets were skipped"] if file.damaged else []
+        from worker.speech.align import AlignmentError
+
         found: Sequence[Mapping[str, Any]] = result["segments"]
         words: list[list[Word]] = [[] for _ in found]
         if file.options.words and file.options.task == "transcribe" and found and self._aligner:
             language = str(result["language"])
             began = time.monotonic()
             if self._wait_for_model(self._aligner, language):
-                words = self._words(self._aligner, samples, found, language)
+                try:
+                    words = self._words(self._aligner, samples, found, language)
+                except AlignmentError as error:
+                    notes.append(f"No word times: {error}")
             else:
                 notes.append(f"No word times: {self._aligner.why_not(language)}")
             file.seconds["align"] = time.monotonic() - began

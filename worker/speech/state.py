@@ -22,6 +22,9 @@ from worker.speech.windows import SAMPLE_RATE, Span, TimeMap
 from worker.speech.words import fit_words
 from worker.transcript import Language, Segment, Word
 
+SHORT_SECONDS, SHORT_SHARE = 1.0, 0.1
+"""Audio missing from what the header says, above both of which a note says so."""
+
 
 @dataclass(frozen=True, slots=True)
 class Rung:
@@ -58,7 +61,6 @@ class WindowState:
     samples: NDArray[np.float32] | None
     rungs: Sequence[Rung]
     attempts: list[tuple[Attempt, Decoded]] = field(default_factory=list)
-    redone: int = 0
 
     @property
     def seconds(self) -> float:
@@ -166,6 +168,12 @@ class FileState:
         self.vote.end(self.total)
         if damaged:
             self.notes.append(f"{damaged} damaged packets were skipped")
+        stated = self.stated_seconds or 0.0
+        if stated - audio_seconds > max(SHORT_SECONDS, SHORT_SHARE * stated):
+            # Some decoders end quietly where the damage begins.
+            self.notes.append(
+                f"The file says it lasts {stated:.1f} s; {audio_seconds:.1f} s of audio were found"
+            )
         return self._after_vote()
 
     def decoded(self, index: int, rung: Rung, decoded: Decoded) -> Step:

@@ -13,6 +13,7 @@ import numpy as np
 import onnxruntime
 from faster_whisper.utils import get_assets_path
 from numpy.typing import NDArray
+from onnxruntime.capi.onnxruntime_pybind11_state import Fail, RuntimeException
 
 from worker.speech.windows import FRAME
 
@@ -76,7 +77,13 @@ class SileroStream:
         contexts = np.concatenate([self._context[None], tails[:-1]])
         self._context = tails[-1].copy()
         batch = np.concatenate([contexts, frames], axis=1)
-        output, self._h, self._c = self._session.run(
-            None, {"input": batch, "h": self._h, "c": self._c}
-        )
+        try:
+            output, self._h, self._c = self._session.run(
+                None, {"input": batch, "h": self._h, "c": self._c}
+            )
+        except (Fail, RuntimeException) as error:
+            # onnxruntime has no class of its own for a process at its memory limit.
+            if "bad_alloc" in str(error):
+                raise MemoryError(str(error)) from error
+            raise
         return np.asarray(output, dtype=np.float32).reshape(-1)

@@ -113,4 +113,5 @@ def _string(file: BinaryIO) -> str:
 
 def _layers(shapes: dict[str, tuple[int, ...]], part: str) -> int:
     prefix = f"{part}/layer_"
-    return len({name[len(prefix) :].split("/")[0] for name in shapes if name.startswith(prefix)})
+    found = {name[len(prefix) :].split("/")[0] for name in shapes if name.startswith(prefix)}
+    return sum(layer.isdigit() for layer in found)  # not `layer_norm`

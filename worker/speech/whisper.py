@@ -164,7 +164,9 @@ class Whisper:
         tokens = [tokenizer.sot_prev]
         for text in (options.hotwords, options.prompt):
             if text:
-                tokens += tokenizer.encode(" " + text.strip())
+                # A prompt that spells `<|startoftranscript|>` must not become that token.
+                found = tokenizer.encode(" " + text.strip())
+                tokens += [token for token in found if token < tokenizer.eot]
         if len(tokens) > PROMPT_TOKENS:
             raise JobError(
                 ErrorCode.PROMPT_TOO_LONG,

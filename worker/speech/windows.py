@@ -126,7 +126,8 @@ class SpanFinder:
         self._start = None
         self._scores = []
         self._quiet_since = None
-        return [span] if span.length >= self._options.min_speech * SAMPLE_RATE else []
+        # A span that was cut where silence began leaves nothing behind the cut.
+        return [span] if span.length >= max(1, self._options.min_speech * SAMPLE_RATE) else []
 
     def _cut(self) -> list[Span]:
         """Ends the open span where speech is least likely and goes on from there."""
@@ -140,7 +141,7 @@ class SpanFinder:
         quiet = self._quiet_since
         self._open(cut)
         self._scores = rest
-        self._quiet_since = quiet if quiet is not None and quiet >= cut else None
+        self._quiet_since = None if quiet is None else max(quiet, cut)
         return [span]
 
 
@@ -165,6 +166,12 @@ class Padder:
                     yield Span(self._held.start, self._raw_end + self._pad)
             self._held = Span(start, span.end)
             self._raw_end = span.end
+
+    def advance(self, position: int) -> Iterator[Span]:
+        """The span that is held back, if none to come (from `position` on) can be near it."""
+        if self._held is not None and position - self._raw_end >= 2 * self._pad:
+            yield Span(self._held.start, self._raw_end + self._pad)
+            self._held = None
 
     def finish(self, samples: int) -> Iterator[Span]:
         """The last span, its padding cut at the end of the audio."""
@@ -253,6 +260,11 @@ class WindowBuilder:
                     piece = Span(last.start, span.end)
                     self._open.pop()
             self._open.append(piece)
+
+    def advance(self, position: int) -> Iterator[Window]:
+        """The open window, if no span to come (from `position` on) can still join it."""
+        if self._open and position - self._open[-1].end > self._max_gap:
+            yield self._emit()
 
     def finish(self) -> Iterator[Window]:
         """The last window, if one is open."""
