@@ -1,0 +1,148 @@
+"""A model without weights: text that follows from a window alone, and failures on demand.
+
+It stands where `worker.speech.loaded` puts a `Whisper`, so that the real engine around it can
+be shown memory that runs out, windows that fail and a device that hangs or breaks.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from worker.speech.api import Options
+from worker.speech.config import EngineConfig
+from worker.speech.device import Budget, Device, WindowCost
+from worker.speech.loaded import Loaded
+from worker.speech.weights import Dimensions
+from worker.speech.whisper import Decoded, Request
+from worker.transcript import EngineInfo, Word
+
+PROBE = -1
+"""Context of the window that is known to work."""
+
+
+class FakeModel:
+    """See the module. A prompt becomes one token, so that all windows can share a batch.
+
+    Args:
+        fits: more windows than these in one call run out of memory.
+        poison: the error that a window causes in any batch it is in, or None.
+        broken_after: calls after which every call fails.
+        language: what a window sounds like, and how surely.
+        gate: called at the start of each call; it may wait, or raise.
+    """
+
+    mels = 80
+    multilingual = True
+
+    def __init__(
+        self,
+        *,
+        fits: int | None = None,
+        poison: Callable[[Request], Exception | None] = lambda _: None,
+        broken_after: int | None = None,
+        language: Callable[[Request], tuple[str, float]] = lambda _: ("en", 0.9),
+        gate: Callable[[], object] = lambda: None,
+    ) -> None:
+        self.encoder_calls = 0
+        self.encoded_windows = 0
+        self.calls: list[list[Request]] = []
+        self.inside = threading.Event()
+        self._fits = fits
+        self._poison = poison
+        self._broken_after = broken_after
+        self._language = language
+        self._gate = gate
+        self._prompts: list[str] = []
+
+    def check(self, options: Options) -> None:
+        del options
+
+    def context(self, options: Options) -> tuple[int, ...]:
+        if options.prompt not in self._prompts:
+            self._prompts.append(options.prompt or "")
+        return (self._prompts.index(options.prompt or ""),)
+
+    def start_length(self) -> int:
+        return 4
+
+    def decode(
+        self, requests: Sequence[Request], *, positions: int, beam_size: int, temperature: float
+    ) -> list[Decoded]:
+        del positions, beam_size, temperature
+        self.inside.set()
+        self._gate()
+        self.encoder_calls += 1
+        self.encoded_windows += len(requests)
+        self.calls.append(list(requests))
+        if self._broken_after is not None and self.encoder_calls > self._broken_after:
+            raise RuntimeError("an illegal memory access was encountered")
+        if self._fits is not None and len(requests) > self._fits:
+            raise RuntimeError("CUDA failed with error out of memory")
+        for request in requests:
+            if (error := self._poison(request)) is not None:
+                raise error
+        return [self._decoded(request) for request in requests]
+
+    def _decoded(self, request: Request) -> Decoded:
+        code, probability = self._language(request)
+        others = ("la", "eo", "vo")
+        ranking = ((code, probability), *((other, (1.0 - probability) / 3) for other in others))
+        text = self.text_of(request)
+        words = text.split()
+        step = request.seconds / len(words)
+        return Decoded(
+            text=text,
+            tokens=tuple(range(len(words))),
+            avg_logprob=-0.2,
+            no_speech=0.0,
+            language=request.language or code,
+            languages=() if request.language else ranking,
+            words=tuple(
+                Word(word=word, start=index * step, end=(index + 1) * step, score=0.5)
+                for index, word in enumerate(words)
+            )
+            if request.want_words
+            else (),
+        )
+
+    @staticmethod
+    def text_of(request: Request) -> str:
+        """Three words that follow from the window's sound alone."""
+        digest = hashlib.sha256(np.ascontiguousarray(request.features).tobytes()).hexdigest()
+        return f"sound {digest[:8]} {request.seconds:.2f}"
+
+
+def load_fake(
+    config: EngineConfig, model: FakeModel, *, windows: int = 8, positions: int | None = None
+) -> Loaded:
+    """What `loaded.load` gives, around a fake model on a CPU."""
+    return Loaded(
+        config=config,
+        model=model,
+        device=Device("cpu", 0, "no processor in particular"),
+        dimensions=Dimensions(6, 6, 512, 8, 80, 51_865),
+        compute_type="float32",
+        budget=Budget(windows, None, positions, WindowCost(1_000, 0, 0)),
+        info=EngineInfo(
+            model="fake",
+            device="cpu",
+            compute_type="float32",
+            batch_size=windows,
+            beam_size=config.beam_size,
+            vad=config.vad,
+            transcriber=config.transcriber,
+            versions={"fake": "1"},
+        ),
+        fingerprint="fake",
+        probe=Request(
+            features=np.zeros((80, 10), dtype=np.float32),
+            seconds=0.1,
+            language="en",
+            task="transcribe",
+            context=(PROBE,),
+        ),
+    )

@@ -1,0 +1,539 @@
+"""The real engine with real children around a model that fails on demand."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import CancelledError
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.fakes.media import write_wav
+from tests.fakes.model import FakeModel, load_fake
+from tests.fakes.speech import talk
+from worker.errors import EngineError, ErrorCode, JobError
+from worker.speech import engine as engine_module
+from worker.speech.api import Options, Partial, Recognition, Submission
+from worker.speech.config import EngineConfig
+from worker.speech.engine import Engine
+from worker.speech.whisper import FULL_POSITIONS, Request
+from worker.transcript import Word
+
+PATIENCE = 60.0
+"""Seconds for what takes a tenth of one on a machine that has nothing else to do."""
+
+ENGLISH = Options(language="en")
+
+Make = Callable[..., Engine]
+
+
+@pytest.fixture
+def engines() -> Iterator[Make]:
+    made: list[Engine] = []
+
+    def make(model: FakeModel, *, windows: int = 8, **config: Any) -> Engine:
+        settings: dict[str, Any] = {
+            "model": "fake", "device": "cpu", "word_times": "none", "context": "full",
+            "num_workers": 1, "max_wait": 0.2, "self_test": False,
+        }  # fmt: skip
+        engine = Engine(
+            EngineConfig(**(settings | config)),
+            load=lambda chosen: load_fake(chosen, model, windows=windows),
+        )
+        made.append(engine)
+        engine.start()
+        return engine
+
+    yield make
+    for engine in made:
+        engine.stop()
+        assert engine.children() == []
+
+
+def until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < deadline, "it did not come about"
+        time.sleep(0.01)
+
+
+def result(submission: Submission) -> Recognition:
+    return submission.future.result(PATIENCE)
+
+
+def error(submission: Submission) -> JobError:
+    found = submission.future.exception(PATIENCE)
+    assert isinstance(found, JobError)
+    return found
+
+
+def text(recognition: Recognition) -> list[str]:
+    return [segment.text for segment in recognition.segments]
+
+
+def prepared(submission: Submission) -> bool:
+    """Whether a file's length is known from its end, not from its header."""
+    state = submission.state  # type: ignore[attr-defined] # the engine's own submission
+    return state.total is not None
+
+
+def test_windows_of_many_files_share_batches_and_say_what_they_say_alone(
+    engines: Make, tmp_path: Path
+) -> None:
+    paths = [talk(tmp_path / f"{n}.wav", bursts=n, seconds=2.0 + n) for n in (1, 2, 3)]
+    opened = threading.Event()
+    model = FakeModel(gate=lambda: opened.wait(PATIENCE))
+    engine = engines(model, num_workers=2)
+    together = [engine.submit(path, ENGLISH, name=path.name) for path in paths]
+    until(lambda: all(prepared(each) for each in together))
+    opened.set()
+    texts = [text(result(each)) for each in together]
+    assert [len(each) for each in texts] == [1, 2, 3]
+    # The first batch went off with what was there; the rest of six windows shared one.
+    assert sum(len(call) for call in model.calls) == 6
+    assert len(model.calls) <= 3
+    stats = engine.stats
+    assert (stats.windows, stats.batches) == (6, len(model.calls))
+    assert (stats.encoder_calls, stats.encoded_windows) == (len(model.calls), 6)
+    assert stats.second_attempts == 0
+    assert stats.audio_seconds == pytest.approx(sum(n * (7 + n) for n in (1, 2, 3)))
+
+    alone = [text(result(engine.submit(path, ENGLISH, name=path.name))) for path in paths]
+    assert alone == texts
+    assert len({line for each in texts for line in each}) == 6
+    assert engine.held_seconds() == 0.0
+    assert engine.last_progress() is None
+
+
+def test_memory_that_runs_out_fails_no_job(engines: Make, tmp_path: Path) -> None:
+    opened = threading.Event()
+    model = FakeModel(fits=3, gate=lambda: opened.wait(PATIENCE))
+    engine = engines(model)
+    submissions = [
+        engine.submit(talk(tmp_path / f"{n}.wav", bursts=4), ENGLISH, name=str(n)) for n in range(3)
+    ]
+    until(lambda: all(prepared(each) for each in submissions))
+    opened.set()
+    for submission in submissions:
+        assert len(result(submission).segments) == 4
+    assert engine.stats.out_of_memory >= 1
+    # Remembered: nothing larger is tried again.
+    model.calls.clear()
+    assert len(result(engine.submit(tmp_path / "0.wav", ENGLISH, name="again")).segments) == 4
+    assert max(len(call) for call in model.calls) <= 3
+
+
+def test_one_bad_window_fails_its_job_and_no_other(engines: Make, tmp_path: Path) -> None:
+    bad = Options(language="en", prompt="bad")
+
+    def poison(request: Request) -> Exception | None:
+        if request.context == model.context(bad) and request.seconds > 5.0:
+            return RuntimeError("cuBLAS failed with status 13")
+        return None
+
+    opened = threading.Event()
+    model = FakeModel(poison=poison, gate=lambda: opened.wait(PATIENCE))
+    engine = engines(model)
+    victim = engine.submit(talk(tmp_path / "bad.wav", seconds=[2.0, 6.0, 2.5]), bad, name="bad")
+    others = [
+        engine.submit(talk(tmp_path / f"{n}.wav", bursts=2), ENGLISH, name=str(n)) for n in range(3)
+    ]
+    until(lambda: all(prepared(each) for each in (victim, *others)))
+    opened.set()
+    failed = error(victim)
+    assert failed.code is ErrorCode.ENGINE_FAILED
+    assert "cuBLAS failed" in failed.message
+    for other in others:
+        assert len(result(other).segments) == 2
+    assert engine.failure() is None
+    assert engine.held_seconds() == 0.0
+
+
+def test_a_device_that_is_gone_ends_the_engine(engines: Make, tmp_path: Path) -> None:
+    model = FakeModel(broken_after=1)
+    engine = engines(model)
+    result(engine.submit(talk(tmp_path / "a.wav"), ENGLISH, name="a"))
+    broken = [engine.submit(tmp_path / "a.wav", ENGLISH, name=str(n)) for n in range(3)]
+    for submission in broken:
+        with pytest.raises(EngineError, match="illegal memory access"):
+            submission.future.result(PATIENCE)
+    assert isinstance(engine.failure(), EngineError)
+    assert engine.last_progress() is None
+    with pytest.raises(EngineError, match="has stopped"):
+        engine.submit(tmp_path / "a.wav", ENGLISH, name="late")
+
+
+def test_a_device_that_hangs_shows_in_its_progress(engines: Make, tmp_path: Path) -> None:
+    opened = threading.Event()
+    model = FakeModel(gate=lambda: opened.wait(PATIENCE))
+    engine = engines(model)
+    assert engine.last_progress() is None
+    hung = engine.submit(talk(tmp_path / "a.wav"), ENGLISH, name="a")
+    assert model.inside.wait(PATIENCE)
+    stood = engine.last_progress()
+    assert stood is not None
+    # More files, prepared meanwhile, do not pass for progress of the device.
+    later = engine.submit(talk(tmp_path / "b.wav", bursts=2), ENGLISH, name="b")
+    until(lambda: prepared(later))
+    assert engine.last_progress() == stood
+    assert time.monotonic() - stood < PATIENCE
+    opened.set()
+    result(hung)
+    result(later)
+    assert engine.last_progress() is None
+
+
+def test_hours_without_speech_do_not_look_like_a_hang(engines: Make, tmp_path: Path) -> None:
+    engine = engines(FakeModel())
+    path = write_wav(tmp_path / "a.wav", np.zeros(16_000 * 400, dtype=np.float32))
+    submission = engine.submit(path, ENGLISH, name="a")
+    seen = set()
+    while not submission.future.done():
+        seen.add(engine.last_progress())
+        time.sleep(0.005)
+    recognition = result(submission)
+    assert (recognition.segments, recognition.language) == ((), None)
+    assert recognition.audio_seconds == 400.0
+    # The child reports every half minute of audio.
+    assert len(seen - {None}) >= 4
+
+
+def test_a_cancelled_file_lets_go_of_everything(engines: Make, tmp_path: Path) -> None:
+    opened = threading.Event()
+    model = FakeModel(gate=lambda: opened.wait(PATIENCE))
+    engine = engines(model)
+    other = engine.submit(talk(tmp_path / "other.wav"), ENGLISH, name="other")
+    gone = engine.submit(
+        talk(tmp_path / "gone.wav", bursts=4), Options(language="en", prompt="gone"), name="gone"
+    )
+    until(lambda: prepared(gone) and prepared(other))
+    gone.cancel()
+    gone.cancel()
+    with pytest.raises(CancelledError):
+        gone.future.result(PATIENCE)
+    assert engine.held_seconds() < 5.0
+    opened.set()
+    assert len(result(other).segments) == 1
+    marked = model.context(Options(prompt="gone"))
+    decoded = [request for call in model.calls for request in call if request.context == marked]
+    # What was on the device already could not be called back; nothing else was decoded.
+    assert len(decoded) <= len(model.calls[0])
+    assert engine.failure() is None
+    assert len(result(engine.submit(tmp_path / "gone.wav", ENGLISH, name="again")).segments) == 4
+
+
+def test_a_caller_that_cancels_the_future_itself_breaks_nothing(
+    engines: Make, tmp_path: Path
+) -> None:
+    opened = threading.Event()
+    engine = engines(FakeModel(gate=lambda: opened.wait(PATIENCE)))
+    submission = engine.submit(talk(tmp_path / "a.wav"), ENGLISH, name="a")
+    until(lambda: prepared(submission))
+    assert submission.future.cancel()
+    opened.set()
+    until(lambda: engine.last_progress() is None)
+    assert engine.failure() is None
+    result(engine.submit(tmp_path / "a.wav", ENGLISH, name="b"))
+
+
+def test_a_stopped_engine_cancels_what_it_has_and_takes_nothing(
+    engines: Make, tmp_path: Path
+) -> None:
+    opened = threading.Event()
+    model = FakeModel(gate=lambda: opened.wait(PATIENCE))
+    engine = engines(model)
+    submissions = [
+        engine.submit(talk(tmp_path / f"{n}.wav", bursts=2), ENGLISH, name=str(n)) for n in range(3)
+    ]
+    assert model.inside.wait(PATIENCE)
+    stopping = threading.Thread(target=engine.stop)
+    stopping.start()
+    for submission in submissions:
+        with pytest.raises(CancelledError):
+            submission.future.result(PATIENCE)
+    opened.set()
+    stopping.join(PATIENCE)
+    assert not stopping.is_alive()
+    with pytest.raises(EngineError, match="stopped"):
+        engine.submit(tmp_path / "0.wav", ENGLISH, name="late")
+
+
+def test_a_resumed_file_decodes_only_the_rest(engines: Make, tmp_path: Path) -> None:
+    path = talk(tmp_path / "a.wav", bursts=4)
+    detect = Options(words=True)
+    whole = result(engines(FakeModel(), word_times="attention").submit(path, detect, name="a"))
+
+    steps = threading.Semaphore(0)
+    first = FakeModel(gate=lambda: steps.acquire(timeout=PATIENCE))
+    engine = engines(first, windows=1, word_times="attention")
+    submission = engine.submit(path, detect, name="a")
+    steps.release(2)
+    until(lambda: len(submission.partial().windows) == 2)
+    partial = Partial.model_validate_json(submission.partial().model_dump_json())
+    done, total = submission.progress()
+    assert total is not None
+    assert 0.0 < done < total
+    submission.cancel()
+    steps.release(100)
+
+    second = FakeModel()
+    resumed = result(
+        engines(second, word_times="attention").submit(path, detect, name="a", resume=partial)
+    )
+    assert second.encoded_windows == 2
+    assert (resumed.resumed, resumed.windows) == (2, 4)
+    assert resumed.segments == whole.segments
+    assert resumed.language == whole.language
+    assert resumed.word_times == whole.word_times == "attention"
+
+
+def test_words_of_one_result_are_found_in_one_way(engines: Make, tmp_path: Path) -> None:
+    path = talk(tmp_path / "a.wav", bursts=2)
+    engine = engines(FakeModel(), word_times="attention")
+    partial = Partial(word_times="attention", windows=())
+    assert result(engine.submit(path, ENGLISH, name="a", resume=partial)).resumed == 0
+    silent = result(engine.submit(path, Options(language="en", words=False), name="b"))
+    assert silent.word_times is None
+    assert all(segment.words == () for segment in silent.segments)
+
+
+def test_words_lie_in_their_segments(engines: Make, tmp_path: Path) -> None:
+    engine = engines(FakeModel(), word_times="attention")
+    # Two bursts in one window: words must move with the part that was cut out.
+    pause = np.zeros(16_000 * 2, dtype=np.float32)
+    bursts = [np.frombuffer(talk(tmp_path / f"{n}.wav").read_bytes()[44:], "<i2")[: 16_000 * 3]
+              for n in range(2)]  # fmt: skip
+    joined = np.concatenate([bursts[0] / 32_768, pause, bursts[1] / 32_768]).astype(np.float32)
+    recognition = result(engine.submit(write_wav(tmp_path / "a.wav", joined), ENGLISH, name="a"))
+    (segment,) = recognition.segments
+    assert segment.end > 6.0
+    times = [time for word in segment.words for time in (word.start, word.end)]
+    assert len(times) == 6
+    assert times == sorted(times)
+    assert segment.start <= times[0]
+    assert times[-1] <= segment.end
+
+
+def test_what_is_held_stays_bounded_and_short_files_pass_a_long_one(
+    engines: Make, tmp_path: Path
+) -> None:
+    opened = threading.Event()
+    model = FakeModel(gate=lambda: opened.wait(PATIENCE))
+    engine = engines(model, held_seconds=1.0)  # the least is 300
+    long = engine.submit(talk(tmp_path / "long.wav", bursts=11, seconds=20.0), ENGLISH, name="long")
+    # Half of 300 s, and the window that crosses the line.
+    until(lambda: engine.held_seconds() >= 150.0)
+    assert not prepared(long)
+    short = [engine.submit(talk(tmp_path / f"{n}.wav"), ENGLISH, name=str(n)) for n in range(2)]
+    until(lambda: all(prepared(each) for each in short))
+    assert not prepared(long)
+    most = engine.held_seconds()
+    assert most <= 150.0 + 30.0 + 2 * 30.0
+    opened.set()
+    while not long.future.done():
+        most = max(most, engine.held_seconds())
+        time.sleep(0.005)
+    assert most <= 300.0
+    assert len(result(long).segments) == 11
+    for each in short:
+        assert len(result(each).segments) == 1
+
+
+def test_a_vote_for_the_language_needs_its_windows_whatever_is_held(
+    engines: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine_module, "MIN_HELD_SECONDS", 8.0)
+    rankings = {3.0: ("de", 0.4), 6.0: ("fr", 0.45), 4.0: ("de", 0.45)}
+
+    def language(request: Request) -> tuple[str, float]:
+        return rankings[min(rankings, key=lambda seconds: abs(request.seconds - 0.8 - seconds))]
+
+    model = FakeModel(language=language)
+    engine = engines(model, held_seconds=8.0)
+    path = talk(tmp_path / "a.wav", seconds=[3.0, 6.0, 4.0, 3.0])
+    recognition = result(engine.submit(path, Options(), name="a"))
+    assert recognition.language is not None
+    assert recognition.language.code == "de"
+    # The second was heard as French: it is decoded once more.
+    assert (model.encoded_windows, engine.stats.second_attempts) == (5, 1)
+
+
+def test_languages_mix_in_a_batch_without_another_encoder_pass(
+    engines: Make, tmp_path: Path
+) -> None:
+    spoken = ["de", "fr", "ja", "en"]
+    options = [Options(prompt=code) for code in spoken]
+    opened = threading.Event()
+
+    def language(request: Request) -> tuple[str, float]:
+        return spoken[request.context[0]], 0.9
+
+    model = FakeModel(language=language, gate=lambda: opened.wait(PATIENCE))
+    engine = engines(model, num_workers=2)
+    submissions = [
+        engine.submit(talk(tmp_path / f"{n}.wav", bursts=2), each, name=str(n))
+        for n, each in enumerate(options)
+    ]
+    until(lambda: all(prepared(each) for each in submissions))
+    opened.set()
+    for code, submission in zip(spoken, submissions, strict=True):
+        found = result(submission).language
+        assert found is not None
+        assert (found.code, found.detected) == (code, True)
+    assert engine.stats.encoded_windows == engine.stats.windows == 8
+    assert engine.stats.encoder_calls == engine.stats.batches
+    assert max(len({each.context for each in call}) for call in model.calls) >= 3
+
+
+def test_a_suspect_shares_no_batch(engines: Make, tmp_path: Path) -> None:
+    opened = threading.Event()
+    model = FakeModel(gate=lambda: opened.wait(PATIENCE))
+    engine = engines(model)
+    suspect = Options(language="en", prompt="suspect")
+    submissions = [
+        engine.submit(talk(tmp_path / "0.wav", bursts=3), ENGLISH, name="0"),
+        engine.submit(talk(tmp_path / "1.wav", bursts=3), suspect, name="1", alone=True),
+        engine.submit(talk(tmp_path / "2.wav", bursts=3), ENGLISH, name="2"),
+    ]
+    until(lambda: all(prepared(each) for each in submissions))
+    opened.set()
+    for submission in submissions:
+        result(submission)
+    assert all(len({each.context for each in call}) == 1 for call in model.calls)
+
+
+def test_children_that_are_killed_fail_only_what_they_hold(engines: Make, tmp_path: Path) -> None:
+    opened = threading.Event()
+    model = FakeModel(gate=lambda: opened.wait(PATIENCE))
+    engine = engines(model, num_workers=2)
+    safe = engine.submit(talk(tmp_path / "safe.wav", bursts=2), ENGLISH, name="safe")
+    until(lambda: prepared(safe))
+    victim = engine.submit(talk(tmp_path / "victim.wav", silence=900.0), ENGLISH, name="victim")
+    until(lambda: victim.progress()[1] is not None)  # it is being decoded
+    for pid in engine.children():
+        os.kill(pid, signal.SIGKILL)
+    failed = error(victim)
+    assert failed.code is ErrorCode.DECODE_CRASHED
+    assert "SIGKILL" in failed.message
+    # The other child was idle: who comes next is not to blame.
+    later = [engine.submit(tmp_path / "safe.wav", ENGLISH, name=str(n)) for n in range(2)]
+    opened.set()
+    for submission in (safe, *later):
+        assert len(result(submission).segments) == 2
+    assert engine.failure() is None
+
+
+def test_short_windows_go_in_short_and_their_audits_belong_to_no_job(
+    engines: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    positions: list[int] = []
+    stock = FakeModel.decode
+
+    def decode(self: FakeModel, requests: Sequence[Request], **how: Any) -> Any:
+        positions.append(how["positions"])
+        return stock(self, requests, **how)
+
+    monkeypatch.setattr(FakeModel, "decode", decode)
+    model = FakeModel()
+    engine = engines(model, context="auto")
+    path = talk(tmp_path / "a.wav", bursts=6, seconds=2.0)
+    for name in "abcdef":
+        recognition = result(engine.submit(path, ENGLISH, name=name))
+        assert len(recognition.segments) == 6
+        assert recognition.notes == ()
+    until(lambda: engine.stats.waiting_windows == 0)
+    assert min(positions) < FULL_POSITIONS
+    extra = engine.stats.extra
+    assert extra["short_windows"] == 36
+    assert extra["short_failed"] == 0
+    # Some are decoded in full as well, whether or not their job is still there.
+    assert extra["audits"] > 0
+    assert FULL_POSITIONS in positions
+    assert engine.stats.windows == 36 + extra["audits"]
+
+
+class Aligner:
+    """Stands for the alignment models: ready after a while, or not to be had."""
+
+    verdict: bool | None = None
+    asked: list[str]
+
+    def __init__(self, device: str) -> None:
+        del device
+        type(self).asked = []
+
+    def request(self, language: str) -> None:
+        self.asked.append(language)
+
+    def ready(self, language: str) -> bool | None:
+        del language
+        return type(self).verdict
+
+    def why_not(self, language: str) -> str:
+        return f"there is none for {language!r}"
+
+    def align(self, items: Sequence[Any]) -> list[list[Word]]:
+        from worker.speech.align import AlignmentError
+
+        if any(len(item.samples) > 5 * 16_000 for item in items):
+            raise AlignmentError("no numbers")
+        return [
+            [Word(word=item.text, start=item.start, end=item.end, score=0.99)] for item in items
+        ]
+
+    def close(self) -> None:
+        pass
+
+
+@pytest.fixture
+def aligner(monkeypatch: pytest.MonkeyPatch) -> type[Aligner]:
+    from worker.speech import align
+
+    monkeypatch.setattr(Aligner, "verdict", None)
+    monkeypatch.setattr(align, "Aligner", Aligner)
+    return Aligner
+
+
+def test_texts_wait_for_the_aligner_and_a_failing_segment_gets_its_words_all_the_same(
+    engines: Make, tmp_path: Path, aligner: type[Aligner]
+) -> None:
+    engine = engines(FakeModel(), word_times="aligned")
+    path = talk(tmp_path / "a.wav", seconds=[2.0, 6.0, 2.5])
+    submission = engine.submit(path, Options(), name="a")
+    until(lambda: engine.stats.windows == 3)
+    assert not submission.future.done()
+    aligner.verdict = True
+    recognition = result(submission)
+    assert recognition.word_times == "aligned"
+    assert recognition.seconds["align"] > 0.0
+    words = [segment.words for segment in recognition.segments]
+    assert [len(each) for each in words] == [1, 3, 1]
+    assert words[0][0].score == 0.99
+    assert words[1][0].score is None
+    for segment in recognition.segments:
+        assert segment.start <= segment.words[0].start
+        assert segment.words[-1].end <= segment.end
+    assert set(aligner.asked) == {"en"}
+
+
+def test_where_no_aligner_is_to_be_had_attention_stands_in_and_says_so(
+    engines: Make, tmp_path: Path, aligner: type[Aligner]
+) -> None:
+    engine = engines(FakeModel(), word_times="aligned")
+    path = talk(tmp_path / "a.wav", bursts=2)
+    submission = engine.submit(path, Options(), name="a")
+    until(lambda: engine.stats.windows == 2)
+    aligner.verdict = False
+    # Refused before the file, or after its texts stood: the same comes out.
+    for recognition in (result(submission), result(engine.submit(path, ENGLISH, name="b"))):
+        assert recognition.word_times == "attention"
+        assert recognition.notes == ("Word times come from attention: there is none for 'en'",)
+        assert [len(segment.words) for segment in recognition.segments] == [3, 3]
+    translated = engine.submit(path, Options(language="en", task="translate"), name="c")
+    assert result(translated).word_times == "attention"

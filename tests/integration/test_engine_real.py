@@ -1,0 +1,193 @@
+"""The real base model on the CPU: languages in one batch, the hostile files, texts as alone."""
+
+from __future__ import annotations
+
+import csv
+import difflib
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.fakes.tiny_model import base_model
+from worker.errors import ErrorCode, JobError
+from worker.speech.api import EngineStats, Options, Recognition
+from worker.speech.config import EngineConfig
+from worker.speech.engine import Engine
+
+PATIENCE = 300.0
+
+pytestmark = pytest.mark.timeout(300)
+
+
+@pytest.fixture(scope="module")
+def engine() -> Iterator[Engine]:
+    base_model()
+    started = Engine(
+        EngineConfig(
+            model="base",
+            device="cpu",
+            compute_type="int8",
+            batch_size=4,
+            batch_size_given=True,
+            word_times="attention",
+        )
+    )
+    started.start()
+    yield started
+    started.stop()
+
+
+def transcripts(folder: Path) -> dict[str, str]:
+    with (folder / "transcripts.csv").open(encoding="utf-8") as file:
+        return {row["file"]: row["text"] for row in csv.DictReader(file)}
+
+
+def letters(text: str) -> str:
+    return "".join(c for c in text.lower() if c.isalnum())
+
+
+def alike(text: str, reference: str) -> float:
+    """1 for the same letters in the same order, 0 for none."""
+    return difflib.SequenceMatcher(None, letters(text), letters(reference)).ratio()
+
+
+def text_of(recognition: Recognition) -> str:
+    return " ".join(segment.text for segment in recognition.segments)
+
+
+def settled(engine: Engine) -> tuple[EngineStats, int, int]:
+    """(counters, encoder calls, encoded windows) once nothing runs: audits outlive their files."""
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        stats = engine.stats
+        seen = (stats.windows, stats.batches, stats.encoder_calls, stats.encoded_windows)
+        time.sleep(0.5)
+        stats = engine.stats
+        now = (stats.windows, stats.batches, stats.encoder_calls, stats.encoded_windows)
+        # The warm-up's window is the model's, and no batch of the engine's.
+        if now == seen and not stats.waiting_windows and stats.encoded_windows == stats.windows + 1:
+            return stats, stats.encoder_calls, stats.encoded_windows
+        assert time.monotonic() < deadline, f"the encoder worked for nobody: {stats}"
+
+
+@pytest.fixture(scope="module")
+def spoken(speech_dir: Path) -> dict[Path, tuple[str, str]]:
+    """Files with the language and the words spoken in them."""
+    languages = speech_dir / "languages"
+    english = speech_dir / "english"
+    said = transcripts(languages) | transcripts(english)
+    files = {languages / f"{code}.wav": code for code in ("de", "fr", "ja")}
+    files[english / "LJ001-0002.flac"] = "en"
+    return {path: (code, said[path.name]) for path, code in files.items()}
+
+
+def test_languages_are_told_and_decoded_in_one_batch_with_one_encoder_pass(
+    engine: Engine, spoken: dict[Path, tuple[str, str]]
+) -> None:
+    before, calls, encoded = settled(engine)
+    windows, batches = before.windows, before.batches
+    attempts, audits = before.second_attempts, before.extra.get("audits", 0)
+    submissions = {
+        path: engine.submit(path, Options(language=None), name=path.name) for path in spoken
+    }
+    found = {path: each.future.result(PATIENCE) for path, each in submissions.items()}
+    for path, (code, reference) in spoken.items():
+        language = found[path].language
+        assert language is not None
+        assert (language.code, language.detected) == (code, True)
+        assert language.probability is not None
+        assert language.probability > 0.8
+        assert alike(text_of(found[path]), reference) > 0.85
+    after, calls_after, encoded_after = settled(engine)
+    decoded = after.windows - windows
+    assert encoded_after - encoded == decoded
+    assert calls_after - calls == after.batches - batches
+    # Every window once, and again only where its text was doubted or audited.
+    again = after.second_attempts - attempts + after.extra.get("audits", 0) - audits
+    assert decoded == sum(each.windows for each in found.values()) + again
+    assert after.batches - batches < decoded, "no two windows shared a batch"
+
+
+def test_words_have_times_in_every_language(
+    engine: Engine, spoken: dict[Path, tuple[str, str]]
+) -> None:
+    submissions = [engine.submit(path, Options(), name=path.name) for path in spoken]
+    for submission in submissions:
+        recognition = submission.future.result(PATIENCE)
+        assert recognition.word_times == "attention"
+        for segment in recognition.segments:
+            assert segment.words
+            assert letters("".join(word.word for word in segment.words)) == letters(segment.text)
+            times = [time for word in segment.words for time in (word.start, word.end)]
+            assert times == sorted(times)
+            assert segment.start <= times[0]
+            assert times[-1] <= segment.end <= recognition.audio_seconds
+
+
+def test_texts_in_a_shared_batch_are_those_of_one_file_at_a_time(
+    engine: Engine, speech_dir: Path
+) -> None:
+    paths = [speech_dir / "english" / f"LJ001-00{n:02}.flac" for n in (2, 4, 8, 10)]
+    english = Options(language="en", words=False)
+    alone = []
+    for path in paths:
+        submission = engine.submit(path, english, name=path.name)
+        alone.append(text_of(submission.future.result(PATIENCE)))
+    together = [engine.submit(path, english, name=path.name) for path in paths]
+    assert [text_of(each.future.result(PATIENCE)) for each in together] == alone
+    said = transcripts(speech_dir / "english")
+    for path, text in zip(paths, alone, strict=True):
+        assert alike(text, said[path.name]) > 0.8
+
+
+HOSTILE: dict[str, tuple[ErrorCode, str] | str] = {
+    "awful.wav": (ErrorCode.DECODE_FAILED, "sample rate is 1092676 Hz"),
+    "bad.wav": (ErrorCode.NOT_MEDIA, "No decoder recognises the file"),
+    "empty.wav": (ErrorCode.EMPTY_FILE, "The file has no bytes"),
+    "noise.mp3": (ErrorCode.NOT_MEDIA, "No decoder recognises the file"),
+    "text.wav": (ErrorCode.NOT_MEDIA, "No decoder recognises the file"),
+    # A valid header without samples, and eight seconds of nothing: empty transcripts.
+    "null.wav": "",
+    "silence.wav": "",
+    # The first third of a second of "Printing, in the only sense ...".
+    "truncated.flac": "printing",
+}
+"""Every hostile file, and its outcome: an error, or a text."""
+
+
+def test_every_hostile_file_has_its_outcome(engine: Engine, speech_dir: Path) -> None:
+    folder = speech_dir / "hostile"
+    assert {path.name for path in folder.iterdir()} == set(HOSTILE)
+    submissions = {name: engine.submit(folder / name, Options(), name=name) for name in HOSTILE}
+    good = engine.submit(
+        speech_dir / "english" / "LJ001-0002.flac", Options(words=False), name="good"
+    )
+    for name, outcome in HOSTILE.items():
+        future = submissions[name].future
+        if isinstance(outcome, tuple):
+            error = future.exception(PATIENCE)
+            assert isinstance(error, JobError), name
+            code, part = outcome
+            assert error.code is code
+            assert part in error.message
+            assert str(folder) not in error.message
+            continue
+        recognition = future.result(PATIENCE)
+        assert letters(text_of(recognition)) == outcome, name
+        if not outcome:
+            assert recognition.language is None
+    notes = submissions["truncated.flac"].future.result(0).notes
+    assert notes[0] == "1 damaged packets were skipped"
+    assert notes[1].startswith("The file says it lasts 9.7 s; 0.3 s of audio were found")
+    assert "modern" in text_of(good.future.result(PATIENCE))
+    assert engine.failure() is None
+
+
+def test_the_engine_tells_what_it_is(engine: Engine) -> None:
+    info = engine.info
+    assert (info.model, info.device, info.compute_type) == ("base", "cpu", "int8")
+    assert (info.batch_size, info.beam_size, info.vad) == (4, 5, "silero")
+    assert info.versions["ctranslate2"]
+    assert len(engine.fingerprint) == 32
