@@ -1,0 +1,57 @@
+"""A job that kills every worker that takes it: it is given up, and the innocent survive."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import Aws
+from tests.fakes.site import Worker, site
+
+
+def _run(aws: Aws, folder: Path, *, max_failures: int, innocents: int, seconds: float) -> str:
+    with site(aws, folder, max_receives=10) as place:
+        place.job("poison", seconds=60, marker="crash", marker_window=1)
+        for number in range(innocents):
+            place.job(f"innocent-{number}", seconds=40, seed=number)
+        workers: list[Worker] = []
+        deadline = time.monotonic() + seconds
+        # systemd's part: whatever dies is started again.
+        while place.waiting() and time.monotonic() < deadline:
+            if not workers or not workers[-1].running:
+                workers.append(
+                    place.worker(
+                        engine={"seconds_per_audio_second": 0.005, "batch_size": 2},
+                        idle_timeout=600,
+                        max_failures=max_failures,
+                        visibility=5,
+                    )
+                )
+            time.sleep(0.1)
+        deaths = sum(worker.process.returncode == -9 for worker in workers)
+        assert place.waiting() == []
+        assert place.done() == {f"innocent-{number}" for number in range(innocents)}
+        assert place.failed() == {"poison": "too_many_attempts"}
+        (letter,) = place.dead()
+        assert "poison" in letter
+        assert deaths == 2 + 2 * max_failures, "two in company (the first leaves no mark)"
+        alone = [event for worker in workers for event in worker.events("job.suspect")]
+        assert "poison" in {event["job_id"] for event in alone}
+        assert place.read("poison", "error.json")["attempts"] == deaths + 1
+        return f"{deaths} deaths until the poison was given up, {innocents} innocents done"
+
+
+@pytest.mark.timeout(120)
+def test_a_job_that_kills_is_given_up_and_the_innocent_survive(aws: Aws, tmp_path: Path) -> None:
+    _run(aws, tmp_path, max_failures=1, innocents=8, seconds=100)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(300)
+def test_with_default_settings_a_job_that_kills_is_given_up_in_time(
+    aws: Aws, tmp_path: Path, figures: Callable[[str], None]
+) -> None:
+    figures(_run(aws, tmp_path, max_failures=3, innocents=30, seconds=280))

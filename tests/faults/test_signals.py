@@ -1,0 +1,74 @@
+"""Signals to a real process, and a device that hangs for ever."""
+
+from __future__ import annotations
+
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import Aws
+from tests.fakes.site import site, wait_for
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_finishes_what_is_held_and_exits_0(
+    aws: Aws, tmp_path: Path, number: signal.Signals
+) -> None:
+    with site(aws, tmp_path) as place:
+        place.job("held", seconds=60)
+        worker = place.worker(
+            engine={"seconds_per_audio_second": 0.03, "batch_size": 1}, idle_timeout=600
+        )
+        wait_for(lambda: place.windows_of("held"), 20, "no window was decoded")
+        worker.signal(number)
+        assert worker.wait(20) == 0
+        assert place.done() == {"held"}
+        assert place.waiting() == []
+        assert worker.events("drain.signal")[0]["message"].startswith(number.name)
+
+
+def test_a_second_signal_ends_it_at_once(aws: Aws, tmp_path: Path) -> None:
+    with site(aws, tmp_path) as place:
+        place.job("long", seconds=3000)
+        worker = place.worker(
+            engine={"seconds_per_audio_second": 0.03, "batch_size": 1}, idle_timeout=600
+        )
+        wait_for(lambda: place.windows_of("long"), 20, "no window was decoded")
+        worker.signal(signal.SIGTERM)
+        worker.wait_for_event("drain.signal")
+        assert worker.running
+        worker.signal(signal.SIGTERM)
+        began = time.monotonic()
+        assert worker.wait(10) == 1
+        assert time.monotonic() - began < 3
+        assert place.leftovers() == []
+        assert len(place.waiting()) == 1, "its lease will lapse"
+
+
+def test_a_signal_while_the_model_loads_ends_it(aws: Aws, tmp_path: Path) -> None:
+    with site(aws, tmp_path) as place:
+        place.job("a")
+        worker = place.worker(engine={"start_seconds": 60}, metrics_emf=True)
+        wait_for(lambda: list((tmp_path / "work").rglob("lock")), 20, "it does not start")
+        time.sleep(0.5)
+        worker.signal(signal.SIGTERM)
+        assert worker.wait(15) == 0
+        assert len(place.waiting()) == 1
+
+
+def test_a_hung_device_ends_the_process_and_the_queue_has_its_job_back(
+    aws: Aws, tmp_path: Path
+) -> None:
+    with site(aws, tmp_path) as place:
+        place.job("hangs", seconds=60, marker="hang", marker_window=1)
+        worker = place.worker(
+            idle_timeout=600, watchdog_timeout=2, visibility=60, engine={"batch_size": 1}
+        )
+        assert worker.wait(40) == 1
+        assert [event["level"] for event in worker.events("engine.hung")] == ["error"]
+        assert place.depth() == (1, 0), "at once, not after its visibility timeout"
+        assert place.leftovers() == []
+        kept = place.read("hangs", "checkpoint.json")
+        assert [window["index"] for window in kept["partial"]["windows"]] == [0]
