@@ -1,0 +1,326 @@
+r"""Measures the worker beside WhisperX and faster-whisper on a folder of audio, CPU and GPU.
+
+Every contestant gets a process of its own, in alternating order over the repeats, and runs on
+the same clips: one by one, and joined into one long file. What can't be measured here (a card,
+weights, transcripts) is said in the report with its reason.
+
+    .venv/bin/python scripts/benchmark-gpu-cpu-complete.py FOLDER... --repeats 3 \
+        --markdown out/benchmark.md --json out/benchmark.json --png out/benchmark.png
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import shlex
+import signal
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Literal
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+from worker.bench.contestants import CONTEXTS, NAMES, Plan, Spec, line_up
+from worker.bench.figures import Prices, claims, make_rows
+from worker.bench.loads import LOADS, Load, make_loads, read_clips
+from worker.bench.machine import describe
+from worker.bench.random_model import ARCHITECTURES, write_random_model
+from worker.bench.report import Report, draw, to_json, to_markdown
+from worker.bench.trial import Trial, run_trial
+from worker.errors import ExitCode, SettingsError, WorkerError
+from worker.speech import device as devices
+from worker.speech import models
+
+DEVICES: tuple[Literal["cpu", "cuda"], ...] = ("cpu", "cuda")
+
+
+def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
+    plan, prices = Plan(), Prices()
+    parser = argparse.ArgumentParser(
+        description="Measures the worker beside WhisperX and faster-whisper, on CPU and GPU.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    parser.add_argument(
+        "folders",
+        nargs="+",
+        type=Path,
+        metavar="FOLDER",
+        help="audio files, and maybe transcripts.csv (columns file, text); all are one load",
+    )
+    parser.add_argument("--limit", type=int, metavar="N", help="take the first N clips alone")
+    parser.add_argument("--loads", default=",".join(LOADS), help="clips, joined, or both")
+    parser.add_argument("--contestants", default=",".join(NAMES), help="those that take part")
+    parser.add_argument("--devices", default=",".join(DEVICES), help="cpu, cuda, or both")
+    parser.add_argument("--repeats", type=int, default=1, help="runs of each contestant")
+    parser.add_argument("--model", default=plan.model, help="a model's name or directory")
+    parser.add_argument("--compute-type", default=plan.compute_type)
+    parser.add_argument(
+        "--batch-size",
+        type=int,
+        help=f"windows in a batch at most ({plan.batch_size} if not given)",
+    )
+    parser.add_argument("--beam-size", type=int, default=plan.beam_size)
+    parser.add_argument(
+        "--language", default=plan.language, help="Whisper code, or 'detect' to have it detected"
+    )
+    parser.add_argument(
+        "--threads", type=int, default=0, help="of the model on a CPU; 0: all cores"
+    )
+    parser.add_argument(
+        "--context",
+        default=plan.context,
+        help="of the optimized transcriber: full, adaptive or auto, or several, a row for each",
+    )
+    parser.add_argument("--after-model", default=plan.after_model, help="of the rows 'after'")
+    parser.add_argument(
+        "--random-weights",
+        choices=sorted(ARCHITECTURES),
+        help="run this architecture with random weights, where real ones can't be had",
+    )
+    parser.add_argument(
+        "--tokens", type=int, default=100, help="tokens a window with random weights"
+    )
+    parser.add_argument(
+        "--tokenizer-from",
+        default="base",
+        metavar="MODEL",
+        help="the model whose tokenizer random weights get",
+    )
+    parser.add_argument(
+        "--download", action="store_true", help="let missing models be fetched from the hub"
+    )
+    parser.add_argument(
+        "--price-gpu", type=float, default=prices.gpu, help="dollars an hour, g4dn.xlarge"
+    )
+    parser.add_argument(
+        "--price-gpu-spot", type=float, help="the same on spot; it changes by the hour"
+    )
+    parser.add_argument(
+        "--price-cpu", type=float, default=prices.cpu, help="dollars an hour, c5.2xlarge"
+    )
+    parser.add_argument(
+        "--timeout", type=float, default=7200.0, help="seconds that one contestant's turn may take"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="of bootstrap and random weights")
+    parser.add_argument("--json", type=Path, help="write the figures here")
+    parser.add_argument("--markdown", type=Path, help="write the tables here")
+    parser.add_argument("--png", type=Path, help="write a chart here")
+    given = sys.argv[1:] if argv is None else argv
+    arguments = parser.parse_args(given)
+    arguments.command = shlex.join(["benchmark-gpu-cpu-complete.py", *given])
+    for name in ("limit", "repeats", "batch_size", "beam_size", "tokens", "timeout"):
+        value = getattr(arguments, name)
+        if value is not None and value <= 0:
+            parser.error(f"--{name.replace('_', '-')} must be above zero")
+    for name, known in (
+        ("loads", LOADS),
+        ("contestants", NAMES),
+        ("devices", DEVICES),
+        ("context", CONTEXTS),
+    ):
+        chosen = [item.strip() for item in getattr(arguments, name).split(",") if item.strip()]
+        unknown = [item for item in chosen if item not in known]
+        if unknown or not chosen:
+            parser.error(f"--{name} {','.join(unknown)}: choose among {', '.join(known)}")
+        setattr(arguments, name, [item for item in known if item in chosen])
+    if arguments.random_weights and arguments.context != ["full"]:
+        parser.error(
+            "--random-weights goes with --context full alone: what it says in a short window "
+            "fails the checks, so that every one would be decoded twice"
+        )
+    return arguments
+
+
+def _plan(arguments: argparse.Namespace, scratch: Path) -> Plan:
+    """What the contestants have in common; writes the random weights if they are asked for.
+
+    Raises:
+        WorkerError: there is no tokenizer for them.
+    """
+    plan = Plan(
+        model=arguments.model,
+        model_label=Path(arguments.model).name,
+        compute_type=arguments.compute_type,
+        batch_size=arguments.batch_size or Plan().batch_size,
+        batch_size_given=arguments.batch_size is not None,
+        beam_size=arguments.beam_size,
+        language=None if arguments.language == "detect" else arguments.language,
+        threads=arguments.threads,
+        after_model=arguments.after_model,
+        after_label=Path(arguments.after_model).name,
+    )
+    if arguments.random_weights is None:
+        return plan
+    directory = scratch / arguments.random_weights
+    write_random_model(
+        directory,
+        ARCHITECTURES[arguments.random_weights],
+        models.resolve(arguments.tokenizer_from),
+        seed=arguments.seed,
+    )
+    label = f"{arguments.random_weights} (random weights)"
+    return replace(
+        plan,
+        model=str(directory),
+        model_label=label,
+        after_model=str(directory),
+        after_label=label,
+        fixed_tokens=arguments.tokens,
+    )
+
+
+class _Display:
+    """Progress on stderr: a bar for the run and one for the turn, and a line for each turn."""
+
+    def __init__(self, console: Console, turns: int) -> None:
+        self._progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.completed}/{task.total}"),
+            TimeElapsedColumn(),
+            console=console,
+            disable=not console.is_terminal,
+        )
+        self._console = console
+        self._run = self._progress.add_task("turns", total=turns)
+        self._turn = self._progress.add_task("", total=None)
+
+    @contextlib.contextmanager
+    def shown(self) -> Iterator[None]:
+        """While the run lasts."""
+        with self._progress:
+            yield
+
+    def begin(self, name: str) -> None:
+        """A contestant's turn."""
+        self._progress.update(self._turn, description=f"{name}: loading", completed=0, total=None)
+
+    def tell(self, load: str, done: int, files: int) -> None:
+        """A file is done."""
+        self._progress.update(self._turn, description=f"{load}: files", completed=done, total=files)
+
+    def end(self, name: str, trial: Trial) -> None:
+        """What came of the turn."""
+        parts = [f"{load} {run.seconds:.1f} s" for load, run in trial.measurements.items()]
+        if trial.failure:
+            parts.append(f"not measured: {trial.failure}")
+        self._console.print(f"{escape(name)}: {escape(', '.join(parts))}", soft_wrap=True)
+        self._progress.advance(self._run)
+
+
+def _run(
+    specs: Sequence[Spec],
+    loads: Sequence[Load],
+    warm_up: Path,
+    arguments: argparse.Namespace,
+    scratch: Path,
+    console: Console,
+) -> list[list[Trial]]:
+    """Every contestant's turns; the order is reversed from one repeat to the next."""
+    display = _Display(console, len(specs) * arguments.repeats)
+    failed: dict[Spec, str] = {}
+    if devices.cuda_cards() == 0:
+        reason = "no CUDA device can be used on this machine"
+        failed = {spec: reason for spec in specs if spec.device == "cuda"}
+    repeats: list[list[Trial]] = []
+    with display.shown():
+        for number in range(arguments.repeats):
+            trials: dict[Spec, Trial] = {}
+            for spec in specs if number % 2 == 0 else reversed(specs):
+                name = f"{number + 1}/{arguments.repeats} {spec.title} ({spec.device})"
+                display.begin(name)
+                if spec in failed:
+                    trial = Trial(spec, failure=failed[spec])
+                else:
+                    trial = run_trial(
+                        spec,
+                        loads,
+                        warm_up=warm_up,
+                        timeout=arguments.timeout,
+                        log=scratch / "output.log",
+                        tell=display.tell,
+                    )
+                if trial.failure:
+                    failed[spec] = trial.failure  # it would fail again
+                trials[spec] = trial
+                display.end(name, trial)
+            repeats.append([trials[spec] for spec in specs])
+    return repeats
+
+
+def _settings(arguments: argparse.Namespace, plan: Plan, loads: Sequence[Load]) -> dict[str, str]:
+    words = "" if plan.fixed_tokens is None else f", {plan.fixed_tokens} tokens a window"
+    spot = arguments.price_gpu_spot
+    return {
+        "model": plan.model_label + words,
+        "asked for": f"{plan.compute_type}, batch {plan.batch_size}, beam {plan.beam_size}, "
+        f"language {plan.language or 'detected'}, {plan.threads or 'all'} threads, "
+        f"{arguments.repeats} repeats in alternating order",
+        **{
+            f"load {load.name}": f"{len(load.paths)} files, {load.seconds:.1f} s of audio"
+            for load in loads
+        },
+        "prices": f"g4dn.xlarge ${arguments.price_gpu:g} an hour on demand, "
+        f"{'spot not given' if spot is None else f'${spot:g} on spot'}; "
+        f"c5.2xlarge ${arguments.price_cpu:g}",
+        "command": arguments.command,
+    }
+
+
+def _write(path: Path | None, text: str) -> None:
+    if path is not None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+
+
+def _benchmark(arguments: argparse.Namespace, scratch: Path, console: Console) -> int:
+    clips = read_clips(arguments.folders, arguments.limit)
+    loads = make_loads(clips, arguments.loads, scratch)
+    plan = _plan(arguments, scratch)
+    machine = describe()
+    repeats = _run(
+        line_up(plan, arguments.devices, arguments.contestants, arguments.context),
+        loads,
+        clips[0].path,
+        arguments,
+        scratch,
+        console,
+    )
+    prices = Prices(arguments.price_gpu, arguments.price_gpu_spot, arguments.price_cpu)
+    rows = make_rows(repeats, loads, prices, seed=arguments.seed)
+    report = Report(machine, _settings(arguments, plan, loads), rows, claims(rows))
+    markdown = to_markdown(report)
+    print(markdown, end="")
+    _write(arguments.json, to_json(report))
+    _write(arguments.markdown, markdown)
+    if arguments.png is not None:
+        arguments.png.parent.mkdir(parents=True, exist_ok=True)
+        draw(report, arguments.png)
+    return ExitCode.OK if any(row.runs for row in rows) else ExitCode.MACHINE
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the benchmark; 0 if anything was measured, 2 for wrong arguments, 3 if nothing was."""
+    arguments = _arguments(argv)
+    # So that a run that is stopped by its supervisor leaves no temporary files.
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
+    if not arguments.download:
+        # Before anything imports the hub's client, which reads it once; children inherit it.
+        os.environ["HF_HUB_OFFLINE"] = "1"
+    console = Console(stderr=True)
+    try:
+        with tempfile.TemporaryDirectory(prefix="benchmark-") as scratch:
+            return _benchmark(arguments, Path(scratch), console)
+    except WorkerError as error:
+        console.print(f"benchmark-gpu-cpu-complete.py: {escape(str(error))}", soft_wrap=True)
+        return error.exit_code if isinstance(error, SettingsError) else ExitCode.MACHINE
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""Measuring the engine beside its peers; used by the scripts, never by the worker itself."""

@@ -1,0 +1,168 @@
+"""A CTranslate2 model that counts, records, or cuts what passes through it.
+
+Every contestant ends in `encode` and `generate` of one `ctranslate2.models.Whisper`, so they
+are all counted there, and the engine's calls are recorded there: `replay` makes the same calls
+again with nothing around them, which is the floor that the engine's overhead is measured over.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    import ctranslate2
+
+__all__ = ["Call", "FixedResult", "Floor", "Probe", "fixed_length", "replay"]
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One call of `generate`, with what was encoded for it.
+
+    Attributes:
+        features: float32 [windows, mels, frames]; None if the encoding before served again.
+        prompts: a prompt for each window.
+        options: everything else that the call was given.
+        tokens: what came out, for each window.
+    """
+
+    features: NDArray[np.float32] | None
+    prompts: Sequence[Sequence[int]]
+    options: dict[str, Any]
+    tokens: tuple[tuple[int, ...], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Floor:
+    """The same calls, bare.
+
+    Attributes:
+        seconds: in encode and generate.
+        calls: how many.
+        windows: in all of them.
+        same: windows whose tokens came out as they did for the engine (those sampled at a
+            temperature need not).
+    """
+
+    seconds: float
+    calls: int
+    windows: int
+    same: int
+
+
+@dataclass(frozen=True, slots=True)
+class FixedResult:
+    """A generation result of a model with random weights, as libraries read it.
+
+    It says that there was no speech and that the text is unlikely: the engine then takes it
+    for silence and does not decode it again at higher temperatures, which would measure the
+    quality checks instead of the machine.
+    """
+
+    sequences_ids: list[list[int]]
+    scores: list[float]
+    no_speech_prob: float = 1.0
+
+
+class Probe:
+    """Stands in a `ctranslate2.models.Whisper`'s place; anything else is passed on to it.
+
+    One thread at a time generates, as in all that is measured here.
+
+    Args:
+        model: the model.
+        record: whether to keep every call, for `replay`.
+        fixed_tokens: generate this many tokens for each window, whatever is said in it; for
+            models that never end by themselves (see `random_model`).
+    """
+
+    def __init__(self, model: Any, *, record: bool = False, fixed_tokens: int | None = None):
+        self.model = model
+        self.record = record
+        self.recorded_bytes = 0
+        """Bytes of features held by what was recorded."""
+        self.calls = 0
+        """Calls of `generate`."""
+        self.windows = 0
+        """Windows in them."""
+        self.recorded: list[Call] = []
+        self._fixed_tokens = fixed_tokens
+        self._features: NDArray[np.float32] | None = None
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.model, name)
+
+    def reset(self) -> None:
+        """Forgets counts and records."""
+        self.calls = self.windows = self.recorded_bytes = 0
+        self.recorded = []
+
+    def encode(self, features: ctranslate2.StorageView, **options: Any) -> Any:
+        """See `ctranslate2.models.Whisper.encode`."""
+        if self.record:
+            # A view, not a copy: the features of a window are a megabyte.
+            self._features = np.asarray(features)
+            self.recorded_bytes += self._features.nbytes
+        return self.model.encode(features, **options)
+
+    def generate(self, encoded: Any, prompts: Sequence[Sequence[int]], **options: Any) -> Any:
+        """See `ctranslate2.models.Whisper.generate`."""
+        if self._fixed_tokens is not None:
+            length = max(len(prompt) for prompt in prompts)
+            options["max_length"] = fixed_length(length, self._fixed_tokens)
+        results = self.model.generate(encoded, prompts, **options)
+        self.calls += 1
+        self.windows += len(prompts)
+        if self.record:
+            self.recorded.append(
+                Call(
+                    self._features, [list(prompt) for prompt in prompts], options, _tokens(results)
+                )
+            )
+            self._features = None
+        if self._fixed_tokens is None:
+            return results
+        return [FixedResult(result.sequences_ids, [-10.0]) for result in results]
+
+
+def fixed_length(prompt: int, tokens: int) -> int:
+    """The `max_length` with which CTranslate2 generates this many tokens after a prompt.
+
+    It stops after min(max_length / 2, max_length - start) tokens, where the start is the
+    prompt without its last token (src/models/whisper.cc, `WhisperReplica::generate`).
+    """
+    return max(2 * tokens, prompt - 1 + tokens)
+
+
+def replay(model: Any, calls: Sequence[Call]) -> Floor:
+    """Makes recorded calls again, bare, and times them.
+
+    Args:
+        model: the `ctranslate2.models.Whisper` that they were made on.
+        calls: what a `Probe` recorded, in order.
+    """
+    import ctranslate2
+
+    seconds = 0.0
+    windows = same = 0
+    encoded: Any = None
+    for call in calls:
+        began = time.perf_counter()
+        if call.features is not None:
+            encoded = model.encode(ctranslate2.StorageView.from_array(call.features))
+        results = model.generate(encoded, call.prompts, **call.options)
+        seconds += time.perf_counter() - began
+        tokens = _tokens(results)
+        windows += len(tokens)
+        same += sum(now == then for now, then in zip(tokens, call.tokens, strict=True))
+    return Floor(seconds, len(calls), windows, same)
+
+
+def _tokens(results: Sequence[Any]) -> tuple[tuple[int, ...], ...]:
+    return tuple(tuple(result.sequences_ids[0]) for result in results)

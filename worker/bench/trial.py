@@ -1,0 +1,241 @@
+"""One contestant's turn, in a process of its own.
+
+A process each, so that memory is one contestant's alone, a card is empty when the next one
+sizes its batches, and one that crashes or hangs costs its own row.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection
+from multiprocessing.connection import wait as wait_for
+from pathlib import Path
+from typing import Any
+
+from worker.bench.contestants import Contestant, Spec, Started, make
+from worker.bench.loads import Load
+from worker.bench.machine import PeakMemory, card_bytes
+from worker.bench.probe import Floor, replay
+from worker.errors import WorkerError
+
+__all__ = ["Measurement", "Trial", "measure", "run_trial"]
+
+Tell = Callable[[str, int, int], None]
+"""Called with a load's name, how many of its files are done, and how many it has."""
+
+END_SECONDS = 30.0
+"""How long a process may take to end after its last word."""
+
+LOG_TAIL = 400
+"""Characters of a crashed process's output that go into the reason."""
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """One contestant on one load, once.
+
+    Attributes:
+        seconds: from the first file opened to the last text there; without loading.
+        audio_seconds: of the load.
+        texts: of each file.
+        windows: decoded, each second attempt counted again.
+        slots: windows that its calls of `generate` had room for.
+        second_attempts: windows decoded again because their text failed the checks.
+        peak_bytes: resident, of the process and its children; None if it can't be told.
+        card_peak_bytes: in use on the card; None on a CPU.
+        floor: the same calls, bare; None if that was not asked for.
+        notes: what the contestant decided by itself.
+    """
+
+    seconds: float
+    audio_seconds: float
+    texts: tuple[str, ...]
+    windows: int
+    slots: int
+    second_attempts: int = 0
+    peak_bytes: int | None = None
+    card_peak_bytes: int | None = None
+    floor: Floor | None = None
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(slots=True)
+class Trial:
+    """What came of a turn.
+
+    Attributes:
+        started: None if it didn't get that far.
+        load_seconds: imports, model and a first clip; no part of any measurement.
+        measurements: by load; those that a failure cut off are missing.
+        failure: why something is missing, or None.
+    """
+
+    spec: Spec
+    started: Started | None = None
+    load_seconds: float = 0.0
+    measurements: dict[str, Measurement] = field(default_factory=dict)
+    failure: str | None = None
+
+
+def measure(contestant: Contestant, load: Load, batch_size: int, tell: Tell) -> Measurement:
+    """Runs a started contestant on a load.
+
+    Args:
+        contestant: started.
+        load: what to transcribe.
+        batch_size: windows that its calls have room for.
+        tell: told of each file.
+    """
+    probe = contestant.probe
+    probe.reset()
+    probe.record = contestant.spec.floor
+    done = 0
+
+    def told() -> None:
+        nonlocal done
+        done += 1
+        tell(load.name, done, len(load.paths))
+
+    card: PeakMemory | None = None
+    with ExitStack() as open_now:
+        memory = open_now.enter_context(PeakMemory(discount=lambda: probe.recorded_bytes))
+        if contestant.spec.device == "cuda":
+            card = open_now.enter_context(PeakMemory(card_bytes))
+        began = time.perf_counter()
+        texts = contestant.transcribe(load.paths, told)
+        seconds = time.perf_counter() - began
+    windows = probe.windows
+    slots = contestant.slots or probe.calls * batch_size
+    floor = replay(probe.model, probe.recorded) if contestant.spec.floor else None
+    probe.reset()
+    return Measurement(
+        seconds=seconds,
+        audio_seconds=load.seconds,
+        texts=tuple(texts),
+        windows=windows,
+        slots=slots,
+        second_attempts=contestant.second_attempts,
+        peak_bytes=memory.bytes,
+        card_peak_bytes=card.bytes if card else None,
+        floor=floor,
+        notes=tuple(contestant.notes),
+    )
+
+
+def run_trial(
+    spec: Spec, loads: Sequence[Load], *, warm_up: Path, timeout: float, log: Path, tell: Tell
+) -> Trial:
+    """Gives a contestant its turn on all loads; never raises for what the contestant does.
+
+    Args:
+        spec: the contestant.
+        loads: in order.
+        warm_up: a clip that is transcribed before them: the first call of everything loads
+            kernels and models that no later one does.
+        timeout: seconds for all of it.
+        log: where the process's output goes; overwritten.
+        tell: told of each file.
+    """
+    trial = Trial(spec)
+    spawn = multiprocessing.get_context("spawn")
+    ours, theirs = spawn.Pipe(duplex=False)
+    process = spawn.Process(target=_serve, args=(theirs, spec, tuple(loads), warm_up, log))
+    process.start()
+    theirs.close()
+    deadline = time.monotonic() + timeout
+    try:
+        while trial.failure is None:
+            if not wait_for([ours], max(0.0, deadline - time.monotonic())):
+                trial.failure = f"took longer than {timeout:g} s"
+                break
+            try:
+                kind, *values = ours.recv()
+            except EOFError:
+                process.join(END_SECONDS)
+                trial.failure = f"its process ended with {process.exitcode}{_tail(log)}"
+                break
+            if kind == "end":
+                break
+            _follow(trial, kind, values, tell)
+        process.join(0.0 if trial.failure else END_SECONDS)
+    finally:
+        ours.close()
+        if process.is_alive():
+            process.kill()
+            process.join()
+    return trial
+
+
+def _follow(trial: Trial, kind: str, values: list[Any], tell: Tell) -> None:
+    """One message of the process."""
+    if kind == "told":
+        tell(*values)
+    elif kind == "started":
+        trial.started, trial.load_seconds = values
+    elif kind == "measured":
+        name, measurement = values
+        trial.measurements[name] = measurement
+    else:
+        (trial.failure,) = values
+
+
+def _serve(
+    connection: Connection, spec: Spec, loads: Sequence[Load], warm_up: Path, log: Path
+) -> None:
+    """The process: one contestant, from start to stop."""
+    began = time.monotonic()
+    _send_output_to(log)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    from worker.logs import configure
+
+    configure("WARNING")
+    contestant = make(spec)
+    try:
+        started = contestant.start()
+        contestant.transcribe([warm_up], lambda: None)
+        connection.send(("started", started, time.monotonic() - began))
+        for load in loads:
+            measurement = measure(
+                contestant, load, started.batch_size, lambda *told: connection.send(("told", *told))
+            )
+            connection.send(("measured", load.name, measurement))
+        contestant.stop()
+        connection.send(("end",))
+    except WorkerError as error:
+        connection.send(("failed", str(error)))
+    except Exception as error:  # noqa: BLE001 # a contestant's defect is its row's, not the run's
+        traceback.print_exc()
+        connection.send(("failed", f"{type(error).__name__}: {error}"))
+
+
+def _end_with_parent() -> None:
+    """A benchmark that was killed leaves no process that goes on computing."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
+
+
+def _send_output_to(log: Path) -> None:
+    """Libraries print, to both streams; the terminal is the progress display's."""
+    sys.stdout.flush()
+    descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
+    os.dup2(descriptor, 1)
+    os.dup2(descriptor, 2)
+    os.close(descriptor)
+
+
+def _tail(log: Path) -> str:
+    try:
+        text = " ".join(log.read_text(encoding="utf-8", errors="replace")[-LOG_TAIL:].split())
+    except OSError:
+        return ""
+    return f": ...{text}" if text else ""
