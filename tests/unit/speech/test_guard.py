@@ -26,7 +26,7 @@ from worker.speech.guard import (
 )
 from worker.speech.whisper import FULL_POSITIONS, Decoded
 
-SENTENCE = "the quick brown fox jumps over the lazy dog today".split()
+SENTENCE = ["the", "quick", "brown", "fox", "jumps", "over", "the", "lazy", "dog", "today"]
 
 
 def audit_share(guard: Guard, windows: int = 20_000) -> float:

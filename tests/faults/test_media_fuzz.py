@@ -1,0 +1,192 @@
+"""Damaged media: every mutated file ends, in words or in one error, and leaves nothing behind.
+
+The files are mutated where decoders believe them most, in their first kilobyte, and go through
+the real engine's children with their limits. The seed is the test's; a file that once did harm
+is kept by its number in `KEPT`.
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+import pytest
+
+from tests.fakes.media import encode, tone, wav_bytes
+from worker.errors import ErrorCode, JobError
+from worker.speech.config import SPANS, WINDOWS
+from worker.speech.pool import PreparePool
+from worker.speech.prepare import PrepareConfig, PrepareTask
+
+SEED = 4
+MEMORY = 2 << 30
+STALL_SECONDS = 20.0
+MAX_AUDIO_SECONDS = 600.0
+
+KEPT = (0, 1, 2, 3, 4)
+"""Numbers of mutations that every run repeats, whatever its size."""
+
+ALLOWED = {
+    ErrorCode.NOT_MEDIA,
+    ErrorCode.NO_AUDIO_STREAM,
+    ErrorCode.DECODE_FAILED,
+    ErrorCode.DECODE_LIMIT,
+    ErrorCode.DECODE_CRASHED,
+    ErrorCode.AUDIO_TOO_LONG,
+    ErrorCode.EMPTY_FILE,
+}
+
+
+class Client:
+    """Counts what comes of one file."""
+
+    def __init__(self, path: Path) -> None:
+        self.task = PrepareTask(str(path))
+        self.ends = 0
+        self.errors: list[JobError] = []
+        self.over = threading.Event()
+
+    def wanted(self) -> bool:
+        return True
+
+    def has_room(self) -> bool:
+        return True
+
+    def wait_for_room(self) -> None:
+        raise AssertionError("there is room")
+
+    def frame(self, header: dict[str, Any], payload: bytes) -> None:
+        del payload
+        if header["kind"] == "end":
+            self.ends += 1
+            self.over.set()
+
+    def failed(self, error: JobError) -> None:
+        self.errors.append(error)
+        self.over.set()
+
+
+@pytest.fixture(scope="module")
+def originals(tmp_path_factory: pytest.TempPathFactory) -> list[bytes]:
+    folder = tmp_path_factory.mktemp("media")
+    sound = tone(2.0)
+    made = [
+        folder / "a.wav",
+        encode(folder / "a.flac", sound, codec="flac"),
+        encode(folder / "a.mp3", sound, codec="libmp3lame"),
+        encode(folder / "a.ogg", tone(2.0, 48_000), codec="libopus", rate=48_000),
+        encode(folder / "a.m4a", sound, codec="aac"),
+        encode(folder / "a.mp4", sound, codec="aac", video=True),
+        encode(folder / "a.mkv", sound, codec="flac", video=True),
+    ]
+    made[0].write_bytes(wav_bytes((sound * 32_767).astype("<i2")))
+    return [path.read_bytes() for path in made]
+
+
+def mutated(originals: list[bytes], number: int) -> bytes:
+    """The same bytes for the same number."""
+    rng = random.Random(SEED * 1_000_003 + number)
+    data = bytearray(originals[number % len(originals)])
+    for _ in range(rng.choice((1, 2, 4, 16, 64))):
+        at = min(int(rng.expovariate(1 / 200)), len(data) - 1)
+        kind = rng.random()
+        if kind < 0.5:
+            data[at] = rng.randrange(256)
+        elif kind < 0.7:
+            data[at : at + 4] = rng.choice((b"\xff\xff\xff\xff", b"\0\0\0\0", b"\x7f\xff\xff\xff"))
+        elif kind < 0.85:
+            del data[at : at + rng.randrange(1, 64)]
+        else:
+            data[at:at] = rng.randbytes(rng.randrange(1, 64))
+    return bytes(data[: rng.randrange(1, len(data))] if rng.random() < 0.2 else data)
+
+
+@pytest.mark.parametrize(
+    "count",
+    [
+        pytest.param(70, marks=pytest.mark.timeout(110)),
+        pytest.param(500, marks=[pytest.mark.long, pytest.mark.timeout(600)]),
+    ],
+)
+def test_every_damaged_file_ends(count: int, originals: list[bytes], tmp_path: Path) -> None:
+    broken: list[BaseException] = []
+    before = {child.pid for child in psutil.Process().children(recursive=True)}
+    pool = PreparePool(
+        PrepareConfig(
+            mels=80,
+            spans=asdict(SPANS),
+            windows=asdict(WINDOWS),
+            memory_bytes=MEMORY,
+            max_audio_seconds=MAX_AUDIO_SECONDS,
+        ),
+        workers=2,
+        stall_seconds=STALL_SECONDS,
+        on_failure=broken.append,
+    )
+    pool.start()
+    numbers = sorted({*KEPT, *range(count)})
+    clients = []
+    try:
+        for number in numbers:
+            path = tmp_path / str(number)
+            path.write_bytes(mutated(originals, number))
+            clients.append(Client(path))
+            pool.submit(clients[-1])
+        for number, client in zip(numbers, clients, strict=True):
+            assert client.over.wait(2 * STALL_SECONDS), f"file {number} never ended"
+    finally:
+        pool.stop()
+    assert not broken
+    for number, client in zip(numbers, clients, strict=True):
+        assert client.ends + len(client.errors) == 1, f"file {number}: one answer, not more"
+        for error in client.errors:
+            assert error.code in ALLOWED, (number, error.message)
+            assert str(tmp_path) not in error.message, "no local path is told"
+    outcomes = [client.ends for client in clients]
+    assert 0 < sum(outcomes) < len(outcomes), "some survive their damage and some don't"
+    assert {path.name for path in tmp_path.iterdir()} == {str(number) for number in numbers}
+    deadline = time.monotonic() + 5
+    while left := {c.pid for c in psutil.Process().children(recursive=True)} - before:
+        assert time.monotonic() < deadline, f"children are left: {left}"
+        time.sleep(0.1)
+
+
+def test_a_small_file_that_decodes_to_hours_is_stopped(tmp_path: Path) -> None:
+    """Two hours of silence are some hundred kilobytes of FLAC, and no header tells their length."""
+    path = encode(
+        tmp_path / "bomb.flac", np.zeros(2 * 3600 * 8_000, np.float32), codec="flac", rate=8_000
+    )
+    data = bytearray(path.read_bytes())
+    # STREAMINFO's count of samples, 36 bits from the middle of byte 21: 0 is "unknown".
+    data[21] &= 0xF0
+    data[22:26] = b"\0\0\0\0"
+    path.write_bytes(bytes(data))
+    assert len(data) < 2 << 20
+    pool = PreparePool(
+        PrepareConfig(
+            mels=80,
+            spans=asdict(SPANS),
+            windows=asdict(WINDOWS),
+            memory_bytes=MEMORY,
+            max_audio_seconds=60.0,
+        ),
+        workers=1,
+        stall_seconds=STALL_SECONDS,
+        on_failure=lambda error: None,
+    )
+    pool.start()
+    client = Client(path)
+    try:
+        pool.submit(client)
+        assert client.over.wait(STALL_SECONDS)
+    finally:
+        pool.stop()
+    (error,) = client.errors
+    assert error.code is ErrorCode.AUDIO_TOO_LONG
+    assert "max_audio_seconds = 60" in error.message
