@@ -30,8 +30,8 @@ MIN_RATE, MAX_RATE = 1_000, 768_000
 MAX_STREAMS = 64
 """Streams of all kinds in one container; films have a dozen."""
 
-MAX_CHANNELS = 64
-"""FFmpeg's own limit for layouts it can mix down."""
+MAX_CHANNELS = 16
+"""Sound cards and codecs end there; FFmpeg mixes no more down."""
 
 MAX_DAMAGED = 1_000
 """Damaged packets before the file is given up."""

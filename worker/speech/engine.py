@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from worker.errors import EngineError, JobError, WorkerError
+from worker.errors import EngineError, ErrorCode, JobError, WorkerError
 from worker.logs import get_logger
 from worker.speech.api import (
     EngineStats,
@@ -368,6 +368,8 @@ class Engine(Transcriber):
                 self._detecting += 1
             try:
                 self._detect(file, self._pyannote)
+            except RuntimeError as error:
+                self.fail(file, _detector_failed(error))
             finally:
                 with self.lock:
                     self._detecting -= 1
@@ -541,7 +543,15 @@ class Engine(Transcriber):
             return
         self._settle_for_attention(file, language.code)
         for index in waiting:
-            self._words_found(file, index, file.attention.pop(index, ()))
+            # A window that was decoded while the model was there has no words from attention.
+            words = file.attention.pop(index, ()) or self._spread(file, index)
+            self._words_found(file, index, words)
+
+    @staticmethod
+    def _spread(file: _File, index: int) -> tuple[Word, ...]:
+        window = file.state.windows[index]
+        spread = spread_words(_text_of(file, index).split(), 0.0, window.seconds)
+        return to_file_time(spread, window.spans)
 
     def _settle_for_attention(self, file: _File, language: str) -> None:
         assert self._aligner is not None
@@ -801,6 +811,16 @@ class Engine(Transcriber):
                 self.fail(file, EngineError(f"the engine has stopped: {error}"))
             self._stopping = True
             self._changed.notify_all()
+
+
+def _detector_failed(error: RuntimeError) -> JobError:
+    """Pyannote looks at a whole file at once, so it is the file that was too much for it."""
+    memory = "out of memory" in str(error).lower()
+    return JobError(
+        ErrorCode.OUT_OF_MEMORY if memory else ErrorCode.ENGINE_FAILED,
+        f"The pyannote speech detector failed on the file ({type(error).__name__}: {error}); "
+        "use vad = silero.",
+    )
 
 
 def _text_of(file: _File, index: int) -> str:

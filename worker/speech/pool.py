@@ -272,7 +272,7 @@ class PreparePool:
         try:
             for header, payload in self._frames(child):
                 if header["kind"] == "error":
-                    client.failed(JobError(ErrorCode(header["code"]), str(header["message"])))
+                    client.failed(_told(header))
                     return child
                 # Only windows take room; the end of a file may be what its last ones wait for.
                 if header["kind"] in TAKES_ROOM and not client.has_room():
@@ -290,7 +290,7 @@ class PreparePool:
                     "convert the file to WAV or FLAC.",
                 )
             )
-        except (FrameError, ValueError):
+        except FrameError:
             status = self._discard(child, DEATH_SECONDS)
             if not self._stopping:
                 client.failed(_death(status))
@@ -351,6 +351,18 @@ class PreparePool:
         with self._lock:
             self._children.discard(child)
         return child.end(grace)
+
+
+def _told(header: dict[str, Any]) -> JobError:
+    """The error that a child reports.
+
+    Raises:
+        FrameError: it is none that a child of ours would report.
+    """
+    try:
+        return JobError(ErrorCode(header["code"]), str(header["message"]))
+    except (KeyError, ValueError) as error:
+        raise FrameError(f"a child sent an unknown error: {error}") from error
 
 
 def _death(status: int) -> JobError:

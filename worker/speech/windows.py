@@ -225,7 +225,7 @@ class WindowOptions:
     """How spans become windows. Durations in seconds.
 
     Attributes:
-        max_window: at most this much audio a window.
+        max_window: spans are packed up to this much audio; a longer span is a window by itself.
         max_gap: a longer silence between two spans starts a new window.
         join_gap: a silence up to this long is kept between two spans; a longer one is cut out.
     """
