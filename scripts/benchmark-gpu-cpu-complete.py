@@ -26,6 +26,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
+from worker.bench.calibrate import calibrate
+from worker.bench.calibrate import to_markdown as to_table
 from worker.bench.contestants import CONTEXTS, NAMES, Plan, Spec, line_up
 from worker.bench.figures import Prices, claims, make_rows
 from worker.bench.loads import LOADS, Load, make_loads, read_clips
@@ -36,6 +38,7 @@ from worker.bench.trial import Trial, run_trial
 from worker.errors import ExitCode, SettingsError, WorkerError
 from worker.speech import device as devices
 from worker.speech import models
+from worker.speech.whisper import FULL_POSITIONS, Whisper
 
 DEVICES: tuple[Literal["cpu", "cuda"], ...] = ("cpu", "cuda")
 
@@ -108,6 +111,12 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         "--timeout", type=float, default=7200.0, help="seconds that one contestant's turn may take"
     )
     parser.add_argument("--seed", type=int, default=0, help="of bootstrap and random weights")
+    parser.add_argument(
+        "--calibrate",
+        action="store_true",
+        help="instead: decode the clips with encoder windows of several lengths, and show what "
+        "each gains and costs",
+    )
     parser.add_argument("--json", type=Path, help="write the figures here")
     parser.add_argument("--markdown", type=Path, help="write the tables here")
     parser.add_argument("--png", type=Path, help="write a chart here")
@@ -305,6 +314,33 @@ def _benchmark(arguments: argparse.Namespace, scratch: Path, console: Console) -
     return ExitCode.OK if any(row.runs for row in rows) else ExitCode.MACHINE
 
 
+def _calibrate(arguments: argparse.Namespace, console: Console) -> int:
+    """The table of encoder lengths, and what a batch of short windows takes beside full ones."""
+    clips = read_clips(arguments.folders, arguments.limit)
+    device, _ = devices.find_device("auto" if "cuda" in arguments.devices else "cpu")
+    chosen = devices.choose_compute_type(
+        arguments.compute_type, device.kind, devices.supported_compute_types(device)
+    )
+    cores = arguments.threads or devices.usable_cores()
+    model = Whisper(models.resolve(arguments.model), device, chosen.name, cores)
+    windows = arguments.batch_size or devices.CPU_WINDOWS
+    rows = calibrate(
+        model,
+        clips,
+        language=None if arguments.language == "detect" else arguments.language,
+        beam_size=arguments.beam_size,
+        batch_positions=windows * FULL_POSITIONS,
+        told=lambda name: console.print(f"decoding: {escape(name)}", soft_wrap=True),
+    )
+    text = (
+        f"{Path(arguments.model).name} {chosen.name}, beam {arguments.beam_size}, {device.name}, "
+        f"{cores} threads, batches of {windows} x 30 s\n\n"
+    ) + to_table(rows, rows[0].seconds * rows[0].speed)
+    print(text, end="")
+    _write(arguments.markdown, text)
+    return ExitCode.OK
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the benchmark; 0 if anything was measured, 2 for wrong arguments, 3 if nothing was."""
     arguments = _arguments(argv)
@@ -315,6 +351,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.environ["HF_HUB_OFFLINE"] = "1"
     console = Console(stderr=True)
     try:
+        if arguments.calibrate:
+            return _calibrate(arguments, console)
         with tempfile.TemporaryDirectory(prefix="benchmark-") as scratch:
             return _benchmark(arguments, Path(scratch), console)
     except WorkerError as error:

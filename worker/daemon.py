@@ -18,6 +18,7 @@ deadline nearer or make the exit code worse. A second signal ends the process at
 
 from __future__ import annotations
 
+import faulthandler
 import math
 import os
 import queue as queues
@@ -26,7 +27,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, wait
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from types import FrameType
 from typing import TYPE_CHECKING, Any
@@ -545,6 +546,9 @@ class Daemon:
         if threading.current_thread() is not threading.main_thread():
             yield
             return
+        # A crash in native code leaves its Python frames on stderr, where there is one.
+        with suppress(OSError, RuntimeError, ValueError):
+            faulthandler.enable()
         names = (signal.SIGTERM, signal.SIGINT)
         before = {name: signal.signal(name, self._signalled) for name in names}
         try:

@@ -26,6 +26,9 @@ IN_FLIGHT_GRACE = 2.0
 MAX_DELAY_SECONDS = 900
 """The longest that this worker hides a message it gives back."""
 
+_DEATH = 0.25
+"""What a worker's death counts against the one job it had, in failures."""
+
 ENOUGH_RECEIVES = 10
 """Below this maxReceiveCount a few spot interruptions send innocent jobs to the dead letters."""
 
@@ -134,10 +137,12 @@ class Record:
 def judge(record: Record, *, max_failures: int) -> Run:
     """How a job with this (found) record may run.
 
-    A death counts half: on spot instances an innocent job may see some of them too, and a
-    job that is given up wrongly costs more than a few more restarts.
+    A death alone is a quarter of a failure: where workers are killed from outside, an innocent
+    job that is long, or unlucky, sees several of them, and to give it up wrongly costs more
+    than some restarts. Seldom is it the count that decides: the queue's limit on receives,
+    ten or more, is near by then.
     """
-    if record.failures + record.deaths / 2 >= max_failures:
+    if record.failures + record.deaths * _DEATH >= max_failures:
         return Run.GIVE_UP
     return Run.TOGETHER if record.clean else Run.ALONE
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import csv
 import random
-from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,16 +18,16 @@ import pytest
 from numpy.typing import NDArray
 
 from tests.wording import word_errors
+from worker.bench.calibrate import Prepared, decode_all
 from worker.speech import models
-from worker.speech.api import Options
 from worker.speech.audio import AudioLimits, AudioReader
 from worker.speech.context import adaptive_ladder
 from worker.speech.device import find_device
 from worker.speech.features import FrontEnd
 from worker.speech.quality import MAX_COMPRESSION, compression_ratio, repeats
-from worker.speech.state import FileState, Ladder, Rung, full_ladder
-from worker.speech.whisper import FULL_POSITIONS, Request, Whisper
-from worker.speech.windows import SAMPLE_RATE, Span
+from worker.speech.state import Ladder, full_ladder
+from worker.speech.whisper import FULL_POSITIONS, Whisper
+from worker.speech.windows import SAMPLE_RATE
 
 SEED = 20
 BATCH_POSITIONS = 8 * FULL_POSITIONS
@@ -43,7 +42,6 @@ class Adversary:
     kind: str
     samples: Samples
     reference: str
-    language: str = "en"
 
 
 @pytest.fixture(scope="module")
@@ -117,43 +115,21 @@ def adversaries(speech: Path, count: int) -> list[Adversary]:
 
 
 def transcribe(whisper: Whisper, windows: Sequence[Adversary], ladder: Ladder) -> list[str]:
-    """Every window as a file of its own, up its ladder; windows at the same rung share batches."""
+    """Every window up its ladder; windows at the same rung share batches."""
     front_end = FrontEnd(whisper.mels)
-    states = []
+    prepared = []
     for number, window in enumerate(windows):
-        state = FileState(str(number), Options(language=window.language), ladder)
-        span = Span(0, min(len(window.samples), 30 * SAMPLE_RATE))
-        state.add_window(0, [span], front_end(window.samples[: span.end]), None)
-        state.end(span.end / SAMPLE_RATE, 0, {})
-        states.append(state)
-    while waiting := [state for state in states if not state.finished]:
-        rungs = defaultdict(list)
-        for state in waiting:
-            rungs[state.windows[0].rung].append(state)
-        rung, chosen = min(rungs.items(), key=lambda pair: (pair[0].temperature, pair[0].positions))
-        batch = chosen[: max(1, BATCH_POSITIONS // rung.positions)]
-        decoded = whisper.decode(
-            [request(state, rung) for state in batch],
-            positions=rung.positions,
-            beam_size=5,
-            temperature=rung.temperature,
-        )
-        for state, outcome in zip(batch, decoded, strict=True):
-            if state.decoded(0, rung, outcome).texts:
-                state.words(0, ())
-    return [state.done[0].text for state in states]
-
-
-def request(state: FileState, rung: Rung) -> Request:
-    window = state.windows[0]
-    assert window.features is not None
-    return Request(
-        features=window.features,
-        seconds=window.seconds,
+        samples = window.samples[: 30 * SAMPLE_RATE]
+        prepared.append(Prepared(number, front_end(samples), len(samples)))
+    texts, _ = decode_all(
+        whisper,
+        prepared,
+        ladder,
         language="en",
-        task="transcribe",
-        want_words=rung.positions < FULL_POSITIONS,
+        beam_size=5,
+        batch_positions=BATCH_POSITIONS,
     )
+    return texts
 
 
 @pytest.mark.parametrize(

@@ -714,11 +714,11 @@ def test_a_job_whose_worker_died_runs_alone_and_its_success_clears_it(bench: Ben
 def test_a_job_that_killed_too_many_workers_is_given_up(bench: Bench) -> None:
     bench.upload()
     task = bench.task(count=9)
-    bench.checkpoint(task, running="alone", deaths=5, suspect=True)
+    bench.checkpoint(task, running="alone", deaths=11, suspect=True)
     assert bench.run(task).answer is Answer.FAILED
     document = bench.read("error.json")
     assert document["code"] == "too_many_attempts"
-    assert "6 deaths" in document["message"]
+    assert "12 deaths" in document["message"]
     assert "checkpoint.json" not in bench.names(), "who sends it again means it"
     assert bench.engine.stats.windows == 0
 

@@ -82,8 +82,8 @@ def test_a_job_that_always_kills_its_worker_is_given_up(max_failures: int) -> No
     while (run := policy.judge(record, max_failures=max_failures)) is not Run.GIVE_UP:
         record = record.begun(run).found()
         deaths += 1
-    # One in company, and two alone for each failure that would be needed.
-    assert deaths == 1 + 2 * max_failures
+    # One in company, and four alone for each failure that would be needed.
+    assert deaths == 1 + 4 * max_failures
 
 
 def test_failures_that_were_seen_count_in_full() -> None:

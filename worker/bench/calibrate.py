@@ -1,0 +1,240 @@
+"""What shorter encoder windows gain and cost, for a model and a folder: `--calibrate`.
+
+The same windows are decoded with 30 s of encoder and with the speech plus each of some margins,
+in coarse and in fine buckets, with the checks and the second pass that the worker has. Speech is
+found once, outside the clock: what is compared is decoding.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from worker.bench.errors import (
+    Interval,
+    errors_by_clip,
+    normalize,
+    paired_interval,
+    word_error_rate,
+)
+from worker.bench.loads import Clip
+from worker.bench.machine import PeakMemory, resident_bytes
+from worker.speech.api import Options
+from worker.speech.config import SPANS, WINDOWS_ADAPTIVE
+from worker.speech.context import BUCKET_SECONDS, adaptive_ladder
+from worker.speech.loaded import Model
+from worker.speech.prepare import PrepareConfig, PrepareTask, Tools, prepare
+from worker.speech.state import FileState, Ladder, Rung, full_ladder
+from worker.speech.whisper import FULL_POSITIONS, Request
+from worker.speech.windows import Span
+
+MARGINS = (5.0, 2.0, 1.0, 0.5)
+"""Seconds of silence after the speech that are tried."""
+
+FINE_BUCKETS = tuple(float(second) for second in range(2, 31))
+"""An encoder length for every second, in place of the worker's few."""
+
+Told = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A window as a child would send it: float32 [mels, frames], and its span lengths."""
+
+    clip: int
+    features: NDArray[np.float32]
+    samples: int
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """One row: how a way to choose encoder lengths did.
+
+    Attributes:
+        seconds: of decoding.
+        speed: audio seconds per second of decoding.
+        error_rate: word errors in a hundred.
+        interval: against full windows, in points; None for those themselves.
+        failed: short windows that failed their checks and were decoded again.
+        windows: in all.
+    """
+
+    name: str
+    seconds: float
+    speed: float
+    error_rate: float
+    interval: Interval | None
+    failed: int
+    windows: int
+
+
+def calibrate(
+    model: Model,
+    clips: Sequence[Clip],
+    *,
+    language: str | None,
+    beam_size: int,
+    batch_positions: int,
+    told: Told,
+) -> list[Calibration]:
+    """Decodes the clips once in full and once for each margin and kind of buckets."""
+    windows, audio_seconds = prepare_clips(clips, model.mels)
+    references = [normalize(clip.reference or "") for clip in clips]
+    lengths = [len(reference) for reference in references]
+    ladders: list[tuple[str, Ladder]] = [("30 s, always", full_ladder)]
+    for margin in MARGINS:
+        for kind, buckets in (("buckets", BUCKET_SECONDS), ("every second", FINE_BUCKETS)):
+            ladders.append(
+                (
+                    f"speech + {margin:g} s, {kind}",
+                    partial(adaptive_ladder, margin=margin, buckets=buckets),
+                )
+            )
+    rows: list[Calibration] = []
+    full: list[int] = []
+    for name, ladder in ladders:
+        told(name)
+        began = time.perf_counter()
+        texts, failed = decode_all(
+            model,
+            windows,
+            ladder,
+            language=language,
+            beam_size=beam_size,
+            batch_positions=batch_positions,
+        )
+        seconds = time.perf_counter() - began
+        spoken: dict[int, list[str]] = defaultdict(list)
+        for window, text in zip(windows, texts, strict=True):
+            spoken[window.clip] += normalize(text)
+        errors = [
+            errors_by_clip([reference], spoken[index])[0]
+            for index, reference in enumerate(references)
+        ]
+        rows.append(
+            Calibration(
+                name=name,
+                seconds=seconds,
+                speed=audio_seconds / seconds,
+                error_rate=word_error_rate(lengths, errors),
+                interval=paired_interval(lengths, errors, full) if full else None,
+                failed=failed,
+                windows=len(windows),
+            )
+        )
+        full = full or errors
+    return rows
+
+
+def prepare_clips(clips: Sequence[Clip], mels: int) -> tuple[list[Prepared], float]:
+    """The clips' windows, as the worker cuts them with adaptive context; and their length."""
+    config = PrepareConfig(mels=mels, spans=asdict(SPANS), windows=asdict(WINDOWS_ADAPTIVE))
+    tools = Tools.load(config)
+    found: list[Prepared] = []
+    audio_seconds = 0.0
+    for index, clip in enumerate(clips):
+        for header, payload in prepare(PrepareTask(str(clip.path)), config, tools):
+            if header["kind"] == "window":
+                found.append(_window(index, header, payload, mels))
+            elif header["kind"] == "end":
+                audio_seconds += float(header["audio_seconds"])
+    return found, audio_seconds
+
+
+def _window(clip: int, header: dict[str, Any], payload: bytes, mels: int) -> Prepared:
+    features = np.frombuffer(payload, dtype=np.float32).reshape(mels, int(header["frames"]))
+    return Prepared(clip, features, sum(end - start for start, end in header["spans"]))
+
+
+def decode_all(
+    model: Model,
+    windows: Sequence[Prepared],
+    ladder: Ladder,
+    *,
+    language: str | None,
+    beam_size: int,
+    batch_positions: int,
+) -> tuple[list[str], int]:
+    """The windows' texts, each gone up its ladder; and how many short ones failed.
+
+    Windows at the same rung share batches, longest first, up to so many encoder positions.
+    """
+    states: list[FileState] = []
+    for number, window in enumerate(windows):
+        state = FileState(str(number), Options(language=language or "en"), ladder)
+        state.add_window(0, [Span(0, window.samples)], window.features, None)
+        state.end(window.samples / 16_000, 0, {})
+        states.append(state)
+    failed = 0
+    while waiting := [state for state in states if not state.finished]:
+        rungs: dict[Rung, list[FileState]] = defaultdict(list)
+        for state in waiting:
+            rungs[state.windows[0].rung].append(state)
+        rung = min(rungs, key=lambda rung: (rung.temperature, rung.positions))
+        chosen = sorted(rungs[rung], key=lambda state: -state.windows[0].seconds)
+        batch = chosen[: max(1, batch_positions // rung.positions)]
+        decoded = model.decode(
+            [_request(state, language, rung) for state in batch],
+            positions=rung.positions,
+            beam_size=beam_size,
+            temperature=rung.temperature,
+        )
+        for state, outcome in zip(batch, decoded, strict=True):
+            step = state.decoded(0, rung, outcome)
+            failed += rung.positions < FULL_POSITIONS and bool(step.ready)
+            if step.texts:
+                state.words(0, ())
+    return [state.done[0].text for state in states], failed
+
+
+def _request(state: FileState, language: str | None, rung: Rung) -> Request:
+    window = state.windows[0]
+    assert window.features is not None
+    return Request(
+        features=window.features,
+        seconds=window.seconds,
+        language=language,
+        task="transcribe",
+        # A short window is asked when its last word ends.
+        want_words=rung.positions < FULL_POSITIONS,
+    )
+
+
+def batch_memory(model: Model, *, windows: int, positions: int, beam_size: int) -> int | None:
+    """Bytes that one batch of silent windows adds to the process at its peak; None if unknown."""
+    features = np.full((model.mels, 100), -1.5, dtype=np.float32)
+    request = Request(features=features, seconds=1.0, language="en", task="transcribe")
+    before = resident_bytes()
+    with PeakMemory() as memory:
+        model.decode([request] * windows, positions=positions, beam_size=beam_size, temperature=0.0)
+    return None if memory.bytes is None or before is None else memory.bytes - before
+
+
+def to_markdown(rows: Sequence[Calibration], audio_seconds: float) -> str:
+    """The table, and what its columns mean."""
+    lines = [
+        f"{rows[0].windows} windows, {audio_seconds:.0f} s of audio; decoding alone.",
+        "",
+        "| encoder window | seconds | audio s per s | word error rate | points against 30 s (95 %) "
+        "| failed checks |",
+        "|---|---|---|---|---|---|",
+    ]
+    for row in rows:
+        against = (
+            "-"
+            if row.interval is None
+            else f"{row.interval.difference:+.2f} ({row.interval.low:+.2f} to "
+            f"{row.interval.high:+.2f})"
+        )
+        lines.append(
+            f"| {row.name} | {row.seconds:.1f} | {row.speed:.1f} | {row.error_rate:.2f} | "
+            f"{against} | {row.failed} |"
+        )
+    return "\n".join(lines) + "\n"
