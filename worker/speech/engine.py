@@ -138,7 +138,11 @@ class Engine(Transcriber):
     """The optimized transcriber: full batches across files. See `api.Transcriber`."""
 
     def __init__(
-        self, config: EngineConfig, *, load: Callable[[EngineConfig], Loaded] = load
+        self,
+        config: EngineConfig,
+        *,
+        load: Callable[[EngineConfig], Loaded] = load,
+        guard: Guard | None = None,
     ) -> None:
         self.lock = threading.RLock()
         self._config = config
@@ -159,7 +163,7 @@ class Engine(Transcriber):
         self._told: set[str] = set()
         self._aligner: Aligner | None = None
         self._loaded: Loaded | None = None
-        self._audits = Audits(Guard())
+        self._audits = Audits(guard or Guard())
         self._decoder: Decoder
         self._pyannote: PyannoteDetector | None = None
         self._pool: PreparePool | None = None

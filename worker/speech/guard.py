@@ -70,11 +70,13 @@ class Guard:
         bound: see `BOUND_POINTS`.
         share: see `SHARE`.
         first_share: see `FIRST_SHARE`.
+        min_words: see `MIN_WORDS`.
     """
 
     bound: float = BOUND_POINTS
     share: float = SHARE
     first_share: float = FIRST_SHARE
+    min_words: int = MIN_WORDS
     _tallies: dict[str, _Tally] = field(default_factory=lambda: defaultdict(_Tally))
     _tripped: dict[str, str] = field(default_factory=dict)
 
@@ -122,7 +124,7 @@ class Guard:
         tally.words += max(len(full), 1)
         tally.differing += differing_words(short, full)
         excess = self.excess(language)
-        if language not in self._tripped and tally.words >= MIN_WORDS and excess > self.bound:
+        if language not in self._tripped and tally.words >= self.min_words and excess > self.bound:
             return self._trip(
                 language,
                 f"short windows differ from full ones by {excess:.1f} words in a hundred "
