@@ -10,7 +10,6 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,7 @@ import pytest
 from tests.conftest import REGION, Aws, Queues
 from tests.fakes.engine import FakeEngine, fake_audio
 from tests.fakes.imds import INSTANCE_ID, FakeImds
-from worker.aws.clients import Clients, make_clients
+from worker.aws.clients import Clients
 from worker.aws.queue import Message
 from worker.checkpoint import Checkpoint
 from worker.daemon import Daemon, Pace
@@ -30,13 +29,6 @@ from worker.settings import Settings
 
 BUCKET = "audio"
 PACE = Pace(poll=1, tick=0.05, watch=0.1, settle=5.0)
-
-
-@cache
-def shared_clients(endpoint: str) -> Clients:
-    """Clients of the session's server; making them takes longer than most of these tests."""
-    assert os.environ["AWS_ENDPOINT_URL"] == endpoint
-    return make_clients()
 
 
 class Running:
@@ -76,11 +68,11 @@ class Running:
 class Place:
     """A queue, a bucket and what is needed to start daemons."""
 
-    def __init__(self, aws: Aws, folder: Path) -> None:
+    def __init__(self, aws: Aws, clients: Clients, folder: Path) -> None:
         self.aws = aws
+        self.clients = clients
         self.folder = folder
         self.queues: Queues = aws.make_queues("work")
-        self.clients = shared_clients(aws.endpoint)
         self.running: list[Running] = []
         aws.make_bucket(BUCKET)
 
@@ -95,7 +87,7 @@ class Place:
         engine = engine or FakeEngine()
         values = {
             "queue_url": self.queues.url,
-            "idle_timeout": 1.0,
+            "idle_timeout": 0.3,
             "visibility_timeout": 30,
             "work_dir": self.folder,
         }
@@ -163,8 +155,8 @@ class Place:
 
 
 @pytest.fixture
-def place(aws: Aws, tmp_path: Path) -> Iterator[Place]:
-    place = Place(aws, tmp_path)
+def place(server: tuple[Aws, Clients], tmp_path: Path) -> Iterator[Place]:
+    place = Place(*server, tmp_path)
     yield place
     for running in place.running:
         running.daemon.stop()

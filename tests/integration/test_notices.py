@@ -6,7 +6,7 @@ import boto3
 import pytest
 
 from tests.conftest import REGION, Aws
-from worker.aws.clients import make_clients
+from worker.aws.clients import Clients
 from worker.errors import SettingsError
 from worker.notices import Notice, Notices
 
@@ -18,9 +18,10 @@ def _received(aws: Aws, url: str) -> list[str]:
     return [message["Body"] for message in answer.get("Messages", [])]
 
 
-def test_a_notice_reaches_a_queue(aws: Aws) -> None:
+def test_a_notice_reaches_a_queue(server: tuple[Aws, Clients]) -> None:
+    aws, clients = server
     queue = aws.make_queues()
-    assert Notices(make_clients(), queue.url).send(NOTICE)
+    assert Notices(clients, queue.url).send(NOTICE)
     (body,) = _received(aws, queue.url)
     assert json.loads(body) == {
         "schema_version": 1,
@@ -32,40 +33,47 @@ def test_a_notice_reaches_a_queue(aws: Aws) -> None:
     }
 
 
-def test_a_notice_reaches_a_topic_s_subscribers(aws: Aws) -> None:
+def test_a_notice_reaches_a_topic_s_subscribers(server: tuple[Aws, Clients]) -> None:
+    aws, clients = server
     queue = aws.make_queues()
     arn = aws.sqs.get_queue_attributes(QueueUrl=queue.url, AttributeNames=["QueueArn"])
     sns = boto3.client("sns", endpoint_url=aws.endpoint, region_name=REGION)
     topic = sns.create_topic(Name="results")["TopicArn"]
     sns.subscribe(TopicArn=topic, Protocol="sqs", Endpoint=arn["Attributes"]["QueueArn"])
     failed = Notice("job-2", "failed", "s3://b/x", None, "not_media")
-    assert Notices(make_clients(), topic).send(failed)
+    assert Notices(clients, topic).send(failed)
     (body,) = _received(aws, queue.url)
     told = json.loads(json.loads(body)["Message"])
     assert told["code"] == "not_media"
     assert "result" not in told
 
 
-def test_the_same_notice_twice_is_one_on_a_fifo_queue(aws: Aws) -> None:
+def test_the_same_notice_twice_is_one_on_a_fifo_queue(server: tuple[Aws, Clients]) -> None:
+    aws, clients = server
     queue = aws.make_queues(fifo=True)
-    notices = Notices(make_clients(), queue.url)
+    notices = Notices(clients, queue.url)
     assert notices.send(NOTICE)
     assert notices.send(NOTICE)
     assert len(_received(aws, queue.url)) == 1
 
 
-def test_a_notice_that_can_t_be_sent_is_no_error(aws: Aws) -> None:
-    assert not Notices(make_clients(), f"{aws.endpoint}/123456789012/nowhere").send(NOTICE)
-    assert not Notices(make_clients(), "arn:aws:sns:us-east-1:123456789012:nobody").send(NOTICE)
+def test_a_notice_that_can_t_be_sent_is_no_error(server: tuple[Aws, Clients]) -> None:
+    aws, clients = server
+    assert not Notices(clients, f"{aws.endpoint}/123456789012/nowhere").send(NOTICE)
+    assert not Notices(clients, "arn:aws:sns:us-east-1:123456789012:nobody").send(NOTICE)
 
 
-def test_without_a_target_nothing_is_sent(aws: Aws) -> None:
-    assert not Notices(make_clients(), None).send(NOTICE)
+def test_without_a_target_nothing_is_sent(server: tuple[Aws, Clients]) -> None:
+    aws, clients = server
+    assert not Notices(clients, None).send(NOTICE)
     queue = aws.make_queues()
-    assert Notices(make_clients(), None).send(NOTICE, target=queue.url)
+    assert Notices(clients, None).send(NOTICE, target=queue.url)
 
 
 @pytest.mark.parametrize("target", ["results", "arn:aws:s3:::bucket", "https://", "ftp://x/y"])
-def test_a_target_that_is_neither_is_a_wrong_setting(target: str) -> None:
+def test_a_target_that_is_neither_is_a_wrong_setting(
+    server: tuple[Aws, Clients], target: str
+) -> None:
+    _, clients = server
     with pytest.raises(SettingsError, match="notify_url"):
-        Notices(make_clients(), target)
+        Notices(clients, target)

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import wait
 from dataclasses import replace
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +14,7 @@ import pytest
 
 from tests.conftest import Aws, Queues
 from tests.fakes.engine import FakeEngine, fake_audio
-from worker.aws.clients import Clients, make_clients
+from worker.aws.clients import Clients
 from worker.aws.lease import LeaseTable
 from worker.aws.queue import Queue
 from worker.aws.store import Store
@@ -32,20 +30,13 @@ from worker.workdir import WorkDir
 BUCKET = "audio"
 
 
-@cache
-def shared_clients(endpoint: str) -> Clients:
-    """Clients of the session's server; making them takes longer than most of these tests."""
-    assert os.environ["AWS_ENDPOINT_URL"] == endpoint
-    return make_clients()
-
-
 class Bench:
     """A pipeline whose parts a test can reach."""
 
-    def __init__(self, aws: Aws, folder: Path, *, max_receives: int = 10) -> None:
+    def __init__(self, aws: Aws, clients: Clients, folder: Path, *, max_receives: int = 10) -> None:
         self.aws = aws
+        self.clients = clients
         self.queues: Queues = aws.make_queues("work", max_receives=max_receives)
-        self.clients = shared_clients(aws.endpoint)
         self.queue = Queue(self.clients.sqs, self.queues.url, visibility_timeout=60)
         self.store = Store(self.clients.s3, sleep=lambda _: None)
         self.leases = LeaseTable(60)
@@ -153,8 +144,8 @@ class Bench:
 
 
 @pytest.fixture
-def bench(aws: Aws, tmp_path: Path) -> Iterator[Bench]:
-    bench = Bench(aws, tmp_path)
+def bench(server: tuple[Aws, Clients], tmp_path: Path) -> Iterator[Bench]:
+    bench = Bench(*server, tmp_path)
     yield bench
     bench.engine.stop()
     bench.work.close()

@@ -1,0 +1,59 @@
+"""Stock WhisperX behind the same interface, and its speech detector in the optimized engine."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.fakes.media import tone, write_wav
+from worker.errors import ErrorCode, JobError
+from worker.speech.api import Options, Transcriber
+from worker.speech.config import EngineConfig
+from worker.speech.engine import build
+
+pytestmark = pytest.mark.timeout(300)
+
+PATIENCE = 200.0
+CLIP = "LJ001-0008.flac"
+SAID = "has never been surpassed"
+
+
+@pytest.fixture(scope="module", params=["standard", "pyannote"])
+def engine(request: pytest.FixtureRequest) -> Iterator[Transcriber]:
+    config = EngineConfig(
+        model="base",
+        device="cpu",
+        compute_type="int8",
+        word_times="attention",
+        self_test=False,
+        num_workers=1,
+        transcriber="standard" if request.param == "standard" else "optimized",
+        vad="pyannote",
+    )
+    engine = build(config)
+    engine.start()
+    yield engine
+    engine.stop()
+
+
+def test_a_clip_says_what_it_says(engine: Transcriber, speech_dir: Path) -> None:
+    clip = speech_dir / "english" / CLIP
+    found = engine.submit(clip, Options(language="en"), name="clip").future.result(PATIENCE)
+    text = " ".join(segment.text for segment in found.segments).lower()
+    assert SAID in text
+    assert found.audio_seconds == pytest.approx(1.78, abs=0.1)
+    assert all(0 <= s.start <= s.end <= found.audio_seconds for s in found.segments)
+    assert engine.held_seconds() == 0.0
+
+
+def test_a_tone_is_no_speech_and_a_text_no_audio(engine: Transcriber, tmp_path: Path) -> None:
+    quiet = write_wav(tmp_path / "quiet.wav", tone(2.0, loudness=0.0))
+    assert engine.submit(quiet, Options(), name="q").future.result(PATIENCE).segments == ()
+    text = tmp_path / "text.wav"
+    text.write_text("not audio at all")
+    error = engine.submit(text, Options(), name="t").future.exception(PATIENCE)
+    assert isinstance(error, JobError)
+    assert error.code is ErrorCode.NOT_MEDIA
+    assert engine.failure() is None
