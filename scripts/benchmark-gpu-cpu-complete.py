@@ -19,6 +19,7 @@ import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -26,12 +27,12 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from worker.bench.calibrate import calibrate
+from worker.bench.calibrate import calibrate, memory_table
 from worker.bench.calibrate import to_markdown as to_table
 from worker.bench.contestants import CONTEXTS, NAMES, Plan, Spec, line_up
 from worker.bench.figures import Prices, claims, make_rows
 from worker.bench.loads import LOADS, Load, make_loads, read_clips
-from worker.bench.machine import describe
+from worker.bench.machine import card_bytes, describe, resident_bytes
 from worker.bench.random_model import ARCHITECTURES, write_random_model
 from worker.bench.report import Report, draw, to_json, to_markdown
 from worker.bench.trial import Trial, run_trial
@@ -336,6 +337,10 @@ def _calibrate(arguments: argparse.Namespace, console: Console) -> int:
         f"{Path(arguments.model).name} {chosen.name}, beam {arguments.beam_size}, {device.name}, "
         f"{cores} threads, batches of {windows} x 30 s\n\n"
     ) + to_table(rows, rows[0].seconds * rows[0].speed)
+    read = resident_bytes if device.kind == "cpu" else partial(card_bytes, device.index)
+    text += "\n" + memory_table(
+        model, windows=arguments.batch_size or 64, beam_size=arguments.beam_size, read=read
+    )
     print(text, end="")
     _write(arguments.markdown, text)
     return ExitCode.OK

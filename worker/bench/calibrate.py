@@ -28,7 +28,7 @@ from worker.bench.loads import Clip
 from worker.bench.machine import PeakMemory, resident_bytes
 from worker.speech.api import Options
 from worker.speech.config import SPANS, WINDOWS_ADAPTIVE
-from worker.speech.context import BUCKET_SECONDS, adaptive_ladder
+from worker.speech.context import BUCKET_SECONDS, adaptive_ladder, positions
 from worker.speech.loaded import Model
 from worker.speech.prepare import PrepareConfig, PrepareTask, Tools, prepare
 from worker.speech.state import FileState, Ladder, Rung, full_ladder
@@ -207,14 +207,39 @@ def _request(state: FileState, language: str | None, rung: Rung) -> Request:
     )
 
 
-def batch_memory(model: Model, *, windows: int, positions: int, beam_size: int) -> int | None:
-    """Bytes that one batch of silent windows adds to the process at its peak; None if unknown."""
+def batch_memory(
+    model: Model,
+    *,
+    windows: int,
+    positions: int,
+    beam_size: int,
+    read: Callable[[], int | None] = resident_bytes,
+) -> int | None:
+    """Bytes that one batch of silent windows adds at its peak; None if unknown.
+
+    Memory that an earlier batch left with the allocator isn't seen: measure small ones first.
+    """
     features = np.full((model.mels, 100), -1.5, dtype=np.float32)
     request = Request(features=features, seconds=1.0, language="en", task="transcribe")
-    before = resident_bytes()
-    with PeakMemory() as memory:
+    before = read()
+    with PeakMemory(read) as memory:
         model.decode([request] * windows, positions=positions, beam_size=beam_size, temperature=0.0)
     return None if memory.bytes is None or before is None else memory.bytes - before
+
+
+def memory_table(
+    model: Model, *, windows: int, beam_size: int, read: Callable[[], int | None]
+) -> str:
+    """What a batch of 6 s windows takes beside one of 30 s windows, as a table."""
+    lines = [f"| a batch of {windows} windows | encoder positions | peak memory |", "|---|---|---|"]
+    for name, seconds in (("6 s of speech", 6.0), ("30 s", 30.0)):
+        length = positions(seconds)
+        taken = batch_memory(
+            model, windows=windows, positions=length, beam_size=beam_size, read=read
+        )
+        shown = "not measured: this system doesn't tell" if taken is None else f"{taken >> 20} MiB"
+        lines.append(f"| {name} | {windows} x {length} | {shown} |")
+    return "\n".join(lines) + "\n"
 
 
 def to_markdown(rows: Sequence[Calibration], audio_seconds: float) -> str:

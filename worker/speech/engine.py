@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, InvalidStateError
+from concurrent.futures import InvalidStateError
 from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -24,10 +24,8 @@ from worker.speech.api import (
     EngineStats,
     Options,
     Partial,
-    Recognition,
     Submission,
     Transcriber,
-    WordTimes,
 )
 from worker.speech.audits import Audits
 from worker.speech.batcher import Batch, Batcher, Item, Key
@@ -36,6 +34,7 @@ from worker.speech.context import adaptive_ladder
 from worker.speech.decoder import Decoder
 from worker.speech.device import memory_in_use
 from worker.speech.features import FrontEnd
+from worker.speech.file import File
 from worker.speech.guard import Guard
 from worker.speech.language import VOTERS
 from worker.speech.loaded import Loaded, load
@@ -47,15 +46,13 @@ from worker.speech.state import (
     Step,
     WindowState,
     full_ladder,
-    to_file_time,
 )
 from worker.speech.whisper import FULL_POSITIONS, Decoded, Request
 from worker.speech.windows import Span
-from worker.speech.words import spread_words
+from worker.speech.wording import Wording
 from worker.transcript import EngineInfo, Word
 
 if TYPE_CHECKING:
-    from worker.speech.align import Aligner
     from worker.speech.pyannote import PyannoteDetector
 
 __all__ = ["Engine", "EngineConfig", "build"]
@@ -81,59 +78,6 @@ def build(config: EngineConfig) -> Transcriber:
     return Engine(config)
 
 
-class _File(Submission):
-    """One submission: its state, its future, and its seat in the prepare pool."""
-
-    def __init__(self, engine: Engine, number: int, state: FileState, path: Path) -> None:
-        self.number = number
-        self.state = state
-        self.path = path
-        self.alone = False
-        self.mode: WordTimes = "none"
-        self.attention: dict[int, tuple[Word, ...]] = {}
-        self.undecided: list[int] = []
-        self.context: tuple[int, ...] = ()
-        self.gone = False
-        self.pieces: list[np.ndarray[Any, np.dtype[np.float32]]] = []
-        self.task = PrepareTask(str(path))
-        self._engine = engine
-        self._future: Future[Recognition] = Future()
-
-    @property
-    def future(self) -> Future[Recognition]:
-        return self._future
-
-    def partial(self) -> Partial:
-        with self._engine.lock:
-            word_times = self.mode if self.mode != "none" else None
-            return self.state.partial().model_copy(update={"word_times": word_times})
-
-    def progress(self) -> tuple[float, float | None]:
-        with self._engine.lock:
-            return self.state.progress()
-
-    def cancel(self) -> None:
-        self._engine.cancel(self)
-
-    # The prepare pool's side.
-
-    def wanted(self) -> bool:
-        return not self.gone
-
-    def has_room(self) -> bool:
-        with self._engine.lock:
-            return self._engine.has_room(self)
-
-    def wait_for_room(self) -> None:
-        self._engine.wait_for_room(self)
-
-    def frame(self, header: dict[str, Any], payload: bytes) -> None:
-        self._engine.on_frame(self, header, payload)
-
-    def failed(self, error: JobError) -> None:
-        self._engine.fail(self, error)
-
-
 class Engine(Transcriber):
     """The optimized transcriber: full batches across files. See `api.Transcriber`."""
 
@@ -149,9 +93,8 @@ class Engine(Transcriber):
         self._load = load
         self._changed = threading.Condition(self.lock)
         self._batcher = Batcher(max_wait=config.max_wait)
-        self._files: dict[int, _File] = {}
+        self._files: dict[int, File] = {}
         self._next_number = 0
-        self._align_queue: list[tuple[_File, int, str]] = []
         self._held_limit = max(MIN_HELD_SECONDS, config.held_seconds)
         self._stats = EngineStats()
         self._stopping = False
@@ -160,8 +103,12 @@ class Engine(Transcriber):
         self._decoding = False
         self._detecting = 0
         self._threads: list[threading.Thread] = []
-        self._told: set[str] = set()
-        self._aligner: Aligner | None = None
+        self._wording = Wording(
+            config.word_times,
+            self._changed,
+            found=self._words_found,
+            progressed=self._step_done,
+        )
         self._loaded: Loaded | None = None
         self._audits = Audits(guard or Guard())
         self._decoder: Decoder
@@ -205,10 +152,7 @@ class Engine(Transcriber):
         self._decoder = Decoder(
             loaded.model, loaded.budget, beam_size=config.beam_size, probe=loaded.run_probe
         )
-        if config.word_times == "aligned":
-            from worker.speech.align import Aligner
-
-            self._aligner = Aligner(str(loaded.device))
+        self._wording.start(str(loaded.device))
         if config.vad == "pyannote":
             from worker.speech.pyannote import PyannoteDetector
 
@@ -246,8 +190,7 @@ class Engine(Transcriber):
             self._pool.stop()
         for thread in self._threads:
             thread.join()
-        if self._aligner is not None:
-            self._aligner.close()
+        self._wording.close()
 
     def failure(self) -> BaseException | None:
         """See `api.Transcriber`."""
@@ -283,10 +226,10 @@ class Engine(Transcriber):
             adaptive = self._short_allowed(options.language)
             state = FileState(name=name, options=options, ladder=full_ladder, resume=resume)
             state.ladder = lambda seconds: self._ladder(state, seconds)
-            file = _File(self, number, state, path)
+            file = File(self, number, state, path)
             file.alone = alone
             file.context = self.loaded.model.context(options)
-            file.mode = self._word_mode(file)
+            file.mode = self._wording.mode_for(file)
             file.task = PrepareTask(
                 path=str(path),
                 done=tuple((w.index, w.start, w.end) for w in resume.windows) if resume else (),
@@ -299,7 +242,7 @@ class Engine(Transcriber):
         self._pool.submit(file)
         return file
 
-    def cancel(self, file: _File) -> None:
+    def cancel(self, file: File) -> None:
         """See `api.Submission.cancel`."""
         with self.lock:
             self._forget(file)
@@ -340,7 +283,7 @@ class Engine(Transcriber):
 
     # The prepare pool's calls.
 
-    def has_room(self, file: _File) -> bool:
+    def has_room(self, file: File) -> bool:
         """Whether another window of this file may be held. Call with the lock."""
         if file.gone:
             return True
@@ -351,13 +294,13 @@ class Engine(Transcriber):
         own = file.state.held_seconds
         return held < self._held_limit and own < self._held_limit / FILE_SHARE
 
-    def wait_for_room(self, file: _File) -> None:
+    def wait_for_room(self, file: File) -> None:
         """Blocks a pool thread until its file may hold more, or is gone."""
         with self.lock:
             while not self.has_room(file) and not self._stopping:
                 self._changed.wait(1.0)
 
-    def on_frame(self, file: _File, header: dict[str, Any], payload: bytes) -> None:
+    def on_frame(self, file: File, header: dict[str, Any], payload: bytes) -> None:
         """A frame of a child about one file."""
         kind = header["kind"]
         with self.lock:
@@ -400,7 +343,7 @@ class Engine(Transcriber):
             self._finish_if_done(file)
             self._changed.notify_all()
 
-    def _detect(self, file: _File, detector: PyannoteDetector) -> None:
+    def _detect(self, file: File, detector: PyannoteDetector) -> None:
         """Windows and features of a whole file, on a pool thread: pyannote can't stream."""
         began = time.monotonic()
         samples = np.concatenate(file.pieces) if file.pieces else np.zeros(0, dtype=np.float32)
@@ -419,7 +362,7 @@ class Engine(Transcriber):
         with self.lock:
             file.state.spend("windows", time.monotonic() - began)
 
-    def fail(self, file: _File, error: WorkerError) -> None:
+    def fail(self, file: File, error: WorkerError) -> None:
         """Ends one file with an error."""
         with self.lock:
             if not file.gone:
@@ -427,7 +370,7 @@ class Engine(Transcriber):
                 with suppress(InvalidStateError):
                     file.future.set_exception(error)
 
-    def _add(self, file: _File, header: dict[str, Any], payload: bytes) -> Step:
+    def _add(self, file: File, header: dict[str, Any], payload: bytes) -> Step:
         spans = [Span(start, end) for start, end in header["spans"]]
         if header.get("done"):
             return file.state.add_window(header["index"], spans, None, None)
@@ -444,13 +387,13 @@ class Engine(Transcriber):
 
     # What follows from an event; with the lock.
 
-    def _follow(self, file: _File, step: Step) -> None:
+    def _follow(self, file: File, step: Step) -> None:
         for index in step.ready:
             self._enqueue(file, index)
         for index, decoded in step.texts:
             self._text_stands(file, index, decoded)
 
-    def _enqueue(self, file: _File, index: int) -> None:
+    def _enqueue(self, file: File, index: int) -> None:
         window = file.state.windows[index]
         rung = window.rung
         self._batcher.add(
@@ -468,22 +411,14 @@ class Engine(Transcriber):
             )
         )
 
-    def _text_stands(self, file: _File, index: int, decoded: Decoded) -> None:
-        """A window's text is decided: find its words, one way or another."""
+    def _text_stands(self, file: File, index: int, decoded: Decoded) -> None:
+        """A window's text is decided: its words are next."""
         window = file.state.windows[index]
         self._watch(file, window, decoded)
         window.features = None
-        if file.mode == "none" or not decoded.tokens:
-            self._words_found(file, index, ())
-            return
-        if file.mode == "attention":
-            self._words_found(file, index, to_file_time(decoded.words, window.spans))
-            return
-        file.attention[index] = to_file_time(decoded.words, window.spans)
-        file.undecided.append(index)
-        self._route_undecided(file)
+        self._wording.text_stands(file, index, decoded)
 
-    def _watch(self, file: _File, window: WindowState, decoded: Decoded) -> None:
+    def _watch(self, file: File, window: WindowState, decoded: Decoded) -> None:
         """Tells the guard how a short window fared, and lets it draw audits."""
         if window.rungs[0].positions == FULL_POSITIONS or file.state.language is None:
             return
@@ -531,52 +466,13 @@ class Engine(Transcriber):
         if again is not None:
             self._batcher.add(again)
 
-    def _route_undecided(self, file: _File) -> None:
-        """Sends windows to the aligner, or settles for attention, once that is known."""
-        language = file.state.language
-        if language is None or self._aligner is None or not file.undecided:
-            return
-        self._aligner.request(language.code)
-        ready = self._aligner.ready(language.code)
-        if ready is None:
-            return
-        waiting, file.undecided = file.undecided, []
-        if ready:
-            self._align_queue += [(file, index, language.code) for index in waiting]
-            self._changed.notify_all()
-            return
-        self._settle_for_attention(file, language.code)
-        for index in waiting:
-            # A window that was decoded while the model was there has no words from attention.
-            words = file.attention.pop(index, ()) or self._spread(file, index)
-            self._words_found(file, index, words)
-
-    @staticmethod
-    def _spread(file: _File, index: int) -> tuple[Word, ...]:
-        window = file.state.windows[index]
-        spread = spread_words(_text_of(file, index).split(), 0.0, window.seconds)
-        return to_file_time(spread, window.spans)
-
-    def _settle_for_attention(self, file: _File, language: str) -> None:
-        assert self._aligner is not None
-        file.mode = "attention"
-        why = self._aligner.why_not(language)
-        file.state.notes.append(f"Word times come from attention: {why}")
-        if language not in self._told:
-            self._told.add(language)
-            log.warning(
-                "words.attention",
-                message=f"Word times in {language!r} come from attention: {why}",
-                language=language,
-            )
-
-    def _words_found(self, file: _File, index: int, words: Sequence[Word]) -> None:
+    def _words_found(self, file: File, index: int, words: Sequence[Word]) -> None:
         file.state.words(index, words)
         file.attention.pop(index, None)
         self._finish_if_done(file)
         self._changed.notify_all()
 
-    def _finish_if_done(self, file: _File) -> None:
+    def _finish_if_done(self, file: File) -> None:
         if file.gone or not file.state.finished:
             return
         self._forget(file)
@@ -587,34 +483,15 @@ class Engine(Transcriber):
         with suppress(InvalidStateError):  # a caller may have cancelled the future itself
             file.future.set_result(file.state.recognition(word_times))
 
-    def _forget(self, file: _File) -> None:
+    def _forget(self, file: File) -> None:
         file.gone = True
         self._files.pop(file.number, None)
         self._batcher.drop(file.number)
-        self._align_queue = [entry for entry in self._align_queue if entry[0] is not file]
+        self._wording.forget(file)
         self._changed.notify_all()
 
     def _held(self) -> float:
         return sum(file.state.held_seconds for file in self._files.values())
-
-    def _word_mode(self, file: _File) -> WordTimes:
-        """How this file's words are to get their times."""
-        options = file.state.options
-        if not options.words or self._config.word_times == "none":
-            return "none"
-        # An alignment model hears the language spoken; a translation is in another.
-        if self._config.word_times == "attention" or options.task == "translate":
-            return "attention"
-        resume = file.state.resume
-        if resume is not None and resume.windows and resume.word_times == "attention":
-            return "attention"  # one way for all words of a result
-        language = file.state.language
-        if language is not None and self._aligner is not None:
-            self._aligner.request(language.code)
-            if self._aligner.ready(language.code) is False:
-                self._settle_for_attention(file, language.code)
-                return "attention"
-        return "aligned"
 
     # The device thread.
 
@@ -691,22 +568,11 @@ class Engine(Transcriber):
                             context=file.context,
                             # A short window is asked when its last word ends.
                             want_words=item.key.positions < FULL_POSITIONS
-                            or self._wants_attention(file),
+                            or self._wording.wants_attention(file),
                         ),
                     )
                 )
         return pairs
-
-    def _wants_attention(self, file: _File) -> bool:
-        """Attention's words are found for as long as the aligner may still be refused."""
-        if file.mode == "attention":
-            return True
-        language = file.state.language
-        return file.mode == "aligned" and not (
-            language is not None
-            and self._aligner is not None
-            and self._aligner.ready(language.code)
-        )
 
     def _report(self, batch: Batch, seconds: float) -> None:
         stats = self._stats
@@ -727,70 +593,11 @@ class Engine(Transcriber):
             temperature=batch.key.temperature,
         )
 
-    # The align thread.
-
     def _align_loop(self) -> None:
-        while True:
-            with self.lock:
-                while not self._stopping and not self._align_queue:
-                    for file in list(self._files.values()):
-                        self._route_undecided(file)
-                    if not self._align_queue:
-                        loading = any(file.undecided for file in self._files.values())
-                        self._changed.wait(0.1 if loading else None)
-                if self._stopping:
-                    return
-                work, self._align_queue = self._align_queue, []
-            self._align(work)
+        self._wording.run(lambda: self._files.values(), lambda: self._stopping)
 
-    def _align(self, work: Sequence[tuple[_File, int, str]]) -> None:
-        from worker.speech.align import AlignItem
-
-        items = []
-        with self.lock:
-            work = [entry for entry in work if not entry[0].gone]
-            for file, index, language in work:
-                window = file.state.windows[index]
-                assert window.samples is not None
-                items.append(
-                    AlignItem(
-                        samples=window.samples,
-                        text=_text_of(file, index),
-                        language=language,
-                        start=0.0,
-                        end=window.seconds,
-                    )
-                )
-        if not items:
-            return
-        began = time.monotonic()
-        found = self._words_of(items)
-        share = (time.monotonic() - began) / len(items)
-        with self.lock:
-            self._last_step = time.monotonic()
-            for (file, index, _), words in zip(work, found, strict=True):
-                if file.gone:
-                    continue
-                file.state.spend("align", share)
-                spans = file.state.windows[index].spans
-                self._words_found(file, index, to_file_time(words, spans))
-
-    def _words_of(self, items: Sequence[Any]) -> list[list[Word]]:
-        """The aligner's words; where it fails, the one segment at fault gets its text's spread."""
-        from worker.speech.align import AlignmentError
-
-        assert self._aligner is not None
-        try:
-            return self._aligner.align(items)
-        except AlignmentError as error:
-            if len(items) > 1:
-                return [words for item in items for words in self._words_of([item])]
-            log.warning(
-                "words.spread",
-                message="A segment can't be aligned: its words are spread over it",
-                error=str(error),
-            )
-            return [spread_words(items[0].text.split(), items[0].start, items[0].end)]
+    def _step_done(self) -> None:
+        self._last_step = time.monotonic()
 
     # Failure of our own.
 
@@ -825,9 +632,3 @@ def _detector_failed(error: RuntimeError) -> JobError:
         f"The pyannote speech detector failed on the file ({type(error).__name__}: {error}); "
         "use vad = silero.",
     )
-
-
-def _text_of(file: _File, index: int) -> str:
-    from worker.speech.quality import best
-
-    return best([attempt for attempt, _ in file.state.windows[index].attempts]).text

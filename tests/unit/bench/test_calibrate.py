@@ -1,0 +1,111 @@
+"""The calibration: same windows, several encoder lengths, one table."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.fakes.model import FakeModel
+from tests.fakes.speech import talk
+from worker.bench.calibrate import (
+    MARGINS,
+    Prepared,
+    calibrate,
+    decode_all,
+    memory_table,
+    prepare_clips,
+    to_markdown,
+)
+from worker.bench.loads import Clip
+from worker.speech.context import adaptive_ladder
+from worker.speech.state import full_ladder
+from worker.speech.whisper import FULL_POSITIONS, Decoded, Request
+
+
+class Lengths(FakeModel):
+    """Notes the encoder length of every call; short windows say too little."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.positions: list[int] = []
+
+    def decode(
+        self, requests: Sequence[Request], *, positions: int, beam_size: int, temperature: float
+    ) -> list[Decoded]:
+        self.positions.append(positions)
+        assert len(requests) * positions <= 2 * FULL_POSITIONS
+        return super().decode(
+            requests, positions=positions, beam_size=beam_size, temperature=temperature
+        )
+
+
+def windows(count: int) -> list[Prepared]:
+    rng = np.random.default_rng(0)
+    sizes = [(n + 1) * 16_000 for n in range(count)]
+    return [
+        Prepared(n, rng.random((80, size // 160), dtype=np.float32), size)
+        for n, size in enumerate(sizes)
+    ]
+
+
+def test_texts_come_back_in_order_whatever_batches_they_shared() -> None:
+    model = Lengths()
+    texts, failed = decode_all(
+        model,
+        windows(6),
+        adaptive_ladder,
+        language="en",
+        beam_size=5,
+        batch_positions=2 * FULL_POSITIONS,
+    )
+    assert [text.split()[2] for text in texts] == [f"{n:.2f}" for n in range(1, 7)]
+    assert failed == 0
+    assert max(model.positions) < FULL_POSITIONS
+    full, _ = decode_all(
+        model,
+        windows(6),
+        full_ladder,
+        language="en",
+        beam_size=5,
+        batch_positions=2 * FULL_POSITIONS,
+    )
+    assert full == texts
+
+
+def test_every_margin_has_its_row(tmp_path: Path) -> None:
+    clips = [
+        Clip(talk(tmp_path / f"{n}.wav", bursts=2, seconds=2.0 + n / 2), "sound of words")
+        for n in range(3)
+    ]
+    found, seconds = prepare_clips(clips, 80)
+    assert len(found) == 6
+    assert seconds == pytest.approx(sum(2 * (2.0 + n / 2 + 5.0) for n in range(3)))
+    told: list[str] = []
+    rows = calibrate(
+        FakeModel(),
+        clips,
+        language="en",
+        beam_size=5,
+        batch_positions=12_000,
+        told=told.append,
+    )
+    assert [row.name for row in rows] == told
+    assert len(rows) == 1 + 2 * len(MARGINS)
+    assert rows[0].interval is None
+    assert all(row.interval is not None and row.interval.difference == 0.0 for row in rows[1:])
+    table = to_markdown(rows, seconds)
+    assert table.count("\n|") == 2 + len(rows)
+    assert "speech + 2 s, buckets" in table
+
+
+def test_memory_is_the_peak_over_what_was_there() -> None:
+    readings = iter(
+        [100 << 20, 100 << 20, 150 << 20, 150 << 20, 150 << 20, 150 << 20] + [400 << 20] * 50
+    )
+    table = memory_table(FakeModel(), windows=4, beam_size=5, read=lambda: next(readings))
+    assert "| 6 s of speech | 4 x 400 |" in table
+    assert "| 30 s | 4 x 1500 |" in table
+    assert "not measured" in memory_table(FakeModel(), windows=4, beam_size=5, read=lambda: None)
