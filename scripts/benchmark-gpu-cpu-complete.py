@@ -39,7 +39,8 @@ from worker.bench.trial import Trial, run_trial
 from worker.errors import ExitCode, SettingsError, WorkerError
 from worker.speech import device as devices
 from worker.speech import models
-from worker.speech.whisper import FULL_POSITIONS, Whisper
+from worker.speech.whisper import Whisper
+from worker.speech.windows import FULL_POSITIONS
 
 DEVICES: tuple[Literal["cpu", "cuda"], ...] = ("cpu", "cuda")
 

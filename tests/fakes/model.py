@@ -126,7 +126,7 @@ def load_fake(
         device=Device("cpu", 0, "no processor in particular"),
         dimensions=Dimensions(6, 6, 512, 8, 80, 51_865),
         compute_type="float32",
-        budget=Budget(windows, None, positions, WindowCost(1_000, 0, 0)),
+        budget=Budget(windows, None, positions, WindowCost(1_000, 0)),
         info=EngineInfo(
             model="fake",
             device="cpu",

@@ -26,8 +26,8 @@ from worker.speech.device import find_device
 from worker.speech.features import FrontEnd
 from worker.speech.quality import MAX_COMPRESSION, compression_ratio, repeats
 from worker.speech.state import Ladder, full_ladder
-from worker.speech.whisper import FULL_POSITIONS, Whisper
-from worker.speech.windows import SAMPLE_RATE
+from worker.speech.whisper import Whisper
+from worker.speech.windows import FULL_POSITIONS, SAMPLE_RATE
 
 SEED = 20
 BATCH_POSITIONS = 8 * FULL_POSITIONS

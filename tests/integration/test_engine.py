@@ -22,7 +22,8 @@ from worker.speech import engine as engine_module
 from worker.speech.api import Options, Partial, Recognition, Submission
 from worker.speech.config import EngineConfig
 from worker.speech.engine import Engine
-from worker.speech.whisper import FULL_POSITIONS, Request
+from worker.speech.whisper import Request
+from worker.speech.windows import FULL_POSITIONS
 from worker.transcript import Word
 
 PATIENCE = 60.0

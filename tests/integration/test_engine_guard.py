@@ -14,7 +14,8 @@ from worker.speech.api import Options, Recognition
 from worker.speech.config import EngineConfig
 from worker.speech.engine import Engine
 from worker.speech.guard import MIN_WINDOWS, Guard
-from worker.speech.whisper import FULL_POSITIONS, Decoded, Request
+from worker.speech.whisper import Decoded, Request
+from worker.speech.windows import FULL_POSITIONS
 
 PATIENCE = 60.0
 BURSTS = 20

@@ -32,8 +32,8 @@ from worker.speech.context import BUCKET_SECONDS, adaptive_ladder, positions
 from worker.speech.loaded import Model
 from worker.speech.prepare import PrepareConfig, PrepareTask, Tools, prepare
 from worker.speech.state import FileState, Ladder, Rung, full_ladder
-from worker.speech.whisper import FULL_POSITIONS, Request
-from worker.speech.windows import Span
+from worker.speech.whisper import Request
+from worker.speech.windows import FULL_POSITIONS, Span
 
 MARGINS = (5.0, 2.0, 1.0, 0.5)
 """Seconds of silence after the speech that are tried."""

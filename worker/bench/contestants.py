@@ -195,7 +195,7 @@ class Peer(Contestant):
         threads = plan.threads or devices.usable_cores()
         self.load(directory, device, chosen.name, threads)
         # Here, because it brings the libraries, which cost seconds and memory.
-        from worker.speech.whisper import FULL_POSITIONS
+        from worker.speech.windows import FULL_POSITIONS
 
         self._batch_size = plan.batch_size
         if not self.spec.exact_batch:

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from worker.speech.api import Task
 from worker.speech.batcher import Item, Key
 from worker.speech.guard import Audit, Guard, words
-from worker.speech.whisper import FULL_POSITIONS, Decoded, Request
+from worker.speech.whisper import Decoded, Request
+from worker.speech.windows import FULL_POSITIONS
 
 
 @dataclass(slots=True)

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from worker.speech.state import Rung, full_ladder
-from worker.speech.whisper import FULL_POSITIONS
+from worker.speech.windows import FULL_POSITIONS
 
 POSITIONS_PER_SECOND = FULL_POSITIONS // 30
 """50: the encoder sees two mel frames of 10 ms at a time."""

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from worker.errors import MachineError, SettingsError
 from worker.speech.weights import Dimensions
+from worker.speech.windows import FULL_POSITIONS
 
 PREFERENCES = {
     "cuda": {
@@ -39,8 +40,8 @@ TF32_CAPABILITY = (8, 0)
 BYTES = {"float32": 4, "float16": 2, "bfloat16": 2}
 
 TYPICAL_TOKENS = 176
-"""Tokens the self-attention cache is sized for: with beam 5, large-v3 then takes the
-390 MB a window that were measured (246 MB of it cross-attention)."""
+"""Tokens of a window of 30 s that the self-attention cache is sized for: with beam 5, large-v3
+then takes the 390 MB a window that were measured (246 MB of it cross-attention)."""
 
 RESERVE_BYTES = 600 << 20
 """Kept free: CUDA's own allocations, cuBLAS workspaces, fragmentation."""
@@ -89,15 +90,10 @@ class WindowCost:
 
     per_position: int
     per_position_squared: int
-    fixed: int
 
     def bytes(self, positions: int) -> int:
         """For a window padded to this many positions (1500 is 30 s)."""
-        return (
-            self.fixed
-            + self.per_position * positions
-            + self.per_position_squared * positions * positions
-        )
+        return self.per_position * positions + self.per_position_squared * positions * positions
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,18 +139,18 @@ def window_cost(dimensions: Dimensions, *, beam_size: int, compute_type: str) ->
 
     Cross-attention keys and values (decoder layers x 2 x positions x width), the encoder's
     attention scores of one layer (heads x positions^2), its output, and the self-attention
-    cache (decoder layers x 2 x beam x tokens x width). int8 types shrink weights only: what
-    is computed stays float16 on a card, float32 on a CPU.
+    cache (decoder layers x 2 x beam x tokens x width; as many tokens as such a window has of
+    `TYPICAL_TOKENS`). int8 types shrink weights only: what is computed stays float16 on a card,
+    float32 on a CPU.
     """
     size = activation_bytes(compute_type)
     cross = dimensions.decoder_layers * 2 * dimensions.width * size
     output = dimensions.width * size
     scores = dimensions.heads * size
-    own = dimensions.decoder_layers * 2 * dimensions.width * size * TYPICAL_TOKENS
+    own = dimensions.decoder_layers * 2 * dimensions.width * size * TYPICAL_TOKENS * beam_size
     return WindowCost(
-        per_position=cross + output,
+        per_position=cross + output + own // FULL_POSITIONS,
         per_position_squared=scores,
-        fixed=own * beam_size,
     )
 
 
@@ -195,18 +191,19 @@ def budget(
     cost = window_cost(dimensions, beam_size=beam_size, compute_type=compute_type)
     most = batch_size if batch_size_given else NO_BOUND
     if device.kind == "cpu":
-        positions = 1500 * min(batch_size, max(CPU_WINDOWS, cores))
+        positions = FULL_POSITIONS * min(batch_size, max(CPU_WINDOWS, cores))
         # A quarter of what is free: a CPU's memory is shared with everything else.
         return Budget(most, free_bytes // 4, positions, cost)
     usable = free_bytes - RESERVE_BYTES - (ALIGN_BYTES if reserve_align else 0)
-    if usable < cost.bytes(1500):
+    one = cost.bytes(FULL_POSITIONS)
+    if usable < one:
         raise MachineError(
             f"{device} has {free_bytes >> 20} MiB free after loading the model, and one window "
-            f"takes {cost.bytes(1500) >> 20} MiB beside {(free_bytes - usable) >> 20} MiB kept "
+            f"takes {one >> 20} MiB beside {(free_bytes - usable) >> 20} MiB kept "
             "free: use compute_type = int8_float16, model = turbo or medium, a smaller "
             "beam_size, or end other processes on the card"
         )
-    return Budget(most, usable, 1500 * batch_size, cost)
+    return Budget(most, usable, FULL_POSITIONS * batch_size, cost)
 
 
 def choose_device(wanted: str, cards: int) -> tuple[str, str | None]:

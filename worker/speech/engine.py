@@ -47,8 +47,8 @@ from worker.speech.state import (
     WindowState,
     full_ladder,
 )
-from worker.speech.whisper import FULL_POSITIONS, Decoded, Request
-from worker.speech.windows import Span
+from worker.speech.whisper import Decoded, Request
+from worker.speech.windows import FULL_POSITIONS, Span
 from worker.speech.wording import Wording
 from worker.transcript import EngineInfo, Word
 

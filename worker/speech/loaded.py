@@ -20,8 +20,8 @@ from worker.speech.config import SPANS, WINDOWS, WINDOWS_ADAPTIVE, EngineConfig
 from worker.speech.features import FrontEnd
 from worker.speech.selftest import check_text, known_speech
 from worker.speech.weights import Dimensions, read_dimensions
-from worker.speech.whisper import FULL_POSITIONS, Decoded, Request, Whisper
-from worker.speech.windows import SAMPLE_RATE
+from worker.speech.whisper import Decoded, Request, Whisper
+from worker.speech.windows import FULL_POSITIONS, SAMPLE_RATE
 from worker.transcript import EngineInfo
 
 if TYPE_CHECKING:

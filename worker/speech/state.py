@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from worker.speech.api import Options, Partial, Recognition, WindowText
 from worker.speech.language import LanguageVote
 from worker.speech.quality import TEMPERATURES, Attempt, best, doubts, is_silence
-from worker.speech.whisper import FULL_POSITIONS, Decoded
-from worker.speech.windows import SAMPLE_RATE, Span, TimeMap
+from worker.speech.whisper import Decoded
+from worker.speech.windows import FULL_POSITIONS, SAMPLE_RATE, Span, TimeMap
 from worker.speech.words import fit_words
 from worker.transcript import Language, Segment, Word
 

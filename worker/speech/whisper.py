@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from worker.errors import ErrorCode, JobError
 from worker.speech.api import Options, Task
-from worker.speech.features import FRAMES_PER_SECOND, pad
+from worker.speech.features import pad
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -40,11 +40,6 @@ BEST_OF = 5
 
 POSITION_FRAMES = 2
 """Mel frames per encoder position: the second convolution has stride 2."""
-
-MAX_SECONDS = 30
-
-FULL_POSITIONS = MAX_SECONDS * FRAMES_PER_SECOND // POSITION_FRAMES
-"""1500: what a window of 30 s is to the encoder."""
 
 
 @dataclass(frozen=True, slots=True)

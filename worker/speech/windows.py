@@ -26,6 +26,9 @@ WINDOW_SECONDS = 30
 
 WINDOW_SAMPLES = WINDOW_SECONDS * SAMPLE_RATE
 
+FULL_POSITIONS = WINDOW_SECONDS * 50
+"""1500: encoder positions of a window of 30 s, one for each two mel frames of 10 ms."""
+
 
 @dataclass(frozen=True, slots=True)
 class SpanOptions:

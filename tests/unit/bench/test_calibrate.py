@@ -22,7 +22,8 @@ from worker.bench.calibrate import (
 from worker.bench.loads import Clip
 from worker.speech.context import adaptive_ladder
 from worker.speech.state import full_ladder
-from worker.speech.whisper import FULL_POSITIONS, Decoded, Request
+from worker.speech.whisper import Decoded, Request
+from worker.speech.windows import FULL_POSITIONS
 
 
 class Lengths(FakeModel):

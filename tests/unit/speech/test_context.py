@@ -14,7 +14,7 @@ from worker.speech.context import (
 )
 from worker.speech.quality import TEMPERATURES
 from worker.speech.state import full_ladder
-from worker.speech.whisper import FULL_POSITIONS
+from worker.speech.windows import FULL_POSITIONS
 
 LENGTHS = {round(bucket * POSITIONS_PER_SECOND) for bucket in BUCKET_SECONDS}
 

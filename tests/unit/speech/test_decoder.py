@@ -14,9 +14,10 @@ from tests.fakes.model import FakeModel
 from worker.errors import EngineError, ErrorCode, JobError
 from worker.speech.decoder import OUT_OF_MEMORY_ADVICE, Decoder
 from worker.speech.device import Budget, WindowCost
-from worker.speech.whisper import FULL_POSITIONS, Decoded, Request
+from worker.speech.whisper import Decoded, Request
+from worker.speech.windows import FULL_POSITIONS
 
-COST = WindowCost(per_position=100, per_position_squared=0, fixed=0)
+COST = WindowCost(per_position=100, per_position_squared=0)
 
 
 def window(number: int) -> Request:

@@ -24,7 +24,8 @@ from worker.speech.guard import (
     differing_words,
     words,
 )
-from worker.speech.whisper import FULL_POSITIONS, Decoded
+from worker.speech.whisper import Decoded
+from worker.speech.windows import FULL_POSITIONS
 
 SENTENCE = ["the", "quick", "brown", "fox", "jumps", "over", "the", "lazy", "dog", "today"]
 

@@ -13,7 +13,8 @@ from worker.speech import whisper
 from worker.speech.api import Options
 from worker.speech.device import Device
 from worker.speech.features import FrontEnd
-from worker.speech.whisper import FULL_POSITIONS, PROMPT_TOKENS, Request, Whisper
+from worker.speech.whisper import PROMPT_TOKENS, Request, Whisper
+from worker.speech.windows import FULL_POSITIONS
 
 CPU = Device("cpu", 0, "a processor")
 
