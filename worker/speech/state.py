@@ -233,15 +233,17 @@ class FileState:
         )
 
     def progress(self) -> tuple[float, float | None]:
-        """(seconds of the file up to which windows are done, its length if known)."""
+        """(seconds of the file that are done, its length if known).
+
+        Windows are not decoded in order: what is prepared so far, less what still waits, is
+        what is done.
+        """
         if self.finished and self.audio_seconds is not None:
             return self.audio_seconds, self.audio_seconds
-        reached = 0.0
-        for index in range(len(self.done)):
-            if index not in self.done:
-                break
-            reached = self.done[index].end
-        return reached, self.audio_seconds or self.stated_seconds
+        ends = [window.end for window in self.windows.values()]
+        ends += [window.end for window in self.done.values()]
+        waiting = sum(window.end - window.start for window in self.windows.values())
+        return max(0.0, max(ends, default=0.0) - waiting), self.audio_seconds or self.stated_seconds
 
     def recognition(self, word_times: Literal["aligned", "attention"] | None) -> Recognition:
         """The result. All windows are done."""
