@@ -67,7 +67,7 @@ _EXTEND_SECONDS = 30.0
 _ENGINE_STOP_SECONDS = 20.0
 _POOL_SECONDS = 5.0
 _GIVE_BACK_SECONDS = 10.0
-_RECEIVE_MARGIN_SECONDS = 10.0
+_RECEIVE_MARGIN_SECONDS = 5.0
 _LOADING_SECONDS = 5.0
 
 
@@ -343,6 +343,7 @@ class Daemon:
             defaults=self._defaults,
             held_seconds=settings.held_seconds,
             given_back=self._intake.given_back,
+            intake_ended=self._intake_ended,
         )
         if settings.metrics_port is not None:
             self._server = StatusServer(
@@ -504,7 +505,7 @@ class Daemon:
         self._holdings.drain()
         self._notifier.status("stopping")
         # A receive under way ends by itself; what it brings is given back by the intake.
-        if not self._intake_side.join(self._pace.poll + _RECEIVE_MARGIN_SECONDS):
+        if not self._intake_ended():
             log.warning("intake.stuck", message="A receive did not end; its messages will lapse")
         for pool in (self._downloads, self._commits):
             pool.stop(_POOL_SECONDS)
@@ -524,6 +525,10 @@ class Daemon:
             log.error("engine.stuck", message="The engine does not stop; the process ends anyway")
             self._end_hard(ExitCode.FAILURE)
 
+    def _intake_ended(self) -> bool:
+        """Wait until no receive is under way, and what came late is given back; whether so."""
+        return self._intake_side.join(self._pace.poll + _RECEIVE_MARGIN_SECONDS)
+
     def _bounded(self, name: str, action: Callable[[], object], seconds: float) -> bool:
         """Run something that might hang; whether it ended in time."""
         side = Side(name, action, lambda _name, _error: None)
@@ -531,7 +536,8 @@ class Daemon:
         return side.join(seconds)
 
     def _end_hard(self, code: ExitCode) -> None:
-        """End the process whatever its threads do; a hung driver waits for nobody."""
+        """End the process whatever the engine's threads do; a hung driver waits for nobody."""
+        self._intake_ended()
         self._instance.unprotect()
         if self._work is not None:
             self._work.close()

@@ -46,6 +46,7 @@ class Dispatch:
         defaults: what the settings say about every job.
         held_seconds: of audio, above which no file is fetched.
         given_back: told the delay of each message that is given back.
+        intake_ended: waits, a bounded time, until no receive of ours is under way any more.
     """
 
     def __init__(
@@ -62,6 +63,7 @@ class Dispatch:
         defaults: JobDefaults,
         held_seconds: float,
         given_back: Callable[[float], None],
+        intake_ended: Callable[[], object],
     ) -> None:
         self._pipeline = pipeline
         self._holdings = holdings
@@ -74,6 +76,7 @@ class Dispatch:
         self._defaults = defaults
         self._held_seconds = held_seconds
         self._given_back = given_back
+        self._intake_ended = intake_ended
 
     def accept(self, message: Message) -> bool:
         """Take a message over; False if the worker drains (nothing of it is kept then)."""
@@ -140,7 +143,7 @@ class Dispatch:
             self._holdings.remove(held)
         messages = [held.message for held in rest]
         if messages:
-            self._queue.release(messages, 0)
+            self._release(messages, 0)
         return messages
 
     def _call_off(self, tasks: list[Task] | tuple[Task, ...], step: Step) -> None:
@@ -230,6 +233,16 @@ class Dispatch:
         if settlement is Settlement.DELETE:
             self._queue.delete([message])
         elif settlement is Settlement.RELEASE:
-            self._queue.release([message], held.delay)
+            self._release([message], held.delay)
             self._given_back(held.delay)
         self._holdings.remove(held)
+
+    def _release(self, messages: list[Message], delay: int) -> None:
+        """Give messages back. While draining, not to ourselves.
+
+        The last long poll of our own may still be under way: it would take them at once, only
+        to give them back again, and each would have one receive less.
+        """
+        if self._holdings.draining:
+            self._intake_ended()
+        self._queue.release(messages, delay)

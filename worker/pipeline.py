@@ -20,7 +20,6 @@ import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import CancelledError
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import PurePosixPath
 
 from worker import assemble, checkpoint, formats, policy
@@ -43,6 +42,7 @@ from worker.errors import (
     LeaseLost,
     TransientError,
 )
+from worker.failures import Failures, Subject
 from worker.holdings import Held, Task
 from worker.job import Job, Rejected
 from worker.logs import get_logger
@@ -50,7 +50,7 @@ from worker.notices import Notice, Notices
 from worker.policy import Answer, Record, Run
 from worker.speech.api import Options, Recognition, Transcriber
 from worker.trace import told, where
-from worker.transcript import ErrorDocument, Transcript
+from worker.transcript import Transcript
 from worker.workdir import WorkDir
 
 log = get_logger(__name__)
@@ -59,9 +59,6 @@ _OWN_NAMES = frozenset(
     {ERROR, CHECKPOINT, *(f"transcript.{name}" for name in formats.FORMAT_NAMES)}
 )
 """What the worker writes; some of it is gone again before an event about it arrives."""
-
-_ANSWERED_MESSAGE = "message-id"
-"""Metadata key of an error.json that answers a job of this message for good."""
 
 _COMMIT_WAITS = (1.0, 2.0, 4.0, 8.0, 15.0)
 """Seconds between attempts at a commit: what a job cost is worth half a minute of patience."""
@@ -135,7 +132,7 @@ class Pipeline:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._store = store
-        self._queue = queue
+        self._failures = Failures(store, queue, notices)
         self._engine = engine
         self._notices = notices
         self._work = work
@@ -209,26 +206,24 @@ class Pipeline:
         output = None
         if rejected.output is not None:
             output = (rejected.output.bucket, f"{rejected.output.prefix}{job_id}/")
+        subject = Subject(
+            message=held.message,
+            job_id=job_id,
+            source=rejected.input,
+            output=output,
+            metadata=rejected.metadata,
+            marks=result_metadata(job_id=job_id, input_uri=rejected.input),
+        )
         try:
             held.lease.ensure()
-            if output is not None and self._failed_before(held.message, *output):
-                return Ended(Answer.FAILED)
-            self._keep_failure(
-                held.message,
-                job_id=job_id,
-                source=rejected.input,
-                output=output,
-                error=rejected.error,
-                metadata=rejected.metadata,
-                marks=result_metadata(job_id=job_id, input_uri=rejected.input),
+            kept = self._failures.answered_before(subject) or self._failures.keep(
+                subject, rejected.error
             )
-        except _Unkept:
-            return Ended(Answer.RELEASED, _NEVER_KEPT_SECONDS)
         except LeaseLost:
             return Ended(Answer.LOST)
         except Exception as error:  # noqa: BLE001  # every job gets an answer
             return self._not_kept(held.message, job_id, error)
-        return Ended(Answer.FAILED)
+        return Ended(Answer.FAILED) if kept else Ended(Answer.RELEASED, _NEVER_KEPT_SECONDS)
 
     def discard(self, task: Task) -> None:
         """Remove the job's temporary files."""
@@ -251,7 +246,7 @@ class Pipeline:
         committed = self._store.committed(job.output.bucket, job.result_prefix)
         if committed is not None:
             return self._already(task, committed)
-        if self._failed_before(task.message, job.output.bucket, job.result_prefix):
+        if self._failures.answered_before(self._subject(task)):
             return Ended(Answer.FAILED)
         if _from_event(job):
             reason = self._not_a_job(job)
@@ -272,20 +267,6 @@ class Pipeline:
         task.etag, task.size = fetched.etag, fetched.bytes
         self._look_back(task)
         return None
-
-    def _failed_before(self, message: Message, bucket: str, prefix: str) -> bool:
-        """Whether an earlier delivery of this message has answered the job with an error.
-
-        It comes again because another of its jobs was not done, or it could not be deleted;
-        there is nothing to add to that answer.
-        """
-        if message.receive_count < 2:
-            return False
-        try:
-            found = self._store.head(bucket, prefix + ERROR)
-        except JobError:
-            return False  # it can't be read; what is wrong shows when it is written
-        return found is not None and (found.metadata.get(_ANSWERED_MESSAGE) == message.message_id)
 
     def _not_a_job(self, job: Job) -> str | None:
         """Why an event's object makes no job after all."""
@@ -328,7 +309,7 @@ class Pipeline:
         self._check(task)
         assert task.folder is not None
         if self._is_last(task):
-            self._warn_of_the_end(task)
+            self._failures.foretell(self._subject(task))
         if policy.marks(task.message.receive_count, task.record):
             self._write_checkpoint(task, task.record.begun(task.run))
             task.marked = True
@@ -383,16 +364,7 @@ class Pipeline:
             windows=recognition.windows,
             windows_resumed=recognition.resumed,
         )
-        self._tell(
-            Notice(
-                job_id=job.job_id,
-                status="completed",
-                input=str(job.input),
-                result=job.result_uri(TRANSCRIPT),
-                audio_seconds=recognition.audio_seconds,
-            ),
-            job.notify,
-        )
+        self._tell(job, recognition.audio_seconds)
         return Ended(
             Answer.COMMITTED,
             audio_seconds=recognition.audio_seconds,
@@ -483,16 +455,19 @@ class Pipeline:
             job_id=job.job_id,
             message_id=task.message.message_id,
         )
-        self._tell(
-            Notice(
-                job_id=job.job_id,
-                status="completed",
-                input=str(job.input),
-                result=job.result_uri(TRANSCRIPT),
-            ),
-            job.notify,
-        )
+        self._tell(job)
         return Ended(Answer.ALREADY)
+
+    def _tell(self, job: Job, audio_seconds: float | None = None) -> None:
+        """Send the notice of a result that exists."""
+        notice = Notice(
+            job_id=job.job_id,
+            status="completed",
+            input=str(job.input),
+            result=job.result_uri(TRANSCRIPT),
+            audio_seconds=audio_seconds,
+        )
+        self._notices.send(notice, target=job.notify)
 
     def _current_etag(self, job: Job) -> str | None:
         """The input's ETag now; None if it can't be told, as when it was removed since."""
@@ -647,25 +622,16 @@ class Pipeline:
     def _is_last(self, task: Task) -> bool:
         return policy.last_delivery(task.message.receive_count, self._limits.max_receive_count)
 
-    def _warn_of_the_end(self, task: Task) -> None:
-        """Write error.json before the last run: if the worker dies in it, nobody else will.
-
-        A success removes it again, as it does any error.json.
-        """
-        count = task.message.receive_count
-        document = self._document(
-            task.message,
-            job_id=task.job.job_id,
-            source=str(task.job.input),
-            error=JobError(
-                ErrorCode.TOO_MANY_ATTEMPTS,
-                f"this is the last of {count} deliveries that the queue allows; if no transcript "
-                "takes the place of this file, the worker died in it too",
-            ),
-            metadata=task.job.metadata,
-        )
-        self._write_error(
-            (task.job.output.bucket, task.job.result_prefix), document, self._marks(task)
+    def _subject(self, task: Task) -> Subject:
+        job = task.job
+        return Subject(
+            message=task.message,
+            job_id=job.job_id,
+            source=str(job.input),
+            output=(job.output.bucket, job.result_prefix),
+            metadata=job.metadata,
+            marks=self._marks(task),
+            notify=job.notify,
         )
 
     def _marks(self, task: Task) -> dict[str, str]:
@@ -679,20 +645,8 @@ class Pipeline:
 
     def _fail(self, task: Task, error: JobError) -> Ended:
         """The job fails for good: keep the reason, then let the message go."""
-        job = task.job
         task.lease.ensure()
-        try:
-            self._keep_failure(
-                task.message,
-                job_id=job.job_id,
-                source=str(job.input),
-                output=(job.output.bucket, job.result_prefix),
-                error=error,
-                metadata=job.metadata,
-                marks=self._marks(task),
-                notify=job.notify,
-            )
-        except _Unkept:
+        if not self._failures.keep(self._subject(task), error):
             return Ended(Answer.RELEASED, _NEVER_KEPT_SECONDS)
         if error.code is ErrorCode.TOO_MANY_ATTEMPTS:
             # Who sends the job again after this means it: its windows stay, its record goes.
@@ -714,99 +668,6 @@ class Pipeline:
                 job_id=job.job_id,
             )
 
-    def _keep_failure(
-        self,
-        message: Message,
-        *,
-        job_id: str,
-        source: str,
-        output: tuple[str, str] | None,
-        error: JobError,
-        metadata: Mapping[str, str],
-        marks: Mapping[str, str],
-        notify: str | None = None,
-    ) -> None:
-        """A copy on the dead-letter queue, and error.json where the transcript would be.
-
-        Raises:
-            TransientError: one of them can't be kept now; don't delete the message.
-            _Unkept: there is no place for either; don't delete it either.
-        """
-        document = self._document(
-            message, job_id=job_id, source=source, error=error, metadata=metadata
-        )
-        # The copy first: where this message's error.json lies, its copy was made too.
-        copied = self._queue.dead_letter(
-            message, job_id=job_id, code=error.code.value, reason=error.message
-        )
-        written = False
-        if output is not None:
-            marks = {**marks, _ANSWERED_MESSAGE: message.message_id}
-            written = self._write_error(output, document, marks)
-        if not (written or copied):
-            log.error(
-                "job.failure_unkept",
-                message="A failure can be kept nowhere (no dead-letter queue, and no place for "
-                "its error.json); the message stays on the queue",
-                job_id=job_id,
-                message_id=message.message_id,
-                code=error.code.value,
-            )
-            raise _Unkept
-        log.warning(
-            "job.failed",
-            message=f"The job failed: {error.message}",
-            job_id=job_id,
-            message_id=message.message_id,
-            code=error.code.value,
-            attempts=message.receive_count,
-        )
-        self._tell(
-            Notice(
-                job_id=job_id,
-                status="failed",
-                input=source,
-                result=f"s3://{output[0]}/{output[1]}{ERROR}" if written and output else None,
-                code=error.code.value,
-            ),
-            notify,
-        )
-
-    def _document(
-        self,
-        message: Message,
-        *,
-        job_id: str,
-        source: str,
-        error: JobError,
-        metadata: Mapping[str, str],
-    ) -> ErrorDocument:
-        return ErrorDocument(
-            job_id=job_id,
-            input=source,
-            code=error.code.value,
-            message=error.message,
-            attempts=message.receive_count,
-            failed_at=datetime.now(UTC).isoformat(timespec="seconds"),
-            metadata=dict(metadata),
-        )
-
-    def _write_error(
-        self, output: tuple[str, str], document: ErrorDocument, marks: Mapping[str, str]
-    ) -> bool:
-        """Write error.json; False if this output never takes one."""
-        try:
-            self._store.put_error(*output, document.model_dump_json().encode(), marks)
-        except JobError as error:
-            log.warning(
-                "job.error_unwritten",
-                message=f"error.json could not be written: {error.message}",
-                job_id=document.job_id,
-                code=error.code.value,
-            )
-            return False
-        return True
-
     def _not_kept(self, message: Message, job_id: str, error: Exception) -> Ended:
         """Even the end failed: the message comes back, and everything is tried again."""
         level = log.warning if isinstance(error, TransientError | OSError) else log.error
@@ -818,13 +679,6 @@ class Pipeline:
             where=where(error),
         )
         return Ended(Answer.RELEASED, backoff_seconds(message.receive_count))
-
-    def _tell(self, notice: Notice, target: str | None) -> None:
-        self._notices.send(notice, target=target)
-
-
-class _Unkept(Exception):
-    """A failure has no place where it could be kept."""
 
 
 def _from_event(job: Job) -> bool:

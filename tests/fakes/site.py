@@ -68,7 +68,7 @@ class Worker:
             self.process.kill()
         self.process.wait(10)
 
-    def wait(self, seconds: float = 30.0) -> int:
+    def wait(self, seconds: float = 60.0) -> int:
         """Its exit code; fails with its last lines if it does not end."""
         try:
             return self.process.wait(seconds)
@@ -82,7 +82,7 @@ class Worker:
         found = [json.loads(line) for line in lines if line.startswith("{")]
         return [line for line in found if name is None or line["event"] == name]
 
-    def wait_for_event(self, name: str, count: int = 1, seconds: float = 20.0) -> None:
+    def wait_for_event(self, name: str, count: int = 1, seconds: float = 60.0) -> None:
         wait_for(
             lambda: len(self.events(name)) >= count, seconds, f"no {count} x {name} in {self.log}"
         )
@@ -254,6 +254,13 @@ class Site:
             int(found["ApproximateNumberOfMessages"]),
             int(found["ApproximateNumberOfMessagesNotVisible"]),
         )
+
+    def receive_count(self) -> int:
+        """How often the next message has been received, this time included."""
+        found = self.sqs.act(
+            "ReceiveMessage", {"QueueUrl": self.queue_url, "MaxNumberOfMessages": 1}
+        )["Messages"]
+        return int(found[0]["Attributes"]["ApproximateReceiveCount"])
 
     def leftovers(self) -> list[Path]:
         """Files of jobs that lie in the work folder still."""

@@ -21,10 +21,10 @@ def test_a_paused_worker_that_wakes_up_leaves_the_other_s_result_alone(
         )
         paused.wait_for_event("worker.ready")
         place.job("job", seconds=150)
-        wait_for(lambda: place.windows_of("job"), 20, "no window was decoded")
+        wait_for(lambda: place.windows_of("job"), 60, "no window was decoded")
         paused.signal(signal.SIGSTOP)
         other = place.worker(idle_timeout=1)
-        other.wait_for_event("job.completed", seconds=40)
+        other.wait_for_event("job.completed", seconds=60)
         assert place.done() == {"job"}
         first = place.read("job")
         paused.signal(signal.SIGCONT)

@@ -48,6 +48,7 @@ def _run(aws: Aws, folder: Path, *, jobs: int, seconds: float, seed: int) -> tup
             assert place.leftovers() == []
             spoiled = objects.spoiled + messages.spoiled
             calls = objects.calls + messages.calls
+            assert sum(spoiled.values()) >= jobs, "too little mischief to show anything"
         figures = ", ".join(
             f"{kind.value} {count}"
             for kind, count in sorted(spoiled.items(), key=lambda item: item[0].value)

@@ -21,6 +21,7 @@ def test_a_worker_ends_inside_the_notice_and_the_next_one_goes_on(aws: Aws, tmp_
     slow = {"seconds_per_audio_second": 0.02, "batch_size": 2}
     audio = fake_audio(30.0 * WINDOWS, seed=1)
     with site(aws, tmp_path) as place, FakeImds() as imds:
+        del imds["instance-id"]  # only notices: no Auto Scaling call is made
         uri = place.upload("long", audio)
         place.send({"input": uri, "job_id": "undisturbed"})
         assert place.worker().wait(30) == 0
@@ -34,7 +35,7 @@ def test_a_worker_ends_inside_the_notice_and_the_next_one_goes_on(aws: Aws, tmp_
                 "AWS_EC2_METADATA_SERVICE_ENDPOINT": imds.endpoint,
             },
         )
-        wait_for(lambda: len(place.windows_of("long")) >= 6, 30, "no window was decoded")
+        wait_for(lambda: len(place.windows_of("long")) >= 6, 60, "no window was decoded")
         imds.announce_termination(NOTICE_SECONDS)
         noticed = time.monotonic()
         assert first.wait(NOTICE_SECONDS) == 0

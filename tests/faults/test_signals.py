@@ -21,7 +21,7 @@ def test_a_signal_finishes_what_is_held_and_exits_0(
         worker = place.worker(
             engine={"seconds_per_audio_second": 0.03, "batch_size": 1}, idle_timeout=600
         )
-        wait_for(lambda: place.windows_of("held"), 20, "no window was decoded")
+        wait_for(lambda: place.windows_of("held"), 60, "no window was decoded")
         worker.signal(number)
         assert worker.wait(20) == 0
         assert place.done() == {"held"}
@@ -35,7 +35,7 @@ def test_a_second_signal_ends_it_at_once(aws: Aws, tmp_path: Path) -> None:
         worker = place.worker(
             engine={"seconds_per_audio_second": 0.03, "batch_size": 1}, idle_timeout=600
         )
-        wait_for(lambda: place.windows_of("long"), 20, "no window was decoded")
+        wait_for(lambda: place.windows_of("long"), 60, "no window was decoded")
         worker.signal(signal.SIGTERM)
         worker.wait_for_event("drain.signal")
         assert worker.running
@@ -51,7 +51,7 @@ def test_a_signal_while_the_model_loads_ends_it(aws: Aws, tmp_path: Path) -> Non
     with site(aws, tmp_path) as place:
         place.job("a")
         worker = place.worker(engine={"start_seconds": 60}, metrics_emf=True)
-        wait_for(lambda: list((tmp_path / "work").rglob("lock")), 20, "it does not start")
+        wait_for(lambda: list((tmp_path / "work").rglob("lock")), 60, "it does not start")
         time.sleep(0.5)
         worker.signal(signal.SIGTERM)
         assert worker.wait(15) == 0
@@ -69,6 +69,7 @@ def test_a_hung_device_ends_the_process_and_the_queue_has_its_job_back(
         assert worker.wait(40) == 1
         assert [event["level"] for event in worker.events("engine.hung")] == ["error"]
         assert place.depth() == (1, 0), "at once, not after its visibility timeout"
+        assert place.receive_count() == 2, "it did not take it back itself"
         assert place.leftovers() == []
         kept = place.read("hangs", "checkpoint.json")
         assert [window["index"] for window in kept["partial"]["windows"]] == [0]

@@ -18,7 +18,7 @@ import pytest
 
 from tests.conftest import REGION, Aws, Queues
 from tests.fakes.engine import FakeEngine, fake_audio
-from tests.fakes.imds import INSTANCE_ID, FakeImds
+from tests.fakes.imds import FakeImds
 from worker.aws.clients import Clients
 from worker.aws.queue import Message
 from worker.checkpoint import Checkpoint
@@ -51,7 +51,7 @@ class Running:
     def alive(self) -> bool:
         return self._thread.is_alive()
 
-    def code(self, seconds: float = 30.0) -> ExitCode:
+    def code(self, seconds: float = 60.0) -> ExitCode:
         """Wait for its end; what `run` returned or raised."""
         self._thread.join(seconds)
         assert not self.alive, "it still runs"
@@ -164,11 +164,18 @@ def place(server: tuple[Aws, Clients], tmp_path: Path) -> Iterator[Place]:
         running._thread.join(20)
 
 
-def _wait_for(condition: Callable[[], object], seconds: float = 15.0) -> None:
+def _wait_for(condition: Callable[[], object], seconds: float = 40.0) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "it never came to that"
         time.sleep(0.02)
+
+
+def _notices_only() -> FakeImds:
+    """Metadata without an instance id: notices come, and no Auto Scaling call is made."""
+    imds = FakeImds()
+    del imds["instance-id"]
+    return imds
 
 
 def _status(running: Running) -> dict[str, Any]:
@@ -318,7 +325,7 @@ def test_a_fifo_queue_s_groups_keep_their_order(place: Place) -> None:
             MessageGroupId="one",
             MessageDeduplicationId=name,
         )
-    running = place.daemon(idle_timeout=2.0)
+    running = place.daemon(idle_timeout=1.0)
     assert running.code() is ExitCode.OK
     steps = [names for names in running.engine.companions if names]
     assert steps == [("job-0",), ("job-2",), ("job-3",)]
@@ -432,6 +439,30 @@ def test_a_late_receive_is_given_back_at_once(
     assert place.depth() == (1, 0, 0)
 
 
+def test_a_drain_gives_nothing_back_to_itself(place: Place) -> None:
+    for number in range(6):
+        place.job(f"job-{number}", seconds=300, seed=number)
+    running = place.daemon(
+        engine=FakeEngine(seconds_per_audio_second=0.02, batch_size=1),
+        held_seconds=400.0,  # so that some run, and the others wait to be fetched
+        drain_timeout=0.0,
+    )
+    _wait_for(lambda: running.engine.stats.windows >= 1)
+    held = running.daemon.status()["messages_held"]
+    assert held >= 2
+    assert running.stop() is ExitCode.OK
+    assert place.depth() == (6, 0, 0)
+    counts = [
+        int(message["Attributes"]["ApproximateReceiveCount"])
+        for message in place.aws.sqs.receive_message(
+            QueueUrl=place.queues.url,
+            MaxNumberOfMessages=10,
+            MessageSystemAttributeNames=["ApproximateReceiveCount"],
+        )["Messages"]
+    ]
+    assert max(counts) == 2, "once by the worker, once just now"
+
+
 def test_stopping_while_the_model_loads_ends_well(place: Place) -> None:
     running = place.daemon(engine=FakeEngine(start_seconds=1.0))
     place.job("a")
@@ -459,7 +490,7 @@ def test_a_dead_side_thread_drains_and_exits_1(
         raise OSError("out of threads")
 
     place.job("held", seconds=30)
-    with FakeImds(INSTANCE_ID) as imds:
+    with _notices_only() as imds:
         running = place.daemon(
             engine=FakeEngine(seconds_per_audio_second=0.05),
             environ={"AWS_EC2_METADATA_SERVICE_ENDPOINT": imds.endpoint},
@@ -618,7 +649,7 @@ def test_idle_poweroff_switches_the_machine_off_and_a_stop_does_not(
 
 def test_a_rebalance_recommendation_stops_the_intake_and_lets_work_finish(place: Place) -> None:
     place.job("running", seconds=30)
-    with FakeImds(INSTANCE_ID) as imds:
+    with _notices_only() as imds:
         running = place.daemon(
             environ={"AWS_EC2_METADATA_SERVICE_ENDPOINT": imds.endpoint},
             engine=FakeEngine(seconds_per_audio_second=0.05),
@@ -635,7 +666,7 @@ def test_a_rebalance_recommendation_stops_the_intake_and_lets_work_finish(place:
 
 
 def test_a_group_that_ends_the_instance_drains_it(place: Place) -> None:
-    with FakeImds(INSTANCE_ID) as imds:
+    with _notices_only() as imds:
         running = place.daemon(
             environ={"AWS_EC2_METADATA_SERVICE_ENDPOINT": imds.endpoint}, idle_timeout=600.0
         )
@@ -726,17 +757,24 @@ def manager(tmp_path: Path) -> Iterator[Manager]:
 def test_systemd_is_told_ready_after_the_warm_up_and_stopping_at_the_stop(
     place: Place, manager: Manager
 ) -> None:
+    place.job("held", seconds=30)
     running = place.daemon(
-        engine=FakeEngine(start_seconds=1.0), environ=manager.environ(4), idle_timeout=600.0
+        engine=FakeEngine(start_seconds=1.0, seconds_per_audio_second=0.05),
+        environ=manager.environ(4),
+        idle_timeout=600.0,
     )
     time.sleep(0.5)
     assert not manager.has("READY=1"), "not while the model loads"
     _wait_for(lambda: manager.has("READY=1"))
     assert running.engine.started
     _wait_for(lambda: manager.has("WATCHDOG=1"))
+    _wait_for(lambda: running.engine.held_seconds() > 0)
     assert not manager.has("STOPPING=1")
-    assert running.stop() is ExitCode.OK
-    assert manager.has("STOPPING=1")
+    running.daemon.stop()
+    _wait_for(lambda: manager.has("STOPPING=1"))
+    _wait_for(lambda: manager.has("EXTEND_TIMEOUT_USEC="))
+    assert running.code() is ExitCode.OK
+    assert place.results() == {"held": "completed"}
     assert any("STATUS=running" in text for text in manager.listen())
 
 
@@ -770,6 +808,7 @@ def test_metrics_status_and_health_are_served_on_loopback(place: Place) -> None:
     running = place.daemon(
         engine=FakeEngine(seconds_per_audio_second=0.02, batch_size=1),
         idle_timeout=600.0,
+        drain_timeout=0.0,
         metrics_port=port,
     )
 
