@@ -131,6 +131,20 @@ def aws_server() -> Iterator[str]:
     server.stop()
 
 
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Prints what tests measured: `record_property("figure", ...)`, whichever process ran them."""
+    figures = [
+        str(value)
+        for report in terminalreporter.getreports("passed")
+        for name, value in report.user_properties
+        if name == "figure"
+    ]
+    if figures:
+        terminalreporter.section("figures")
+        for figure in figures:
+            terminalreporter.write_line(figure)
+
+
 def fresh_aws(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> Aws:
     """Empties the protocol server and points this process's own clients at it."""
     with urlopen(Request(f"{endpoint}/moto-api/reset", method="POST"), timeout=10):

@@ -11,7 +11,7 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -264,7 +264,7 @@ def whisperx_texts(paths: Sequence[Path], *, language: str) -> list[str]:
 
 
 def test_word_error_rate_beside_stock_whisperx(
-    run: Run, speech_dir: Path, capsys: pytest.CaptureFixture[str]
+    run: Run, speech_dir: Path, record_property: Callable[[str, object], None]
 ) -> None:
     names = sorted(run.references)
     references = [run.references[name] for name in names]
@@ -275,10 +275,9 @@ def test_word_error_rate_beside_stock_whisperx(
     errors = sum(map(word_errors, references, ours))
     stock = sum(map(word_errors, references, theirs))
     words = sum(len(reference.split()) for reference in references)
-    with capsys.disabled():
-        sys.stdout.write(
-            f"\n16 clips, base int8: {errors} word errors of {words} "
-            f"({100 * errors / words:.1f} %); stock WhisperX {stock} "
-            f"({100 * stock / words:.1f} %, {seconds:.0f} s)\n"
-        )
+    record_property(
+        "figure",
+        f"16 clips, base int8: {errors} word errors of {words} ({100 * errors / words:.1f} %); "
+        f"stock WhisperX {stock} ({100 * stock / words:.1f} %, {seconds:.0f} s)",
+    )
     assert errors <= stock + 3

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 import wave
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -56,7 +57,7 @@ def resident(process: psutil.Process) -> int:
     ],
 )
 def test_memory_is_flat_and_the_first_batch_is_early(
-    minutes: int, speech_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    minutes: int, speech_dir: Path, tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:
     source = tmp_path / "long.wav"
     joined(speech_dir / "english", source, minutes * 60)
@@ -81,8 +82,7 @@ def test_memory_is_flat_and_the_first_batch_is_early(
             time.sleep(0.5)
     text = log.read_text(encoding="utf-8")
     assert process.returncode == 0, text[-2000:]
-    with capsys.disabled():
-        sys.stdout.write(f"\n{minutes} minutes in one file: peak {peak / GIB:.2f} GiB\n")
+    record_property("figure", f"{minutes} minutes in one file: peak {peak / GIB:.2f} GiB")
     assert peak < 3 * GIB
     lines = text.splitlines()
     first = next(i for i, line in enumerate(lines) if "event=batch.completed" in line)
