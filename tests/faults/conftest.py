@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 
 import pytest
 
 
 @pytest.fixture
-def figures(capsys: pytest.CaptureFixture[str]) -> Callable[[str], None]:
-    """Shows a run's figures to whoever runs it, whatever pytest captures."""
-
-    def show(text: str) -> None:
-        with capsys.disabled():
-            sys.stdout.write(f"\n    {text}\n")
-
-    return show
+def figures(record_property: Callable[[str, object], None]) -> Callable[[str], None]:
+    """Takes a run's figures; the summary at the end of the run prints them."""
+    return lambda text: record_property("figure", text)
