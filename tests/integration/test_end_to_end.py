@@ -233,7 +233,7 @@ def test_silence_is_an_empty_transcript(run: Run) -> None:
 def test_what_the_worker_wrote_makes_no_job(run: Run) -> None:
     listed = run.aws.s3.list_objects_v2(Bucket="speech", Prefix="out/")
     jobs = {entry["Key"].split("/")[1] for entry in listed["Contents"]}
-    expected = {*run.references, *HOSTILE, "gone", *run.malformed.values()}
+    expected = {*run.references, *HOSTILE, "gone", "far", *run.malformed.values()}
     assert jobs <= expected
     assert run.own_events == 2
 
