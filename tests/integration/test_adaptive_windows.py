@@ -135,7 +135,6 @@ def transcribe(whisper: Whisper, windows: Sequence[Adversary], ladder: Ladder) -
 @pytest.mark.parametrize(
     "count",
     [
-        pytest.param(12, marks=pytest.mark.timeout(300)),
         pytest.param(100, marks=[pytest.mark.long, pytest.mark.timeout(1500)]),
     ],
 )
