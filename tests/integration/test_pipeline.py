@@ -781,6 +781,21 @@ def test_notices_follow_answers(bench: Bench) -> None:
     ]
 
 
+def test_a_job_may_name_who_is_told(bench: Bench) -> None:
+    everybody, somebody = bench.aws.make_queues("everybody"), bench.aws.make_queues("somebody")
+    bench.notify = everybody.url
+    bench.upload()
+    bench.run(bench.task("good", notify=somebody.url))
+    bench.run(bench.task("bad", input=f"s3://{BUCKET}/in/missing", notify=somebody.url))
+    answer = bench.aws.sqs.receive_message(QueueUrl=somebody.url, MaxNumberOfMessages=10)
+    told = [json.loads(message["Body"]) for message in answer["Messages"]]
+    assert sorted((n["job_id"], n["status"]) for n in told) == [
+        ("bad", "failed"),
+        ("good", "completed"),
+    ]
+    assert bench.aws.depth(everybody.url) == (0, 0, 0)
+
+
 def test_a_notice_that_can_t_be_sent_undoes_nothing(bench: Bench) -> None:
     bench.notify = f"{bench.aws.endpoint}/123456789012/nowhere"
     bench.upload()

@@ -1162,3 +1162,28 @@ def test_reading_messages_needs_no_heavy_module() -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True
     )
     assert ran.stdout.strip() == ""
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "arn:aws:sns:us-east-1:123456789012:done",
+        "https://sqs.us-east-1.amazonaws.com/123456789012/done.fifo",
+        "http://127.0.0.1:5000/123456789012/done",
+    ],
+)
+def test_a_topic_or_a_queue_may_be_told(target: str) -> None:
+    body = json.dumps({"input": "s3://bucket/a.wav", "notify": target})
+    parsed = parse_message(body, message_id="m", defaults=JobDefaults())
+    (job,) = parsed.jobs
+    assert job.notify == target
+    plain = parse_message('{"input": "s3://bucket/a.wav"}', message_id="m", defaults=JobDefaults())
+    assert job.request_hash == plain.jobs[0].request_hash, "who is told decides no result"
+
+
+@pytest.mark.parametrize("target", ["done", "arn:aws:s3:::bucket", "https://", "mailto:a@b.c", ""])
+def test_nothing_else_may_be_told(target: str) -> None:
+    body = json.dumps({"input": "s3://bucket/a.wav", "notify": target})
+    (rejected,) = parse_message(body, message_id="m", defaults=JobDefaults()).failures
+    assert "notify" in rejected.error.message
+    assert "arn:aws:sns" in rejected.error.message
