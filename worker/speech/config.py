@@ -27,6 +27,10 @@ file (base int8, beam 5; word errors in a hundred, CPU seconds of one run on a b
 12 s 17.9, 61; 16 s 16.4, 75; 20 s 17.0, 75; 30 s 22.0 (one window lost), 109."""
 
 
+QUEUED_SECONDS = 30.0
+"""What a file counts as held before its length is known."""
+
+
 @dataclass(frozen=True, slots=True)
 class EngineConfig:
     """Everything an engine is built from; see the settings of the same names.

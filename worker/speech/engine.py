@@ -29,7 +29,7 @@ from worker.speech.api import (
 )
 from worker.speech.audits import Audits
 from worker.speech.batcher import Batch, Batcher, Item, Key
-from worker.speech.config import SPANS, WINDOWS, WINDOWS_ADAPTIVE, EngineConfig
+from worker.speech.config import QUEUED_SECONDS, SPANS, WINDOWS, WINDOWS_ADAPTIVE, EngineConfig
 from worker.speech.context import adaptive_ladder
 from worker.speech.decoder import Decoder
 from worker.speech.device import memory_in_use
@@ -64,9 +64,6 @@ FILE_SHARE = 2
 
 MIN_HELD_SECONDS = 300.0
 """Less than this could not hold one batch and the next."""
-
-QUEUED_SECONDS = 30.0
-"""What a file counts as held before anything of it is known."""
 
 
 def build(config: EngineConfig) -> Transcriber:

@@ -32,7 +32,7 @@ from worker.speech.api import (
     Transcriber,
     WindowText,
 )
-from worker.speech.config import EngineConfig
+from worker.speech.config import QUEUED_SECONDS, EngineConfig
 from worker.speech.loaded import Loaded, load
 from worker.speech.pool import PreparePool
 from worker.speech.prepare import PrepareConfig, PrepareTask
@@ -45,9 +45,6 @@ if TYPE_CHECKING:
     from worker.speech.align import Aligner
 
 log = get_logger(__name__)
-
-QUEUED_SECONDS = 30.0
-"""What a file counts as held before its length is known."""
 
 
 class _StandardFile(Submission):
