@@ -18,9 +18,9 @@ from worker.errors import ExitCode, SettingsError, WorkerError
 from worker.flags import EngineCommand, SettingsCommand, given
 
 if TYPE_CHECKING:
+    from worker.plan import Planned
     from worker.settings import Settings
     from worker.speech.api import Transcriber
-    from worker.submit import Planned
 
 __all__ = ["app"]
 
@@ -143,10 +143,13 @@ def submit(
         "hotwords": hotwords,
         "metadata": _pairs(metadata or []),
     }
-    from worker.aws.clients import make_clients
-    from worker.submit import plan, send, upload
+    from worker.plan import plan
 
     planned = plan(inputs, fields, upload_to=upload_to, output=output, fix_output=wait)
+
+    from worker.aws.clients import make_clients
+    from worker.submit import send, upload
+
     clients = make_clients(queue_url=queue_url)
 
     def uploaded() -> Iterator[Planned]:

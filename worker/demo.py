@@ -35,7 +35,8 @@ from rich.table import Table
 
 from worker.errors import ExitCode, SettingsError
 from worker.formats import cues
-from worker.submit import Answers, Planned, make_job_id, plan, send, upload, wait
+from worker.plan import Planned, make_job_id, plan
+from worker.submit import Answers, send, upload, wait
 from worker.transcript import Transcript
 
 if TYPE_CHECKING:

@@ -15,9 +15,10 @@ import unicodedata
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Literal, NamedTuple, get_args
+from typing import TYPE_CHECKING, Literal, NamedTuple, get_args
 
-from worker.transcript import Segment, Transcript, Word
+if TYPE_CHECKING:
+    from worker.transcript import Segment, Transcript, Word
 
 __all__ = [
     "FORMATS",

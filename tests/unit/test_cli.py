@@ -67,6 +67,15 @@ def test_help_and_submit_start_at_once(arguments: tuple[str, ...]) -> None:
     assert min(cpu_seconds(*arguments) for _ in range(5)) < START_SECONDS
 
 
+def test_submit_refuses_before_it_imports_what_sends() -> None:
+    arguments = ("submit", "s3://Bucket/key", "--queue-url", "http://127.0.0.1:9/queue")
+    assert command(*arguments).returncode == ExitCode.SETTINGS
+    packages = imported(*arguments)
+    assert "pydantic" in packages
+    assert not packages & (HEAVY | {"boto3", "botocore", "structlog", "rich"})
+    assert min(cpu_seconds(*arguments) for _ in range(5)) < START_SECONDS
+
+
 @pytest.mark.parametrize("name", ["run", "check", "transcribe"])
 def test_the_help_of_other_commands_imports_nothing_of_speech(name: str) -> None:
     assert not imported(name, "--help") & (HEAVY | {"boto3"})

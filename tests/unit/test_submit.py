@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from worker.errors import SettingsError
 from worker.job import JobDefaults, parse_message
-from worker.submit import Answers, Failure, make_job_id, plan
+from worker.plan import make_job_id, plan
+from worker.submit import Answers, Failure
 
 
 @given(st.text(max_size=300))

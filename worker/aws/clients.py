@@ -1,9 +1,9 @@
 """The boto3 clients: made once, with bounded time-outs, and shared between threads.
 
 Clients are thread-safe, the session that makes them is not, and making one costs tens of
-milliseconds and some megabytes: so the two that every worker needs are made at the start and
-the others, under a lock, when first asked for. Region, endpoints (`AWS_ENDPOINT_URL`) and
-credentials come from where they come from everywhere.
+milliseconds and some megabytes: so all but the queue's are made, under a lock, when first asked
+for. Region, endpoints (`AWS_ENDPOINT_URL`) and credentials come from where they come from
+everywhere.
 """
 
 from __future__ import annotations
@@ -18,8 +18,6 @@ from urllib.parse import urlsplit
 
 import boto3
 from botocore.config import Config
-
-from worker.aws.queue import MAX_WAIT_SECONDS
 
 if TYPE_CHECKING:
     from mypy_boto3_autoscaling import AutoScalingClient
@@ -62,9 +60,7 @@ class Clients:
         visibility_timeout: seconds; a hung control call must end well before a lease does.
 
     Attributes:
-        sqs: for control calls; short time-outs.
-        sqs_poll: for ReceiveMessage; its read time-out outlives a long poll.
-        s3: for objects; path-style addresses on endpoints that are not AWS's.
+        sqs: SQS for control calls; short time-outs.
     """
 
     def __init__(
@@ -86,12 +82,26 @@ class Clients:
             region_name=queue_region,
             config=_config(read_seconds=control_seconds, connections=16),
         )
-        self.sqs_poll: SQSClient = session.client(
-            "sqs",
-            region_name=queue_region,
-            config=_config(read_seconds=MAX_WAIT_SECONDS + _POLL_MARGIN_SECONDS, connections=4),
-        )
-        self.s3: S3Client = self._make_s3()
+        self._queue_region = queue_region
+
+    @cached_property
+    def sqs_poll(self) -> SQSClient:
+        """SQS for ReceiveMessage: the read time-out outlives a long poll."""
+        # Here, because it brings the logs, which `submit` starts without.
+        from worker.aws.queue import MAX_WAIT_SECONDS
+
+        with self._lock:
+            return self._session.client(
+                "sqs",
+                region_name=self._queue_region,
+                config=_config(read_seconds=MAX_WAIT_SECONDS + _POLL_MARGIN_SECONDS, connections=4),
+            )
+
+    @cached_property
+    def s3(self) -> S3Client:
+        """S3, for objects; path-style addresses on endpoints that are not AWS's."""
+        with self._lock:
+            return self._make_s3()
 
     def _make_s3(self) -> S3Client:
         client = self._session.client("s3", region_name=self._region, config=_config())
