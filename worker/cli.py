@@ -72,6 +72,7 @@ def options(
 @app.command(cls=SettingsCommand)
 def run(ctx: typer.Context, config: Config = None) -> None:
     """Take messages from the queue until idle or stopped."""
+    from worker.allocator import restart_for_cpu
     from worker.logs import configure, get_logger
 
     settings = _settings(ctx, config)
@@ -79,6 +80,7 @@ def run(ctx: typer.Context, config: Config = None) -> None:
         raise SettingsError(
             "queue_url is not set: give --queue-url or WORKER_QUEUE_URL the URL of an SQS queue"
         )
+    restart_for_cpu(settings.device)
     configure(settings.log_level, settings.log_format, settings.log_file)
     log = get_logger("worker.run")
     for variable in settings.unknown_variables:
@@ -186,8 +188,11 @@ def transcribe(
     config: Config = None,
 ) -> None:
     """Transcribe local files with the same engine; no queue, no AWS."""
-    began = time.monotonic()
+    from worker.allocator import restart_for_cpu
+
     settings = _settings(ctx, config)
+    restart_for_cpu(settings.device)
+    began = time.monotonic()
 
     from worker.console import counter
     from worker.logs import configure
