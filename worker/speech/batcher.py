@@ -87,9 +87,12 @@ class Batcher:
 
     Attributes:
         max_wait: seconds that the oldest window waits for company while more is on its way.
+        lanes: calls that the device runs at once. Where all that waits does not fill one, it is
+            divided between them.
     """
 
     max_wait: float
+    lanes: int = 1
     _led_by_age: int = 0
     _waiting: dict[tuple[int, int, float], Item] = field(default_factory=dict)
 
@@ -143,7 +146,9 @@ class Batcher:
             limit = max(1, capacity(leader.key.positions))
             waited = now - min(item.ready_at for item in items)
             if len(items) >= limit or not expecting or waited >= self.max_wait:
-                chosen = choose(items, limit, leader)
+                divided = len(items) == len(self._waiting) < limit
+                share = -(-len(items) // self.lanes) if divided else limit
+                chosen = choose(items, share, leader)
                 for item in chosen:
                     self._remove(item)
                 self._led_by_age = 0 if fair and leader is leaders[0] else self._led_by_age + 1

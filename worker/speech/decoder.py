@@ -8,6 +8,7 @@ to work fails then too, it is the device that broke, not the window.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
@@ -28,7 +29,7 @@ OUT_OF_MEMORY_ADVICE = (
 
 
 class Decoder:
-    """Decodes batches of windows; used by one thread.
+    """Decodes batches of windows; each lane's thread calls it.
 
     Args:
         model: the loaded model.
@@ -47,6 +48,7 @@ class Decoder:
         self._model = model
         self._beam_size = beam_size
         self._probe = probe
+        self._lock = threading.Lock()
 
     def decode(
         self, pairs: Sequence[tuple[Tag, Request]], *, positions: int, temperature: float
@@ -81,8 +83,9 @@ class Decoder:
         return [(tag, window) for (tag, _), window in zip(pairs, decoded, strict=True)]
 
     def _shrink(self, windows: int, positions: int) -> None:
-        self.out_of_memory += 1
-        self.budget = self.budget.halved(windows, positions)
+        with self._lock:
+            self.out_of_memory += 1
+            self.budget = self.budget.halved(windows, positions)
         log.warning(
             "batch.out_of_memory",
             message=f"Out of memory with {windows} windows: batches hold at most "

@@ -1,8 +1,9 @@
 """The running machine: files in, recognitions out, the device never idle in between.
 
-Threads: the prepare pool's (one a child process), one device thread that alone owns the
-model, and one align thread. They meet under one lock, around `state.FileState` and the
-batcher, which decide; nothing here waits while holding it.
+Threads: the prepare pool's (one a child process), the device threads (one on a
+card; one a lane on a CPU), which alone call the model, and one align thread. They meet under
+one lock, around `state.FileState` and the batcher, which decide; nothing here waits while
+holding it.
 """
 
 from __future__ import annotations
@@ -97,7 +98,7 @@ class Engine(Transcriber):
         self._stopping = False
         self._failure: BaseException | None = None
         self._last_step = time.monotonic()
-        self._decoding = False
+        self._decoding = 0
         self._detecting = 0
         self._threads: list[threading.Thread] = []
         self._wording = Wording(
@@ -169,7 +170,9 @@ class Engine(Transcriber):
             on_failure=self._broken,
         )
         self._pool.start()
-        for target, name in ((self._device_loop, "device"), (self._align_loop, "align")):
+        self._batcher.lanes = loaded.lanes
+        lanes = [(self._device_loop, f"device-{lane}") for lane in range(loaded.lanes)]
+        for target, name in (*lanes, (self._align_loop, "align")):
             thread = threading.Thread(target=self._guard, args=(target,), name=name, daemon=True)
             self._threads.append(thread)
             thread.start()
@@ -264,6 +267,11 @@ class Engine(Transcriber):
             if self._detecting and self._device_idle():
                 return time.monotonic()
             return self._last_step
+
+    def idle(self) -> bool:
+        """Whether no file is held and nothing is decoded, audits included."""
+        with self.lock:
+            return not self._files and self._device_idle()
 
     def _device_idle(self) -> bool:
         return not self._decoding and not len(self._batcher)
@@ -490,7 +498,7 @@ class Engine(Transcriber):
     def _held(self) -> float:
         return sum(file.state.held_seconds for file in self._files.values())
 
-    # The device thread.
+    # The device threads, one a lane.
 
     def _device_loop(self) -> None:
         while (batch := self._next_batch()) is not None:
@@ -500,10 +508,12 @@ class Engine(Transcriber):
                 positions=batch.key.positions,
                 temperature=batch.key.temperature,
             )
-            self._report(batch, time.monotonic() - began)
-            share = (time.monotonic() - began) / len(batch.items)
+            seconds = time.monotonic() - began
+            self._tell(batch, seconds)
+            share = seconds / len(batch.items) / self.loaded.lanes
             with self.lock:
-                self._decoding = False
+                self._decoding -= 1
+                self._account(batch, seconds)
                 self._last_step = time.monotonic()
                 for item, outcome in outcomes:
                     if item.job in self._audits:
@@ -530,7 +540,7 @@ class Engine(Transcriber):
                     now, self._decoder.budget.capacity, expecting=self._expecting()
                 )
                 if batch is not None:
-                    self._decoding = True
+                    self._decoding += 1
                     return batch
                 self._changed.wait(self._batcher.wait_seconds(now))
             return None
@@ -571,12 +581,14 @@ class Engine(Transcriber):
                 )
         return pairs
 
-    def _report(self, batch: Batch, seconds: float) -> None:
+    def _account(self, batch: Batch, seconds: float) -> None:
         stats = self._stats
         stats.batches += 1
         stats.windows += len(batch.items)
         stats.batch_slots += batch.capacity
-        stats.busy_seconds += seconds
+        stats.busy_seconds += seconds / self.loaded.lanes
+
+    def _tell(self, batch: Batch, seconds: float) -> None:
         kind = "GPU" if self.loaded.device.kind == "cuda" else "CPU"
         log.info(
             "batch.completed",

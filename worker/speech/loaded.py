@@ -66,6 +66,7 @@ class Loaded:
     """The model and what is known of it.
 
     Attributes:
+        lanes: batches decoded at once.
         probe: a window that is known to work, to tell a broken device from a broken window.
     """
 
@@ -77,6 +78,7 @@ class Loaded:
     budget: devices.Budget
     info: EngineInfo
     fingerprint: str
+    lanes: int = 1
     probe: Request | None = field(default=None)
 
     def check(self, options: Options) -> None:
@@ -133,7 +135,9 @@ def load(config: EngineConfig) -> Loaded:
         log.warning("device.compute_type", message=chosen.note)
     cores = config.cpu_threads or devices.usable_cores()
     began = time.monotonic()
-    model = Whisper(directory, device, chosen.name, cores)
+    # The standard transcriber makes one call at a time.
+    lanes = devices.lanes(device, cores) if config.transcriber == "optimized" else 1
+    model = Whisper(directory, device, chosen.name, cores, lanes)
     log.info(
         "model.loaded",
         message=f"Model loaded on {device}",
@@ -153,6 +157,7 @@ def load(config: EngineConfig) -> Loaded:
         free_bytes=devices.free_memory(device),
         reserve_align=config.word_times == "aligned",
         cores=cores,
+        lanes=lanes,
     )
     log.info(
         "device.tuned",
@@ -167,6 +172,7 @@ def load(config: EngineConfig) -> Loaded:
         dimensions=dimensions,
         compute_type=chosen.name,
         budget=budget,
+        lanes=lanes,
         info=EngineInfo(
             model=config.model,
             device=str(device),

@@ -8,6 +8,7 @@ this module calls that, once each, for windows of any jobs.
 
 from __future__ import annotations
 
+import threading
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -87,16 +88,19 @@ class Decoded:
 
 
 class Whisper:
-    """The loaded model. One thread at a time calls `decode`.
+    """The loaded model. As many threads as it has lanes call `decode` at a time.
 
     Args:
         directory: CTranslate2 weights.
         device: where to load them.
         compute_type: one that the device supports.
         threads: CPU threads that decode (ignored on a card).
+        lanes: calls at once, which share the threads.
     """
 
-    def __init__(self, directory: Path, device: Device, compute_type: str, threads: int) -> None:
+    def __init__(
+        self, directory: Path, device: Device, compute_type: str, threads: int, lanes: int = 1
+    ) -> None:
         from whisperx.asr import WhisperModel
 
         loaded = WhisperModel(
@@ -104,7 +108,8 @@ class Whisper:
             device=device.kind,
             device_index=device.index,
             compute_type=compute_type,
-            cpu_threads=threads,
+            cpu_threads=max(1, threads // lanes),
+            num_workers=lanes,
         )
         self.loaded = loaded
         self.model = cast("ctranslate2.models.Whisper", loaded.model)
@@ -116,6 +121,7 @@ class Whisper:
         self.encoder_calls = 0
         self.encoded_windows = 0
         self._tokenizers: dict[tuple[str, Task], Tokenizer] = {}
+        self._lock = threading.Lock()
 
     def tokenizer(self, language: str, task: Task) -> Tokenizer:
         """The tokenizer that writes this language's and task's start sequence."""
@@ -224,8 +230,9 @@ class Whisper:
 
         frames = positions * POSITION_FRAMES
         stacked = np.stack([pad(item, frames) for item in features])
-        self.encoder_calls += 1
-        self.encoded_windows += len(features)
+        with self._lock:
+            self.encoder_calls += 1
+            self.encoded_windows += len(features)
         return self.model.encode(ctranslate2.StorageView.from_array(np.ascontiguousarray(stacked)))
 
     def _settle(

@@ -22,6 +22,7 @@ from worker.speech.device import (
     choose_device,
     describe_machine,
     find_device,
+    lanes,
     supported_compute_types,
     torch_is_tuned,
     tune_torch,
@@ -130,7 +131,9 @@ def test_a_card_too_small_for_one_window_says_what_to_do() -> None:
         on_card(1_700 * (1 << 20))
 
 
-def on_cpu(batch_size: int, cores: int, *, given_: bool = True, free: int = 64 << 30) -> Budget:
+def on_cpu(
+    batch_size: int, cores: int, *, given_: bool = True, free: int = 64 << 30, lanes: int = 1
+) -> Budget:
     return budget(
         BASE,
         batch_size=batch_size,
@@ -141,6 +144,7 @@ def on_cpu(batch_size: int, cores: int, *, given_: bool = True, free: int = 64 <
         free_bytes=free,
         reserve_align=True,
         cores=cores,
+        lanes=lanes,
     )
 
 
@@ -151,6 +155,19 @@ def test_on_a_cpu_cores_and_memory_bound_a_batch() -> None:
     window = window_cost(BASE, beam_size=5, compute_type="int8").bytes(1500)
     assert on_cpu(64, 16, free=4 * 3 * window).capacity(1500) == 3
     assert on_cpu(64, 16, free=0).capacity(1500) == 1
+
+
+def test_lanes_share_memory_and_what_nobody_chose() -> None:
+    assert on_cpu(64, 2, given_=False, lanes=2).capacity(1500) == CPU_WINDOWS // 2
+    assert on_cpu(1, 2, given_=False, lanes=2).capacity(1500) == 1
+    assert on_cpu(8, 2, given_=True, lanes=2).capacity(1500) == 8
+    window = window_cost(BASE, beam_size=5, compute_type="int8").bytes(1500)
+    assert on_cpu(64, 2, free=4 * 6 * window, lanes=2).capacity(1500) == 3
+
+
+def test_only_a_cpu_of_several_cores_has_several_lanes() -> None:
+    assert (lanes(CPU, 1), lanes(CPU, 2), lanes(CPU, 16)) == (1, 2, 2)
+    assert lanes(T4, 16) == 1
 
 
 budgets = st.builds(
