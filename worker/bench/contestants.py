@@ -8,12 +8,14 @@ at most the one asked for; on a card where the one asked for doesn't fit, a peer
 from __future__ import annotations
 
 import os
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from worker import allocator
 from worker.bench.probe import Probe
 from worker.errors import MachineError
 from worker.speech import device as devices
@@ -47,6 +49,9 @@ Told = Callable[[], None]
 
 PEERS = ("whisperx", "faster-whisper")
 """The contestants that all others are compared with."""
+
+SETTLE_SECONDS = 0.02
+"""Between two looks at whether the engine still decodes."""
 
 NAMES = (
     *PEERS,
@@ -114,6 +119,14 @@ class Spec:
     floor: bool = False
 
     @property
+    def environment(self) -> dict[str, str]:
+        """Variables that its process starts with: what the worker itself starts with."""
+        if self.device != "cpu" or self.name in (*PEERS, "before"):
+            return {}
+        value = allocator.tuned(os.environ.get(allocator.VARIABLE, ""))
+        return {} if value is None else {allocator.VARIABLE: value}
+
+    @property
     def title(self) -> str:
         """What reports call it."""
         titles = {
@@ -162,6 +175,8 @@ class Contestant(ABC):
         """Windows decoded again because their text failed the checks."""
         self.slots: int | None = None
         """Windows that its calls had room for, where it isn't the same for all of them."""
+        self.lanes = 1
+        """Calls that it makes at once. After `start`."""
 
     @abstractmethod
     def start(self) -> Started:
@@ -170,6 +185,10 @@ class Contestant(ABC):
     @abstractmethod
     def transcribe(self, paths: Sequence[Path], told: Told) -> list[str]:
         """The text of each file."""
+
+    def settle(self) -> None:
+        """Waits until what it does after the last text is done."""
+        return
 
     def stop(self) -> None:
         """Ends what it started."""
@@ -336,6 +355,7 @@ class Ours(Contestant):
         # The optimized one calls CTranslate2 itself, the standard one through WhisperX's object.
         whisper.model = whisper.loaded.model = probe
         info = self._engine.info
+        self.lanes = self._engine.loaded.lanes
         return Started(
             compute_type=info.compute_type,
             batch_size=info.batch_size,
@@ -363,6 +383,13 @@ class Ours(Contestant):
         self.slots = (after.batch_slots - before.batch_slots) or None
         self._note(found)
         return [" ".join(segment.text for segment in one.segments) for one in found]
+
+    def settle(self) -> None:
+        """See `Contestant`: the engine audits short windows when nobody waits for the device."""
+        from worker.speech.engine import Engine
+
+        while isinstance(self._engine, Engine) and not self._engine.idle():
+            time.sleep(SETTLE_SECONDS)
 
     def stop(self) -> None:
         """See `Contestant`."""

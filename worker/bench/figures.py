@@ -24,6 +24,9 @@ from worker.bench.trial import Measurement, Trial
 
 __all__ = ["Cell", "Claim", "Missing", "Prices", "Row", "claims", "make_rows"]
 
+SETTLED_SECONDS = 0.1
+"""What goes on for longer than this after the last text is told."""
+
 TITLES = {"whisperx": "WhisperX", "faster-whisper": "faster-whisper"}
 
 
@@ -361,6 +364,12 @@ def _nothing(entry: _Entry) -> Missing:
 def _notes(entry: _Entry, runs: Sequence[Measurement]) -> tuple[str, ...]:
     found = list(entry.started.notes) if entry.started else []
     found += [note for run in runs for note in run.notes]
+    settled = max((run.settled_seconds for run in runs), default=0.0)
+    if settled > SETTLED_SECONDS:
+        found.append(
+            f"after the last text it audited short windows for another {settled:.1f} s"
+            f"{' at most' if len(runs) > 1 else ''}, which a busy worker does when it is idle"
+        )
     again = max((run.second_attempts for run in runs), default=0)
     if again:
         found.append(f"windows decoded again because their text failed the checks: {again}")

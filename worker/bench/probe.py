@@ -3,12 +3,15 @@
 Every contestant ends in `encode` and `generate` of one `ctranslate2.models.Whisper`, so they
 are all counted there, and the engine's calls are recorded there: `replay` makes the same calls
 again with nothing around them, which is the floor that the engine's overhead is measured over.
+Several threads may call at once, each encoding what it generates from.
 """
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -43,7 +46,7 @@ class Floor:
     """The same calls, bare.
 
     Attributes:
-        seconds: in encode and generate.
+        seconds: from the first call to the end of the last.
         calls: how many.
         windows: in all of them.
         same: windows whose tokens came out as they did for the engine (those sampled at a
@@ -73,8 +76,6 @@ class FixedResult:
 class Probe:
     """Stands in a `ctranslate2.models.Whisper`'s place; anything else is passed on to it.
 
-    One thread at a time generates, as in all that is measured here.
-
     Args:
         model: the model.
         record: whether to keep every call, for `replay`.
@@ -93,7 +94,8 @@ class Probe:
         """Windows in them."""
         self.recorded: list[Call] = []
         self._fixed_tokens = fixed_tokens
-        self._features: NDArray[np.float32] | None = None
+        self._lock = threading.Lock()
+        self._encoded = threading.local()
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.model, name)
@@ -107,8 +109,9 @@ class Probe:
         """See `ctranslate2.models.Whisper.encode`."""
         if self.record:
             # A view, not a copy: the features of a window are a megabyte.
-            self._features = np.asarray(features)
-            self.recorded_bytes += self._features.nbytes
+            self._encoded.features = np.asarray(features)
+            with self._lock:
+                self.recorded_bytes += self._encoded.features.nbytes
         return self.model.encode(features, **options)
 
     def generate(self, encoded: Any, prompts: Sequence[Sequence[int]], **options: Any) -> Any:
@@ -117,15 +120,14 @@ class Probe:
             length = max(len(prompt) for prompt in prompts)
             options["max_length"] = fixed_length(length, self._fixed_tokens)
         results = self.model.generate(encoded, prompts, **options)
-        self.calls += 1
-        self.windows += len(prompts)
-        if self.record:
-            self.recorded.append(
-                Call(
-                    self._features, [list(prompt) for prompt in prompts], options, _tokens(results)
-                )
-            )
-            self._features = None
+        with self._lock:
+            self.calls += 1
+            self.windows += len(prompts)
+            if self.record:
+                features = getattr(self._encoded, "features", None)
+                asked = [list(prompt) for prompt in prompts]
+                self.recorded.append(Call(features, asked, options, _tokens(results)))
+                self._encoded.features = None
         if self._fixed_tokens is None:
             return results
         return [FixedResult(result.sequences_ids, [-10.0]) for result in results]
@@ -140,28 +142,38 @@ def fixed_length(prompt: int, tokens: int) -> int:
     return max(2 * tokens, prompt - 1 + tokens)
 
 
-def replay(model: Any, calls: Sequence[Call]) -> Floor:
+def replay(model: Any, calls: Sequence[Call], lanes: int = 1) -> Floor:
     """Makes recorded calls again, bare, and times them.
 
     Args:
         model: the `ctranslate2.models.Whisper` that they were made on.
         calls: what a `Probe` recorded, in order.
+        lanes: how many to make at once.
     """
+    groups: list[list[Call]] = []
+    for call in calls:
+        if call.features is not None:
+            groups.append([])
+        groups[-1].append(call)
+    began = time.perf_counter()
+    with ThreadPoolExecutor(lanes) as pool:
+        same = sum(pool.map(lambda group: _again(model, group), groups))
+    seconds = time.perf_counter() - began
+    return Floor(seconds, len(calls), sum(len(call.tokens) for call in calls), same)
+
+
+def _again(model: Any, calls: Sequence[Call]) -> int:
+    """Makes the calls that share one encoding; how many windows came out the same."""
     import ctranslate2
 
-    seconds = 0.0
-    windows = same = 0
+    same = 0
     encoded: Any = None
     for call in calls:
-        began = time.perf_counter()
         if call.features is not None:
             encoded = model.encode(ctranslate2.StorageView.from_array(call.features))
-        results = model.generate(encoded, call.prompts, **call.options)
-        seconds += time.perf_counter() - began
-        tokens = _tokens(results)
-        windows += len(tokens)
+        tokens = _tokens(model.generate(encoded, call.prompts, **call.options))
         same += sum(now == then for now, then in zip(tokens, call.tokens, strict=True))
-    return Floor(seconds, len(calls), windows, same)
+    return same
 
 
 def _tokens(results: Sequence[Any]) -> tuple[tuple[int, ...], ...]:

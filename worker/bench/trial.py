@@ -12,8 +12,8 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from multiprocessing.connection import wait as wait_for
@@ -46,6 +46,7 @@ class Measurement:
         seconds: from the first file opened to the last text there; without loading.
         audio_seconds: of the load.
         texts: of each file.
+        settled_seconds: after the last text, until the contestant did nothing more.
         windows: decoded, each second attempt counted again.
         slots: windows that its calls of `generate` had room for.
         second_attempts: windows decoded again because their text failed the checks.
@@ -60,6 +61,7 @@ class Measurement:
     texts: tuple[str, ...]
     windows: int
     slots: int
+    settled_seconds: float = 0.0
     second_attempts: int = 0
     peak_bytes: int | None = None
     card_peak_bytes: int | None = None
@@ -112,9 +114,12 @@ def measure(contestant: Contestant, load: Load, batch_size: int, tell: Tell) -> 
         began = time.perf_counter()
         texts = contestant.transcribe(load.paths, told)
         seconds = time.perf_counter() - began
+        recorded = list(probe.recorded)
+    contestant.settle()
+    settled = time.perf_counter() - began - seconds
     windows = probe.windows
     slots = contestant.slots or probe.calls * batch_size
-    floor = replay(probe.model, probe.recorded) if contestant.spec.floor else None
+    floor = replay(probe.model, recorded, contestant.lanes) if contestant.spec.floor else None
     probe.reset()
     return Measurement(
         seconds=seconds,
@@ -122,6 +127,7 @@ def measure(contestant: Contestant, load: Load, batch_size: int, tell: Tell) -> 
         texts=tuple(texts),
         windows=windows,
         slots=slots,
+        settled_seconds=settled,
         second_attempts=contestant.second_attempts,
         peak_bytes=memory.bytes,
         card_peak_bytes=card.bytes if card else None,
@@ -148,7 +154,8 @@ def run_trial(
     spawn = multiprocessing.get_context("spawn")
     ours, theirs = spawn.Pipe(duplex=False)
     process = spawn.Process(target=_serve, args=(theirs, spec, tuple(loads), warm_up, log))
-    process.start()
+    with _environment(spec.environment):
+        process.start()
     theirs.close()
     deadline = time.monotonic() + timeout
     try:
@@ -172,6 +179,21 @@ def run_trial(
             process.kill()
             process.join()
     return trial
+
+
+@contextmanager
+def _environment(values: Mapping[str, str]) -> Iterator[None]:
+    """Variables that a process started within inherits; some are read before it runs Python."""
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
 
 
 def _follow(trial: Trial, kind: str, values: list[Any], tell: Tell) -> None:

@@ -1,6 +1,18 @@
 from __future__ import annotations
 
-from worker.bench.contestants import NAMES, FasterWhisper, Ours, Plan, WhisperX, line_up, make
+import pytest
+
+from worker import allocator
+from worker.bench.contestants import (
+    NAMES,
+    PEERS,
+    FasterWhisper,
+    Ours,
+    Plan,
+    WhisperX,
+    line_up,
+    make,
+)
 
 
 def test_everybody_takes_part_on_every_device() -> None:
@@ -39,6 +51,15 @@ def test_random_weights_reach_all_but_before() -> None:
     fixed = {spec.name: spec.plan.fixed_tokens for spec in line_up(plan, ["cpu"])}
     assert fixed.pop("before") is None
     assert set(fixed.values()) == {50}
+
+
+def test_only_our_own_start_with_the_workers_allocator(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(allocator.VARIABLE, raising=False)
+    specs = line_up(Plan(), ("cpu", "cuda"))
+    tuned = {(spec.name, spec.device) for spec in specs if spec.environment}
+    assert tuned == {(name, "cpu") for name in NAMES if name not in (*PEERS, "before")}
+    monkeypatch.setenv(allocator.VARIABLE, str(allocator.tuned("")))
+    assert not any(spec.environment for spec in specs)
 
 
 def test_only_what_has_no_words_has_a_floor() -> None:

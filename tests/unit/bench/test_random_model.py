@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -102,6 +104,24 @@ def test_every_window_gets_as_many_tokens_as_asked_for(
     assert fixed_length(context + 4, tokens) <= 448
 
 
+def test_calls_of_several_threads_keep_what_they_encoded(model: Any) -> None:
+    probe = Probe(model, record=True)
+    encoded = threading.Barrier(3)
+
+    def call(windows: int) -> None:
+        mine = probe.encode(features(windows, seed=windows))
+        encoded.wait(10)
+        probe.generate(mine, [PROMPT] * windows, beam_size=1, max_length=16)
+
+    with ThreadPoolExecutor(3) as pool:
+        list(pool.map(call, (1, 2, 3)))
+    assert (probe.calls, probe.windows) == (3, 6)
+    for call_made in probe.recorded:
+        assert call_made.features is not None
+        assert len(call_made.features) == len(call_made.prompts) == len(call_made.tokens)
+    assert replay(probe.model, probe.recorded).same == 6
+
+
 def test_recorded_calls_are_made_again(model: Any) -> None:
     probe = Probe(model, record=True)
     for windows in (2, 3):
@@ -114,6 +134,8 @@ def test_recorded_calls_are_made_again(model: Any) -> None:
     floor = replay(probe.model, probe.recorded)
     assert (floor.calls, floor.windows, floor.same) == (2, 5, 5)
     assert floor.seconds > 0
+    at_once = replay(probe.model, probe.recorded, lanes=2)
+    assert (at_once.calls, at_once.windows, at_once.same) == (2, 5, 5)
     probe.reset()
     assert replay(probe.model, probe.recorded).calls == 0
     assert probe.recorded_bytes == 0
