@@ -51,7 +51,8 @@ class Item:
         key: what it can share a batch with.
         seconds: speech in it, which is what its text's length follows.
         ready_at: monotonic seconds at which it was added.
-        awaited: whether a job waits for it; what nobody waits for takes no one's turn.
+        awaited: whether a job waits for it; what nobody waits for takes no one's turn, and
+            makes no one's batch longer.
     """
 
     job: int
@@ -60,6 +61,11 @@ class Item:
     seconds: float
     ready_at: float
     awaited: bool = True
+
+    @property
+    def group(self) -> tuple[Key, bool]:
+        """Windows of the same group can share a batch."""
+        return (self.key, self.awaited)
 
     @property
     def age(self) -> tuple[int, int]:
@@ -87,8 +93,8 @@ class Batcher:
 
     Attributes:
         max_wait: seconds that the oldest window waits for company while more is on its way.
-        lanes: calls that the device runs at once. Where all that waits does not fill one, it is
-            divided between them.
+        lanes: calls that the device runs at once. Where all that jobs wait for does not fill
+            one, it is divided between them.
     """
 
     max_wait: float
@@ -130,23 +136,23 @@ class Batcher:
         """
         if not self._waiting:
             return None
-        groups: dict[Key, list[Item]] = defaultdict(list)
+        groups: dict[tuple[Key, bool], list[Item]] = defaultdict(list)
         for item in self._waiting.values():
-            groups[item.key].append(item)
+            groups[item.group].append(item)
         leaders = sorted(
             (min(items, key=lambda item: item.age) for items in groups.values()),
-            key=lambda item: item.age,
+            key=lambda item: (not item.awaited, item.age),
         )
         awaited = [item for item in self._waiting.values() if item.awaited]
         fair = bool(awaited) and self._led_by_age >= SHARE - 1
         if fair:
             leaders.insert(0, min(awaited, key=lambda item: item.ready_at))
         for leader in leaders:
-            items = groups[leader.key]
+            items = groups[leader.group]
             limit = max(1, capacity(leader.key.positions))
             waited = now - min(item.ready_at for item in items)
             if len(items) >= limit or not expecting or waited >= self.max_wait:
-                divided = len(items) == len(self._waiting) < limit
+                divided = leader.awaited and len(items) == len(awaited) < limit
                 share = -(-len(items) // self.lanes) if divided else limit
                 chosen = choose(items, share, leader)
                 for item in chosen:

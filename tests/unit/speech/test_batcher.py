@@ -228,6 +228,16 @@ def test_what_no_job_waits_for_takes_no_turn_but_comes_in_the_end() -> None:
     assert not len(batcher)
 
 
+def test_what_no_job_waits_for_makes_no_batch_longer() -> None:
+    batcher = Batcher(max_wait=0.2)
+    audits = {replace(item(number, 0), awaited=False) for number in (90, 91)}
+    for audit in audits:
+        batcher.add(audit)
+    batcher.add(item(99, 0))
+    assert [one.job for one in take(batcher, 4).items] == [99]
+    assert set(take(batcher, 4).items) == audits
+
+
 def test_a_batch_goes_when_full_when_nothing_is_expected_or_after_the_wait() -> None:
     batcher = Batcher(max_wait=0.2)
     for job in range(3):
