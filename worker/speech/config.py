@@ -13,18 +13,22 @@ SPANS = SpanOptions()
 """faster-whisper's for batches. With 0.2 s of padding in place of 0.4 the 80 clips, joined,
 lost 3 points of word error rate."""
 
-WINDOWS = WindowOptions(max_window=28.0, max_gap=4.0)
+WINDOWS = WindowOptions(max_window=26.0, max_gap=4.0, cut_from=0.5)
 """With full context. Silence is cut out between spans, as faster-whisper does, but a window ends
-where nothing is said for 4 s: its text would otherwise stand over minutes in a subtitle. Windows
-of up to 30 s leave no silence after the speech, and one of 21 in the 80 clips joined fell into a
-loop at every temperature (17.3 to 19.1 word errors in a hundred, as the samples fell); up to 28 s
-none of 23 did (16.8)."""
+where nothing is said for 4 s: its text would otherwise stand over minutes in a subtitle. Tried on
+the 80 clips joined into one file (base int8, beam 5; word errors in a hundred). Windows that end
+where the next span doesn't fit: 20 s 16.5, 22 s 17.7, 24 s 17.1, 26 s 16.9, 28 s 17.1 to 17.3, and
+30 s 17.3 to 19.1, because no silence follows the speech and one window of 21 fell into a loop at
+every temperature. Windows that end at the longest pause of their second half: 24 s 16.2, 26 s
+15.8, 28 s 16.3; of the last 0.4: 24 s 16.3, 28 s 17.0."""
 
 WINDOWS_ADAPTIVE = WindowOptions(max_window=16.0, max_gap=1.0, join_gap=1.0)
 """With adaptive context nothing is gained by filling windows across silence: speech less than
 a second apart stays together, silence included, up to 16 s. Tried on the 80 clips joined into one
 file (base int8, beam 5; word errors in a hundred, CPU seconds of one run on a busy machine):
-12 s 17.9, 61; 16 s 16.4, 75; 20 s 17.0, 75; 30 s 22.0 (one window lost), 109."""
+12 s 17.9, 61; 16 s 16.4, 75; 20 s 17.0, 75; 30 s 22.0 (one window lost), 109. Ending at the
+longest pause of the second half gained nothing here: 16 s 16.9 (15.9 without, in the same hour),
+20 s 17.1, 24 s 16.1."""
 
 
 QUEUED_SECONDS = 30.0

@@ -12,7 +12,7 @@ min-cut of WhisperX (https://arxiv.org/abs/2303.00747, section 2.2).
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
 SAMPLE_RATE = 16_000
@@ -53,10 +53,15 @@ class SpanOptions:
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """Samples [start, end) that hold speech."""
+    """Samples [start, end) that hold speech.
+
+    Attributes:
+        pause: samples without speech before it, however much padding they went into.
+    """
 
     start: int
     end: int
+    pause: int = field(default=0, compare=False)
 
     @property
     def length(self) -> int:
@@ -160,28 +165,27 @@ class Padder:
         """Padded spans whose right neighbour is now known."""
         for span in spans:
             start = max(0, span.start - self._pad)
+            pause = span.start - self._raw_end
             if self._held is not None:
-                gap = span.start - self._raw_end
-                if gap < 2 * self._pad:
-                    start = self._raw_end + gap // 2
-                    yield Span(self._held.start, start)
+                if pause < 2 * self._pad:
+                    start = self._raw_end + pause // 2
+                    yield replace(self._held, end=start)
                 else:
-                    yield Span(self._held.start, self._raw_end + self._pad)
-            self._held = Span(start, span.end)
+                    yield replace(self._held, end=self._raw_end + self._pad)
+            self._held = Span(start, span.end, pause)
             self._raw_end = span.end
 
     def advance(self, position: int) -> Iterator[Span]:
         """The span that is held back, if none to come (from `position` on) can be near it."""
         if self._held is not None and position - self._raw_end >= 2 * self._pad:
-            yield Span(self._held.start, self._raw_end + self._pad)
+            yield replace(self._held, end=self._raw_end + self._pad)
             self._held = None
 
     def finish(self, samples: int) -> Iterator[Span]:
         """The last span, its padding cut at the end of the audio."""
         if self._held is not None:
-            yield Span(
-                self._held.start, max(self._held.end, min(samples, self._raw_end + self._pad))
-            )
+            end = max(self._held.end, min(samples, self._raw_end + self._pad))
+            yield replace(self._held, end=end)
             self._held = None
 
     @property
@@ -231,58 +235,80 @@ class WindowOptions:
         max_window: spans are packed up to this much audio; a longer span is a window by itself.
         max_gap: a longer silence between two spans starts a new window.
         join_gap: a silence up to this long is kept between two spans; a longer one is cut out.
+        cut_from: share of `max_window` from which on a full window may end: it does at its
+            longest pause after that, where a sentence is likelier to end than where it is full.
+            1 ends it where the next span doesn't fit.
     """
 
     max_window: float = WINDOW_SECONDS
     max_gap: float = float("inf")
     join_gap: float = 0.0
+    cut_from: float = 1.0
 
 
 class WindowBuilder:
-    """Packs spans into windows, first come first packed."""
+    """Packs spans into windows: in order, as many as fit, parted at long pauses."""
 
     def __init__(self, options: WindowOptions) -> None:
         self._limit = int(options.max_window * SAMPLE_RATE)
         self._max_gap = options.max_gap * SAMPLE_RATE
         self._join_gap = options.join_gap * SAMPLE_RATE
+        self._cut_from = options.cut_from * self._limit
         self._open: list[Span] = []
         self._index = 0
 
     def feed(self, spans: Iterable[Span]) -> Iterator[Window]:
         """Windows that these spans completed."""
         for span in spans:
-            piece = span
-            if self._open:
-                last = self._open[-1]
-                gap = span.start - last.end
-                joined = gap <= self._join_gap
-                total = sum(s.length for s in self._open) + span.length + (gap if joined else 0)
-                if gap > self._max_gap or total > self._limit:
-                    yield self._emit()
-                elif joined:
-                    piece = Span(last.start, span.end)
-                    self._open.pop()
-            self._open.append(piece)
+            if self._open and span.start - self._open[-1].end > self._max_gap:
+                yield self._emit(len(self._open))
+            while self._open and self._length([*self._open, span]) > self._limit:
+                yield self._emit(self._longest_pause(span))
+            self._open.append(span)
 
     def advance(self, position: int) -> Iterator[Window]:
         """The open window, if no span to come (from `position` on) can still join it."""
         if self._open and position - self._open[-1].end > self._max_gap:
-            yield self._emit()
+            yield self._emit(len(self._open))
 
     def finish(self) -> Iterator[Window]:
         """The last window, if one is open."""
         if self._open:
-            yield self._emit()
+            yield self._emit(len(self._open))
 
     @property
     def needed_from(self) -> int | None:
         """First sample of the open window, if one is open."""
         return self._open[0].start if self._open else None
 
-    def _emit(self) -> Window:
-        window = Window(self._index, tuple(self._open))
+    def _longest_pause(self, following: Span) -> int:
+        """How many of the open spans go, when the one that follows doesn't fit any more."""
+        pauses = [span.pause for span in (*self._open[1:], following)]
+        counts = [
+            count
+            for count in range(1, len(self._open) + 1)
+            if count == len(self._open) or self._length(self._open[:count]) >= self._cut_from
+        ]
+        return max(counts, key=lambda count: (pauses[count - 1], count))
+
+    def _length(self, spans: Sequence[Span]) -> int:
+        """Samples that some spans take, as a window."""
+        return sum(span.length for span in self._join(spans))
+
+    def _join(self, spans: Sequence[Span]) -> list[Span]:
+        """The spans as they are decoded: one where the silence between two is kept."""
+        joined: list[Span] = []
+        for span in spans:
+            if joined and span.start - joined[-1].end <= self._join_gap:
+                joined[-1] = replace(joined[-1], end=span.end)
+            else:
+                joined.append(span)
+        return joined
+
+    def _emit(self, count: int) -> Window:
+        window = Window(self._index, tuple(self._join(self._open[:count])))
         self._index += 1
-        self._open = []
+        self._open = self._open[count:]
         return window
 
 

@@ -240,6 +240,36 @@ def test_a_gap_is_kept_cut_out_or_ends_the_window() -> None:
     assert windows[0].seconds == 3.0
 
 
+def test_padding_leaves_word_of_the_pause() -> None:
+    second = SAMPLE_RATE
+    spans = [
+        Span(second, 2 * second),
+        Span(2 * second + 3200, 3 * second),
+        Span(5 * second, 90_000),
+    ]
+    assert [span.pause for span in pad_all(spans, 200_000)] == [second, 3200, 2 * second]
+
+
+@pytest.mark.parametrize(("cut_from", "lengths"), [(1.0, [9, 3]), (0.5, [6, 6]), (0.7, [9, 3])])
+def test_a_full_window_ends_at_its_longest_pause(cut_from: float, lengths: list[int]) -> None:
+    seconds = [(0, 3, 2.0), (3, 6, 0.2), (6, 9, 0.6), (9, 12, 0.4)]
+    spans = [
+        Span(start * SAMPLE_RATE, end * SAMPLE_RATE, int(pause * SAMPLE_RATE))
+        for start, end, pause in seconds
+    ]
+    windows = build(spans, WindowOptions(max_window=10.0, cut_from=cut_from))
+    assert [window.seconds for window in windows] == lengths
+
+
+@given(raw_spans)
+def test_only_what_follows_a_full_half_starts_a_new_window(spans: list[Span]) -> None:
+    chosen = WindowOptions(max_window=20.0, cut_from=0.5)
+    windows = build(pad_all(spans, (spans[-1].end if spans else 0) + 5000), chosen)
+    for left, right in pairwise(windows):
+        fits = left.samples + right.spans[0].length <= 20 * SAMPLE_RATE
+        assert not fits or left.samples >= 10 * SAMPLE_RATE
+
+
 some_spans = raw_spans.filter(bool).map(lambda spans: spans[:6])
 
 
