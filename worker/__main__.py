@@ -4,6 +4,7 @@ Decode workers are spawned, and a spawned process imports this module again: it 
 cheap, and do nothing when imported.
 """
 
+import os
 import sys
 
 from worker.cli import app
@@ -12,6 +13,8 @@ from worker.errors import ExitCode, JobError, WorkerError
 
 def main() -> None:
     """Run the command line; an error that was foreseen is one message and its exit code."""
+    # Else pydantic reads the metadata of all installed packages, for plugins, at every start.
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     try:
         app(prog_name="transcription-worker")
     except WorkerError as error:
