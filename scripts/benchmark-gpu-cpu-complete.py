@@ -27,11 +27,11 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from worker.bench.calibrate import calibrate, memory_table
+from worker.bench.calibrate import Peer, calibrate, memory_table
 from worker.bench.calibrate import to_markdown as to_table
-from worker.bench.contestants import CONTEXTS, NAMES, Plan, Spec, line_up
+from worker.bench.contestants import CONTEXTS, NAMES, PEERS, Plan, Spec, line_up
 from worker.bench.figures import Prices, claims, make_rows
-from worker.bench.loads import LOADS, Load, make_loads, read_clips
+from worker.bench.loads import LOADS, Clip, Load, make_loads, read_clips
 from worker.bench.machine import card_bytes, describe, resident_bytes
 from worker.bench.random_model import ARCHITECTURES, write_random_model
 from worker.bench.report import Report, draw, to_json, to_markdown
@@ -117,7 +117,7 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         "--calibrate",
         action="store_true",
         help="instead: decode the clips with encoder windows of several lengths, and show what "
-        "each gains and costs",
+        "each gains and costs, beside the peers that take part",
     )
     parser.add_argument("--json", type=Path, help="write the figures here")
     parser.add_argument("--markdown", type=Path, help="write the tables here")
@@ -229,22 +229,23 @@ def _run(
     specs: Sequence[Spec],
     loads: Sequence[Load],
     warm_up: Path,
-    arguments: argparse.Namespace,
+    turns: int,
+    timeout: float,
     scratch: Path,
     console: Console,
 ) -> list[list[Trial]]:
     """Every contestant's turns; the order is reversed from one repeat to the next."""
-    display = _Display(console, len(specs) * arguments.repeats)
+    display = _Display(console, len(specs) * turns)
     failed: dict[Spec, str] = {}
     if devices.cuda_cards() == 0:
         reason = "no CUDA device can be used on this machine"
         failed = {spec: reason for spec in specs if spec.device == "cuda"}
     repeats: list[list[Trial]] = []
     with display.shown():
-        for number in range(arguments.repeats):
+        for number in range(turns):
             trials: dict[Spec, Trial] = {}
             for spec in specs if number % 2 == 0 else reversed(specs):
-                name = f"{number + 1}/{arguments.repeats} {spec.title} ({spec.device})"
+                name = f"{number + 1}/{turns} {spec.title} ({spec.device})"
                 display.begin(name)
                 if spec in failed:
                     trial = Trial(spec, failure=failed[spec])
@@ -253,7 +254,7 @@ def _run(
                         spec,
                         loads,
                         warm_up=warm_up,
-                        timeout=arguments.timeout,
+                        timeout=timeout,
                         log=scratch / "output.log",
                         tell=display.tell,
                     )
@@ -299,7 +300,8 @@ def _benchmark(arguments: argparse.Namespace, scratch: Path, console: Console) -
         line_up(plan, arguments.devices, arguments.contestants, arguments.context),
         loads,
         clips[0].path,
-        arguments,
+        arguments.repeats,
+        arguments.timeout,
         scratch,
         console,
     )
@@ -316,10 +318,32 @@ def _benchmark(arguments: argparse.Namespace, scratch: Path, console: Console) -
     return ExitCode.OK if any(row.runs for row in rows) else ExitCode.MACHINE
 
 
-def _calibrate(arguments: argparse.Namespace, console: Console) -> int:
+def _peers(
+    arguments: argparse.Namespace,
+    device: devices.Device,
+    clips: Sequence[Clip],
+    scratch: Path,
+    console: Console,
+) -> list[Peer]:
+    """What those peers that take part make of the clips; one that fails is told, and left out."""
+    names = [name for name in PEERS if name in arguments.contestants]
+    on: Literal["cpu", "cuda"] = "cuda" if device.kind == "cuda" else "cpu"
+    specs = line_up(_plan(arguments, scratch), [on], names)
+    loads = make_loads(clips, ["clips"], scratch)
+    (trials,) = _run(specs, loads, clips[0].path, 1, arguments.timeout, scratch, console)
+    return [
+        Peer(trial.spec.title, run.seconds, run.texts)
+        for trial in trials
+        for run in trial.measurements.values()
+    ]
+
+
+def _calibrate(arguments: argparse.Namespace, scratch: Path, console: Console) -> int:
     """The table of encoder lengths, and what a batch of short windows takes beside full ones."""
     clips = read_clips(arguments.folders, arguments.limit)
     device, _ = devices.find_device("auto" if "cuda" in arguments.devices else "cpu")
+    # Before the model is loaded: on a card they need the memory.
+    peers = _peers(arguments, device, clips, scratch, console)
     chosen = devices.choose_compute_type(
         arguments.compute_type, device.kind, devices.supported_compute_types(device)
     )
@@ -333,11 +357,12 @@ def _calibrate(arguments: argparse.Namespace, console: Console) -> int:
         beam_size=arguments.beam_size,
         batch_positions=windows * FULL_POSITIONS,
         told=lambda name: console.print(f"decoding: {escape(name)}", soft_wrap=True),
+        peers=peers,
     )
     text = (
         f"{Path(arguments.model).name} {chosen.name}, beam {arguments.beam_size}, {device.name}, "
         f"{cores} threads, batches of {windows} x 30 s\n\n"
-    ) + to_table(rows, rows[0].seconds * rows[0].speed)
+    ) + to_table(rows)
     read = resident_bytes if device.kind == "cpu" else partial(card_bytes, device.index)
     text += "\n" + memory_table(
         model, windows=arguments.batch_size or 64, beam_size=arguments.beam_size, read=read
@@ -357,10 +382,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.environ["HF_HUB_OFFLINE"] = "1"
     console = Console(stderr=True)
     try:
-        if arguments.calibrate:
-            return _calibrate(arguments, console)
         with tempfile.TemporaryDirectory(prefix="benchmark-") as scratch:
-            return _benchmark(arguments, Path(scratch), console)
+            work = _calibrate if arguments.calibrate else _benchmark
+            return work(arguments, Path(scratch), console)
     except WorkerError as error:
         console.print(f"benchmark-gpu-cpu-complete.py: {escape(str(error))}", soft_wrap=True)
         return error.exit_code if isinstance(error, SettingsError) else ExitCode.MACHINE

@@ -2,7 +2,8 @@
 
 The same windows are decoded with 30 s of encoder and with the speech plus each of some margins,
 in coarse and in fine buckets, with the checks and the second pass that the worker has. Speech is
-found once, outside the clock: what is compared is decoding.
+found once, outside the clock: what is compared is decoding. What peers made of the same clips
+stands above, from runs of their own.
 """
 
 from __future__ import annotations
@@ -41,6 +42,9 @@ MARGINS = (5.0, 2.0, 1.0, 0.5)
 FINE_BUCKETS = tuple(float(second) for second in range(2, 31))
 """An encoder length for every second, in place of the worker's few."""
 
+FULL_NAME = "30 s, always"
+"""The row that the others are held against."""
+
 Told = Callable[[str], None]
 
 
@@ -54,16 +58,25 @@ class Prepared:
 
 
 @dataclass(frozen=True, slots=True)
+class Peer:
+    """What another library made of the clips: the text of each, and the seconds it took."""
+
+    name: str
+    seconds: float
+    texts: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
 class Calibration:
     """One row: how a way to choose encoder lengths did.
 
     Attributes:
-        seconds: of decoding.
-        speed: audio seconds per second of decoding.
+        seconds: of decoding; a peer's are of its whole run.
+        speed: audio seconds per second of that.
         error_rate: word errors in a hundred.
         interval: against full windows, in points; None for those themselves.
-        failed: short windows that failed their checks and were decoded again.
-        windows: in all.
+        failed: short windows that failed their checks and were decoded again; None for a peer,
+            which has neither.
     """
 
     name: str
@@ -71,8 +84,7 @@ class Calibration:
     speed: float
     error_rate: float
     interval: Interval | None
-    failed: int
-    windows: int
+    failed: int | None
 
 
 def calibrate(
@@ -83,12 +95,16 @@ def calibrate(
     beam_size: int,
     batch_positions: int,
     told: Told,
+    peers: Sequence[Peer] = (),
 ) -> list[Calibration]:
-    """Decodes the clips once in full and once for each margin and kind of buckets."""
+    """Decodes the clips once in full and once for each margin and kind of buckets.
+
+    The rows of `peers` come first, then full windows, then short ones.
+    """
     windows, audio_seconds = prepare_clips(clips, model.mels)
     references = [normalize(clip.reference or "") for clip in clips]
     lengths = [len(reference) for reference in references]
-    ladders: list[tuple[str, Ladder]] = [("30 s, always", full_ladder)]
+    ladders: list[tuple[str, Ladder]] = []
     for margin in MARGINS:
         for kind, buckets in (("buckets", BUCKET_SECONDS), ("every second", FINE_BUCKETS)):
             ladders.append(
@@ -97,9 +113,14 @@ def calibrate(
                     partial(adaptive_ladder, margin=margin, buckets=buckets),
                 )
             )
-    rows: list[Calibration] = []
-    full: list[int] = []
-    for name, ladder in ladders:
+
+    def errors(texts: Sequence[Sequence[str]]) -> list[int]:
+        return [
+            errors_by_clip([reference], text)[0]
+            for reference, text in zip(references, texts, strict=True)
+        ]
+
+    def decode(name: str, ladder: Ladder) -> tuple[float, list[int], int]:
         told(name)
         began = time.perf_counter()
         texts, failed = decode_all(
@@ -114,22 +135,29 @@ def calibrate(
         spoken: dict[int, list[str]] = defaultdict(list)
         for window, text in zip(windows, texts, strict=True):
             spoken[window.clip] += normalize(text)
-        errors = [
-            errors_by_clip([reference], spoken[index])[0]
-            for index, reference in enumerate(references)
-        ]
-        rows.append(
-            Calibration(
-                name=name,
-                seconds=seconds,
-                speed=audio_seconds / seconds,
-                error_rate=word_error_rate(lengths, errors),
-                interval=paired_interval(lengths, errors, full) if full else None,
-                failed=failed,
-                windows=len(windows),
-            )
+        return seconds, errors([spoken[index] for index in range(len(clips))]), failed
+
+    def row(
+        name: str, seconds: float, errors: Sequence[int], against: Sequence[int], failed: int | None
+    ) -> Calibration:
+        return Calibration(
+            name=name,
+            seconds=seconds,
+            speed=audio_seconds / seconds,
+            error_rate=word_error_rate(lengths, errors),
+            interval=None if errors is against else paired_interval(lengths, errors, against),
+            failed=failed,
         )
-        full = full or errors
+
+    seconds, full, failed = decode(FULL_NAME, full_ladder)
+    rows = [
+        row(peer.name, peer.seconds, errors([normalize(text) for text in peer.texts]), full, None)
+        for peer in peers
+    ]
+    rows.append(row(FULL_NAME, seconds, full, full, failed))
+    for name, ladder in ladders:
+        seconds, found, failed = decode(name, ladder)
+        rows.append(row(name, seconds, found, full, failed))
     return rows
 
 
@@ -242,10 +270,11 @@ def memory_table(
     return "\n".join(lines) + "\n"
 
 
-def to_markdown(rows: Sequence[Calibration], audio_seconds: float) -> str:
+def to_markdown(rows: Sequence[Calibration]) -> str:
     """The table, and what its columns mean."""
+    audio_seconds = rows[0].seconds * rows[0].speed
     lines = [
-        f"{rows[0].windows} windows, {audio_seconds:.0f} s of audio; decoding alone.",
+        f"{audio_seconds:.0f} s of audio; decoding alone, but a peer's whole run.",
         "",
         "| encoder window | seconds | audio s per s | word error rate | points against 30 s (95 %) "
         "| failed checks |",
@@ -260,6 +289,6 @@ def to_markdown(rows: Sequence[Calibration], audio_seconds: float) -> str:
         )
         lines.append(
             f"| {row.name} | {row.seconds:.1f} | {row.speed:.1f} | {row.error_rate:.2f} | "
-            f"{against} | {row.failed} |"
+            f"{against} | {'-' if row.failed is None else row.failed} |"
         )
     return "\n".join(lines) + "\n"

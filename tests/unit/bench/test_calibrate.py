@@ -12,6 +12,7 @@ from tests.fakes.model import FakeModel
 from tests.fakes.speech import talk
 from worker.bench.calibrate import (
     MARGINS,
+    Peer,
     Prepared,
     calibrate,
     decode_all,
@@ -92,12 +93,17 @@ def test_every_margin_has_its_row(tmp_path: Path) -> None:
         beam_size=5,
         batch_positions=12_000,
         told=told.append,
+        peers=[Peer("another", 7.0, ["sound of words"] * 3)],
     )
-    assert [row.name for row in rows] == told
-    assert len(rows) == 1 + 2 * len(MARGINS)
-    assert rows[0].interval is None
-    assert all(row.interval is not None and row.interval.difference == 0.0 for row in rows[1:])
-    table = to_markdown(rows, seconds)
+    peer, full, *short = rows
+    assert [row.name for row in rows] == ["another", *told]
+    assert len(short) == 2 * len(MARGINS)
+    assert full.interval is None
+    assert all(row.interval is not None and row.interval.difference == 0.0 for row in short)
+    assert (peer.error_rate, peer.speed, peer.failed) == (0.0, seconds / 7.0, None)
+    assert peer.interval is not None
+    assert peer.interval.difference == pytest.approx(-full.error_rate)
+    table = to_markdown(rows)
     assert table.count("\n|") == 2 + len(rows)
     assert "speech + 2 s, buckets" in table
 
