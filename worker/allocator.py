@@ -33,8 +33,8 @@ CARD = Path("/dev/nvidiactl")
 """There where an NVIDIA driver is; asking CUDA itself would take seconds of imports."""
 
 
-def tuned(value: str) -> str | None:
-    """The variable with our settings added, or None if it needs none (pure).
+def tuned(value: str) -> str:
+    """The variable with those of our settings that it lacks (pure).
 
     Args:
         value: as it is, maybe empty; what it sets already stays as it is.
@@ -42,7 +42,7 @@ def tuned(value: str) -> str | None:
     present = [part for part in value.split(":") if part]
     names = {part.partition("=")[0] for part in present}
     missing = [f"{name}={setting}" for name, setting in TUNABLES.items() if name not in names]
-    return ":".join([*present, *missing]) if missing else None
+    return ":".join([*present, *missing])
 
 
 def restart_for_cpu(device: str) -> None:
@@ -56,8 +56,9 @@ def restart_for_cpu(device: str) -> None:
     """
     if device == "cuda" or (device == "auto" and CARD.exists()) or not _is_glibc():
         return
-    value = tuned(os.environ.get(VARIABLE, ""))
-    if value is not None:
+    before = os.environ.get(VARIABLE, "")
+    value = tuned(before)
+    if value != before:
         os.execve(sys.executable, sys.orig_argv, os.environ | {VARIABLE: value})  # noqa: S606
 
 

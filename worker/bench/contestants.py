@@ -123,8 +123,7 @@ class Spec:
         """Variables that its process starts with: what the worker itself starts with."""
         if self.device != "cpu" or self.name in (*PEERS, "before"):
             return {}
-        value = allocator.tuned(os.environ.get(allocator.VARIABLE, ""))
-        return {} if value is None else {allocator.VARIABLE: value}
+        return {allocator.VARIABLE: allocator.tuned(os.environ.get(allocator.VARIABLE, ""))}
 
     @property
     def title(self) -> str:

@@ -58,8 +58,8 @@ def test_only_our_own_start_with_the_workers_allocator(monkeypatch: pytest.Monke
     specs = line_up(Plan(), ("cpu", "cuda"))
     tuned = {(spec.name, spec.device) for spec in specs if spec.environment}
     assert tuned == {(name, "cpu") for name in NAMES if name not in (*PEERS, "before")}
-    monkeypatch.setenv(allocator.VARIABLE, str(allocator.tuned("")))
-    assert not any(spec.environment for spec in specs)
+    monkeypatch.setenv(allocator.VARIABLE, allocator.tuned(""))
+    assert {value for spec in specs for value in spec.environment.values()} == {allocator.tuned("")}
 
 
 def test_only_what_has_no_words_has_a_floor() -> None:
