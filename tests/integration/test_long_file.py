@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
@@ -68,10 +69,15 @@ def test_memory_is_flat_and_the_first_batch_is_early(
             [
                 *(sys.executable, "-m", "worker", "transcribe", str(source)),
                 *("--output-dir", str(tmp_path / "out"), "--model", "base", "--device", "cpu"),
-                *("--compute-type", "int8", "--language", "en", "--word-times", "attention"),
-                *("--held-seconds", "600", "--log-level", "DEBUG"),
+                *("--compute-type", "int8", "--language", "en"),
             ],
             cwd=REPOSITORY,
+            env=os.environ
+            | {
+                "WORKER_WORD_TIMES": "attention",
+                "WORKER_HELD_SECONDS": "600",
+                "WORKER_LOG_LEVEL": "DEBUG",
+            },
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=stderr,

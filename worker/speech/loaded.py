@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 log = get_logger(__name__)
 
-CODE_VERSION = 1
+CODE_VERSION = 2
 """Raised when a change of ours may change texts: checkpoints of older code aren't resumed."""
 
 

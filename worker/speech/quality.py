@@ -19,6 +19,10 @@ MAX_COMPRESSION = 2.4
 MIN_LOGPROB = -1.0
 MAX_NO_SPEECH = 0.6
 
+MAX_NO_SPEECH_UNLIKELY = 0.4
+"""In place of it, where no attempt is believed. Music gave 0.46 to 0.58 in the base model, and at
+every temperature another unlikely sentence; clipped and noisy speech gave 0.01 to 0.15."""
+
 MAX_TOKENS_PER_SECOND = 16.0
 """Fast English speech is 5 tokens a second, fast Japanese about 10. Loops reach the decoder's
 limit: 448 tokens in a window."""
@@ -85,6 +89,20 @@ def compression_ratio(text: str) -> float:
 def is_silence(attempt: Attempt) -> bool:
     """Both the no-speech probability and the text's own say that nothing was said."""
     return attempt.no_speech > MAX_NO_SPEECH and attempt.avg_logprob < MIN_LOGPROB
+
+
+def is_nothing(attempts: Sequence[Attempt]) -> bool:
+    """Whether a window's attempts, the last of them made, say together that nothing was said.
+
+    The one that stands may say so by itself. Where none is believed and even the likeliest that
+    doesn't loop is unlikely, a lower no-speech probability is enough.
+    """
+    chosen = best(attempts)
+    if is_silence(chosen):
+        return True
+    believed = any(not doubts(attempt) for attempt in attempts)
+    unlikely = chosen.avg_logprob < MIN_LOGPROB and chosen.no_speech > MAX_NO_SPEECH_UNLIKELY
+    return unlikely and not believed
 
 
 def doubts(attempt: Attempt) -> tuple[Doubt, ...]:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from worker.speech.api import Options, Partial, Recognition, WindowText
 from worker.speech.language import LanguageVote
-from worker.speech.quality import TEMPERATURES, Attempt, best, doubts, is_silence
+from worker.speech.quality import TEMPERATURES, Attempt, best, doubts, is_nothing
 from worker.speech.whisper import Decoded
 from worker.speech.windows import FULL_POSITIONS, SAMPLE_RATE, Span, TimeMap
 from worker.speech.words import fit_words
@@ -201,7 +201,7 @@ class FileState:
         window = self.windows.pop(index)
         attempts = [attempt for attempt, _ in window.attempts]
         chosen = best(attempts)
-        silent = is_silence(chosen)
+        silent = is_nothing(attempts)
         self.done[index] = WindowText(
             index=index,
             start=window.start,

@@ -17,6 +17,7 @@ from worker.speech.quality import (
     best,
     compression_ratio,
     doubts,
+    is_nothing,
     is_silence,
 )
 
@@ -79,6 +80,17 @@ def test_silence_takes_both_signs() -> None:
     assert is_silence(SILENT)
     assert not is_silence(replace(SILENT, no_speech=0.5))
     assert not is_silence(replace(SILENT, avg_logprob=-0.5))
+
+
+def test_where_no_attempt_is_believed_less_is_enough_for_silence() -> None:
+    music = replace(UNLIKELY, avg_logprob=-1.6, no_speech=0.5)
+    loop = replace(LOOP, avg_logprob=-0.1, no_speech=0.5)
+    assert is_nothing([SILENT])
+    assert is_nothing([music, loop, replace(music, avg_logprob=-2.0)])
+    assert not is_nothing([loop]), "a loop alone is no sign of silence"
+    assert not is_nothing([music, replace(GOOD, no_speech=0.5)])
+    assert not is_nothing([replace(music, no_speech=0.3)])
+    assert not is_nothing([GOOD])
 
 
 @given(st.lists(attempts, min_size=1, max_size=6))
