@@ -27,6 +27,7 @@ from worker.bench.errors import (
 )
 from worker.bench.loads import Clip
 from worker.bench.machine import PeakMemory, resident_bytes
+from worker.errors import SettingsError
 from worker.speech.api import Options
 from worker.speech.config import SPANS, WINDOWS_ADAPTIVE
 from worker.speech.context import BUCKET_SECONDS, adaptive_ladder, positions
@@ -100,7 +101,15 @@ def calibrate(
     """Decodes the clips once in full and once for each margin and kind of buckets.
 
     The rows of `peers` come first, then full windows, then short ones.
+
+    Raises:
+        SettingsError: there are no two clips with transcripts to compare over.
     """
+    if len(clips) < 2 or not any(clip.reference for clip in clips):
+        raise SettingsError(
+            f"{len(clips)} clips: calibration needs at least two, and a transcripts.csv that says"
+            " what is said in them"
+        )
     windows, audio_seconds = prepare_clips(clips, model.mels)
     references = [normalize(clip.reference or "") for clip in clips]
     lengths = [len(reference) for reference in references]

@@ -21,6 +21,7 @@ from worker.bench.calibrate import (
     to_markdown,
 )
 from worker.bench.loads import Clip
+from worker.errors import SettingsError
 from worker.speech.context import adaptive_ladder
 from worker.speech.state import full_ladder
 from worker.speech.whisper import Decoded, Request
@@ -106,6 +107,14 @@ def test_every_margin_has_its_row(tmp_path: Path) -> None:
     table = to_markdown(rows)
     assert table.count("\n|") == 2 + len(rows)
     assert "speech + 2 s, buckets" in table
+
+
+@pytest.mark.parametrize("clips", [[Clip(Path("a.wav"), "words")], [Clip(Path("a.wav"), None)] * 2])
+def test_what_can_not_be_compared_is_told(clips: list[Clip]) -> None:
+    with pytest.raises(SettingsError, match="at least two, and a transcripts"):
+        calibrate(
+            FakeModel(), clips, language="en", beam_size=5, batch_positions=12_000, told=print
+        )
 
 
 def test_memory_is_the_peak_over_what_was_there() -> None:
