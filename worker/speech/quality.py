@@ -91,18 +91,13 @@ def is_silence(attempt: Attempt) -> bool:
     return attempt.no_speech > MAX_NO_SPEECH and attempt.avg_logprob < MIN_LOGPROB
 
 
-def is_nothing(attempts: Sequence[Attempt]) -> bool:
-    """Whether a window's attempts, the last of them made, say together that nothing was said.
+def is_nothing(chosen: Attempt) -> bool:
+    """Whether the attempt that stands (see `best`) says that nothing was said.
 
-    The one that stands may say so by itself. Where none is believed and even the likeliest that
-    doesn't loop is unlikely, a lower no-speech probability is enough.
+    An unlikely one stands only where it is silence or no other was believed, so that a lower
+    no-speech probability is enough.
     """
-    chosen = best(attempts)
-    if is_silence(chosen):
-        return True
-    believed = any(not doubts(attempt) for attempt in attempts)
-    unlikely = chosen.avg_logprob < MIN_LOGPROB and chosen.no_speech > MAX_NO_SPEECH_UNLIKELY
-    return unlikely and not believed
+    return chosen.no_speech > MAX_NO_SPEECH_UNLIKELY and chosen.avg_logprob < MIN_LOGPROB
 
 
 def doubts(attempt: Attempt) -> tuple[Doubt, ...]:

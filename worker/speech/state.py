@@ -201,7 +201,7 @@ class FileState:
         window = self.windows.pop(index)
         attempts = [attempt for attempt, _ in window.attempts]
         chosen = best(attempts)
-        silent = is_nothing(attempts)
+        silent = is_nothing(chosen)
         self.done[index] = WindowText(
             index=index,
             start=window.start,
