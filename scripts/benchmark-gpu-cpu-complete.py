@@ -27,7 +27,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from worker.bench.calibrate import Peer, calibrate, memory_table
+from worker.bench.calibrate import PeerRun, calibrate, check_clips, memory_table
 from worker.bench.calibrate import to_markdown as to_table
 from worker.bench.contestants import CONTEXTS, NAMES, PEERS, Plan, Spec, line_up
 from worker.bench.figures import Prices, claims, make_rows
@@ -324,7 +324,7 @@ def _peers(
     clips: Sequence[Clip],
     scratch: Path,
     console: Console,
-) -> list[Peer]:
+) -> list[PeerRun]:
     """What those peers that take part make of the clips; one that fails is told, and left out."""
     names = [name for name in PEERS if name in arguments.contestants]
     on: Literal["cpu", "cuda"] = "cuda" if device.kind == "cuda" else "cpu"
@@ -332,7 +332,7 @@ def _peers(
     loads = make_loads(clips, ["clips"], scratch)
     (trials,) = _run(specs, loads, clips[0].path, 1, arguments.timeout, scratch, console)
     return [
-        Peer(trial.spec.title, run.seconds, run.texts)
+        PeerRun(trial.spec.title, run.seconds, run.texts)
         for trial in trials
         for run in trial.measurements.values()
     ]
@@ -341,6 +341,7 @@ def _peers(
 def _calibrate(arguments: argparse.Namespace, scratch: Path, console: Console) -> int:
     """The table of encoder lengths, and what a batch of short windows takes beside full ones."""
     clips = read_clips(arguments.folders, arguments.limit)
+    check_clips(clips)
     device, _ = devices.find_device("auto" if "cuda" in arguments.devices else "cpu")
     # Before the model is loaded: on a card they need the memory.
     peers = _peers(arguments, device, clips, scratch, console)

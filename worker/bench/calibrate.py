@@ -59,7 +59,7 @@ class Prepared:
 
 
 @dataclass(frozen=True, slots=True)
-class Peer:
+class PeerRun:
     """What another library made of the clips: the text of each, and the seconds it took."""
 
     name: str
@@ -88,6 +88,19 @@ class Calibration:
     failed: int | None
 
 
+def check_clips(clips: Sequence[Clip]) -> None:
+    """Whether there is something to compare over.
+
+    Raises:
+        SettingsError: there are no two clips with transcripts.
+    """
+    if len(clips) < 2 or not any(clip.reference for clip in clips):
+        raise SettingsError(
+            f"{len(clips)} clips: calibration needs at least two, and a transcripts.csv that says"
+            " what is said in them"
+        )
+
+
 def calibrate(
     model: Model,
     clips: Sequence[Clip],
@@ -96,20 +109,13 @@ def calibrate(
     beam_size: int,
     batch_positions: int,
     told: Told,
-    peers: Sequence[Peer] = (),
+    peers: Sequence[PeerRun] = (),
 ) -> list[Calibration]:
     """Decodes the clips once in full and once for each margin and kind of buckets.
 
-    The rows of `peers` come first, then full windows, then short ones.
-
-    Raises:
-        SettingsError: there are no two clips with transcripts to compare over.
+    The rows of `peers` come first, then full windows, then short ones. For clips, see
+    `check_clips`.
     """
-    if len(clips) < 2 or not any(clip.reference for clip in clips):
-        raise SettingsError(
-            f"{len(clips)} clips: calibration needs at least two, and a transcripts.csv that says"
-            " what is said in them"
-        )
     windows, audio_seconds = prepare_clips(clips, model.mels)
     references = [normalize(clip.reference or "") for clip in clips]
     lengths = [len(reference) for reference in references]
