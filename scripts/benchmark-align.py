@@ -32,10 +32,10 @@ import numpy.typing as npt
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from worker.speech.align import Aligner, AlignItem
-from worker.speech.align_models import NoAlignModel, load_align_model
-from worker.speech.trellis import align_tokens, token_scores
-from worker.speech.wav2vec2 import SAMPLE_RATE, AlignModel
+from worker.speech.words.align import Aligner, AlignItem
+from worker.speech.words.align_models import NoAlignModel, load_align_model
+from worker.speech.words.trellis import align_tokens, token_scores
+from worker.speech.words.wav2vec2 import SAMPLE_RATE, AlignModel
 
 LETTERS = ["-", "|", *"etaonihsrdlumwcfgypbvk'xjqz"]
 CONVOLUTIONS = ((10, 5), (3, 2), (3, 2), (3, 2), (3, 2), (2, 2), (2, 2))

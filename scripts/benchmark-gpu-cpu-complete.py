@@ -37,9 +37,9 @@ from worker.bench.random_model import ARCHITECTURES, write_random_model
 from worker.bench.report import Report, draw, to_json, to_markdown
 from worker.bench.trial import Trial, run_trial
 from worker.errors import ExitCode, SettingsError, WorkerError
-from worker.speech import device as devices
-from worker.speech import models
-from worker.speech.whisper import Whisper
+from worker.speech.model import device as devices
+from worker.speech.model import models
+from worker.speech.model.whisper import Whisper
 from worker.speech.windows import FULL_POSITIONS
 
 DEVICES: tuple[Literal["cpu", "cuda"], ...] = ("cpu", "cuda")

@@ -22,8 +22,8 @@ from typing import TYPE_CHECKING
 from worker.aws.clients import Clients, make_clients
 from worker.aws.faults import AWS_ERRORS, describe
 from worker.errors import ExitCode, SettingsError, WorkerError
-from worker.plan import Planned, make_job_id, plan
-from worker.submit import send, upload, wait
+from worker.sender.plan import Planned, make_job_id, plan
+from worker.sender.send import send, upload, wait
 from worker.uris import S3Prefix
 
 if TYPE_CHECKING:

@@ -25,8 +25,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from worker.bench.checks import BATCHES, Check, Kind, Outcome, run_checks, verdict
-from worker.bench.gpu import ThisMachine
+from worker.bench.gpu_test.checks import BATCHES, Check, Kind, Outcome, run_checks, verdict
+from worker.bench.gpu_test.gpu import ThisMachine
 from worker.errors import ExitCode, SettingsError
 from worker.logs import configure
 from worker.settings import load

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from worker.bench.errors import normalize
-from worker.speech.guard import differing_words
+from worker.bench.wer import normalize
+from worker.speech.engine.guard import differing_words
 
 
 def word_errors(reference: str, text: str) -> int:

@@ -7,7 +7,7 @@ cheap, and do nothing when imported.
 import os
 import sys
 
-from worker.cli import app
+from worker.cli.app import app
 from worker.errors import ExitCode, JobError, WorkerError
 
 

@@ -7,7 +7,7 @@ from typing import Literal
 import torch
 from torch import nn
 
-from worker.speech.wav2vec2 import AlignModel
+from worker.speech.words.wav2vec2 import AlignModel
 
 LETTERS = ["-", "|", *"etaonihsrdlumwcfgypbvk'xjqz"]
 """The classes of torchaudio's English models, blank first."""

@@ -30,8 +30,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from worker.errors import EngineError, ErrorCode, JobError
+from worker.results.transcript import EngineInfo, Language, Segment, Word
 from worker.speech.api import EngineStats, Options, Partial, Recognition, Submission, WindowText
-from worker.transcript import EngineInfo, Language, Segment, Word
 
 WINDOW_SECONDS = 30.0
 LOG_VARIABLE = "FAKE_ENGINE_LOG"

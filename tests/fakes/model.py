@@ -1,6 +1,6 @@
 """A model without weights: text that follows from a window alone, and failures on demand.
 
-It stands where `worker.speech.loaded` puts a `Whisper`, so that the real engine around it can
+It stands where `worker.speech.model.loaded` puts a `Whisper`, so that the real engine around it can
 be shown memory that runs out, windows that fail and a device that hangs or breaks.
 """
 
@@ -12,13 +12,13 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from worker.results.transcript import EngineInfo, Word
 from worker.speech.api import Options
 from worker.speech.config import EngineConfig
-from worker.speech.device import Budget, Device, WindowCost
-from worker.speech.loaded import Loaded
-from worker.speech.weights import Dimensions
-from worker.speech.whisper import Decoded, Request
-from worker.transcript import EngineInfo, Word
+from worker.speech.model.device import Budget, Device, WindowCost
+from worker.speech.model.loaded import Loaded
+from worker.speech.model.weights import Dimensions
+from worker.speech.model.whisper import Decoded, Request
 
 PROBE = -1
 """Context of the window that is known to work."""

@@ -4,7 +4,7 @@ Run as `python -m tests.fakes.run_worker` in the repository's root. The worker's
 from the environment as always; some variables are this program's own:
 
     FAKE_ENGINE       keyword arguments of FakeEngine, as JSON
-    FAKE_PACE         fields of worker.daemon.Pace, as JSON
+    FAKE_PACE         fields of worker.daemon.daemon.Pace, as JSON
     FAKE_VISIBILITY   a visibility timeout below what the settings allow: tests are in a hurry
 """
 
@@ -17,7 +17,7 @@ import sys
 from tests.fakes.engine import FakeEngine
 from worker import logs, settings
 from worker.aws.clients import make_clients
-from worker.daemon import Daemon, Pace
+from worker.daemon.daemon import Daemon, Pace
 from worker.errors import ExitCode, WorkerError
 
 

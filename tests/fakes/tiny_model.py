@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from worker.bench.random_model import write_random_model
-from worker.speech import models
-from worker.speech.weights import Dimensions
+from worker.speech.model import models
+from worker.speech.model.weights import Dimensions
 
 TINY = Dimensions(encoder_layers=2, decoder_layers=1, width=64, heads=2, mels=128, vocabulary=51866)
 

@@ -13,7 +13,7 @@ import pytest
 from tests.conftest import Aws
 from tests.fakes.engine import fake_audio
 from tests.fakes.site import site
-from worker import policy
+from worker.daemon import policy
 
 BATCH_SIZE = 8
 

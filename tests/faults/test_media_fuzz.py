@@ -21,8 +21,8 @@ import pytest
 from tests.fakes.media import encode, tone, wav_bytes
 from worker.errors import ErrorCode, JobError
 from worker.speech.config import SPANS, WINDOWS
-from worker.speech.pool import PreparePool
-from worker.speech.prepare import PrepareConfig, PrepareTask
+from worker.speech.prepare.child import PrepareConfig, PrepareTask
+from worker.speech.prepare.pool import PreparePool
 
 SEED = 4
 MEMORY = 2 << 30

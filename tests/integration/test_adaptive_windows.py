@@ -19,14 +19,14 @@ from numpy.typing import NDArray
 
 from tests.wording import word_errors
 from worker.bench.calibrate import Prepared, decode_all
-from worker.speech import models
-from worker.speech.audio import AudioLimits, AudioReader
-from worker.speech.context import adaptive_ladder
-from worker.speech.device import find_device
-from worker.speech.features import FrontEnd
-from worker.speech.quality import MAX_COMPRESSION, compression_ratio, repeats
-from worker.speech.state import Ladder, full_ladder
-from worker.speech.whisper import Whisper
+from worker.speech.engine.context import adaptive_ladder
+from worker.speech.engine.quality import MAX_COMPRESSION, compression_ratio, repeats
+from worker.speech.engine.state import Ladder, full_ladder
+from worker.speech.model import models
+from worker.speech.model.device import find_device
+from worker.speech.model.whisper import Whisper
+from worker.speech.prepare.audio import AudioLimits, AudioReader
+from worker.speech.prepare.features import FrontEnd
 from worker.speech.windows import FULL_POSITIONS, SAMPLE_RATE
 
 SEED = 20

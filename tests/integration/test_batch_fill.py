@@ -12,7 +12,7 @@ import pytest
 from tests.conftest import REPOSITORY, Aws
 from worker.speech.api import Options
 from worker.speech.config import EngineConfig
-from worker.speech.engine import Engine
+from worker.speech.engine.engine import Engine
 
 BATCH = 8
 

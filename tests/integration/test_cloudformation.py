@@ -26,8 +26,8 @@ import pytest
 from tests.cloudformation import load_template
 from tests.conftest import REGION, aws_variables
 from worker.aws.queue import Queue
-from worker.job import Job, parse_message
-from worker.request import JobDefaults
+from worker.jobs.message import Job, parse_message
+from worker.jobs.request import JobDefaults
 from worker.settings import load
 
 REPOSITORY = Path(__file__).resolve().parents[2]

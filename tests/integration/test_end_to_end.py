@@ -251,7 +251,7 @@ def whisperx_texts(paths: Sequence[Path], *, language: str) -> list[str]:
     import whisperx
     from faster_whisper import decode_audio
 
-    from worker.speech import models
+    from worker.speech.model import models
 
     pipeline = whisperx.load_model(
         str(models.resolve("base")), "cpu", compute_type="int8", language=language, threads=2

@@ -18,13 +18,13 @@ from tests.fakes.media import write_wav
 from tests.fakes.model import FakeModel, load_fake
 from tests.fakes.speech import talk
 from worker.errors import EngineError, ErrorCode, JobError
-from worker.speech import engine as engine_module
+from worker.results.transcript import Word
 from worker.speech.api import Options, Partial, Recognition, Submission
 from worker.speech.config import EngineConfig
-from worker.speech.engine import Engine
-from worker.speech.whisper import Request
+from worker.speech.engine import engine as engine_module
+from worker.speech.engine.engine import Engine
+from worker.speech.model.whisper import Request
 from worker.speech.windows import FULL_POSITIONS
-from worker.transcript import Word
 
 PATIENCE = 60.0
 """Seconds for what takes a tenth of one on a machine that has nothing else to do."""
@@ -480,7 +480,7 @@ class Aligner:
         return f"there is none for {language!r}"
 
     def align(self, items: Sequence[Any]) -> list[list[Word]]:
-        from worker.speech.align import AlignmentError
+        from worker.speech.words.align import AlignmentError
 
         if any(len(item.samples) > 5 * 16_000 for item in items):
             raise AlignmentError("no numbers")
@@ -494,7 +494,7 @@ class Aligner:
 
 @pytest.fixture
 def aligner(monkeypatch: pytest.MonkeyPatch) -> type[Aligner]:
-    from worker.speech import align
+    from worker.speech.words import align
 
     monkeypatch.setattr(Aligner, "verdict", None)
     monkeypatch.setattr(align, "Aligner", Aligner)

@@ -12,9 +12,9 @@ from tests.fakes.model import FakeModel, load_fake
 from tests.fakes.speech import talk
 from worker.speech.api import Options, Recognition
 from worker.speech.config import EngineConfig
-from worker.speech.engine import Engine
-from worker.speech.guard import MIN_WINDOWS, Guard
-from worker.speech.whisper import Decoded, Request
+from worker.speech.engine.engine import Engine
+from worker.speech.engine.guard import MIN_WINDOWS, Guard
+from worker.speech.model.whisper import Decoded, Request
 from worker.speech.windows import FULL_POSITIONS
 
 PATIENCE = 60.0

@@ -14,7 +14,7 @@ from tests.fakes.tiny_model import base_model
 from worker.errors import ErrorCode, JobError
 from worker.speech.api import EngineStats, Options, Recognition
 from worker.speech.config import EngineConfig
-from worker.speech.engine import Engine
+from worker.speech.engine.engine import Engine
 
 PATIENCE = 300.0
 

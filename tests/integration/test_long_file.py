@@ -15,7 +15,7 @@ import psutil
 import pytest
 
 from tests.conftest import REPOSITORY
-from worker.speech.audio import AudioLimits, AudioReader
+from worker.speech.prepare.audio import AudioLimits, AudioReader
 from worker.speech.windows import SAMPLE_RATE
 
 GIB = 1 << 30

@@ -19,8 +19,8 @@ import pytest
 
 from tests.conftest import REPOSITORY, Aws, Queues
 from worker.aws.queue import Queue
-from worker.job import parse_message
-from worker.request import JobDefaults
+from worker.jobs.message import parse_message
+from worker.jobs.request import JobDefaults
 
 SUBMIT = REPOSITORY / "scripts" / "submit-job.py"
 STATUS = REPOSITORY / "scripts" / "queue-status.py"

@@ -16,16 +16,16 @@ from tests.conftest import Aws, Queues
 from tests.fakes.engine import FakeEngine, fake_audio
 from worker.aws.clients import Clients
 from worker.aws.lease import LeaseTable
+from worker.aws.notices import Notices
 from worker.aws.queue import Queue
-from worker.aws.store import Store
-from worker.checkpoint import Checkpoint
+from worker.aws.results import Store
+from worker.daemon.policy import Answer, Run
 from worker.errors import TransientError
-from worker.holdings import Held, Task
-from worker.job import JobDefaults, parse_message
-from worker.notices import Notices
-from worker.pipeline import Ended, Limits, Pipeline
-from worker.policy import Answer, Run
-from worker.workdir import WorkDir
+from worker.jobs.message import JobDefaults, parse_message
+from worker.pipeline.checkpoint import Checkpoint
+from worker.pipeline.holdings import Held, Task
+from worker.pipeline.pipeline import Ended, Limits, Pipeline
+from worker.pipeline.workdir import WorkDir
 
 BUCKET = "audio"
 
@@ -750,7 +750,7 @@ def test_a_defect_of_ours_is_recorded_and_tells_nothing_of_the_text(
     def fail(*_: object, **__: object) -> Any:
         raise ValueError("the secret words of a customer")
 
-    monkeypatch.setattr("worker.pipeline.assemble.assemble", fail)
+    monkeypatch.setattr("worker.pipeline.pipeline.assemble.assemble", fail)
     for count in (1, 2):
         assert bench.run(bench.task(count=count)).answer is Answer.RELEASED
         assert bench.read("checkpoint.json")["failures"] == count

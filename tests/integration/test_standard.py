@@ -11,7 +11,7 @@ from tests.fakes.media import tone, write_wav
 from worker.errors import ErrorCode, JobError
 from worker.speech.api import Options, Transcriber
 from worker.speech.config import EngineConfig
-from worker.speech.engine import build
+from worker.speech.engine.engine import build
 
 pytestmark = pytest.mark.timeout(300)
 

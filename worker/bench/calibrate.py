@@ -18,23 +18,23 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from worker.bench.errors import (
+from worker.bench.loads import Clip
+from worker.bench.machine import PeakMemory, resident_bytes
+from worker.bench.wer import (
     Interval,
     errors_by_clip,
     normalize,
     paired_interval,
     word_error_rate,
 )
-from worker.bench.loads import Clip
-from worker.bench.machine import PeakMemory, resident_bytes
 from worker.errors import SettingsError
 from worker.speech.api import Options
 from worker.speech.config import SPANS, WINDOWS_ADAPTIVE
-from worker.speech.context import BUCKET_SECONDS, adaptive_ladder, positions
-from worker.speech.loaded import Model
-from worker.speech.prepare import PrepareConfig, PrepareTask, Tools, prepare
-from worker.speech.state import FileState, Ladder, Rung, full_ladder
-from worker.speech.whisper import Request
+from worker.speech.engine.context import BUCKET_SECONDS, adaptive_ladder, positions
+from worker.speech.engine.state import FileState, Ladder, Rung, full_ladder
+from worker.speech.model.loaded import Model
+from worker.speech.model.whisper import Request
+from worker.speech.prepare.child import PrepareConfig, PrepareTask, Tools, prepare
 from worker.speech.windows import FULL_POSITIONS, Span
 
 MARGINS = (5.0, 2.0, 1.0, 0.5)

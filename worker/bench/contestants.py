@@ -15,17 +15,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from worker import allocator
 from worker.bench.probe import Probe
 from worker.errors import MachineError
-from worker.speech import device as devices
-from worker.speech import models
 from worker.speech.api import Options, Recognition
-from worker.speech.weights import read_dimensions
+from worker.speech.model import allocator, models
+from worker.speech.model import device as devices
+from worker.speech.model.weights import read_dimensions
 
 if TYPE_CHECKING:
-    from worker.speech.engine import Engine
-    from worker.speech.standard import StandardTranscriber
+    from worker.speech.engine.engine import Engine
+    from worker.speech.engine.standard import StandardTranscriber
 
 __all__ = [
     "CONTEXTS",
@@ -324,9 +323,9 @@ class Ours(Contestant):
 
     def start(self) -> Started:
         """See `Contestant`."""
-        from worker.speech.engine import Engine, EngineConfig
-        from worker.speech.standard import StandardTranscriber
-        from worker.speech.whisper import Whisper
+        from worker.speech.engine.engine import Engine, EngineConfig
+        from worker.speech.engine.standard import StandardTranscriber
+        from worker.speech.model.whisper import Whisper
 
         plan = self.spec.plan
         config = EngineConfig(
@@ -385,7 +384,7 @@ class Ours(Contestant):
 
     def settle(self) -> None:
         """See `Contestant`: the engine audits short windows when nobody waits for the device."""
-        from worker.speech.engine import Engine
+        from worker.speech.engine.engine import Engine
 
         while isinstance(self._engine, Engine) and not self._engine.idle():
             time.sleep(SETTLE_SECONDS)

@@ -12,15 +12,15 @@ from dataclasses import dataclass, field, replace
 from statistics import median
 
 from worker.bench.contestants import PEERS, Spec, Started
-from worker.bench.errors import (
+from worker.bench.loads import Load
+from worker.bench.trial import Measurement, Trial
+from worker.bench.wer import (
     Interval,
     errors_by_clip,
     normalize,
     paired_interval,
     word_error_rate,
 )
-from worker.bench.loads import Load
-from worker.bench.trial import Measurement, Trial
 
 __all__ = ["Cell", "Claim", "Missing", "Prices", "Row", "claims", "make_rows"]
 

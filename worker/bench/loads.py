@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from worker.errors import JobError, SettingsError
-from worker.speech.audio import AudioLimits, AudioReader
+from worker.speech.prepare.audio import AudioLimits, AudioReader
 from worker.speech.windows import SAMPLE_RATE
 
 __all__ = ["LOADS", "Clip", "Load", "LoadName", "make_loads", "read_clips"]

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 
-from worker.speech import device as devices
+from worker.speech.model import device as devices
 
 __all__ = ["PeakMemory", "card_bytes", "describe", "resident_bytes"]
 

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from worker.errors import SettingsError
-from worker.speech.weights import LARGE_V3, Dimensions
+from worker.speech.model.weights import LARGE_V3, Dimensions
 
 __all__ = ["ARCHITECTURES", "write_random_model"]
 

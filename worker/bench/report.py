@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from worker.bench.contestants import PEERS
-from worker.bench.errors import Interval
 from worker.bench.figures import TITLES, Cell, Claim, Missing, Row
+from worker.bench.wer import Interval
 
 __all__ = ["Report", "draw", "to_json", "to_markdown"]
 

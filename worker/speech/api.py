@@ -14,7 +14,7 @@ from typing import Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict
 
-from worker.transcript import EngineInfo, Language, Segment, Word
+from worker.results.transcript import EngineInfo, Language, Segment, Word
 
 Task = Literal["transcribe", "translate"]
 WordTimes = Literal["aligned", "attention", "none"]

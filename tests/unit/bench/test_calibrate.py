@@ -23,9 +23,9 @@ from worker.bench.calibrate import (
 )
 from worker.bench.loads import Clip
 from worker.errors import SettingsError
-from worker.speech.context import adaptive_ladder
-from worker.speech.state import full_ladder
-from worker.speech.whisper import Decoded, Request
+from worker.speech.engine.context import adaptive_ladder
+from worker.speech.engine.state import full_ladder
+from worker.speech.model.whisper import Decoded, Request
 from worker.speech.windows import FULL_POSITIONS
 
 

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import pytest
 
-from worker import allocator
 from worker.bench.contestants import (
     NAMES,
     PEERS,
@@ -13,6 +12,7 @@ from worker.bench.contestants import (
     line_up,
     make,
 )
+from worker.speech.model import allocator
 
 
 def test_everybody_takes_part_on_every_device() -> None:

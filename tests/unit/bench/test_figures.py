@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 
 from worker.bench.contestants import Plan, Spec, Started, line_up
-from worker.bench.errors import Interval
 from worker.bench.figures import Claim, Missing, Prices, Row, claims, make_rows
 from worker.bench.loads import Load
 from worker.bench.probe import Floor
 from worker.bench.report import Report, draw, to_json, to_markdown
 from worker.bench.trial import Measurement, Trial
+from worker.bench.wer import Interval
 
 REFERENCES = ("one two three four", "five six", "seven eight nine ten")
 CLIPS = Load("clips", (Path("a"), Path("b"), Path("c")), 60.0, REFERENCES)

@@ -13,7 +13,7 @@ from tests.fakes.tiny_model import base_model
 from worker.bench.probe import Probe, fixed_length, replay
 from worker.bench.random_model import ARCHITECTURES, write_random_model
 from worker.errors import SettingsError
-from worker.speech.weights import LARGE_V3, Dimensions, read_dimensions
+from worker.speech.model.weights import LARGE_V3, Dimensions, read_dimensions
 
 SMALL = Dimensions(
     encoder_layers=2, decoder_layers=1, width=64, heads=4, mels=128, vocabulary=51866
@@ -151,7 +151,7 @@ def test_recorded_features_outlive_their_encoding(model: Any) -> None:
 
 
 def test_a_fixed_result_is_taken_for_silence(model: Any) -> None:
-    from worker.speech.quality import Attempt, doubts
+    from worker.speech.engine.quality import Attempt, doubts
 
     (result,) = Probe(model, fixed_tokens=5).generate(model.encode(features(1)), [PROMPT])
     attempt = Attempt(

@@ -10,8 +10,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from worker.metrics import EMF_NAMESPACE, Snapshot, emf
-from worker.policy import Answer
+from worker.daemon.metrics import EMF_NAMESPACE, Snapshot, emf
+from worker.daemon.policy import Answer
 from worker.settings import Settings
 
 

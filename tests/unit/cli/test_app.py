@@ -1,0 +1,174 @@
+"""The command line: what it costs to start, what it says when something is wrong."""
+
+from __future__ import annotations
+
+import resource
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+from worker import __version__
+from worker.__main__ import exit_code
+from worker.cli.app import app
+from worker.cli.flags import EngineCommand
+from worker.errors import (
+    EngineError,
+    ErrorCode,
+    ExitCode,
+    JobError,
+    MachineError,
+    SettingsError,
+    TransientError,
+)
+from worker.settings import Settings, flag
+
+HEAVY = {"torch", "whisperx", "ctranslate2", "faster_whisper", "numpy", "av", "onnxruntime"}
+START_SECONDS = 0.5
+
+
+def command(*arguments: str, python: Sequence[str] = ()) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, *python, "-m", "worker", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def imported(*arguments: str) -> set[str]:
+    """The top-level packages that a command imports, by Python's own record."""
+    done = command(*arguments, python=["-X", "importtime"])
+    lines = [line for line in done.stderr.splitlines() if line.startswith("import time:")]
+    assert len(lines) > 20, "no record of imports"
+    return {line.rsplit("|", 1)[-1].strip().partition(".")[0] for line in lines}
+
+
+def cpu_seconds(*arguments: str) -> float:
+    """What a command costs, in seconds of CPU: other processes don't change it much."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    command(*arguments)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("--help",), ("--version",), ("submit", "--help"), ("submit", "s3://bucket/key")],
+)
+def test_help_and_submit_start_at_once(arguments: tuple[str, ...]) -> None:
+    packages = imported(*arguments)
+    assert not packages & HEAVY
+    assert not packages & {"boto3", "botocore", "structlog", "rich"}
+    assert min(cpu_seconds(*arguments) for _ in range(5)) < START_SECONDS
+
+
+def test_submit_refuses_before_it_imports_what_sends() -> None:
+    arguments = ("submit", "s3://Bucket/key", "--queue-url", "http://127.0.0.1:9/queue")
+    assert command(*arguments).returncode == ExitCode.SETTINGS
+    packages = imported(*arguments)
+    assert "pydantic" in packages
+    # What takes its time: without these it has started in 0.4 s.
+    assert not packages & (HEAVY | {"boto3", "botocore", "structlog", "rich"})
+
+
+@pytest.mark.parametrize("name", ["run", "check", "transcribe"])
+def test_the_help_of_other_commands_imports_nothing_of_speech(name: str) -> None:
+    assert not imported(name, "--help") & (HEAVY | {"boto3"})
+
+
+def test_help_names_every_command() -> None:
+    done = command("--help")
+    assert done.returncode == ExitCode.OK
+    for name in ("run", "submit", "transcribe", "check", "demo"):
+        assert f"\n  {name} " in done.stdout
+
+
+def test_version() -> None:
+    assert command("--version").stdout == f"{__version__}\n"
+
+
+@pytest.mark.parametrize("name", ["run", "check"])
+def test_every_setting_is_a_flag(name: str) -> None:
+    text = command(name, "--help").stdout
+    for setting in Settings.model_fields:
+        assert f"  {flag(setting)} " in text, setting
+
+
+def test_every_setting_that_reaches_the_engine_is_a_flag_of_transcribe() -> None:
+    from worker.speech.config import EngineConfig
+
+    text = command("transcribe", "--help").stdout
+    settings = {field.name for field in fields(EngineConfig)} & set(Settings.model_fields)
+    assert len(settings) > 10
+    for setting in settings:
+        assert f"  {flag(setting)} " in text, setting
+    for setting in EngineCommand.hidden_settings:
+        assert f"  {flag(setting)} " not in text
+    for option in ("--language", "--words / --no-words", "--output-dir", "--stats"):
+        assert f"  {option} " in text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("run",), "error: queue_url is not set: give --queue-url or WORKER_QUEUE_URL"),
+        (
+            ("run", "--batch-size", "many"),
+            "error: 1 setting is wrong:\n  batch_size = 'many' (command line --batch-size): must"
+            " be a whole number from 1 to 1024",
+        ),
+        (("run", "--config", "no.toml"), "error: --config no.toml: there is no such file"),
+        (
+            ("run", "--queue-url", "http://127.0.0.1:9/q", "--log-file", "no/such/dir/log"),
+            "error: log_file = 'no/such/dir/log' can't be written",
+        ),
+        (("check", "--device", "gpu"), "device = 'gpu' (command line --device): must be one of"),
+        (("transcribe", "no.wav", "--output-dir", "out"), "no.wav: there is no such file"),
+        (("transcribe", __file__, "--output-dir", "out", "--language", "zz"), "language"),
+        (("transcribe", __file__, "--output-dir", "out", "--formats", "doc"), "formats"),
+        (("submit", "s3://bucket/key"), "--queue-url"),
+        (("submit",), "INPUT"),
+        (("nonsense",), "nonsense"),
+        (("run", "--no-such-flag"), "--no-such-flag"),
+    ],
+)
+def test_what_a_user_did_wrong_is_one_message_and_exit_2(
+    arguments: tuple[str, ...], message: str
+) -> None:
+    done = command(*arguments)
+    assert done.returncode == ExitCode.SETTINGS
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stdout == ""
+
+
+def test_a_variable_is_read_and_named_as_the_origin(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORKER_QUEUE_URL", "http://127.0.0.1:9/q")
+    monkeypatch.setenv("WORKER_DEVICE", "tpu")
+    done = command("run")
+    assert done.returncode == ExitCode.SETTINGS
+    assert "device = 'tpu' (environment variable WORKER_DEVICE)" in done.stderr
+
+
+def test_exit_codes() -> None:
+    assert exit_code(SettingsError("x")) == 2
+    assert exit_code(MachineError("x")) == 3
+    assert exit_code(EngineError("x")) == 1
+    assert exit_code(TransientError("x")) == 1
+    assert exit_code(JobError(ErrorCode.INVALID_JOB, "x")) == 2
+
+
+def test_the_readme_documents_exit_codes_error_codes_and_commands() -> None:
+    readme = (Path(__file__).resolve().parents[3] / "README.md").read_text(encoding="utf-8")
+    for code in ExitCode:
+        assert f"| {int(code)} |" in readme
+    for error in ErrorCode:
+        assert f"| `{error}` |" in readme
+    for info in app.registered_commands:
+        assert info.callback is not None
+        assert f"transcription-worker {info.name or info.callback.__name__}" in readme

@@ -1,0 +1,116 @@
+"""`top` draws what `/status` says."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from io import StringIO
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from worker.cli import top
+from worker.errors import MachineError
+
+STATUS: dict[str, Any] = {
+    "state": "running",
+    "healthy": True,
+    "uptime_seconds": 3725.0,
+    "queue": {"visible": 12, "in_flight": 3, "delayed": 0},
+    "messages_held": 2,
+    "audio_held_seconds": 95.2,
+    "windows_waiting": 7,
+    "batch_fill": 0.875,
+    "speed": 13.2,
+    "jobs": {"committed": 40.0, "failed": 2.0},
+    "engine": {"model": "large-v3", "device": "cuda:0", "compute_type": "int8_float16"},
+    "extra": {"gpu_bytes": 15 * 2**30, "gpu_used_bytes": 6 * 2**30},
+    "held": [
+        {"job_id": "call-17", "stage": "engine", "done_seconds": 61.0, "total_seconds": 122.0},
+        {"job_id": "call-18", "stage": "fetching", "done_seconds": 0.0, "total_seconds": None},
+    ],
+}
+
+
+def drawn(status: dict[str, Any]) -> str:
+    console = Console(file=StringIO(), width=110, force_terminal=False)
+    console.print(top.view(status))
+    assert isinstance(console.file, StringIO)
+    return console.file.getvalue()
+
+
+def test_a_worker_at_work() -> None:
+    picture = drawn(STATUS)
+    for shown in (
+        "running",
+        "up 1:02:05",
+        "large-v3 on cuda:0 int8_float16",
+        "12 waiting, 3 out",
+        "40 jobs, 2 failed",
+        "88%",
+        "13.2x",
+        "6.0 of 15.0 GiB",
+        "call-17",
+        "1:01/2:02",
+        "0:00/?",
+    ):
+        assert shown in picture, shown
+
+
+def test_a_worker_that_has_nothing_yet() -> None:
+    idle = STATUS | {
+        "engine": {},
+        "held": [],
+        "batch_fill": None,
+        "speed": None,
+        "extra": {},
+        "queue": {"visible": None, "in_flight": None, "delayed": None},
+    }
+    picture = drawn(idle)
+    assert "no job is held" in picture
+    assert "? waiting" in picture
+    assert "no GPU" in picture
+
+
+def test_many_jobs_are_counted_not_scrolled() -> None:
+    jobs = [STATUS["held"][0] | {"job_id": f"job-{n}"} for n in range(50)]
+    picture = drawn(STATUS | {"held": jobs})
+    assert f"and {50 - top.MOST_JOBS} more" in picture
+    assert f"job-{top.MOST_JOBS}" not in picture
+
+
+@pytest.fixture
+def port() -> Iterator[int]:
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            body = json.dumps(STATUS).encode()
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 # its name
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield int(server.server_address[1])
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def test_once_prints_and_ends(port: int) -> None:
+    console = Console(file=StringIO(), width=110)
+    top.watch(console, port, seconds=1.0, once=True)
+    assert isinstance(console.file, StringIO)
+    assert "call-17" in console.file.getvalue()
+
+
+def test_no_worker_there_says_how_to_have_one() -> None:
+    with pytest.raises(MachineError, match="metrics_port = 1 "):
+        top.read_status(1)

@@ -1,0 +1,249 @@
+from __future__ import annotations
+
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from worker.daemon import policy
+from worker.daemon.policy import Answer, Idle, IdleClock, Record, Run, Settlement
+
+# -- taking work ------------------------------------------------------------------------------
+
+
+@given(
+    held=st.floats(0, 1e5),
+    limit=st.floats(1, 1e5),
+    leases=st.integers(0, 400),
+    most=st.integers(1, 256),
+    suspects=st.integers(0, 3),
+)
+def test_room_never_breaks_its_bounds(
+    held: float, limit: float, leases: int, most: int, suspects: int
+) -> None:
+    wanted = policy.room(
+        held_seconds=held, limit_seconds=limit, leases=leases, max_leases=most, suspects=suspects
+    )
+    assert 0 <= wanted <= 10
+    assert leases + wanted <= max(leases, most)
+    if wanted:
+        assert held < limit
+        assert not suspects
+    elif held < limit and leases < most:
+        assert suspects
+
+
+@given(st.integers(1, 1024))
+def test_lease_bound_holds_some_batches_and_never_hoards(batch_size: int) -> None:
+    bound = policy.lease_bound(batch_size)
+    assert 16 <= bound <= 256
+    assert bound >= min(256, 4 * batch_size)
+
+
+def test_a_job_counts_before_its_length_is_known() -> None:
+    assert policy.unsized_seconds(None) == 60.0
+    assert policy.unsized_seconds(16_000 * 90) == 90.0
+    assert policy.unsized_seconds(1) == 1.0
+
+
+# -- giving up --------------------------------------------------------------------------------
+
+records = st.builds(
+    Record,
+    failures=st.integers(0, 5),
+    deaths=st.integers(0, 9),
+    suspect=st.booleans(),
+    running=st.sampled_from([None, Run.TOGETHER, Run.ALONE]),
+)
+
+
+def test_a_clean_job_runs_together() -> None:
+    assert policy.judge(Record(), max_failures=3) is Run.TOGETHER
+
+
+def test_a_mark_that_is_found_makes_a_suspect_and_only_a_death_alone_counts() -> None:
+    together = Record().begun(Run.TOGETHER).found()
+    assert together == Record(suspect=True)
+    assert policy.judge(together, max_failures=3) is Run.ALONE
+    assert together.begun(Run.ALONE).found() == Record(deaths=1, suspect=True)
+
+
+def test_a_run_that_ends_in_good_order_is_held_against_nobody() -> None:
+    record = Record()
+    for _ in range(20):
+        record = record.begun(Run.TOGETHER).ended().found()
+    assert policy.judge(record, max_failures=1) is Run.TOGETHER
+
+
+@pytest.mark.parametrize("max_failures", [1, 2, 3])
+def test_a_job_that_always_kills_its_worker_is_given_up(max_failures: int) -> None:
+    record, deaths = Record(), 0
+    while (run := policy.judge(record, max_failures=max_failures)) is not Run.GIVE_UP:
+        record = record.begun(run).found()
+        deaths += 1
+    # One in company, and four alone for each failure that would be needed.
+    assert deaths == 1 + 4 * max_failures
+
+
+def test_failures_that_were_seen_count_in_full() -> None:
+    record = Record()
+    for expected in (Run.TOGETHER, Run.ALONE, Run.ALONE, Run.GIVE_UP):
+        assert policy.judge(record, max_failures=3) is expected
+        record = record.failed()
+
+
+def test_a_broken_engine_counts_only_against_a_job_that_was_alone_in_it() -> None:
+    assert Record().broke(Run.TOGETHER) == Record(suspect=True)
+    assert Record(suspect=True).broke(Run.ALONE) == Record(failures=1, suspect=True)
+
+
+@given(records)
+def test_reading_a_record_twice_is_reading_it_once(record: Record) -> None:
+    assert record.found().found() == record.found()
+    assert record.found().running is None
+
+
+@given(records, st.integers(1, 5))
+def test_only_a_clean_record_runs_together(record: Record, most: int) -> None:
+    found = record.found()
+    together = policy.judge(found, max_failures=most) is Run.TOGETHER
+    assert together == found.clean
+    assert record.forgiven().clean
+
+
+@given(st.integers(1, 20), records)
+def test_marks_are_written_for_all_but_clean_first_deliveries(count: int, record: Record) -> None:
+    assert policy.marks(count, record) == (count > 1 or record != Record())
+
+
+def test_the_last_delivery_is_the_one_that_reaches_the_queue_s_limit() -> None:
+    assert [policy.last_delivery(n, 3) for n in (1, 2, 3, 4)] == [False, False, True, True]
+    assert not policy.last_delivery(1000, None)
+
+
+# -- answering --------------------------------------------------------------------------------
+
+answers = st.lists(st.sampled_from(list(Answer)), max_size=6)
+
+
+@given(answers)
+def test_a_message_is_deleted_only_if_every_job_is_answered_for_good(given_: list[Answer]) -> None:
+    settlement = policy.settle(given_)
+    assert (settlement is Settlement.DELETE) == all(answer.final for answer in given_)
+    assert (settlement is Settlement.ABANDON) == (Answer.LOST in given_)
+
+
+# -- ending -----------------------------------------------------------------------------------
+
+
+def _clock(*, idle: float = 100.0, visibility: float = 30.0, uptime: float = 0.0) -> IdleClock:
+    return IdleClock(0.0, idle_timeout=idle, visibility_timeout=visibility, min_uptime=uptime)
+
+
+def _look(
+    clock: IdleClock, now: float, *, held: int = 0, queued: int | None = 0, in_flight: int = 0
+) -> Idle:
+    return clock.observe(now, held=held, queued=queued, in_flight=in_flight)
+
+
+def test_with_nothing_anywhere_it_ends_after_the_timeout() -> None:
+    clock = _clock()
+    assert _look(clock, 99.9) is Idle.WAITING
+    assert _look(clock, 100.0) is Idle.END
+
+
+def test_straight_after_a_long_job_the_clock_starts_anew() -> None:
+    clock = _clock()
+    assert _look(clock, 5000.0, held=1) is Idle.BUSY
+    clock.work(5010.0)
+    assert _look(clock, 5109.0) is Idle.WAITING
+    assert _look(clock, 5110.0) is Idle.END
+
+
+def test_what_is_visible_or_delayed_is_work() -> None:
+    clock = _clock()
+    assert _look(clock, 300.0, queued=1) is Idle.BUSY
+    assert _look(clock, 399.0) is Idle.WAITING
+    assert _look(clock, 400.0) is Idle.END
+
+
+def test_messages_in_flight_elsewhere_delay_the_end_by_twice_the_visibility() -> None:
+    clock = _clock()
+    assert _look(clock, 100.0, in_flight=1) is Idle.IN_FLIGHT
+    assert _look(clock, 159.9, in_flight=1) is Idle.IN_FLIGHT
+    assert _look(clock, 160.0, in_flight=1) is Idle.END
+
+
+def test_in_flight_elsewhere_that_ends_lets_go_at_once() -> None:
+    clock = _clock()
+    assert _look(clock, 110.0, in_flight=3) is Idle.IN_FLIGHT
+    assert _look(clock, 111.0) is Idle.END
+
+
+def test_its_own_retries_keep_it_until_they_are_due() -> None:
+    clock = _clock()
+    clock.retry(700.0)
+    assert _look(clock, 699.0, in_flight=1) is Idle.WAITING
+    assert _look(clock, 701.0, in_flight=1) is Idle.END
+
+
+def test_a_queue_that_can_t_be_asked_neither_restarts_nor_rings_the_clock() -> None:
+    clock = _clock()
+    assert _look(clock, 500.0, queued=None) is Idle.WAITING
+    assert _look(clock, 501.0) is Idle.END
+
+
+def test_it_stays_up_for_its_minimum() -> None:
+    clock = _clock(uptime=1000.0)
+    assert _look(clock, 999.0) is Idle.WAITING
+    assert _look(clock, 1000.0) is Idle.END
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.floats(0, 50), st.integers(0, 1), st.sampled_from([0, 0, 1, None]), st.integers(0, 2)
+        ),
+        max_size=40,
+    )
+)
+def test_it_never_ends_within_the_timeout_of_work_and_always_ends_in_bounded_time(
+    looks: list[tuple[float, int, int | None, int]],
+) -> None:
+    clock = _clock(idle=60, visibility=10)
+    now = last_work = 0.0
+    for step, held, queued, in_flight in looks:
+        now += step
+        found = _look(clock, now, held=held, queued=queued, in_flight=in_flight)
+        if held or queued:
+            last_work = now
+        if found is Idle.END:
+            assert now - last_work >= 60
+            assert not held
+            assert queued == 0
+        if not held and queued == 0 and now - last_work >= 60 + 20:
+            assert found is Idle.END
+
+
+# -- the watchdog -----------------------------------------------------------------------------
+
+
+def test_progress_decides_what_hangs_and_not_time() -> None:
+    assert not policy.hung(1e9, None, timeout=300)
+    assert not policy.hung(1300.0, 1000.0, timeout=300)
+    assert policy.hung(1301.0, 1000.0, timeout=300)
+
+
+@given(st.floats(0, 600), st.floats(0, 300))
+def test_a_drain_ends_inside_the_notice(timeout: float, notice: float) -> None:
+    seconds = policy.drain_seconds(timeout, notice)
+    assert 0 <= seconds <= timeout
+    assert seconds + 5 <= notice or seconds == 0
+    assert policy.drain_seconds(timeout, None) == timeout
+
+
+def test_a_longer_notice_never_means_a_shorter_drain() -> None:
+    drains = [policy.drain_seconds(90, notice) for notice in range(130)]
+    assert all(a <= b for a, b in pairwise(drains))
+    assert drains[120] == 90

@@ -1,0 +1,1190 @@
+"""Every envelope a message may come in, every way a job may be wrong, and 10 000 mad bodies."""
+
+import json
+import random
+import string
+import subprocess
+import sys
+import time
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from worker.errors import ErrorCode, JobError
+from worker.jobs.message import (
+    Job,
+    JobDefaults,
+    JobRequest,
+    Parsed,
+    Rejected,
+    S3Prefix,
+    S3Uri,
+    parse_message,
+    parse_request,
+)
+from worker.jobs.request import is_job_id
+
+MESSAGE_ID = "5fea7756-0ea4-451a-a703-a558b933e274"
+DEFAULTS = JobDefaults()
+INPUT = "s3://recordings/in/call-17.flac"
+
+examples = settings(max_examples=200, derandomize=True, deadline=None)
+
+
+def parse(body: object, defaults: JobDefaults = DEFAULTS, message_id: str = MESSAGE_ID) -> Parsed:
+    text = body if isinstance(body, str) else json.dumps(body)
+    return parse_message(text, message_id=message_id, defaults=defaults)
+
+
+def only_job(body: object, defaults: JobDefaults = DEFAULTS) -> Job:
+    parsed = parse(body, defaults)
+    assert parsed.failures == ()
+    assert parsed.dropped == ()
+    (job,) = parsed.jobs
+    return job
+
+
+def only_failure(body: object, defaults: JobDefaults = DEFAULTS) -> Rejected:
+    parsed = parse(body, defaults)
+    assert parsed.jobs == ()
+    assert parsed.dropped == ()
+    (failure,) = parsed.failures
+    return failure
+
+
+def only_reason(body: object, defaults: JobDefaults = DEFAULTS) -> str:
+    parsed = parse(body, defaults)
+    assert parsed.jobs == ()
+    assert parsed.failures == ()
+    (reason,) = parsed.dropped
+    return reason
+
+
+# --- one job --------------------------------------------------------------------------------
+
+
+def test_the_smallest_job_gets_every_default() -> None:
+    job = only_job({"input": INPUT})
+    assert job == Job(
+        input=S3Uri("recordings", "in/call-17.flac"),
+        job_id=MESSAGE_ID,
+        output=S3Prefix("recordings", "transcripts/"),
+        language=None,
+        task="transcribe",
+        formats=("json", "srt", "vtt", "txt"),
+        words=True,
+        prompt=None,
+        hotwords=None,
+        metadata={},
+        etag=None,
+        version_id=None,
+    )
+    assert job.result_prefix == f"transcripts/{MESSAGE_ID}/"
+    assert (
+        job.result_uri("transcript.json")
+        == f"s3://recordings/transcripts/{MESSAGE_ID}/transcript.json"
+    )
+
+
+def test_a_job_with_every_field() -> None:
+    job = only_job(
+        {
+            "input": INPUT,
+            "job_id": "call-17",
+            "output": "s3://results/calls",
+            "language": "de",
+            "task": "translate",
+            "formats": ["txt", "tsv", "txt"],
+            "words": False,
+            "prompt": "Grüße",
+            "hotwords": "Gutenberg",
+            "metadata": {"customer": "42", "": ""},
+        }
+    )
+    assert job.job_id == "call-17"
+    assert str(job.output) == "s3://results/calls/"
+    assert (job.language, job.task, job.words) == ("de", "translate", False)
+    assert job.formats == ("json", "tsv", "txt")
+    assert (job.prompt, job.hotwords) == ("Grüße", "Gutenberg")
+    assert job.metadata == {"customer": "42", "": ""}
+    assert job.result_prefix == "calls/call-17/"
+
+
+def test_null_is_the_default_where_a_default_may_be_null() -> None:
+    job = only_job(
+        {
+            "input": INPUT,
+            "job_id": None,
+            "output": None,
+            "language": None,
+            "prompt": None,
+            "hotwords": None,
+        }
+    )
+    assert job == only_job({"input": INPUT})
+
+
+def test_an_empty_prompt_is_none() -> None:
+    job = only_job({"input": INPUT, "prompt": "", "hotwords": " \n"})
+    assert job.prompt is None
+    assert job.hotwords is None
+
+
+def test_the_setting_output_is_the_default() -> None:
+    defaults = JobDefaults(output=S3Prefix("results", "calls/"))
+    assert only_job({"input": INPUT}, defaults).result_prefix == f"calls/{MESSAGE_ID}/"
+    own = only_job({"input": INPUT, "output": "s3://mine/"}, defaults)
+    assert str(own.output) == "s3://mine/"
+
+
+def test_neither_repr_nor_logs_of_a_job_show_what_is_private() -> None:
+    job = only_job(
+        {"input": INPUT, "prompt": "secret1", "hotwords": "secret2", "metadata": {"k": "secret3"}}
+    )
+    assert "secret" not in repr(job)
+    assert "secret" not in str(job)
+
+
+def test_the_request_hash_is_of_what_was_asked_and_of_nothing_else() -> None:
+    asked = {"input": INPUT}
+    same = [
+        asked | {"job_id": "other"},
+        asked | {"output": "s3://results/x/"},
+        asked | {"language": None, "task": "transcribe", "words": True, "metadata": {}},
+        asked | {"formats": ["txt", "vtt", "srt", "json", "srt"]},
+        asked | {"prompt": ""},
+    ]
+    others = [
+        {"input": INPUT + "2"},
+        asked | {"language": "en"},
+        asked | {"task": "translate"},
+        asked | {"formats": ["json"]},
+        asked | {"words": False},
+        asked | {"prompt": "p"},
+        asked | {"hotwords": "p"},
+        asked | {"metadata": {"p": ""}},
+    ]
+    mine = only_job(asked).request_hash
+    assert len(mine) == 64
+    assert {only_job(body).request_hash for body in same} == {mine}
+    hashes = {only_job(body).request_hash for body in others}
+    assert len(hashes) == len(others)
+    assert mine not in hashes
+    pinned = only_job(asked).model_copy(update={"etag": "e", "version_id": "v"})
+    assert pinned.request_hash == mine
+
+
+def test_the_request_hash_is_the_same_in_every_release() -> None:
+    # A changed hash would make every redelivered job a conflict with its own result.
+    job = only_job({"input": INPUT, "prompt": "Grüße", "metadata": {"b": "1", "a": "2"}})
+    assert job.request_hash == ("ca26ec4162efc71efd8047919badf4bff9cb604678ea5324eef4742061907b14")
+
+
+def test_a_request_and_its_body() -> None:
+    request = parse_request({"input": INPUT, "language": "en", "formats": ["txt"]})
+    assert isinstance(request, JobRequest)
+    assert json.loads(request.body()) == {
+        "input": INPUT,
+        "language": "en",
+        "formats": ["json", "txt"],
+    }
+    assert only_job(request.body()).language == "en"
+
+
+# --- one job that is wrong --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("job", "says"),
+    [
+        ({}, "field 'input' is missing"),
+        ({"language": "en"}, "field 'input' is missing"),
+        ({"inptu": INPUT}, "field 'inptu' is unknown; the nearest known one is 'input'"),
+        ({"input": INPUT, "langage": "de"}, "the nearest known one is 'language'"),
+        ({"input": INPUT, "jobId": "x"}, "the nearest known one is 'job_id'"),
+        ({"input": INPUT, "word_timestamps": True}, "the nearest known one is 'words'"),
+        ({"input": INPUT, "format": "srt"}, "the nearest known one is 'formats'"),
+        ({"input": INPUT, "etag": "x"}, "field 'etag' is unknown"),
+        ({"input": INPUT, "version_id": "x"}, "field 'version_id' is unknown"),
+        ({"input": INPUT, "": 1}, "field '' is unknown"),
+        ({"input": None}, "field 'input' is null: it must be text"),
+        ({"input": 17}, "field 'input' is a number: it must be text"),
+        ({"input": [INPUT]}, "field 'input' is a list: it must be text"),
+        ({"input": {"uri": INPUT}}, "field 'input' is an object: it must be text"),
+        ({"input": "call.flac"}, "field 'input': 'call.flac' is not an S3 URI"),
+        ({"input": "s3://recordings/"}, "names no object"),
+        ({"input": "s3://Recordings/k"}, "3 to 63 lower-case letters"),
+        ({"input": INPUT, "output": "results/"}, "field 'output': 'results/' is not an S3 URI"),
+        ({"input": INPUT, "output": "s3://x/"}, "field 'output': 's3://x/' does not name"),
+        ({"input": INPUT, "job_id": ""}, "field 'job_id' is '': use 1 to 128 of"),
+        ({"input": INPUT, "job_id": "."}, "field 'job_id' is '.': use"),
+        ({"input": INPUT, "job_id": ".."}, "field 'job_id' is '..': use"),
+        ({"input": INPUT, "job_id": "a/b"}, "field 'job_id' is 'a/b': use"),
+        ({"input": INPUT, "job_id": "é"}, "field 'job_id' is 'é': use"),
+        ({"input": INPUT, "job_id": "a\n"}, "field 'job_id' is 'a\\n': use"),
+        ({"input": INPUT, "job_id": "x" * 129}, "use 1 to 128"),
+        ({"input": INPUT, "job_id": 7}, "field 'job_id' is a number: it must be text"),
+        ({"input": INPUT, "language": "english"}, "'english': it must be a Whisper language code"),
+        ({"input": INPUT, "language": "english"}, "did you mean 'en'?"),
+        ({"input": INPUT, "language": "EN"}, "did you mean 'en'?"),
+        ({"input": INPUT, "language": "auto"}, "send null, to detect it"),
+        ({"input": INPUT, "language": ""}, "send null, to detect it"),
+        ({"input": INPUT, "language": True}, "field 'language' is true: it must be text"),
+        ({"input": INPUT, "task": "summarize"}, "it must be 'transcribe' or 'translate'"),
+        ({"input": INPUT, "task": None}, "field 'task' is null: it must be"),
+        ({"input": INPUT, "formats": "srt"}, "field 'formats' is 'srt': it must be a list"),
+        ({"input": INPUT, "formats": None}, "field 'formats' is null: it must be a list"),
+        ({"input": INPUT, "formats": ["srt", "ass"]}, "field 'formats' item 2 is 'ass': it must"),
+        ({"input": INPUT, "formats": [["srt"]]}, "field 'formats' item 1 is a list: it must"),
+        ({"input": INPUT, "formats": ["srt"] * 21}, "field 'formats' is a list: it must name each"),
+        ({"input": INPUT, "words": "yes"}, "field 'words' is 'yes': it must be true or false"),
+        ({"input": INPUT, "words": 1}, "field 'words' is a number: it must be true or false"),
+        ({"input": INPUT, "prompt": ["a"]}, "field 'prompt' is a list: it must be text"),
+        ({"input": INPUT, "prompt": "x" * 4097}, "has 4097 characters and may have 4096"),
+        ({"input": INPUT, "prompt": "x" * 200_000}, "has 200000 characters and may have 4096"),
+        ({"input": INPUT, "hotwords": {}}, "field 'hotwords' is an object: it must be text"),
+        ({"input": INPUT, "hotwords": "\ud800"}, "field 'hotwords' is text: it must be valid Uni"),
+        ({"input": INPUT, "metadata": []}, "field 'metadata' is a list: it must be an object"),
+        ({"input": INPUT, "metadata": None}, "field 'metadata' is null: it must be an object"),
+        ({"input": INPUT, "metadata": {"a": 1}}, "field 'metadata' 'a' is a number: it must"),
+        ({"input": INPUT, "metadata": {"a": "\udfff"}}, "valid Unicode"),
+        ({"input": INPUT, "metadata": {"\udfff": "a"}}, "valid Unicode"),
+        (
+            {"input": INPUT, "metadata": {str(i): "" for i in range(65)}},
+            "field 'metadata' has 65 entries and may have 64",
+        ),
+        (
+            {"input": INPUT, "metadata": {"é": "é" * 1024}},
+            "field 'metadata' has 2050 bytes of names and values and may have 2048",
+        ),
+    ],
+)
+def test_a_wrong_field_is_named_with_its_value_and_the_fix(job: object, says: str) -> None:
+    failure = only_failure(job)
+    assert failure.error.code is ErrorCode.INVALID_JOB
+    assert says in failure.error.message
+    assert failure.error.message.isprintable()
+    assert len(failure.error.message) < 600
+
+
+def test_several_wrong_fields_are_told_at_once() -> None:
+    failure = only_failure({"input": "x", "langage": 1, "task": 2, "words": 3, "formats": 4})
+    message = failure.error.message
+    assert message.startswith("field 'langage' is unknown")
+    assert message.count("field '") == 3
+    assert message.endswith("; and 2 more")
+
+
+def test_thousands_of_unknown_fields_take_no_time() -> None:
+    started = time.process_time()
+    failure = only_failure({f"{'x' * 30}{i}": 0 for i in range(5000)})
+    assert time.process_time() - started < 1
+    assert "; 5000 fields in all are unknown; and 1 more" in failure.error.message
+
+
+def test_no_message_shows_what_is_private_or_secret() -> None:
+    secret = "swordfish"
+    bodies: list[object] = [
+        {"input": INPUT, "prompt": secret * 1000},
+        {"input": INPUT, "prompt": [secret]},
+        {"input": INPUT, "prompt": f"{secret}\ud800"},
+        {"input": INPUT, "hotwords": {"a": secret}, "words": 7},
+        {"input": INPUT, "metadata": secret},
+        {"input": INPUT, "metadata": {"a": [secret]}},
+        {"input": INPUT, "metadata": {"a": secret * 1000}},
+        {"input": f"https://recordings.s3.amazonaws.com/k?X-Amz-Signature={secret}"},
+        {"input": f"s3://recordings/k?X-Amz-Signature={secret}"},
+        {"input": f"https://me:{secret}@host/k"},
+        {"input": INPUT, "output": f"s3://results/?AWSAccessKeyId=a&Signature={secret}"},
+    ]
+    for body in bodies:
+        failure = only_failure(body)
+        assert secret not in failure.error.message
+        assert secret not in failure.input
+        assert secret not in repr(failure.error)
+    with pytest.raises(JobError) as caught:
+        parse_request({"input": INPUT, "prompt": secret * 1000})
+    shown: BaseException | None = caught.value
+    while shown is not None:
+        assert secret not in str(shown)
+        shown = shown.__cause__ or shown.__context__
+
+
+def test_a_rejected_job_keeps_what_can_be_told_of_it() -> None:
+    whole = {"input": INPUT, "job_id": "call-17", "metadata": {"a": "b"}, "words": 7}
+    failure = only_failure(whole | {"output": "s3://results/calls/"})
+    assert failure.job_id == "call-17"
+    assert failure.input == INPUT
+    assert failure.output == S3Prefix("results", "calls/")
+    assert failure.metadata == {"a": "b"}
+
+    failure = only_failure(whole)
+    assert failure.output == S3Prefix("recordings", "transcripts/")
+
+    failure = only_failure({"input": "call.flac", "job_id": "a b", "metadata": {"a": 1}})
+    assert failure.job_id == MESSAGE_ID
+    assert failure.input == "call.flac"
+    assert failure.output is None
+    assert failure.metadata == {}
+
+    somewhere = JobDefaults(output=S3Prefix("results", "all/"))
+    assert only_failure({"input": "call.flac"}, somewhere).output == S3Prefix("results", "all/")
+    wrong_output = whole | {"output": "nowhere"}
+    assert only_failure(wrong_output, somewhere).output == S3Prefix("results", "all/")
+
+
+# --- buckets ----------------------------------------------------------------------------------
+
+
+def test_only_allowed_buckets_may_be_named() -> None:
+    defaults = JobDefaults(allowed_buckets=frozenset({"recordings", "results"}))
+    job = only_job({"input": INPUT, "output": "s3://results/x/"}, defaults)
+    assert job.output == S3Prefix("results", "x/")
+
+    failure = only_failure({"input": "s3://elsewhere/k", "job_id": "j"}, defaults)
+    assert failure.error.code is ErrorCode.BUCKET_NOT_ALLOWED
+    assert failure.error.message == (
+        "field 'input' names bucket 'elsewhere', which the setting 'allowed_buckets' does not"
+        " list: use one that it lists, or have this one added"
+    )
+    assert (failure.job_id, failure.input) == ("j", "s3://elsewhere/k")
+    assert failure.output is None
+
+    failure = only_failure({"input": INPUT, "output": "s3://elsewhere/x/"}, defaults)
+    assert failure.error.code is ErrorCode.BUCKET_NOT_ALLOWED
+    assert "field 'output' names bucket 'elsewhere'" in failure.error.message
+    assert failure.output == S3Prefix("recordings", "transcripts/")
+
+
+def test_an_error_of_a_forbidden_input_goes_where_it_may() -> None:
+    defaults = JobDefaults(allowed_buckets=frozenset({"recordings"}))
+    failure = only_failure({"input": "s3://elsewhere/k", "output": "s3://recordings/x/"}, defaults)
+    assert failure.output == S3Prefix("recordings", "x/")
+
+
+def test_the_operators_output_is_allowed_though_no_job_may_name_its_bucket() -> None:
+    defaults = JobDefaults(
+        output=S3Prefix("results", "calls/"), allowed_buckets=frozenset({"recordings"})
+    )
+    assert only_job({"input": INPUT}, defaults).output == S3Prefix("results", "calls/")
+    below = only_job({"input": INPUT, "output": "s3://results/calls/today/"}, defaults)
+    assert below.output == S3Prefix("results", "calls/today/")
+    failure = only_failure({"input": INPUT, "output": "s3://results/"}, defaults)
+    assert failure.error.code is ErrorCode.BUCKET_NOT_ALLOWED
+    assert failure.output == S3Prefix("results", "calls/")
+
+
+# --- several jobs -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("wrap", [lambda jobs: jobs, lambda jobs: {"jobs": jobs}])
+def test_several_jobs_are_numbered(wrap: Any) -> None:
+    parsed = parse(wrap([{"input": INPUT}, {"input": INPUT, "job_id": "mine"}, {"input": INPUT}]))
+    assert [job.job_id for job in parsed.jobs] == [f"{MESSAGE_ID}-1", "mine", f"{MESSAGE_ID}-3"]
+    parsed = parse(wrap([{"input": INPUT}]))
+    assert [job.job_id for job in parsed.jobs] == [MESSAGE_ID]
+
+
+def test_a_wrong_job_does_not_harm_the_others() -> None:
+    parsed = parse([{"input": INPUT}, {"input": "x"}, 7, None, {"input": INPUT, "words": False}])
+    assert [job.job_id for job in parsed.jobs] == [f"{MESSAGE_ID}-1", f"{MESSAGE_ID}-5"]
+    assert [failure.job_id for failure in parsed.failures] == [
+        f"{MESSAGE_ID}-{n}" for n in (2, 3, 4)
+    ]
+    assert "the job is a number" in parsed.failures[1].error.message
+    assert "the job is null" in parsed.failures[2].error.message
+
+
+def test_the_same_job_twice_is_done_once() -> None:
+    job = {"input": INPUT, "job_id": "mine"}
+    parsed = parse([job, job | {"task": "transcribe"}])
+    assert len(parsed.jobs) == 1
+    assert parsed.dropped == ("job 'mine': it stands in the message twice",)
+
+
+def test_two_jobs_of_one_id_are_a_conflict_for_the_second() -> None:
+    job = {"input": INPUT, "job_id": "mine"}
+    parsed = parse([job, job | {"task": "translate", "metadata": {"a": "b"}}])
+    assert [job.task for job in parsed.jobs] == ["transcribe"]
+    (failure,) = parsed.failures
+    assert failure.error.code is ErrorCode.JOB_ID_CONFLICT
+    assert failure.job_id == f"{MESSAGE_ID}-2"
+    assert failure.metadata == {"a": "b"}
+
+
+def test_a_message_has_a_bounded_number_of_jobs() -> None:
+    jobs = [{"input": INPUT}] * 100
+    assert len(parse(jobs).jobs) == 100
+    failure = only_failure([*jobs, jobs[0]])
+    assert failure.error.code is ErrorCode.INVALID_MESSAGE
+    assert "has 101 jobs and may have 100" in failure.error.message
+
+
+# --- bodies that are no job -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("body", "says"),
+    [
+        ("", "not valid JSON"),
+        ("not json", "not valid JSON: Expecting value at line 1 column 1"),
+        ('{"input": }', "not valid JSON"),
+        ("\x00", "not valid JSON"),
+        ("\ufeff{}", "not valid JSON"),
+        ("\ud800", "not valid JSON"),
+        ('{"input": NaN}', "NaN is not a JSON number"),
+        ('{"input": -Infinity}', "-Infinity is not a JSON number"),
+        (f'{{"input": {"9" * 5000}}}', "too many digits"),
+        ('{"input": "s3://b/k", "input": "s3://b/l"}', "'input' appears twice in one object"),
+        ('{"input": "s3://b/k", "metadata": {"a": "", "a": ""}}', "'a' appears twice"),
+        ("[" * 100_000, "nested too deeply"),
+        ('{"a":' * 40_000 + "1" + "}" * 40_000, "nested too deeply"),
+        ("null", "the message body is null"),
+        ("17", "the message body is a number"),
+        ("1e999", "the message body is a number"),
+        ('"s3://bucket/key"', "the message body is text"),
+        ("true", "the message body is true"),
+        ("[]", "empty list of jobs"),
+        ('{"jobs": []}', "empty list of jobs"),
+        ('{"jobs": {"input": "s3://bucket/key"}}', "field 'jobs' is an object"),
+        ('{"jobs": [], "langage": "en"}', "field 'langage' is unknown"),
+        ('{"Records": {}}', "field 'Records' is an object"),
+        ("x" * 300_000, "has 300000 bytes and may have 262144"),
+        (json.dumps({"input": "é" * 140_000}, ensure_ascii=False), "bytes and may have 262144"),
+    ],
+)
+def test_a_body_that_is_no_job(body: str, says: str) -> None:
+    failure = only_failure(body)
+    assert failure.error.code is ErrorCode.INVALID_MESSAGE
+    assert says in failure.error.message
+    assert failure.error.message.isprintable()
+    assert (failure.job_id, failure.input, failure.output) == (MESSAGE_ID, "", None)
+    somewhere = JobDefaults(output=S3Prefix("results", ""))
+    assert only_failure(body, somewhere).output == S3Prefix("results", "")
+
+
+def test_half_a_surrogate_pair_in_the_body_is_no_input() -> None:
+    failure = only_failure('{"input": "s3://recordings/\\ud800"}')
+    assert failure.error.code is ErrorCode.INVALID_JOB
+    assert "surrogate" in failure.error.message
+    failure.input.encode()
+
+
+@pytest.mark.parametrize("message_id", ["", "..", "a b", "\ud800", "x" * 500])
+def test_a_message_id_that_may_not_name_a_job_is_hashed(message_id: str) -> None:
+    (job,) = parse({"input": INPUT}, message_id=message_id).jobs
+    assert is_job_id(job.job_id)
+    assert job.job_id.startswith("message-")
+    (again,) = parse({"input": INPUT}, message_id=message_id).jobs
+    assert job == again
+
+
+def test_numbers_never_make_an_id_too_long() -> None:
+    parsed = parse([{"input": INPUT}] * 100, message_id="x" * 128)
+    assert all(is_job_id(job.job_id) for job in parsed.jobs)
+    assert len(parsed.jobs) == 100
+
+
+# --- S3's events ------------------------------------------------------------------------------
+
+
+def record(key: str = "in/call-17.flac", **changes: Any) -> dict[str, Any]:
+    """One of an S3 notification's records, as AWS documents it."""
+    item = {
+        "key": key,
+        "size": 265969,
+        "eTag": "9b2cf535f27731c974343645a3985328",
+        "sequencer": "0055AED6DCD90281E5",
+    }
+    return {
+        "eventVersion": "2.1",
+        "eventSource": changes.get("source", "aws:s3"),
+        "awsRegion": "us-east-1",
+        "eventTime": "2024-05-01T12:00:00.000Z",
+        "eventName": changes.get("name", "ObjectCreated:Put"),
+        "userIdentity": {"principalId": "AIDAJDPLRKLG7UEXAMPLE"},
+        "requestParameters": {"sourceIPAddress": "127.0.0.1"},
+        "responseElements": {"x-amz-request-id": "C3D13FE58DE4C810"},
+        "s3": {
+            "s3SchemaVersion": "1.0",
+            "configurationId": "recordings",
+            "bucket": {
+                "name": changes.get("bucket", "recordings"),
+                "ownerIdentity": {"principalId": "A3NL1KOZZKExample"},
+                "arn": "arn:aws:s3:::recordings",
+            },
+            "object": item | changes.get("item", {}),
+        },
+    }
+
+
+def notification(*records: object) -> dict[str, Any]:
+    return {"Records": list(records)}
+
+
+def eventbridge(key: str = "in/call-17.flac", **changes: Any) -> dict[str, Any]:
+    """An S3 event from EventBridge, as AWS documents it."""
+    item = {
+        "key": key,
+        "size": 265969,
+        "etag": "9b2cf535f27731c974343645a3985328",
+        "sequencer": "0055AED6DCD90281E5",
+    }
+    return {
+        "version": "0",
+        "id": "17793124-05d4-b198-2fde-7ededc63b103",
+        "detail-type": changes.get("name", "Object Created"),
+        "source": changes.get("source", "aws.s3"),
+        "account": "111122223333",
+        "time": "2024-05-01T12:00:00Z",
+        "region": "us-east-1",
+        "resources": ["arn:aws:s3:::recordings"],
+        "detail": {
+            "version": "0",
+            "bucket": {"name": changes.get("bucket", "recordings")},
+            "object": item | changes.get("item", {}),
+            "request-id": "N4N7GDK58NMKJ12R",
+            "requester": "123456789012",
+            "reason": "PutObject",
+        },
+    }
+
+
+def sns(message: str, **changes: Any) -> dict[str, Any]:
+    """What SNS makes of a message where raw delivery is off."""
+    return {
+        "Type": "Notification",
+        "MessageId": "22b80b92-fdea-4c2c-8f9d-bdfb0c7bf324",
+        "TopicArn": "arn:aws:sns:us-east-1:123456789012:recordings",
+        "Subject": "Amazon S3 Notification",
+        "Message": message,
+        "Timestamp": "2024-05-01T12:00:00.000Z",
+        "SignatureVersion": "1",
+        "Signature": "EXAMPLEw6JRN",
+    } | changes
+
+
+TEST_EVENT = {
+    "Service": "Amazon S3",
+    "Event": "s3:TestEvent",
+    "Time": "2024-05-01T12:00:00.000Z",
+    "Bucket": "recordings",
+    "RequestId": "5582815E1AEA5ADF",
+    "HostId": "8cLeGAmw098X5cv4Zkwcmo8vvZa3eH3eKxsPzbB9wrR+YstdA6Knx4Ip8EXAMPLE",
+}
+
+
+def test_an_event_becomes_a_job() -> None:
+    job = only_job(notification(record()))
+    assert str(job.input) == INPUT
+    assert job.output == S3Prefix("recordings", "transcripts/")
+    assert job.etag == "9b2cf535f27731c974343645a3985328"
+    assert job.version_id is None
+    assert job.job_id == "call-17.flac-5bc48c80c78d42cb"
+    assert job.formats == ("json", "srt", "vtt", "txt")
+
+
+def test_the_same_event_is_the_same_job_whichever_way_it_comes() -> None:
+    bodies: list[object] = [
+        notification(record()),
+        notification(record(name="s3:ObjectCreated:CompleteMultipartUpload")),
+        notification(record(item={"sequencer": "FFFF", "size": 1})),
+        notification(record(item={"eTag": '"9b2cf535f27731c974343645a3985328"'})),
+        eventbridge(),
+        sns(json.dumps(notification(record()))),
+        sns(json.dumps(eventbridge())),
+    ]
+    assert len({only_job(body).job_id for body in bodies}) == 1
+
+
+def test_another_object_or_another_version_is_another_job() -> None:
+    bodies = [
+        record(),
+        record("in/call-18.flac"),
+        record("other/call-17.flac"),
+        record(bucket="recordings2"),
+        record(item={"eTag": "0"}),
+        record(item={"versionId": "v1"}),
+        record(item={"versionId": "v2"}),
+    ]
+    ids = [only_job(notification(body)).job_id for body in bodies]
+    assert len(set(ids)) == len(ids)
+    versioned = only_job(notification(record(item={"versionId": "v1"})))
+    assert versioned.version_id == "v1"
+    copied = only_job(notification(record(item={"versionId": "v1", "eTag": "0"})))
+    assert copied.job_id == versioned.job_id
+    bridged = only_job(eventbridge(item={"version-id": "v1"}))
+    assert (bridged.job_id, bridged.version_id) == (versioned.job_id, "v1")
+
+
+def test_the_version_of_suspended_versioning_tells_nothing_apart() -> None:
+    suspended = only_job(notification(record(item={"versionId": "null"})))
+    assert suspended.version_id is None
+    assert suspended == only_job(notification(record()))
+
+
+def test_without_version_and_etag_the_sequencer_tells_apart() -> None:
+    bare = {"eTag": "", "versionId": ""}
+    first = only_job(notification(record(item=bare)))
+    second = only_job(notification(record(item=bare | {"sequencer": "0055AED6DCD90281E6"})))
+    assert first.job_id != second.job_id
+    assert first.etag is None
+
+
+@pytest.mark.parametrize(
+    ("encoded", "key"),
+    [
+        ("in/a+b.wav", "in/a b.wav"),
+        ("in/a%2Bb.wav", "in/a+b.wav"),
+        ("in/100%25.wav", "in/100%.wav"),
+        ("in/%E9%8C%B2%E9%9F%B3.wav", "in/録音.wav"),
+        ("in/what%3F%26why%3D%22.wav", 'in/what?&why=".wav'),
+        ("%2Fin%2F..%2Fcall.wav", "/in/../call.wav"),
+    ],
+)
+def test_keys_of_notifications_are_url_encoded_and_those_of_eventbridge_are_not(
+    encoded: str, key: str
+) -> None:
+    assert only_job(notification(record(encoded))).input.key == key
+    assert only_job(eventbridge(key)).input.key == key
+    assert only_job(notification(record(encoded))).job_id == only_job(eventbridge(key)).job_id
+
+
+@pytest.mark.parametrize(
+    ("key", "start"),
+    [
+        ("in/call-17.flac", "call-17.flac-"),
+        ("call 17 (final).flac", "call-17-final-.flac-"),
+        ("in/録音.wav", "wav-"),
+        ("in/録音", "object-"),
+        ("...", "object-"),
+        ("x/" + "y" * 200 + "-end.wav", "y" * 72 + "-end.wav-"),
+    ],
+)
+def test_an_events_job_id_can_be_read(key: str, start: str) -> None:
+    job = only_job(eventbridge(key))
+    assert job.job_id.startswith(start)
+    assert len(job.job_id) == len(start) + 16
+    assert is_job_id(job.job_id)
+
+
+def test_several_records_are_several_jobs() -> None:
+    parsed = parse(
+        notification(
+            record("in/a.wav"),
+            record("in/b.wav", name="ObjectRemoved:Delete"),
+            record("transcripts/c/transcript.json"),
+            record("in/a.wav"),
+            record("in/d.wav", bucket="No"),
+            record("in/e.wav"),
+        )
+    )
+    assert [job.input.key for job in parsed.jobs] == ["in/a.wav", "in/e.wav"]
+    assert len(parsed.dropped) == 3
+    (failure,) = parsed.failures
+    assert failure.input == "s3://No/in/d.wav"
+    assert failure.output is None
+
+
+def test_the_test_event_is_dropped() -> None:
+    assert only_reason(TEST_EVENT) == "S3's test event for bucket 'recordings'"
+    assert only_reason(sns(json.dumps(TEST_EVENT))) == "S3's test event for bucket 'recordings'"
+    assert only_reason({"Event": "s3:TestEvent"}) == "S3's test event for bucket null"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        notification(record(name="ObjectRemoved:Delete")),
+        notification(record(name="ObjectRemoved:DeleteMarkerCreated")),
+        notification(record(name="s3:LifecycleExpiration:Delete")),
+        eventbridge(name="Object Deleted"),
+    ],
+)
+def test_deletions_are_dropped(body: object) -> None:
+    assert only_reason(body).endswith(f" of '{INPUT}': a deletion")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        notification(record(name="ObjectRestore:Completed")),
+        notification(record(name="ObjectTagging:Put")),
+        eventbridge(name="Object Tags Added"),
+        eventbridge(name="Object Access Tier Changed"),
+    ],
+)
+def test_events_that_create_nothing_are_dropped(body: object) -> None:
+    assert only_reason(body).endswith(": not the creation of an object")
+
+
+def test_folders_of_the_console_are_dropped() -> None:
+    reason = only_reason(notification(record("in/new+folder/", item={"size": 0})))
+    assert reason.endswith(
+        "of 's3://recordings/in/new folder/': an empty object that stands for a folder"
+    )
+    assert only_job(notification(record("in/folder/", item={"size": 1}))).input.key == "in/folder/"
+
+
+def test_an_event_without_records_is_dropped() -> None:
+    assert only_reason({"Records": []}) == "an event notification without records"
+
+
+OWN = ": under the worker's own output prefix"
+
+
+@pytest.mark.parametrize(
+    ("output", "bucket", "key", "dropped"),
+    [
+        (None, "recordings", "transcripts/call-17/transcript.json", True),
+        (None, "recordings", "transcripts/call-17/transcript.txt", True),
+        (None, "recordings", "transcripts/upload.wav", True),
+        (None, "recordings", "transcriptsX/upload.wav", False),
+        (None, "recordings", "in/transcripts/upload.wav", False),
+        ("s3://recordings/out/", "recordings", "out/call-17/error.json", True),
+        ("s3://recordings/out/", "recordings", "output/upload.wav", False),
+        ("s3://recordings/out/", "recordings", "transcripts/upload.wav", False),
+        ("s3://results/out/", "recordings", "out/upload.wav", False),
+        ("s3://results/out/", "results", "out/call-17/transcript.json", True),
+        ("s3://recordings/", "recordings", "anything.wav", True),
+    ],
+)
+def test_what_the_worker_writes_becomes_no_job(
+    output: str | None, bucket: str, key: str, dropped: bool
+) -> None:
+    defaults = JobDefaults(output=S3Prefix.parse(output) if output else None)
+    for body in (notification(record(key, bucket=bucket)), eventbridge(key, bucket=bucket)):
+        if dropped:
+            assert only_reason(body, defaults).endswith(OWN)
+        else:
+            assert only_job(body, defaults).input.key == key
+
+
+def test_every_result_of_a_job_is_an_event_that_is_dropped() -> None:
+    for defaults in (DEFAULTS, JobDefaults(output=S3Prefix("recordings", "a/b/"))):
+        job = only_job(notification(record()), defaults)
+        for name in ("transcript.json", "transcript.srt", "error.json", "checkpoint.json"):
+            key = job.result_prefix + name
+            written = notification(record(key, bucket=job.output.bucket))
+            assert only_reason(written, defaults).endswith(OWN)
+
+
+def test_a_sender_may_still_name_an_object_under_the_output_prefix() -> None:
+    assert only_job({"input": "s3://recordings/transcripts/upload.wav"}).job_id == MESSAGE_ID
+
+
+def test_an_event_of_a_bucket_that_is_not_allowed() -> None:
+    defaults = JobDefaults(allowed_buckets=frozenset({"elsewhere"}))
+    failure = only_failure(notification(record()), defaults)
+    assert failure.error.code is ErrorCode.BUCKET_NOT_ALLOWED
+    assert failure.input == INPUT
+    assert failure.output is None
+    assert failure.job_id is not None
+    assert failure.job_id.startswith("call-17.flac-")
+
+
+def broken(path: str, value: object, event: dict[str, Any]) -> dict[str, Any]:
+    """The event with one thing in it replaced, or taken out where the value is `...`."""
+    *above, last = path.split("/")
+    inner = event
+    for name in above:
+        inner = inner[name]
+    if value is ...:
+        del inner[last]
+    else:
+        inner[last] = value
+    return event
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "says"),
+    [
+        ("eventSource", ..., "the event record has no 'eventSource'"),
+        ("eventSource", "aws:ses", "'aws:ses': only aws:s3 events"),
+        ("eventName", ..., "the event record has no 'eventName'"),
+        ("eventName", 3, "the event record has no 'eventName'"),
+        ("s3", ..., "'s3' of the event record is missing"),
+        ("s3", [], "'s3' of the event record is missing or is not an object"),
+        ("s3/bucket", ..., "'s3.bucket' of the event record is missing"),
+        ("s3/bucket/name", "", "'s3.bucket' of the event record has no 'name'"),
+        ("s3/object", "k", "'s3.object' of the event record is missing"),
+        ("s3/object/key", ..., "'s3.object' of the event record has no 'key'"),
+        ("s3/object/key", 7, "'s3.object' of the event record has no 'key'"),
+        ("s3/object/key", "in/%FF.wav", "'in/%FF.wav' is not URL-encoded UTF-8"),
+        ("s3/object/eTag", 7, "'eTag' is not one that S3 writes"),
+        ("s3/object/eTag", "a\r\nx-evil: 1", "'eTag' is not one that S3 writes"),
+        ("s3/object/versionId", "\ud800", "'versionId' is not one that S3 writes"),
+    ],
+)
+def test_a_broken_record_is_an_invalid_message(path: str, value: object, says: str) -> None:
+    failure = only_failure(notification(broken(path, value, record())))
+    assert failure.error.code is ErrorCode.INVALID_MESSAGE
+    assert says in failure.error.message
+    assert failure.job_id == MESSAGE_ID
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "says"),
+    [
+        ("source", ..., "the event has no 'source'"),
+        ("source", "my.app", "'my.app': only aws.s3 events"),
+        ("detail", [], "'detail' of the event is missing or is not an object"),
+        ("detail/bucket", ..., "'detail.bucket' of the event is missing"),
+        ("detail/bucket/name", None, "'detail.bucket' of the event has no 'name'"),
+        ("detail/object", ..., "'detail.object' of the event is missing"),
+        ("detail/object/key", "", "'detail.object' of the event has no 'key'"),
+        ("detail/object/etag", "a b", "'etag' is not one that S3 writes"),
+        ("detail-type", 7, "the event has no 'detail-type'"),
+    ],
+)
+def test_a_broken_eventbridge_event_is_an_invalid_message(
+    path: str, value: object, says: str
+) -> None:
+    failure = only_failure(broken(path, value, eventbridge()))
+    assert failure.error.code is ErrorCode.INVALID_MESSAGE
+    assert says in failure.error.message
+
+
+@pytest.mark.parametrize("value", [None, 7, "text", [], {}])
+def test_records_may_be_anything(value: object) -> None:
+    failure = only_failure(notification(value))
+    assert failure.error.code is ErrorCode.INVALID_MESSAGE
+
+
+@pytest.mark.parametrize(
+    ("bucket", "key", "says"),
+    [
+        ("Upper", "k", "the event's object 's3://Upper/k' does not name a possible bucket"),
+        ("a/b", "k", "possible bucket"),
+        ("recordings", "a%00b", "control character"),
+        ("recordings", "a%0Ab", "control character"),
+        ("recordings", "\ud800", "surrogate"),
+        ("recordings", "k" * 1025, "1025 bytes"),
+    ],
+)
+def test_an_event_of_an_object_that_can_not_be_is_an_invalid_job(
+    bucket: str, key: str, says: str
+) -> None:
+    failure = only_failure(notification(record(key, bucket=bucket)))
+    assert failure.error.code is ErrorCode.INVALID_JOB
+    assert says in failure.error.message
+    assert failure.error.message.isprintable()
+    failure.input.encode()
+    assert failure.job_id is not None
+    assert is_job_id(failure.job_id)
+
+
+# --- SNS --------------------------------------------------------------------------------------
+
+
+def test_jobs_may_come_through_sns() -> None:
+    parsed = parse(sns(json.dumps([{"input": INPUT}, {"input": INPUT, "job_id": "mine"}])))
+    assert [job.job_id for job in parsed.jobs] == [f"{MESSAGE_ID}-1", "mine"]
+    assert only_job(sns(json.dumps({"input": INPUT}))).job_id == MESSAGE_ID
+
+
+@pytest.mark.parametrize(
+    ("body", "says"),
+    [
+        (sns("not json"), "the SNS notification's 'Message' is not valid JSON"),
+        (sns("7"), "the message body is a number"),
+        (sns("[" * 50_000), "nested too deeply"),
+        (sns('{"a": 1, "a": 2}'), "'a' appears twice"),
+        (sns("", Message={"input": INPUT}), "has no text in 'Message'"),
+        (sns("", Message=None), "has no text in 'Message'"),
+        (sns(json.dumps(sns(json.dumps({"input": INPUT})))), "wrapped by SNS twice"),
+        (
+            sns("You have chosen to subscribe", Type="SubscriptionConfirmation", Token="t0ken"),
+            "SNS's 'SubscriptionConfirmation' for topic 'arn:aws:sns:",
+        ),
+        (sns("", Type=7), "SNS's a number for topic"),
+    ],
+)
+def test_wrong_sns_messages(body: object, says: str) -> None:
+    failure = only_failure(body)
+    assert failure.error.code is ErrorCode.INVALID_MESSAGE
+    assert says in failure.error.message
+    assert "t0ken" not in failure.error.message
+
+
+# --- whatever a body may be -------------------------------------------------------------------
+
+
+def check(parsed: Parsed, defaults: JobDefaults) -> None:
+    """What holds of every answer."""
+    assert parsed.jobs or parsed.dropped or parsed.failures
+    assert len({job.job_id for job in parsed.jobs}) == len(parsed.jobs)
+    for job in parsed.jobs:
+        assert is_job_id(job.job_id)
+        assert defaults.allows(job.input.bucket)
+        assert defaults.allows_output(job.output)
+        assert len(job.request_hash) == 64
+        json.loads(job.model_dump_json().encode())
+        assert len(job.result_uri("checkpoint.json").encode()) <= 1024 + len(
+            f"s3://{job.output.bucket}/"
+        )
+    for failure in parsed.failures:
+        assert failure.job_id is not None
+        assert is_job_id(failure.job_id)
+        assert failure.output is None or defaults.allows_output(failure.output)
+        assert failure.error.message.isprintable()
+        assert 0 < len(failure.error.message) <= 1000
+        assert len(failure.input.encode()) <= 1200
+        assert all(isinstance(text, str) for text in failure.metadata.values())
+    for reason in parsed.dropped:
+        assert reason.isprintable()
+        assert len(reason) <= 400
+
+
+JSON_VALUES = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(alphabet=st.characters(exclude_categories=()), max_size=30),
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.dictionaries(
+            st.sampled_from([*JobRequest.model_fields, "jobs", "Records", "Type", "detail"])
+            | st.text(max_size=5),
+            inner,
+            max_size=5,
+        )
+    ),
+    max_leaves=20,
+)
+
+
+@examples
+@given(st.text(alphabet=st.characters(exclude_categories=())), st.text(max_size=200))
+def test_any_text_is_answered(body: str, message_id: str) -> None:
+    parsed = parse_message(body, message_id=message_id, defaults=DEFAULTS)
+    check(parsed, DEFAULTS)
+
+
+@examples
+@given(JSON_VALUES)
+def test_any_json_is_answered(value: object) -> None:
+    check(parse(json.dumps(value)), DEFAULTS)
+
+
+@examples
+@given(
+    st.text(alphabet=st.characters(exclude_categories=("Cs", "Cc")), min_size=1, max_size=200),
+    st.text(alphabet=string.hexdigits, min_size=1, max_size=32),
+)
+def test_any_key_makes_the_same_job_both_ways(key: str, etag: str) -> None:
+    from urllib.parse import quote_plus
+
+    one = parse(notification(record(quote_plus(key, safe="/"), item={"eTag": etag})))
+    two = parse(eventbridge(key, item={"etag": etag}))
+    assert one.jobs == two.jobs
+    for job in one.jobs:
+        assert job.input.key == key
+
+
+def mad_bodies(count: int, seed: int) -> list[str]:
+    """Bodies as a broken or hostile sender might write them; the same for the same seed."""
+    chance = random.Random(seed)
+    good: list[object] = [
+        {"input": INPUT},
+        {
+            "input": INPUT,
+            "job_id": "call-17",
+            "output": "s3://results/calls/",
+            "language": "de",
+            "task": "translate",
+            "formats": ["json", "srt", "tsv"],
+            "words": False,
+            "prompt": "Grüße",
+            "hotwords": "a b",
+            "metadata": {"a": "b"},
+        },
+        {"jobs": [{"input": INPUT}, {"input": INPUT, "job_id": "x"}]},
+        [{"input": INPUT}, {"input": INPUT, "language": None}],
+        notification(record(), record("in/b+c.wav", item={"versionId": "v"})),
+        notification(record(name="ObjectRemoved:Delete")),
+        eventbridge(),
+        sns(json.dumps(notification(record()))),
+        sns(json.dumps({"input": INPUT})),
+        TEST_EVENT,
+    ]
+    names = [
+        *JobRequest.model_fields,
+        *("jobs", "Records", "Event", "Type", "TopicArn", "Message"),
+        *("detail", "detail-type", "source", "s3", "object", "key"),
+        "",
+        "\ud800",
+        "input ",
+        "x" * 500,
+    ]
+    odd: list[object] = [
+        None,
+        True,
+        0,
+        -1,
+        1e308,
+        10**30,
+        "",
+        "\x00",
+        "\ud800",
+        "s3://",
+        "s3://b",
+        INPUT,
+        "..",
+        "aws:s3",
+        "aws.s3",
+        "s3:TestEvent",
+        "Notification",
+        "x" * 3000,
+        [],
+        {},
+        [[]],
+        [{}],
+        {"": ""},
+        float("nan"),
+        float("inf"),
+    ]
+
+    def anything(depth: int) -> object:
+        roll = chance.random()
+        if depth == 0 or roll < 0.4:
+            return chance.choice(odd)
+        if roll < 0.6:
+            return [anything(depth - 1) for _ in range(chance.randint(0, 4))]
+        return {chance.choice(names): anything(depth - 1) for _ in range(chance.randint(0, 5))}
+
+    def with_odd_place(value: object) -> object:
+        """A good body with one of its values replaced, taken out or put in."""
+        value = json.loads(json.dumps(value))
+        place = value
+        while True:
+            if not isinstance(place, dict | list) or not place:
+                return value
+            step: Any = chance.choice(list(place) if isinstance(place, dict) else range(len(place)))
+            inner = place[step]
+            if isinstance(inner, dict | list) and chance.random() < 0.8:
+                place = inner
+                continue
+            if isinstance(place, dict) and chance.random() < 0.3:
+                place[chance.choice(names)] = place.pop(step)
+            else:
+                place[step] = anything(2)
+            return value
+
+    def damaged(text: str) -> str:
+        letters = list(text)
+        for _ in range(chance.randint(1, 6)):
+            at = chance.randrange(len(letters) + 1)
+            match chance.randrange(4):
+                case 0:
+                    letters[at : at + chance.randint(1, 9)] = []
+                case 1:
+                    letters.insert(at, chance.choice('{}[]",:\\\x00\ud800é0e-'))
+                case 2:
+                    letters[at:at] = letters[at : at + chance.randint(1, 40)]
+                case _:
+                    letters[at : at + 1] = chr(chance.randrange(0x110000))
+        return "".join(letters)
+
+    def nested() -> str:
+        deep = chance.choice([10, 900, 1100, 20_000])
+        return chance.choice(
+            ["[" * deep, "[" * deep + "]" * deep, '{"input":' * deep + "1" + "}" * deep]
+        )
+
+    def body() -> str:
+        roll = chance.random()
+        if roll < 0.40:
+            return damaged(json.dumps(chance.choice(good), ensure_ascii=chance.random() < 0.5))
+        if roll < 0.75:
+            return json.dumps(with_odd_place(chance.choice(good)))
+        if roll < 0.95:
+            return json.dumps(anything(4))
+        if roll < 0.98:
+            return "".join(chr(chance.randrange(0x110000)) for _ in range(chance.randint(0, 80)))
+        return nested()
+
+    return [body() for _ in range(count)]
+
+
+def test_ten_thousand_mad_bodies_are_all_answered_in_seconds() -> None:
+    defaults = JobDefaults(allowed_buckets=frozenset({"recordings", "results"}))
+    bodies = mad_bodies(10_000, seed=17)
+    started = time.process_time()
+    answers = [parse_message(body, message_id=MESSAGE_ID, defaults=defaults) for body in bodies]
+    seconds = time.process_time() - started
+    for answer in answers:
+        check(answer, defaults)
+    codes = {failure.error.code for answer in answers for failure in answer.failures}
+    assert {ErrorCode.INVALID_MESSAGE, ErrorCode.INVALID_JOB} <= codes
+    # The seeds reach all outcomes, not one refusal ten thousand times.
+    assert sum(bool(answer.jobs) for answer in answers) > 500
+    assert sum(bool(answer.dropped) for answer in answers) > 500
+    assert sum(bool(answer.failures) for answer in answers) > 3000
+    assert seconds < 10
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        json.dumps({"input": "s3://" + "a" * 250_000}),
+        json.dumps({"input": "s3://recordings/" + "?" * 250_000}),
+        json.dumps({"input": INPUT, "language": "e" * 250_000}),
+        json.dumps({"input": INPUT, "job_id": "-" * 250_000}),
+        json.dumps({"input": INPUT, "formats": ["x"] * 50_000}),
+        json.dumps({"input": INPUT, "metadata": {str(i): i for i in range(20_000)}}),
+        json.dumps({"x" * 250_000: 1}),
+        json.dumps({f"{i}": 1 for i in range(20_000)}),
+        json.dumps([1] * 80_000),
+        json.dumps({"jobs": [{"input": 1, **{f"{i}": 1 for i in range(200)}}] * 100}),
+        json.dumps(notification(record("%FF" * 80_000))),
+        json.dumps(notification(record("a" * 250_000))),
+        json.dumps(notification(record("/" * 250_000))),
+        json.dumps(sns('"' * 120_000)),
+        '{"a":1,' * 30_000,
+        "1" * 250_000,
+        '"' + "\\ud800" * 40_000 + '"',
+    ],
+)
+def test_a_full_sized_body_takes_no_time(body: str) -> None:
+    started = time.process_time()
+    check(parse(body), DEFAULTS)
+    assert time.process_time() - started < 1
+
+
+def test_reading_messages_needs_no_heavy_module() -> None:
+    heavy = "{'torch', 'whisperx', 'faster_whisper', 'ctranslate2', 'av', 'numpy', 'boto3'}"
+    modules = "sys, worker.jobs.message, worker.results.formats"
+    code = f"import {modules}; print(*({heavy} & sys.modules.keys()))"
+    ran = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert ran.stdout.strip() == ""
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "arn:aws:sns:us-east-1:123456789012:done",
+        "https://sqs.us-east-1.amazonaws.com/123456789012/done.fifo",
+        "http://127.0.0.1:5000/123456789012/done",
+    ],
+)
+def test_a_topic_or_a_queue_may_be_told(target: str) -> None:
+    body = json.dumps({"input": "s3://bucket/a.wav", "notify": target})
+    parsed = parse_message(body, message_id="m", defaults=JobDefaults())
+    (job,) = parsed.jobs
+    assert job.notify == target
+    plain = parse_message('{"input": "s3://bucket/a.wav"}', message_id="m", defaults=JobDefaults())
+    assert job.request_hash == plain.jobs[0].request_hash, "who is told decides no result"
+
+
+@pytest.mark.parametrize("target", ["done", "arn:aws:s3:::bucket", "https://", "mailto:a@b.c", ""])
+def test_nothing_else_may_be_told(target: str) -> None:
+    body = json.dumps({"input": "s3://bucket/a.wav", "notify": target})
+    (rejected,) = parse_message(body, message_id="m", defaults=JobDefaults()).failures
+    assert "notify" in rejected.error.message
+    assert "arn:aws:sns" in rejected.error.message

@@ -1,0 +1,120 @@
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from worker.aws.lease import LeaseTable
+from worker.aws.queue import Message
+from worker.daemon.policy import Answer, Run
+from worker.jobs.message import JobDefaults, parse_message
+from worker.pipeline.holdings import Held, Holdings, Stage, Task
+
+TABLE = LeaseTable(60, clock=lambda: 0.0)
+
+
+def _held(name: str, jobs: int = 1, run: Run = Run.TOGETHER) -> Held:
+    message = Message(name, f"receipt-{name}", "", origin_id=name)
+    body = str([{"input": f"s3://bucket/{n}"} for n in range(jobs)]).replace("'", '"')
+    parsed = parse_message(body, message_id=name, defaults=JobDefaults())
+    lease = TABLE.add(message)
+    tasks = tuple(Task(job, message, lease, run=run) for job in parsed.jobs)
+    return Held(message, lease, tasks, open=len(tasks))
+
+
+def _add(holdings: Holdings, name: str, run: Run = Run.TOGETHER) -> Task:
+    held = _held(name, run=run)
+    assert holdings.add(held)
+    return held.tasks[0]
+
+
+def test_a_message_is_settled_with_its_last_answer() -> None:
+    holdings = Holdings()
+    held = _held("m", jobs=3)
+    holdings.add(held)
+    assert not holdings.answer(held, Answer.COMMITTED)
+    assert not holdings.answer(held, Answer.RELEASED, delay=40)
+    assert holdings.answer(held, Answer.RELEASED, delay=7)
+    assert held.delay == 40
+    assert len(holdings) == 1
+    holdings.remove(held)
+    assert len(holdings) == 0
+
+
+def test_a_draining_worker_takes_nothing_in() -> None:
+    holdings = Holdings()
+    holdings.drain()
+    assert not holdings.add(_held("late"))
+    assert len(holdings) == 0
+
+
+def test_a_job_is_claimed_once() -> None:
+    holdings = Holdings()
+    task = _add(holdings, "m")
+    assert not holdings.claim(task), "it is still on its way in"
+    assert holdings.ready(task) == [task]
+    assert holdings.claim(task)
+    assert not holdings.claim(task)
+    assert task.stage is Stage.ENDING
+
+
+def test_a_suspect_waits_until_everybody_else_is_done_and_then_runs_alone() -> None:
+    holdings = Holdings()
+    innocent, coming = _add(holdings, "a"), _add(holdings, "b")
+    suspect = _add(holdings, "c", Run.ALONE)
+    assert holdings.ready(innocent) == [innocent]
+    assert holdings.ready(suspect) == []
+    assert holdings.suspects() == 1
+    assert holdings.leave(innocent) == [], "one is still coming"
+    assert holdings.ready(coming) == [coming]
+    assert holdings.leave(coming) == [suspect]
+    late = _add(holdings, "d")
+    assert holdings.ready(late) == [], "nobody joins a suspect"
+    assert holdings.leave(suspect) == [late]
+    assert holdings.suspects() == 0
+
+
+def test_a_draining_worker_admits_nobody() -> None:
+    holdings = Holdings()
+    task = _add(holdings, "m")
+    holdings.drain()
+    assert holdings.ready(task) == []
+    assert holdings.waiting() == [task]
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_whatever_the_order_everybody_runs_and_suspects_run_alone(seed: int) -> None:
+    rng = random.Random(seed)
+    holdings = Holdings()
+    coming = [
+        _add(holdings, f"m{n}", rng.choice([Run.TOGETHER, Run.TOGETHER, Run.ALONE]))
+        for n in range(12)
+    ]
+    expected = len(coming)
+    running: list[Task] = []
+    ran = 0
+    while coming or running:
+        if coming and (not running or rng.random() < 0.5):
+            admitted = holdings.ready(coming.pop(rng.randrange(len(coming))))
+        else:
+            task = running.pop(rng.randrange(len(running)))
+            assert holdings.claim(task)
+            admitted = holdings.leave(task)
+        running += admitted
+        ran += len(admitted)
+        if any(task.run is Run.ALONE for task in running):
+            assert len(running) == 1
+    assert ran == expected
+
+
+def test_jobs_count_by_their_size_until_they_are_in_the_engine() -> None:
+    holdings = Holdings()
+    running, waiting = _add(holdings, "a"), _add(holdings, "b", Run.ALONE)
+    assert holdings.unsized_seconds() == 120.0
+    waiting.size = 160_000
+    assert holdings.unsized_seconds() == 70.0
+    holdings.ready(running)
+    holdings.ready(waiting)
+    assert holdings.unsized_seconds() == 10.0, "the one runs, the other waits for it"
+    holdings.leave(running)
+    assert holdings.unsized_seconds() == 0.0

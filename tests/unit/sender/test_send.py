@@ -1,0 +1,129 @@
+"""What `submit` makes of its arguments, before anything is sent."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from worker.errors import SettingsError
+from worker.jobs.message import JobDefaults, parse_message
+from worker.sender.plan import make_job_id, plan
+from worker.sender.send import Answers, Failure
+
+
+@given(st.text(max_size=300))
+def test_any_name_gives_a_valid_job_id(name: str) -> None:
+    assert re.fullmatch(r"[A-Za-z0-9._-]{14,128}", make_job_id(name))
+
+
+def test_job_ids_are_readable_and_differ() -> None:
+    one, two = make_job_id("s3://b/in/Call 17.flac"), make_job_id("s3://b/in/Call 17.flac")
+    assert one != two
+    assert re.fullmatch(r"Call-17-[0-9a-f]{12}", one)
+    assert re.fullmatch(r"job-[0-9a-f]{12}", make_job_id("s3://b/日本語"))
+
+
+def test_an_object_is_sent_as_it_is() -> None:
+    (job,) = plan(["s3://bucket/in/a b.flac"], {"language": "en"}, new_id=lambda _: "id-1")
+    assert job.path is None
+    assert job.output is None
+    body = json.loads(job.request.body())
+    assert body["input"] == "s3://bucket/in/a b.flac"
+    assert body["job_id"] == "id-1"
+    assert body["language"] == "en"
+    assert "output" not in body
+
+
+def test_the_worker_reads_back_what_was_asked() -> None:
+    fields = {
+        "task": "translate",
+        "formats": ["tsv"],
+        "words": False,
+        "prompt": "Dr. Löwe",
+        "hotwords": "Löwe",
+        "metadata": {"a": "b"},
+    }
+    (job,) = plan(["s3://bucket/k"], fields, output="s3://results/x")
+    parsed = parse_message(job.request.body(), message_id="m", defaults=JobDefaults())
+    assert not parsed.failures
+    (read,) = parsed.jobs
+    assert read.job_id == job.job_id
+    assert str(read.output) == "s3://results/x/"
+    assert (read.task, read.formats, read.words) == ("translate", ("json", "tsv"), False)
+    assert (read.prompt, read.hotwords, read.metadata) == ("Dr. Löwe", "Löwe", {"a": "b"})
+
+
+def test_who_waits_says_where_the_result_goes() -> None:
+    (job,) = plan(["s3://bucket/k"], {}, fix_output=True)
+    assert str(job.output) == "s3://bucket/transcripts/"
+    assert json.loads(job.request.body())["output"] == "s3://bucket/transcripts/"
+
+
+def test_local_files_are_uploaded_under_their_job_ids(tmp_path: Path) -> None:
+    for name in ("talk.flac", "notes", "odd.sh;rm"):
+        (tmp_path / name).write_text("x")
+    inputs = [str(tmp_path / name) for name in ("talk.flac", "talk.flac", "notes", "odd.sh;rm")]
+    ids = iter("abcd")
+    jobs = plan(inputs, {}, upload_to="s3://bucket/in", new_id=lambda _: next(ids))
+    assert [str(job.request.input) for job in jobs] == [
+        "s3://bucket/in/a.flac",
+        "s3://bucket/in/b.flac",
+        "s3://bucket/in/c",
+        "s3://bucket/in/d",
+    ]
+    assert [str(job.path) for job in jobs] == inputs
+
+
+def test_everything_wrong_is_told_at_once(tmp_path: Path) -> None:
+    local = tmp_path / "talk.flac"
+    local.write_text("x")
+    with pytest.raises(SettingsError) as caught:
+        plan([str(local), "missing.flac", "s3://bucket", "s3://bucket/ok"], {})
+    lines = str(caught.value).splitlines()
+    assert len(lines) == 3
+    assert lines[0] == (
+        f"{local}: is a local file: say where it goes with --upload-to s3://bucket/prefix/"
+    )
+    assert lines[1].startswith("missing.flac: there is no such file")
+    assert lines[2].startswith("s3://bucket: ")
+
+
+@pytest.mark.parametrize(
+    ("fields", "word"),
+    [
+        ({"language": "english"}, "language"),
+        ({"task": "summarize"}, "task"),
+        ({"formats": ["doc"]}, "formats"),
+        ({"metadata": {"a": "x" * 5000}}, "metadata"),
+    ],
+)
+def test_a_wrong_field_is_refused_as_the_worker_would(fields: dict[str, object], word: str) -> None:
+    with pytest.raises(SettingsError, match=word):
+        plan(["s3://bucket/key"], fields)
+
+
+@pytest.mark.parametrize("option", ["upload_to", "output"])
+def test_a_wrong_prefix_is_refused(option: str) -> None:
+    with pytest.raises(SettingsError, match="S3 URI"):
+        plan(["s3://bucket/key"], {}, **{option: "bucket/prefix"})  # type: ignore[arg-type]  # by name
+
+
+def test_what_is_told_of_the_answers() -> None:
+    lines: list[str] = []
+    assert Answers(completed={"a": "s3://b/a"}).tell(5, lines.append)
+    assert lines == []
+    answers = Answers(
+        failed=[Failure("b", "not_media", "No decoder knows it.")],
+        waiting=("c",),
+        forbidden="s3://b/c/transcript.json",
+    )
+    assert not answers.tell(5, lines.append)
+    assert lines[0] == "b: not_media: No decoder knows it."
+    assert lines[1] == "no answer within 5 s from 1 jobs:"
+    assert lines[2] == "  c"
+    assert "s3:ListBucket" in lines[3]

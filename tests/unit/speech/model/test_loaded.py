@@ -1,0 +1,108 @@
+"""Loading: choices are made, told and put into every result; a model of nonsense is refused."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.fakes.model import FakeModel, load_fake
+from tests.fakes.tiny_model import TINY
+from worker.errors import ErrorCode, JobError, MachineError, SettingsError
+from worker.speech.api import Options
+from worker.speech.config import EngineConfig
+from worker.speech.model import loaded as loading
+from worker.speech.model import whisper
+from worker.speech.model.loaded import fingerprint, load
+from worker.speech.model.selftest import KnownSpeech
+from worker.speech.model.whisper import Whisper
+
+
+@pytest.fixture
+def config(tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> EngineConfig:
+    monkeypatch.setattr(whisper, "MAX_LENGTH", 24)  # random weights never end by themselves
+    monkeypatch.setattr("worker.speech.model.device.cuda_cards", lambda: 0)
+    return EngineConfig(
+        model=str(tiny_model),
+        compute_type="int8_float16",
+        batch_size=3,
+        batch_size_given=True,
+        beam_size=2,
+        cpu_threads=2,
+        self_test=False,
+    )
+
+
+def test_a_model_of_128_bands_is_loaded_as_it_is(config: EngineConfig) -> None:
+    found = load(config)
+    assert isinstance(found.model, Whisper)
+    assert found.model.mels == 128
+    assert found.dimensions == TINY
+    assert found.probe is not None
+    assert found.probe.features.shape[0] == 128
+    assert found.info.model == config.model
+    assert (found.info.device, found.info.beam_size) == ("cpu", 2)
+    assert found.info.batch_size == found.budget.capacity(1500) == 3
+    # What was not asked for stands in every result.
+    assert found.info.compute_type == found.compute_type == "int8"
+    device, compute_type = found.info.notes
+    assert device == "device = auto chose the CPU: no CUDA device can be used"
+    assert compute_type.startswith("Quantization fallback: int8_float16 -> int8")
+
+
+def test_a_model_that_hears_nonsense_does_not_start(
+    config: EngineConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    speech = KnownSpeech(np.zeros(16_000, dtype=np.float32), frozenset({"new", "jersey"}))
+    monkeypatch.setattr(loading, "known_speech", lambda: speech)
+    with pytest.raises(MachineError, match="self-test failed on cpu"):
+        load(replace(config, self_test=True))
+
+
+def test_a_gpu_that_is_not_there_is_not_replaced_by_the_cpu(config: EngineConfig) -> None:
+    with pytest.raises(MachineError, match="device = 'cuda'"):
+        load(replace(config, device="cuda"))
+
+
+def test_wrong_settings_are_told_apart_from_a_wrong_machine(config: EngineConfig) -> None:
+    with pytest.raises(SettingsError, match="no known name"):
+        load(replace(config, model="no-such-model"))
+    with pytest.raises(SettingsError, match="compute_type = 'int3'"):
+        load(replace(config, compute_type="int3"))
+
+
+def test_the_fingerprint_changes_with_what_changes_texts_and_nothing_else(
+    config: EngineConfig, tiny_model: Path, tmp_path: Path
+) -> None:
+    first = fingerprint(config, tiny_model, "int8")
+    assert len(first) == 32
+    same = replace(config, batch_size=64, num_workers=8, max_wait=3.0, held_seconds=9.0, model="x")
+    assert fingerprint(same, tiny_model, "int8") == first
+    other = tmp_path / "model"
+    other.mkdir()
+    (other / "model.bin").write_bytes(b"other weights")
+    different = [
+        fingerprint(config, tiny_model, "float32"),
+        fingerprint(config, other, "int8"),
+        fingerprint(replace(config, beam_size=1), tiny_model, "int8"),
+        fingerprint(replace(config, vad="pyannote"), tiny_model, "int8"),
+        fingerprint(replace(config, context="full"), tiny_model, "int8"),
+        fingerprint(replace(config, word_times="none"), tiny_model, "int8"),
+        fingerprint(replace(config, transcriber="standard"), tiny_model, "int8"),
+    ]
+    assert len({first, *different}) == len(different) + 1
+
+
+def test_translation_is_refused_where_it_means_nothing() -> None:
+    able = load_fake(EngineConfig(model="base"), FakeModel())
+    able.check(Options(task="translate"))
+    # Known by its name, or by a decoder far shallower than its encoder.
+    named = load_fake(EngineConfig(model="turbo"), FakeModel())
+    shallow = replace(able, dimensions=replace(able.dimensions, decoder_layers=2))
+    for unable in (named, shallow):
+        unable.check(Options(task="transcribe"))
+        with pytest.raises(JobError, match=r"task = 'translate'.*use large-v3 or medium") as caught:
+            unable.check(Options(task="translate"))
+        assert caught.value.code is ErrorCode.TASK_NOT_SUPPORTED

@@ -1,0 +1,152 @@
+"""A Recognition put together as a Transcript: times in order, text joined, words or none."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from worker.results.transcript import EngineInfo, Language, Segment, Timings, Transcript, Word
+from worker.speech.api import Recognition
+from worker.speech.assemble import Input, assemble, timings, with_timings
+
+ENGINE = EngineInfo(
+    model="base",
+    device="cpu",
+    compute_type="int8",
+    batch_size=8,
+    beam_size=5,
+    vad="silero",
+    transcriber="optimized",
+    versions={"ctranslate2": "4"},
+)
+
+
+def segment(start: float, end: float, text: str = "word", words: Sequence[Word] = ()) -> Segment:
+    return Segment(id=7, start=start, end=end, text=text, avg_logprob=-0.25, words=tuple(words))
+
+
+def recognition(
+    segments: Sequence[Segment], *, seconds: float = 60.0, code: str | None = "en"
+) -> Recognition:
+    language = Language(code=code, probability=0.9, detected=True) if code else None
+    return Recognition(
+        audio_seconds=seconds,
+        language=language,
+        segments=segments,
+        word_times="attention",
+        seconds={"decode": 0.25, "windows": 0.5, "transcribe": 2.0, "align": 0.125},
+        windows=2,
+        notes=("a note",),
+    )
+
+
+def assembled(
+    found: Recognition,
+    *,
+    words: bool = True,
+    task: Literal["transcribe", "translate"] = "transcribe",
+    timings: Timings | None = None,
+) -> Transcript:
+    return assemble(
+        found,
+        job_id="call-17",
+        input=Input("s3://b/in/call-17.flac", 265969, "etag"),
+        task=task,
+        engine=ENGINE,
+        timings=timings or Timings(),
+        metadata={"a": "b"},
+        words=words,
+    )
+
+
+def test_the_pieces_find_their_places() -> None:
+    found = recognition([segment(0.03, 9.6, " Printing, "), segment(10, 12, "in the only sense")])
+    transcript = assembled(found, timings=timings(found, fetch=0.1, write=0.2, total=12.0))
+    assert transcript.job_id == "call-17"
+    assert transcript.input.model_dump() == {
+        "uri": "s3://b/in/call-17.flac",
+        "etag": "etag",
+        "bytes": 265969,
+        "audio_seconds": 60.0,
+    }
+    assert transcript.text == "Printing, in the only sense"
+    assert [s.id for s in transcript.segments] == [0, 1]
+    assert transcript.notes == ("a note",)
+    assert transcript.metadata == {"a": "b"}
+    assert transcript.engine == ENGINE
+    assert transcript.speed == 5.0
+    assert transcript.timings == Timings(
+        fetch=0.1, decode=0.25, windows=0.5, transcribe=2.0, align=0.125, write=0.2, total=12.0
+    )
+
+
+def test_without_speech_it_is_empty_and_valid() -> None:
+    transcript = assembled(recognition([], seconds=0.0, code=None))
+    assert transcript.text == ""
+    assert transcript.segments == ()
+    assert transcript.language is None
+    assert transcript.word_times is None
+    assert transcript.speed == 0.0
+
+
+def test_segments_without_text_are_left_out() -> None:
+    transcript = assembled(recognition([segment(0, 1, " "), segment(1, 2, "yes")]))
+    assert [(s.id, s.text) for s in transcript.segments] == [(0, "yes")]
+
+
+@pytest.mark.parametrize(
+    ("code", "task", "text"),
+    [
+        ("ja", "transcribe", "一二"),
+        ("ja", "translate", "一 二"),
+        ("ko", "transcribe", "一 二"),
+    ],
+)
+def test_text_is_joined_as_its_language_is_written(
+    code: str, task: Literal["transcribe", "translate"], text: str
+) -> None:
+    found = recognition([segment(0, 1, "一"), segment(1, 2, "二")], code=code)
+    assert assembled(found, task=task).text == text
+
+
+def test_words_are_left_out_where_the_job_said_so() -> None:
+    found = recognition([segment(0, 2, "yes", [Word(word="yes", start=0, end=1, score=0.5)])])
+    with_words = assembled(found)
+    assert with_words.word_times == "attention"
+    assert len(with_words.segments[0].words) == 1
+    without = assembled(found, words=False)
+    assert without.word_times is None
+    assert without.segments[0].words == ()
+
+
+def test_timings_can_be_set_again() -> None:
+    transcript = with_timings(assembled(recognition([])), Timings(write=1, total=30))
+    assert transcript.speed == 2.0
+    assert transcript.timings.write == 1
+
+
+moments = st.floats(min_value=-5, max_value=80, allow_nan=False)
+words = st.builds(lambda a, b: Word(word="w", start=a, end=b, score=None), moments, moments)
+segments = st.builds(
+    lambda a, b, w: segment(a, b, "text", w), moments, moments, st.lists(words, max_size=4)
+)
+
+
+@given(st.lists(segments, max_size=6), st.floats(min_value=0, max_value=70))
+def test_times_stay_inside_the_audio_in_order_and_apart(
+    given_segments: list[Segment], seconds: float
+) -> None:
+    transcript = assembled(recognition(given_segments, seconds=seconds))
+    assert len(transcript.segments) == len(given_segments)
+    clock = 0.0
+    for found in transcript.segments:
+        assert clock <= found.start <= found.end <= transcript.input.audio_seconds
+        clock = found.end
+        inside = found.start
+        for word in found.words:
+            assert inside <= word.start <= word.end <= found.end
+            inside = word.end

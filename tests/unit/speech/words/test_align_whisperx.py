@@ -1,0 +1,333 @@
+"""Beside WhisperX: the same paths, the same words, the same models.
+
+Importing whisperx takes seconds, so all that needs it is in this module.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from functools import partial
+from http.server import BaseHTTPRequestHandler, HTTPServer, SimpleHTTPRequestHandler
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import torch
+import torchaudio
+
+from tests.fakes.align_models import (
+    LETTERS,
+    Kind,
+    Norm,
+    small_model,
+    small_module,
+    torchaudio_parameters,
+)
+from worker.speech.words.align import Aligner, AlignItem
+from worker.speech.words.align_models import ModelNotHere, NoAlignModel, download, load_align_model
+from worker.speech.words.trellis import WILDCARD, align_tokens, token_scores
+from worker.speech.words.wav2vec2 import AlignModel
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def whisperx_alignment() -> Any:
+    """`whisperx.alignment`, imported the way the loader does it: without its log on stdout."""
+    with pytest.raises(NoAlignModel):
+        load_align_model("xx", CPU, None, True)
+    return sys.modules["whisperx.alignment"]
+
+
+def reference(
+    whisperx: Any, emission: npt.NDArray[np.float32], tokens: list[int], blank: int
+) -> list[tuple[int, int, float]] | None:
+    """(start, end, score) of each token by WhisperX's own functions."""
+    scores = torch.from_numpy(emission)
+    if WILDCARD in tokens:
+        others = torch.ones(scores.shape[1], dtype=torch.bool)
+        others[blank] = False
+        wild = scores[:, others].max(dim=1).values
+        scores = torch.cat([scores, wild.unsqueeze(1)], dim=1)
+        tokens = [scores.shape[1] - 1 if token == WILDCARD else token for token in tokens]
+    trellis = whisperx.get_trellis(scores, tokens, blank)
+    path = whisperx.backtrack(trellis, scores, tokens, blank)
+    if path is None:
+        return None
+    merged = whisperx.merge_repeats(path, "x" * len(tokens))
+    return [(segment.start, segment.end, segment.score) for segment in merged]
+
+
+def log_softmax(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float32]:
+    return torch.log_softmax(torch.from_numpy(values.astype(np.float32)), dim=-1).numpy()
+
+
+def random_case(seed: int) -> tuple[npt.NDArray[np.float32], list[int], int]:
+    """An emission, a text and a blank: sharp, flat or tied, with or without wildcards."""
+    rng = np.random.default_rng(seed)
+    frames, classes = int(rng.integers(1, 140)), int(rng.integers(3, 50))
+    # From one token to more tokens than frames.
+    count = int(rng.integers(1, max(2, round(frames * 1.15)) + 1))
+    emission = log_softmax(rng.normal(size=(frames, classes)) * rng.choice([0.0, 0.3, 2.0, 15.0]))
+    tokens = rng.integers(0, classes, size=count)
+    if seed % 2:
+        tokens[rng.random(count) < rng.choice([0.1, 0.5, 1.0])] = WILDCARD
+    return emission, tokens.tolist(), int(rng.integers(classes)) if seed % 3 == 0 else 0
+
+
+def test_random_emissions_give_whisperx_paths(whisperx_alignment: Any) -> None:
+    cases = [random_case(seed) for seed in range(240)]
+    found = align_tokens([token_scores(*case) for case in cases])
+    impossible = 0
+    for (emission, tokens, blank), spans in zip(cases, found, strict=True):
+        expected = reference(whisperx_alignment, emission, tokens, blank)
+        assert (spans is None) == (expected is None)
+        if spans is None or expected is None:
+            impossible += 1
+            continue
+        starts, ends, scores = zip(*expected, strict=True)
+        # One frame was to be allowed for; none is needed.
+        np.testing.assert_array_equal(spans.start, starts)
+        np.testing.assert_array_equal(spans.end, ends)
+        np.testing.assert_allclose(spans.score, scores, atol=1e-6)
+    assert 10 <= impossible <= 60
+
+
+@pytest.mark.parametrize(("frames", "tokens"), [(1, 1), (5, 5), (5, 6), (5, 7), (5, 4), (40, 39)])
+def test_texts_about_as_long_as_their_sound(
+    whisperx_alignment: Any, frames: int, tokens: int
+) -> None:
+    """Where WhisperX's +inf in the first column reaches furthest."""
+    for seed in range(10):
+        rng = np.random.default_rng(seed)
+        emission = log_softmax(rng.normal(size=(frames, 6)))
+        text = rng.integers(1, 6, size=tokens).tolist()
+        expected = reference(whisperx_alignment, emission, text, 0)
+        (spans,) = align_tokens([token_scores(emission, text, 0)])
+        assert (spans is None) == (expected is None) == (tokens > frames)
+        if spans is not None and expected is not None:
+            assert spans.start.tolist() == [start for start, _, _ in expected]
+            assert spans.end.tolist() == [end for _, end, _ in expected]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_models_emissions_give_whisperx_paths(whisperx_alignment: Any, seed: int) -> None:
+    model = small_model(seed=seed)
+    rng = np.random.default_rng(seed)
+    samples = (rng.normal(size=48_000) * 0.1).astype(np.float32)
+    (emission,) = model.emissions([samples], len(samples))
+    tokens = rng.integers(1, len(LETTERS), size=60).tolist()
+    expected = reference(whisperx_alignment, emission, tokens, model.blank)
+    (spans,) = align_tokens([token_scores(emission, tokens, model.blank)])
+    assert spans is not None
+    assert expected is not None
+    assert spans.start.tolist() == [start for start, _, _ in expected]
+
+
+class OneSentence:
+    """Stands in for NLTK's punkt, whose data can't be downloaded here."""
+
+    @staticmethod
+    def span_tokenize(text: str) -> list[tuple[int, int]]:
+        return [(0, len(text))]
+
+
+TEXTS = [
+    "Printing, in the only sense with which we are at present concerned,",
+    "has for 500 years been (nearly) everywhere;",
+    " differs from most if not from all the arts ",
+    "and crafts.",
+    "“Quoted” — ünïcode €20",
+]
+
+
+@pytest.mark.parametrize("kind", ["torchaudio", "huggingface"])
+@pytest.mark.parametrize("norm", ["group", "layer"])
+def test_whole_segments_give_whisperx_words(
+    whisperx_alignment: Any, monkeypatch: pytest.MonkeyPatch, kind: Kind, norm: Norm
+) -> None:
+    monkeypatch.setattr(whisperx_alignment, "nltk_load", lambda _: OneSentence())
+    rng = np.random.default_rng(0)
+    audio = (rng.normal(size=20 * 16_000) * 0.1).astype(np.float32)
+    edges = [0.0, 4.5, 8.123, 12.9, 14.04, 19.5]
+    segments = [
+        {"start": start, "end": end, "text": text}
+        for start, end, text in zip(edges[:-1], edges[1:], TEXTS, strict=True)
+    ]
+    dictionary = {letter: code for code, letter in enumerate(LETTERS)}
+    expected = whisperx_alignment.align(
+        segments,
+        small_module(kind, norm),
+        {"language": "en", "dictionary": dictionary, "type": kind},
+        audio,
+        "cpu",
+    )["segments"]
+
+    aligner = Aligner("cpu", load=lambda *_: small_model(kind, norm))
+    aligner.request("en")
+    while aligner.ready("en") is None:
+        time.sleep(0.002)
+    found = aligner.align(
+        [
+            AlignItem(audio[int(start * 16_000) : int(end * 16_000)], text, "en", start, end)
+            for start, end, text in zip(edges[:-1], edges[1:], TEXTS, strict=True)
+        ]
+    )
+
+    assert len(expected) == len(found)
+    for segment, words in zip(expected, found, strict=True):
+        assert [word.word for word in words] == [word["word"] for word in segment["words"]]
+        for word, other in zip(words, segment["words"], strict=True):
+            assert word.start == pytest.approx(other["start"], abs=0.021)
+            assert word.end == pytest.approx(other["end"], abs=0.021)
+            assert word.score == pytest.approx(other["score"], abs=0.02)
+
+
+def test_torchaudios_models_are_as_the_batching_assumes(whisperx_alignment: Any) -> None:
+    """Group norm in the first convolution, and no normalization across a whole batch."""
+    tables = whisperx_alignment.DEFAULT_ALIGN_MODELS_TORCH
+    assert set(tables) == {"en", "fr", "de", "es", "it"}
+    for name in tables.values():
+        bundle = getattr(torchaudio.pipelines, name)
+        assert bundle._params["extractor_mode"] == "group_norm"
+        assert not bundle._normalize_waveform
+        assert bundle.sample_rate == 16_000
+    english = getattr(torchaudio.pipelines, tables["en"])
+    assert [label.lower() for label in english.get_labels()] == LETTERS
+
+
+def test_no_file_and_no_network_is_said_quietly(
+    whisperx_alignment: Any, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    for language in ("en", "nl"):
+        with pytest.raises(ModelNotHere):
+            load_align_model(language, CPU, tmp_path, True)
+    with pytest.raises(NoAlignModel, match="no alignment model for the language 'cy'"):
+        load_align_model("cy", CPU, tmp_path, True)
+    assert capfd.readouterr().out == ""
+
+
+def same_emissions(model: AlignModel, module: torch.nn.Module, kind: Kind) -> None:
+    samples = (np.random.default_rng(0).normal(size=16_000) * 0.1).astype(np.float32)
+    with torch.inference_mode():
+        output = module(torch.from_numpy(samples)[None])
+    logits = output[0] if kind == "torchaudio" else output.logits
+    expected = torch.log_softmax(logits, dim=-1)[0].numpy()
+    np.testing.assert_allclose(model.emissions([samples], 16_000)[0], expected, atol=1e-4)
+
+
+def test_torchaudios_files_are_found_where_whisperx_puts_them(
+    whisperx_alignment: Any,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    bundle = torchaudio.pipelines.WAV2VEC2_ASR_BASE_960H
+    monkeypatch.setattr(bundle, "_params", torchaudio_parameters("group"))
+    module = small_module("torchaudio", "group")
+    weights = module.state_dict()
+    # Published weights have three unused classes, which torchaudio takes out on loading.
+    for name in ("aux.weight", "aux.bias"):
+        kept = weights[name]
+        weights[name] = torch.cat([kept[:1], torch.zeros_like(kept[:3]), kept[1:]])
+    torch.save(weights, tmp_path / bundle._path)
+
+    model = load_align_model("en", CPU, tmp_path, True)
+
+    assert (model.kind, model.name) == ("torchaudio", "WAV2VEC2_ASR_BASE_960H")
+    assert model.dictionary == {letter: code for code, letter in enumerate(LETTERS)}
+    assert (model.blank, model.spaced, model.paddable) == (0, True, True)
+    same_emissions(model, module, "torchaudio")
+    assert capfd.readouterr().out == ""
+
+
+@pytest.mark.parametrize(("language", "spaced"), [("nl", True), ("ja", False)])
+def test_the_hubs_files_are_found_where_whisperx_puts_them(
+    whisperx_alignment: Any,
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+    language: str,
+    spaced: bool,
+) -> None:
+    transformers: Any = importlib.import_module("transformers")  # its classes are untyped
+
+    name = whisperx_alignment.DEFAULT_ALIGN_MODELS_HF[language]
+    repository = tmp_path / f"models--{name.replace('/', '--')}"
+    snapshot = repository / "snapshots" / "0123456789abcdef0123456789abcdef01234567"
+    snapshot.mkdir(parents=True)
+    (repository / "refs").mkdir()
+    (repository / "refs" / "main").write_text(snapshot.name)
+    vocabulary = tmp_path / "vocab.json"
+    vocabulary.write_text('{"|": 0, "A": 1, "b": 2, "[UNK]": 3, "[PAD]": 4}')
+    tokenizer = transformers.Wav2Vec2CTCTokenizer(
+        str(vocabulary), unk_token="[UNK]", pad_token="[PAD]"
+    )
+    extractor = transformers.Wav2Vec2FeatureExtractor()
+    transformers.Wav2Vec2Processor(extractor, tokenizer).save_pretrained(snapshot)
+    module: Any = small_module("huggingface", "layer", classes=len(tokenizer.get_vocab()))
+    module.save_pretrained(snapshot)
+
+    model = load_align_model(language, CPU, tmp_path, True)
+
+    assert (model.kind, model.name, model.spaced) == ("huggingface", name, spaced)
+    assert model.dictionary["a"] == 1
+    assert model.blank == 4
+    assert model.paddable
+    same_emissions(model, module, "huggingface")
+    assert capfd.readouterr().out == ""
+
+
+class Truncated(BaseHTTPRequestHandler):
+    """Promises more than it sends."""
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Length", "100")
+        self.end_headers()
+        self.wfile.write(b"short")
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+        """Says nothing."""
+
+
+class Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+        """Says nothing."""
+
+
+@pytest.fixture
+def serve() -> Iterator[Any]:
+    servers: list[tuple[HTTPServer, threading.Thread]] = []
+
+    def start(handler: Any) -> str:
+        server = HTTPServer(("127.0.0.1", 0), handler)
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        servers.append((server, thread))
+        return f"http://127.0.0.1:{server.server_port}"
+
+    yield start
+    for server, thread in servers:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def test_a_download_is_whole_or_not_there(serve: Any, tmp_path: Path) -> None:
+    (tmp_path / "source").mkdir()
+    (tmp_path / "source" / "model.pt").write_bytes(b"weights" * 1000)
+    target = tmp_path / "cache" / "model.pt"
+    download(f"{serve(partial(Quiet, directory=tmp_path / 'source'))}/model.pt", target)
+    assert target.read_bytes() == b"weights" * 1000
+
+    with pytest.raises(OSError, match="5 of 100 bytes"):
+        download(f"{serve(Truncated)}/other.pt", target.with_name("other.pt"))
+    with pytest.raises(OSError, match="refused"):
+        download("http://127.0.0.1:9/none.pt", target.with_name("none.pt"))
+    assert [path.name for path in target.parent.iterdir()] == ["model.pt"]

@@ -1,0 +1,1 @@
+"""What the GPU test measures and checks on a card."""

@@ -1,0 +1,1 @@
+"""What a person types: the commands, their flags and their screens."""

@@ -1,0 +1,265 @@
+"""Local files through the engine: the command `transcribe`. No queue, no AWS.
+
+Files go in together, so that short ones share batches, bounded by the seconds of audio that
+the engine holds; results are written as they come.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future
+from concurrent.futures import wait as wait_for
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from worker.errors import JobError, SettingsError
+from worker.results.formats import Format, render
+from worker.results.transcript import Transcript
+from worker.speech.api import Options, Recognition, Submission, Transcriber
+from worker.speech.assemble import Input, assemble, timings, with_timings
+
+__all__ = ["FileFailure", "Report", "Stats", "check_files", "transcribe"]
+
+MAX_OPEN_FILES = 256
+"""Files inside the engine at once, however short they are."""
+
+POLL_SECONDS = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class FileFailure:
+    """A file that could not be transcribed, and why."""
+
+    path: Path
+    code: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Stats:
+    """What `--stats` writes.
+
+    Attributes:
+        files: that were transcribed.
+        failed: that were not.
+        audio_seconds: of the files transcribed.
+        load_seconds: imports, model load and warm-up; no part of `seconds`.
+        seconds: from the first file opened to the last result written.
+        windows: of those files.
+        batches: calls of the decoder, the warm-up's left out.
+        batch_slots: what these batches had room for, in windows.
+        encoder_calls: calls of the encoder.
+        second_attempts: windows decoded again because their text failed the checks.
+    """
+
+    files: int
+    failed: int
+    audio_seconds: float
+    load_seconds: float
+    seconds: float
+    windows: int
+    batches: int
+    batch_slots: int
+    encoder_calls: int
+    second_attempts: int
+
+    def to_json(self) -> str:
+        """One JSON object, indented."""
+        values = {
+            name: round(value, 4) if isinstance(value, float) else value
+            for name, value in asdict(self).items()
+        }
+        return json.dumps(values, indent=2) + "\n"
+
+
+@dataclass(slots=True)
+class Report:
+    """What came of it: the failures in the order they came, and the figures."""
+
+    stats: Stats
+    failures: list[FileFailure] = field(default_factory=list)
+
+
+def check_files(
+    paths: Sequence[Path], output_dir: Path, formats: Sequence[Format]
+) -> dict[Path, dict[Format, Path]]:
+    """Which files each input's results go to: `<stem>.json`, `<stem>.srt`, ...
+
+    Raises:
+        SettingsError: an input is no file, two would write the same result, or a result would
+            overwrite an input; the message says which and what to do.
+    """
+    problems = [f"{path}: there is no such file" for path in paths if not path.is_file()]
+    inputs = {path.resolve() for path in paths}
+    by_stem: dict[str, Path] = {}
+    for path in paths:
+        other = by_stem.setdefault(path.stem, path)
+        if other is not path:
+            problems.append(
+                f"{path} and {other} would both write {output_dir / path.stem}.json: rename one,"
+                " or transcribe them into different directories"
+            )
+    targets = {path: {fmt: output_dir / f"{path.stem}.{fmt}" for fmt in formats} for path in paths}
+    problems += [
+        f"{target} is an input and would be overwritten: choose another --output-dir"
+        for files in targets.values()
+        for target in files.values()
+        if target.resolve() in inputs
+    ]
+    if problems:
+        raise SettingsError("\n".join(problems))
+    return targets
+
+
+def transcribe(
+    paths: Sequence[Path],
+    output_dir: Path,
+    engine: Transcriber,
+    *,
+    options: Options,
+    formats: Sequence[Format],
+    held_seconds: float,
+    load_seconds: float,
+    vtt_word_times: bool = False,
+    done: Callable[[Path, Transcript | FileFailure], None] = lambda path, result: None,
+    progress: Callable[[float, float | None], None] = lambda seconds, total: None,
+) -> Report:
+    """Transcribe files into `output_dir`, which is made if it isn't there.
+
+    Args:
+        paths: the files.
+        output_dir: where `<stem>.<format>` go.
+        engine: started.
+        options: of every file.
+        formats: to write.
+        held_seconds: seconds of audio in the engine above which no file is added.
+        load_seconds: how long it took until the engine was ready; told in the figures.
+        vtt_word_times: whether the vtt carries the times of words.
+        done: called after each file with what came of it.
+        progress: called now and then with the seconds of audio done, and of all files given to
+            the engine (None while one of those isn't known).
+
+    Raises:
+        SettingsError: see `check_files`; or the directory can't be written.
+        EngineError: the engine broke.
+    """
+    targets = check_files(paths, output_dir, formats)
+    try:
+        output_dir.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SettingsError(f"--output-dir {output_dir}: {error.strerror}") from error
+    before = asdict(engine.stats)
+    failures: list[FileFailure] = []
+    recognitions: list[Recognition] = []
+    waiting = list(reversed(paths))
+    open_files: dict[Future[Recognition], _Open] = {}
+    finished_seconds = 0.0
+
+    def fail(path: Path, error: JobError) -> None:
+        failure = FileFailure(path, error.code, error.message)
+        failures.append(failure)
+        done(path, failure)
+
+    began = time.monotonic()
+    while waiting or open_files:
+        while waiting and _has_room(engine, len(open_files), held_seconds):
+            path = waiting.pop()
+            try:
+                opened = _Open(path, engine.submit(path, options, name=path.name))
+            except JobError as error:
+                fail(path, error)
+                continue
+            open_files[opened.submission.future] = opened
+        ready, _ = wait_for(open_files, timeout=POLL_SECONDS, return_when=FIRST_COMPLETED)
+        for future in ready:
+            opened = open_files.pop(future)
+            try:
+                recognition = future.result()
+            except JobError as error:
+                fail(opened.path, error)
+                continue
+            transcript = _write(
+                opened,
+                recognition,
+                engine,
+                options,
+                targets[opened.path],
+                vtt_word_times=vtt_word_times,
+            )
+            recognitions.append(recognition)
+            finished_seconds += recognition.audio_seconds
+            done(opened.path, transcript)
+        parts = [opened.submission.progress() for opened in open_files.values()]
+        totals = [total for _, total in parts if total is not None]
+        progress(
+            finished_seconds + sum(seconds for seconds, _ in parts),
+            finished_seconds + sum(totals) if len(totals) == len(parts) else None,
+        )
+        if (broken := engine.failure()) is not None:
+            raise broken
+    seconds = time.monotonic() - began
+    after = asdict(engine.stats)
+
+    def counted(name: str) -> int:
+        return int(after[name] - before[name])
+
+    stats = Stats(
+        files=len(recognitions),
+        failed=len(failures),
+        audio_seconds=sum(recognition.audio_seconds for recognition in recognitions),
+        load_seconds=load_seconds,
+        seconds=seconds,
+        windows=sum(recognition.windows for recognition in recognitions),
+        batches=counted("batches"),
+        batch_slots=counted("batch_slots"),
+        encoder_calls=counted("encoder_calls"),
+        second_attempts=counted("second_attempts"),
+    )
+    return Report(stats, failures)
+
+
+class _Open:
+    """A file inside the engine, and when it went in."""
+
+    def __init__(self, path: Path, submission: Submission) -> None:
+        self.path = path
+        self.submission = submission
+        self.began = time.monotonic()
+
+
+def _has_room(engine: Transcriber, open_files: int, held_seconds: float) -> bool:
+    return open_files < MAX_OPEN_FILES and (open_files == 0 or engine.held_seconds() < held_seconds)
+
+
+def _write(
+    opened: _Open,
+    recognition: Recognition,
+    engine: Transcriber,
+    options: Options,
+    targets: dict[Format, Path],
+    *,
+    vtt_word_times: bool,
+) -> Transcript:
+    """Write a file's results; the json last, because it says how long the others took."""
+    began = time.monotonic()
+    transcript = assemble(
+        recognition,
+        job_id=opened.path.stem,
+        input=Input(opened.path.name, opened.path.stat().st_size),
+        task=options.task,
+        engine=engine.info,
+        timings=timings(recognition),
+        words=options.words,
+    )
+    for fmt, target in targets.items():
+        if fmt != "json":
+            text = render(transcript, fmt, word_timestamps_in_vtt=vtt_word_times)
+            target.write_text(text, encoding="utf-8")
+    now = time.monotonic()
+    transcript = with_timings(
+        transcript, timings(recognition, write=now - began, total=now - opened.began)
+    )
+    targets["json"].write_text(render(transcript, "json"), encoding="utf-8")
+    return transcript

@@ -1,0 +1,1 @@
+"""The running service: composition, life cycle, intake, drain, status and metrics."""

@@ -1,0 +1,1 @@
+"""What is asked: a message, the jobs in it, and what is wrong with them (pure)."""

@@ -1,0 +1,1 @@
+"""One job's way: fetch, hand to the engine, commit; and every other end."""

@@ -1,0 +1,1 @@
+"""What is answered: the transcript and the files made of it (pure)."""

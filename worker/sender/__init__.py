@@ -1,0 +1,1 @@
+"""Who asks: plans jobs, uploads inputs, sends messages, waits for answers."""

@@ -1,0 +1,108 @@
+"""What `submit` sends: job ids, and a request for each input (pure but for looking at files).
+
+Job ids are made here, so that a sender knows where its result will lie before the queue has
+seen the message. Does not import boto3, which takes longer than refusing a wrong argument may.
+"""
+
+from __future__ import annotations
+
+import re
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from worker.errors import JobError, SettingsError
+from worker.jobs.request import JobDefaults, JobRequest, parse_request
+from worker.uris import S3Prefix, S3Uri
+
+__all__ = ["Planned", "make_job_id", "plan"]
+
+_STEM_LENGTH = 80
+_NOT_IN_ID = re.compile(r"[^A-Za-z0-9_-]+")
+_EXTENSION = re.compile(r"\.[A-Za-z0-9]{1,10}")
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """One job to send.
+
+    Attributes:
+        job_id: made here.
+        request: the message, without what is left to the worker's settings.
+        output: where its results go, if the message says so (it does if it is waited for).
+        path: the local file to upload to the job's input first; None for an object.
+    """
+
+    job_id: str
+    request: JobRequest
+    output: S3Prefix | None
+    path: Path | None
+
+
+def make_job_id(name: str) -> str:
+    """An id that no other job has and a person recognises: the input's stem and 12 hex digits."""
+    stem = _NOT_IN_ID.sub("-", PurePosixPath(name).stem).strip("-")[:_STEM_LENGTH].strip("-")
+    return f"{stem or 'job'}-{uuid.uuid4().hex[:12]}"
+
+
+def plan(
+    inputs: Sequence[str],
+    fields: Mapping[str, object],
+    *,
+    upload_to: str | None = None,
+    output: str | None = None,
+    fix_output: bool = False,
+    new_id: Callable[[str], str] = make_job_id,
+) -> list[Planned]:
+    """What to send for inputs that are s3:// URIs or local files.
+
+    A local file goes to `<upload_to><job id><extension>`, so that nothing is overwritten.
+
+    Args:
+        inputs: as a person gives them.
+        fields: of every job, as in a message.
+        upload_to: S3 prefix for local files.
+        output: S3 prefix for results; None leaves it to the worker.
+        fix_output: without `output`, write the default into the message.
+        new_id: makes a job id from an input.
+
+    Raises:
+        SettingsError: what is wrong with every input, a line each.
+    """
+    try:
+        prefix = S3Prefix.parse(upload_to) if upload_to else None
+        results = S3Prefix.parse(output) if output else None
+    except ValueError as error:
+        raise SettingsError(str(error)) from None
+    planned: list[Planned] = []
+    problems: list[str] = []
+    for text in inputs:
+        job_id = new_id(text)
+        try:
+            uri, path = _input(text, job_id, prefix)
+            where = results or (JobDefaults().output_for(uri.bucket) if fix_output else None)
+            raw = {"input": str(uri), "job_id": job_id, **fields}
+            request = parse_request(raw | ({"output": str(where)} if where else {}))
+        except JobError as error:
+            problems.append(f"{text}: {error.message}")
+        except ValueError as error:
+            problems.append(f"{text}: {error}")
+        else:
+            planned.append(Planned(job_id, request, where, path))
+    if problems:
+        raise SettingsError("\n".join(problems))
+    return planned
+
+
+def _input(text: str, job_id: str, upload_to: S3Prefix | None) -> tuple[S3Uri, Path | None]:
+    """The object, and the file that is to become it. Raises ValueError."""
+    if text.startswith("s3://"):
+        return S3Uri.parse(text), None
+    path = Path(text)
+    if not path.is_file():
+        raise ValueError("there is no such file; an object is named as s3://bucket/key")
+    if upload_to is None:
+        raise ValueError("is a local file: say where it goes with --upload-to s3://bucket/prefix/")
+    extension = path.suffix if _EXTENSION.fullmatch(path.suffix) else ""
+    return S3Uri(upload_to.bucket, f"{upload_to.prefix}{job_id}{extension}"), path

@@ -1,0 +1,222 @@
+"""The sender's side: uploads, messages, and waiting for the answers.
+
+What to send is decided in `plan`, before anything here is imported. Imports boto3, and nothing
+of speech.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from boto3.exceptions import S3UploadFailedError
+
+from worker.aws.faults import AWS_ERRORS, Fault, classify, describe, transient
+from worker.errors import TransientError
+from worker.sender.plan import Planned
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+    from mypy_boto3_sqs import SQSClient
+    from mypy_boto3_sqs.type_defs import SendMessageBatchRequestEntryTypeDef
+
+__all__ = ["Answers", "Failure", "send", "upload", "wait"]
+
+MAX_BATCH = 10
+"""Messages that SendMessageBatch takes."""
+
+MAX_BATCH_BYTES = 262_144
+"""Bytes that SendMessageBatch takes in all (newer queues take more)."""
+
+POLL_SECONDS = 2.0
+
+PATIENCE = 10
+"""Rounds of polling that may fail one after the other before waiting is given up."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A job that failed for good, as its error.json says."""
+
+    job_id: str
+    code: str
+    message: str
+
+
+@dataclass(slots=True)
+class Answers:
+    """What became of the jobs waited for.
+
+    Attributes:
+        completed: job id -> URI of its transcript.json.
+        failed: in the order they failed.
+        waiting: job ids without an answer when the time was up.
+        forbidden: the URI of a result that these credentials may not see, if there was one.
+    """
+
+    completed: dict[str, str] = field(default_factory=dict)
+    failed: list[Failure] = field(default_factory=list)
+    waiting: tuple[str, ...] = ()
+    forbidden: str | None = None
+
+    def tell(self, timeout: float, say: Callable[[str], None]) -> bool:
+        """Say what went wrong, a line each; True if every job was completed."""
+        for failure in self.failed:
+            say(f"{failure.job_id}: {failure.code}: {failure.message}")
+        if self.waiting:
+            say(f"no answer within {timeout:g} s from {len(self.waiting)} jobs:")
+            for job_id in self.waiting:
+                say(f"  {job_id}")
+            if self.forbidden:
+                say(
+                    f"{self.forbidden} may not be read, or isn't there yet: these credentials"
+                    " need s3:GetObject on results and s3:ListBucket on their bucket"
+                )
+        return not self.failed and not self.waiting
+
+
+def upload(s3: S3Client, job: Planned) -> None:
+    """Put the job's local file, if it has one, where its input says.
+
+    Raises:
+        TransientError: it could not be uploaded.
+    """
+    if job.path is None:
+        return
+    target = job.request.input
+    try:
+        s3.upload_file(str(job.path), target.bucket, target.key)
+    except (S3UploadFailedError, OSError, *AWS_ERRORS) as error:
+        raise TransientError(f"{job.path} was not uploaded to {target}: {error}") from error
+
+
+def send(sqs: SQSClient, queue_url: str, jobs: Iterable[Planned]) -> Iterator[Planned]:
+    """Send one message a job, and yield each job that the queue has accepted.
+
+    Raises:
+        TransientError: the queue refused messages; those yielded before are on it.
+    """
+    for batch in _batches(jobs):
+        entries = [_entry(str(n), job, queue_url) for n, job in enumerate(batch)]
+        try:
+            answer = sqs.send_message_batch(QueueUrl=queue_url, Entries=entries)
+        except AWS_ERRORS as error:
+            raise TransientError(f"{queue_url} took no message: {describe(error)}") from error
+        refused = {entry["Id"]: entry for entry in answer.get("Failed", [])}
+        yield from (job for n, job in enumerate(batch) if str(n) not in refused)
+        if refused:
+            why = next(iter(refused.values()))
+            raise TransientError(
+                f"{queue_url} refused {len(refused)} of {len(batch)} messages:"
+                f" {why['Code']}: {why.get('Message', '')}"
+            )
+
+
+def _entry(name: str, job: Planned, queue_url: str) -> SendMessageBatchRequestEntryTypeDef:
+    entry: SendMessageBatchRequestEntryTypeDef = {"Id": name, "MessageBody": job.request.body()}
+    if queue_url.endswith(".fifo"):
+        # A group of its own: jobs don't wait for one another.
+        entry |= {"MessageGroupId": job.job_id, "MessageDeduplicationId": job.job_id}
+    return entry
+
+
+def _batches(jobs: Iterable[Planned]) -> Iterator[list[Planned]]:
+    batch: list[Planned] = []
+    size = 0
+    for job in jobs:
+        more = len(job.request.body().encode())
+        if batch and (len(batch) == MAX_BATCH or size + more > MAX_BATCH_BYTES):
+            yield batch
+            batch, size = [], 0
+        batch.append(job)
+        size += more
+    if batch:
+        yield batch
+
+
+def wait(
+    s3: S3Client,
+    jobs: Sequence[Planned],
+    *,
+    timeout: float,
+    told: Callable[[str, str], None] = lambda job_id, state: None,
+    poll_seconds: float = POLL_SECONDS,
+) -> Answers:
+    """Look for every job's transcript.json or error.json until all are there.
+
+    Args:
+        s3: client that may read the results.
+        jobs: with their `output`.
+        timeout: seconds.
+        told: called with (job id, "completed" or "failed") as answers come.
+        poll_seconds: between one round and the next.
+
+    Raises:
+        TransientError: S3 could not be asked, round after round.
+    """
+    answers = Answers()
+    left = list(jobs)
+    ends = time.monotonic() + timeout
+    failures = 0
+    while left:
+        try:
+            left = [job for job in left if not _answered(s3, job, answers, told)]
+            failures = 0
+        except AWS_ERRORS as error:
+            left = [job for job in left if not _known(job, answers)]
+            failures += 1
+            if failures >= PATIENCE or not transient(error):
+                raise TransientError(f"results can't be looked for: {describe(error)}") from error
+        if not left or time.monotonic() + poll_seconds > ends:
+            break
+        time.sleep(poll_seconds)
+    answers.waiting = tuple(job.job_id for job in left)
+    return answers
+
+
+def _known(job: Planned, answers: Answers) -> bool:
+    return job.job_id in answers.completed or any(f.job_id == job.job_id for f in answers.failed)
+
+
+def _answered(
+    s3: S3Client, job: Planned, answers: Answers, told: Callable[[str, str], None]
+) -> bool:
+    """Whether the job is answered by now; if so, the answer is noted."""
+    output = job.output
+    if output is None:
+        raise ValueError(f"{job.job_id} doesn't say where its result lies")
+    folder = f"{output.prefix}{job.job_id}/"
+    if _read(s3, output.bucket, f"{folder}transcript.json", answers, body=False) is not None:
+        answers.completed[job.job_id] = f"s3://{output.bucket}/{folder}transcript.json"
+        told(job.job_id, "completed")
+        return True
+    error = _read(s3, output.bucket, f"{folder}error.json", answers)
+    if error is None:
+        return False
+    document = json.loads(error)
+    answers.failed.append(Failure(job.job_id, str(document["code"]), str(document["message"])))
+    told(job.job_id, "failed")
+    return True
+
+
+def _read(
+    s3: S3Client, bucket: str, key: str, answers: Answers, *, body: bool = True
+) -> bytes | None:
+    """The object (or b"" without `body`); None if it isn't there, or may not be seen."""
+    try:
+        if body:
+            return s3.get_object(Bucket=bucket, Key=key)["Body"].read()
+        s3.head_object(Bucket=bucket, Key=key)
+    except AWS_ERRORS as error:
+        fault = classify(error)
+        if fault is Fault.FORBIDDEN:
+            # Without s3:ListBucket, S3 says so of a key that is only not there yet.
+            answers.forbidden = f"s3://{bucket}/{key}"
+            return None
+        if fault is Fault.NOT_FOUND and "NoSuchBucket" not in describe(error):
+            return None
+        raise
+    return b""

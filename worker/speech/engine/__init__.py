@@ -1,0 +1,1 @@
+"""The running engine: windows of many files in shared batches."""

@@ -1,0 +1,50 @@
+"""How long an encoder window has to be (pure).
+
+Whisper pads every window to 30 s, so a clip of 6 s costs the encoder five times what it says.
+CTranslate2 encodes fewer frames if it is given fewer. With too small a margin after the
+speech, though, many windows fall into repetition loops: hence a margin, checks on every short
+window (`quality`), a second pass at 30 s for those that fail, and a guard that watches whether
+it is all still true (`guard`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from worker.speech.engine.state import Rung, full_ladder
+from worker.speech.windows import FULL_POSITIONS
+
+POSITIONS_PER_SECOND = FULL_POSITIONS // 30
+"""50: the encoder sees two mel frames of 10 ms at a time."""
+
+MARGIN_SECONDS = 2.0
+"""Silence after the speech. 5 s gave no better texts and was a third slower; under 1 s many
+windows looped."""
+
+BUCKET_SECONDS = (4, 6, 8, 10, 12, 15, 18, 22, 26, 30)
+"""Encoder lengths in use: few, so that batches of like length form and no shape is new."""
+
+
+def positions(
+    seconds: float,
+    *,
+    margin: float = MARGIN_SECONDS,
+    buckets: Sequence[float] = BUCKET_SECONDS,
+) -> int:
+    """Encoder positions for a window with this much speech; 1500 where no bucket is shorter."""
+    for bucket in buckets:
+        if seconds + margin <= bucket:
+            return min(FULL_POSITIONS, round(bucket * POSITIONS_PER_SECOND))
+    return FULL_POSITIONS
+
+
+def adaptive_ladder(
+    seconds: float,
+    *,
+    margin: float = MARGIN_SECONDS,
+    buckets: Sequence[float] = BUCKET_SECONDS,
+) -> Sequence[Rung]:
+    """The speech and a margin first; 30 s if that fails; only then rising temperatures."""
+    short = positions(seconds, margin=margin, buckets=buckets)
+    rungs = list(full_ladder(seconds))
+    return rungs if short == FULL_POSITIONS else [Rung(short, 0.0), *rungs]

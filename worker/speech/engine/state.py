@@ -1,0 +1,340 @@
+"""One file's bookkeeping: which windows wait, which are decided, when it is done (pure).
+
+No threads, no model: the engine calls this under its lock and does what it says. A window
+goes up a ladder of rungs (encoder length, temperature) until its text is believed; a file
+whose language is not given holds its later windows back until the first ones have told it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from worker.results.transcript import Language, Segment, Word
+from worker.speech.api import Options, Partial, Recognition, WindowText
+from worker.speech.engine.language import LanguageVote
+from worker.speech.engine.quality import TEMPERATURES, Attempt, best, doubts, is_nothing
+from worker.speech.model.whisper import Decoded
+from worker.speech.windows import FULL_POSITIONS, SAMPLE_RATE, Span, TimeMap
+from worker.speech.words.fit import fit_words
+
+SHORT_SECONDS, SHORT_SHARE = 1.0, 0.1
+"""Audio missing from what the header says, above both of which a note says so."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rung:
+    """How one attempt decodes: encoder positions and temperature."""
+
+    positions: int
+    temperature: float
+
+
+Ladder = Callable[[float], Sequence[Rung]]
+"""The rungs for a window of some seconds of speech."""
+
+
+def full_ladder(seconds: float) -> Sequence[Rung]:
+    """30 s of encoder for every window, whatever its length; then rising temperatures."""
+    del seconds
+    return [Rung(FULL_POSITIONS, temperature) for temperature in TEMPERATURES]
+
+
+@dataclass(slots=True)
+class WindowState:
+    """One window on its way.
+
+    Attributes:
+        spans: what it was cut from.
+        features: float32 [mels, frames]; dropped once its text stands.
+        samples: float32 [n] at 16 kHz where alignment will want them; dropped with its words.
+        attempts: decodings so far, with what each gave.
+    """
+
+    index: int
+    spans: tuple[Span, ...]
+    features: NDArray[np.float32] | None
+    samples: NDArray[np.float32] | None
+    rungs: Sequence[Rung]
+    attempts: list[tuple[Attempt, Decoded]] = field(default_factory=list)
+
+    @property
+    def seconds(self) -> float:
+        """Seconds that are decoded."""
+        return sum(span.length for span in self.spans) / SAMPLE_RATE
+
+    @property
+    def start(self) -> float:
+        """Seconds of the file at which it starts."""
+        return self.spans[0].start / SAMPLE_RATE
+
+    @property
+    def end(self) -> float:
+        """Seconds of the file at which it ends."""
+        return self.spans[-1].end / SAMPLE_RATE
+
+    @property
+    def rung(self) -> Rung:
+        """The rung to decode at next."""
+        return self.rungs[min(len(self.attempts), len(self.rungs) - 1)]
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What follows from an event.
+
+    Attributes:
+        ready: windows to decode next (each at its current rung).
+        texts: windows whose text now stands, with the decoding that won; their words are next.
+    """
+
+    ready: tuple[int, ...] = ()
+    texts: tuple[tuple[int, Decoded], ...] = ()
+
+
+@dataclass(slots=True)
+class FileState:
+    """Everything known of one file.
+
+    Attributes:
+        name: the job id, for logs.
+        options: what was asked.
+        ladder: the rungs of a window.
+        resume: finished windows of an earlier run, or None.
+        language: settled, or None while it is being found out.
+    """
+
+    name: str
+    options: Options
+    ladder: Ladder
+    resume: Partial | None = None
+    language: Language | None = None
+    windows: dict[int, WindowState] = field(default_factory=dict)
+    done: dict[int, WindowText] = field(default_factory=dict)
+    held_back: list[int] = field(default_factory=list)
+    total: int | None = None
+    audio_seconds: float | None = None
+    stated_seconds: float | None = None
+    damaged: int = 0
+    resumed: int = 0
+    second_attempts: int = 0
+    seconds: dict[str, float] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    vote: LanguageVote = field(default_factory=LanguageVote)
+
+    def __post_init__(self) -> None:
+        if self.options.language is not None:
+            self.language = Language(code=self.options.language, probability=None, detected=False)
+        elif self.resume is not None and self.resume.language is not None:
+            self.language = self.resume.language
+
+    def add_window(
+        self,
+        index: int,
+        spans: Iterable[Span],
+        features: NDArray[np.float32] | None,
+        samples: NDArray[np.float32] | None,
+    ) -> Step:
+        """A prepared window. Without features it is one that the checkpoint has.
+
+        Raises:
+            KeyError: it has neither features nor a place in the checkpoint.
+        """
+        spans = tuple(spans)
+        if features is None:
+            assert self.resume is not None
+            text = {window.index: window for window in self.resume.windows}[index]
+            self.done[index] = text
+            self.resumed += 1
+            return Step()
+        seconds = sum(span.length for span in spans) / SAMPLE_RATE
+        self.windows[index] = WindowState(index, spans, features, samples, self.ladder(seconds))
+        if self.language is None and not self.vote.asks(index):
+            self.held_back.append(index)
+            return Step()
+        return Step(ready=(index,))
+
+    def end(self, audio_seconds: float, damaged: int, seconds: dict[str, float]) -> Step:
+        """The file is decoded to its end; its windows are all known."""
+        self.audio_seconds = audio_seconds
+        self.damaged = damaged
+        for stage, value in seconds.items():
+            self.spend(stage, value)
+        self.total = len(self.windows) + len(self.done)
+        self.vote.end(self.total)
+        if damaged:
+            self.notes.append(f"{damaged} damaged packets were skipped")
+        stated = self.stated_seconds or 0.0
+        if stated - audio_seconds > max(SHORT_SECONDS, SHORT_SHARE * stated):
+            # Some decoders end quietly where the damage begins.
+            self.notes.append(
+                f"The file says it lasts {stated:.1f} s; {audio_seconds:.1f} s of audio were found"
+            )
+        return self._after_vote()
+
+    def decoded(self, index: int, rung: Rung, decoded: Decoded) -> Step:
+        """What a window gave at a rung."""
+        window = self.windows[index]
+        attempt = Attempt(
+            temperature=rung.temperature,
+            text=decoded.text,
+            tokens=decoded.tokens,
+            avg_logprob=decoded.avg_logprob,
+            no_speech=decoded.no_speech,
+            seconds=window.seconds,
+            short=rung.positions < FULL_POSITIONS,
+            heard_until=decoded.words[-1].end if decoded.words else None,
+        )
+        window.attempts.append((attempt, decoded))
+        if self.language is None:
+            # Its text can't stand before the language does.
+            self.vote.cast(index, window.seconds, decoded.languages)
+            return self._after_vote()
+        return self._settle(window)
+
+    def words(self, index: int, words: Sequence[Word]) -> None:
+        """A window's words, in the file's time; the window is done."""
+        window = self.windows.pop(index)
+        attempts = [attempt for attempt, _ in window.attempts]
+        chosen = best(attempts)
+        silent = is_nothing(chosen)
+        self.done[index] = WindowText(
+            index=index,
+            start=window.start,
+            end=window.end,
+            text="" if silent else chosen.text,
+            avg_logprob=chosen.avg_logprob,
+            words=() if silent else tuple(words),
+        )
+
+    def spend(self, stage: str, seconds: float) -> None:
+        """Adds to this file's share of a stage."""
+        self.seconds[stage] = self.seconds.get(stage, 0.0) + seconds
+
+    @property
+    def finished(self) -> bool:
+        """Whether every window has its words."""
+        return self.total is not None and len(self.done) == self.total
+
+    @property
+    def held_seconds(self) -> float:
+        """Seconds of speech in windows that are not done."""
+        return sum(window.seconds for window in self.windows.values())
+
+    def partial(self) -> Partial:
+        """The finished windows, for a checkpoint."""
+        return Partial(
+            language=self.language,
+            windows=tuple(self.done[index] for index in sorted(self.done)),
+        )
+
+    def progress(self) -> tuple[float, float | None]:
+        """(seconds of the file that are done, its length if known).
+
+        Windows are not decoded in order: what is prepared so far, less what still waits, is
+        what is done.
+        """
+        if self.finished and self.audio_seconds is not None:
+            return self.audio_seconds, self.audio_seconds
+        ends = [window.end for window in self.windows.values()]
+        ends += [window.end for window in self.done.values()]
+        waiting = sum(window.end - window.start for window in self.windows.values())
+        return max(0.0, max(ends, default=0.0) - waiting), self.audio_seconds or self.stated_seconds
+
+    def recognition(self, word_times: Literal["aligned", "attention"] | None) -> Recognition:
+        """The result. All windows are done."""
+        assert self.audio_seconds is not None
+        assert self.total is not None
+        texts = [self.done[index] for index in sorted(self.done)]
+        return Recognition(
+            audio_seconds=self.audio_seconds,
+            language=self.language if texts else None,
+            segments=segments(texts, self.audio_seconds),
+            word_times=word_times,
+            seconds=dict(self.seconds),
+            windows=self.total,
+            resumed=self.resumed,
+            notes=tuple(self.notes),
+        )
+
+    def _after_vote(self) -> Step:
+        """Closes the vote if it can be; lets held-back windows go, or the next voters."""
+        if self.language is not None:
+            return self._release(list(self.held_back))
+        language = self.vote.result()
+        if language is None:
+            return self._release([index for index in self.held_back if self.vote.asks(index)])
+        self.language = language
+        step = self._release(list(self.held_back))
+        for window in self.windows.values():
+            if not window.attempts:
+                continue
+            if window.attempts[-1][1].language == language.code:
+                step = _joined(step, self._settle(window))
+            else:
+                window.attempts.clear()
+                self.second_attempts += 1
+                step = _joined(step, Step(ready=(window.index,)))
+        return step
+
+    def _release(self, indices: Sequence[int]) -> Step:
+        ready = tuple(indices)
+        self.held_back = [index for index in self.held_back if index not in ready]
+        return Step(ready=ready)
+
+    def _settle(self, window: WindowState) -> Step:
+        """The text stands, or the next rung is tried."""
+        attempts = [attempt for attempt, _ in window.attempts]
+        if doubts(attempts[-1]) and len(attempts) < len(window.rungs):
+            self.second_attempts += 1
+            return Step(ready=(window.index,))
+        chosen = best(attempts)
+        winner = next(decoded for attempt, decoded in window.attempts if attempt is chosen)
+        return Step(texts=((window.index, winner),))
+
+
+def segments(texts: Sequence[WindowText], audio_seconds: float) -> tuple[Segment, ...]:
+    """Windows with text -> segments that never overlap and stay inside the audio."""
+    found: list[Segment] = []
+    reached = 0.0
+    for window in texts:
+        if not window.text:
+            continue
+        start = _within(window.start, reached, audio_seconds)
+        end = _within(window.end, start, audio_seconds)
+        reached = end
+        found.append(
+            Segment(
+                id=len(found),
+                start=start,
+                end=end,
+                text=window.text,
+                avg_logprob=round(window.avg_logprob, 4),
+                words=tuple(fit_words(window.words, start, end)),
+            )
+        )
+    return tuple(found)
+
+
+def to_file_time(words: Sequence[Word], spans: Sequence[Span]) -> tuple[Word, ...]:
+    """Words in a window's time -> words in the file's time."""
+    at = TimeMap(spans)
+    return tuple(
+        word.model_copy(
+            update={"start": round(at(word.start), 3), "end": round(at(word.end, end=True), 3)}
+        )
+        for word in words
+    )
+
+
+def _within(value: float, low: float, high: float) -> float:
+    """Rounded to a millisecond, and not by rounding outside."""
+    return min(max(round(value, 3), low), high)
+
+
+def _joined(first: Step, second: Step) -> Step:
+    return Step(ready=first.ready + second.ready, texts=first.texts + second.texts)

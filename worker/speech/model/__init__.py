@@ -1,0 +1,1 @@
+"""The model and the machine: weights, device, memory, Whisper itself."""

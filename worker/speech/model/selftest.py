@@ -1,0 +1,93 @@
+"""Speech whose words are known: the recording that ships with pyannote-audio.
+
+On some drivers CTranslate2 has given silently empty transcripts; a worker that starts there
+would answer a whole queue with nothing.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from worker.errors import MachineError
+
+MIN_RECALL = 0.4
+"""Share of the known words that must be heard. Whisper base hears over three quarters; a
+broken card hears none."""
+
+
+@dataclass(frozen=True, slots=True)
+class KnownSpeech:
+    """A recording and what is said in it.
+
+    Attributes:
+        samples: float32 [n] at 16 kHz, at most 30 s.
+        words: lower case.
+    """
+
+    samples: NDArray[np.float32]
+    words: frozenset[str]
+
+
+def recording() -> Path | None:
+    """The recording's path, found without importing the package; None if it isn't there."""
+    spec = importlib.util.find_spec("pyannote")
+    for place in (spec.submodule_search_locations or ()) if spec else ():
+        path = Path(place) / "audio" / "sample" / "sample.wav"
+        if path.is_file():
+            return path
+    return None
+
+
+def known_speech() -> KnownSpeech | None:
+    """The recording with its reference, or None if the package doesn't bring them."""
+    from worker.speech.prepare.audio import AudioLimits, AudioReader
+
+    path = recording()
+    if path is None or not path.with_suffix(".stm").is_file():
+        return None
+    with AudioReader(path, AudioLimits(max_seconds=60)) as reader:
+        samples = np.concatenate(list(reader))[: 30 * 16_000]
+    return KnownSpeech(samples, reference_words(path.with_suffix(".stm").read_text()))
+
+
+def reference_words(stm: str) -> frozenset[str]:
+    """The words of an STM file: file, channel, speaker, start, end, then words."""
+    words: set[str] = set()
+    for line in stm.splitlines():
+        fields = line.split(maxsplit=5)
+        if len(fields) == 6 and not line.startswith(";;"):
+            words |= spoken(fields[5])
+    return frozenset(words)
+
+
+def spoken(text: str) -> set[str]:
+    """Words of a text, lower case, without punctuation."""
+    return set(re.findall(r"[a-z']+", text.lower()))
+
+
+def recall(text: str, words: frozenset[str]) -> float:
+    """Share of the known words that a text has."""
+    return len(words & spoken(text)) / len(words) if words else 0.0
+
+
+def check_text(text: str, speech: KnownSpeech, device: str) -> None:
+    """Compares what was heard with what is known.
+
+    Raises:
+        MachineError: too little of it was heard.
+    """
+    heard = recall(text, speech.words)
+    if heard < MIN_RECALL:
+        raise MachineError(
+            f"the self-test failed on {device}: of the words in a known recording "
+            f"{heard:.0%} were heard, at least {MIN_RECALL:.0%} must be. The card, its driver or "
+            "the model's weights compute nonsense: install a newer driver (see nvidia-smi), try "
+            "compute_type = float16 or another model, or set self_test = false for a model "
+            "that does not know English"
+        )

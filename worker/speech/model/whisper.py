@@ -1,0 +1,313 @@
+"""A batch of windows -> text, on the object beneath WhisperX's `WhisperModel`.
+
+WhisperX's own batched call takes one prompt for the whole batch and throws the encoder's
+output away. `ctranslate2.models.Whisper` beneath it takes one prompt per window, tells the
+language from the encoder's output that is there anyway, and gives word times from it too: so
+this module calls that, once each, for windows of any jobs.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from worker.errors import ErrorCode, JobError
+from worker.speech.api import Options, Task
+from worker.speech.prepare.features import pad
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import ctranslate2
+    from faster_whisper.tokenizer import Tokenizer
+
+    from worker.results.transcript import Word
+    from worker.speech.model.device import Device
+
+MAX_LENGTH = 448
+"""Decoder positions of every Whisper model: prompt and text together."""
+
+PROMPT_TOKENS = MAX_LENGTH // 2 - 1
+"""What Whisper leaves a prompt, so that text has the other half."""
+
+BEST_OF = 5
+"""Samples of which the likeliest is taken at temperatures over 0 (Whisper's default)."""
+
+POSITION_FRAMES = 2
+"""Mel frames per encoder position: the second convolution has stride 2."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One window to decode.
+
+    Attributes:
+        features: float32 [mels, frames], at the window's own length.
+        seconds: speech in it.
+        language: Whisper code, or None to detect it from this window.
+        task: transcribe or translate.
+        context: tokens before the start token (see `Whisper.context`), maybe none.
+        want_words: whether to find word times from attention.
+    """
+
+    features: NDArray[np.float32]
+    seconds: float
+    language: str | None
+    task: Task
+    context: tuple[int, ...] = ()
+    want_words: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    """What a window said.
+
+    Attributes:
+        text: stripped.
+        tokens: text tokens, without special ones.
+        avg_logprob: mean log-probability of tokens and end.
+        no_speech: probability that there is no speech.
+        language: the code it was decoded in.
+        languages: (code, probability), likeliest first, where it was asked to be detected.
+        words: with times in the window, where they were asked for.
+    """
+
+    text: str
+    tokens: tuple[int, ...]
+    avg_logprob: float
+    no_speech: float
+    language: str
+    languages: tuple[tuple[str, float], ...]
+    words: tuple[Word, ...]
+
+
+class Whisper:
+    """The loaded model. As many threads as it has lanes call `decode` at a time.
+
+    Args:
+        directory: CTranslate2 weights.
+        device: where to load them.
+        compute_type: one that the device supports.
+        threads: CPU threads that decode (ignored on a card).
+        lanes: calls at once, which share the threads.
+    """
+
+    def __init__(
+        self, directory: Path, device: Device, compute_type: str, threads: int, lanes: int = 1
+    ) -> None:
+        from whisperx.asr import WhisperModel
+
+        loaded = WhisperModel(
+            str(directory),
+            device=device.kind,
+            device_index=device.index,
+            compute_type=compute_type,
+            cpu_threads=max(1, threads // lanes),
+            num_workers=lanes,
+        )
+        self.loaded = loaded
+        self.model = cast("ctranslate2.models.Whisper", loaded.model)
+        self.on_card = device.kind == "cuda"
+        self.device = device
+        self.mels = int(self.model.n_mels)
+        self.multilingual = bool(self.model.is_multilingual)
+        self.languages = frozenset(loaded.supported_languages)
+        self.encoder_calls = 0
+        self.encoded_windows = 0
+        self._tokenizers: dict[tuple[str, Task], Tokenizer] = {}
+        self._lock = threading.Lock()
+
+    def tokenizer(self, language: str, task: Task) -> Tokenizer:
+        """The tokenizer that writes this language's and task's start sequence."""
+        from faster_whisper.tokenizer import Tokenizer
+
+        key = (language, task)
+        if key not in self._tokenizers:
+            self._tokenizers[key] = Tokenizer(
+                self.loaded.hf_tokenizer, self.multilingual, task=task, language=language
+            )
+        return self._tokenizers[key]
+
+    def check(self, options: Options) -> None:
+        """Whether the model can do what a job asks.
+
+        Raises:
+            JobError: it doesn't know the language, can't translate, or the prompt is too long.
+        """
+        if options.language is not None and options.language not in self.languages:
+            raise JobError(
+                ErrorCode.LANGUAGE_NOT_SUPPORTED,
+                f"language = {options.language!r} is not one the loaded model knows "
+                f"({len(self.languages)} languages); leave it out to have it detected.",
+            )
+        if options.task == "translate" and not self.multilingual:
+            raise JobError(
+                ErrorCode.TASK_NOT_SUPPORTED,
+                "task = 'translate' needs a multilingual model, and the loaded one is English.",
+            )
+        self.context(options)
+
+    def context(self, options: Options) -> tuple[int, ...]:
+        """The tokens of prompt and hotwords, as they stand before the start token.
+
+        Raises:
+            JobError: they are longer than the half of the decoder that Whisper leaves them.
+        """
+        if not options.prompt and not options.hotwords:
+            return ()
+        tokenizer = self.tokenizer("en", "transcribe")
+        tokens = [tokenizer.sot_prev]
+        for text in (options.hotwords, options.prompt):
+            if text:
+                # A prompt that spells `<|startoftranscript|>` must not become that token.
+                found = tokenizer.encode(" " + text.strip())
+                tokens += [token for token in found if token < tokenizer.eot]
+        if len(tokens) > PROMPT_TOKENS:
+            raise JobError(
+                ErrorCode.PROMPT_TOO_LONG,
+                f"prompt and hotwords are {len(tokens) - 1} tokens together; at most "
+                f"{PROMPT_TOKENS - 1} fit beside the text, so shorten them.",
+            )
+        return tuple(tokens)
+
+    def start_length(self) -> int:
+        """Tokens of a start sequence: start, language and task (if multilingual), no times."""
+        return 4 if self.multilingual else 2
+
+    def decode(
+        self, requests: Sequence[Request], *, positions: int, beam_size: int, temperature: float
+    ) -> list[Decoded]:
+        """Decodes windows whose contexts have the same length, in one encoder pass.
+
+        Args:
+            requests: the windows.
+            positions: encoder length all of them are cut or padded to; at most 1500.
+            beam_size: used at temperature 0.
+            temperature: above 0, the best of five samples is taken.
+
+        Raises:
+            RuntimeError: the device failed; out of memory says so in its text.
+            ValueError: contexts of different length.
+        """
+        encoded = self._encode([request.features for request in requests], positions)
+        languages, ranked = self._settle(requests, encoded)
+        prompts = [
+            self._prompt(request, language)
+            for request, language in zip(requests, languages, strict=True)
+        ]
+        sampling: dict[str, Any] = (
+            {"beam_size": 1, "num_hypotheses": BEST_OF, "sampling_topk": 0,
+             "sampling_temperature": temperature}
+            if temperature > 0
+            else {"beam_size": beam_size}
+        )  # fmt: skip
+        results = self.model.generate(
+            encoded,
+            prompts,
+            max_length=MAX_LENGTH,
+            return_scores=True,
+            return_no_speech_prob=True,
+            **sampling,
+        )
+        decoded = [
+            self._read(request, language, tuple(ranking), result)
+            for request, language, ranking, result in zip(
+                requests, languages, ranked, results, strict=True
+            )
+        ]
+        return self._with_words(requests, decoded, encoded)
+
+    def _encode(
+        self, features: Sequence[NDArray[np.float32]], positions: int
+    ) -> ctranslate2.StorageView:
+        import ctranslate2
+
+        frames = positions * POSITION_FRAMES
+        stacked = np.stack([pad(item, frames) for item in features])
+        with self._lock:
+            self.encoder_calls += 1
+            self.encoded_windows += len(features)
+        return self.model.encode(ctranslate2.StorageView.from_array(np.ascontiguousarray(stacked)))
+
+    def _settle(
+        self, requests: Sequence[Request], encoded: ctranslate2.StorageView
+    ) -> tuple[list[str], list[list[tuple[str, float]]]]:
+        """Each window's language, and the ranking where it had to be detected."""
+        ranked: list[list[tuple[str, float]]] = [[] for _ in requests]
+        if self.multilingual and any(request.language is None for request in requests):
+            detected = self.model.detect_language(encoded)
+            for index, request in enumerate(requests):
+                if request.language is None:
+                    ranked[index] = [(token[2:-2], score) for token, score in detected[index]]
+        languages = [
+            request.language or (ranking[0][0] if ranking else "en")
+            for request, ranking in zip(requests, ranked, strict=True)
+        ]
+        return languages, ranked
+
+    def _prompt(self, request: Request, language: str) -> list[int]:
+        tokenizer = self.tokenizer(language, request.task)
+        return [*request.context, *tokenizer.sot_sequence, tokenizer.no_timestamps]
+
+    def _read(
+        self, request: Request, language: str, ranking: tuple[tuple[str, float], ...], result: Any
+    ) -> Decoded:
+        tokenizer = self.tokenizer(language, request.task)
+        tokens = result.sequences_ids[0]
+        text_tokens = tuple(token for token in tokens if token < tokenizer.eot)
+        return Decoded(
+            text=tokenizer.decode(list(text_tokens)).strip(),
+            tokens=text_tokens,
+            # CTranslate2 gives the mean over the tokens; Whisper's counts the end as well.
+            avg_logprob=float(result.scores[0]) * len(tokens) / (len(tokens) + 1),
+            no_speech=float(result.no_speech_prob),
+            language=language,
+            languages=ranking,
+            words=(),
+        )
+
+    def _with_words(
+        self,
+        requests: Sequence[Request],
+        decoded: list[Decoded],
+        encoded: ctranslate2.StorageView,
+    ) -> list[Decoded]:
+        """Adds word times from the encoder's output, one call per language and task."""
+        from dataclasses import replace
+
+        from worker.speech.words.attention import find_words
+
+        groups: dict[tuple[str, Task], list[int]] = defaultdict(list)
+        for index, (request, window) in enumerate(zip(requests, decoded, strict=True)):
+            if request.want_words and window.tokens:
+                groups[(window.language, request.task)].append(index)
+        for (language, task), indices in groups.items():
+            found = find_words(
+                self.model,
+                encoded if len(indices) == len(requests) else _rows(encoded, indices),
+                [list(decoded[index].tokens) for index in indices],
+                [requests[index].features.shape[1] for index in indices],
+                self.tokenizer(language, task),
+                [requests[index].features for index in indices],
+            )
+            for index, words in zip(indices, found, strict=True):
+                decoded[index] = replace(decoded[index], words=tuple(words))
+        return decoded
+
+
+def _rows(encoded: ctranslate2.StorageView, indices: Sequence[int]) -> ctranslate2.StorageView:
+    """Some windows of an encoder output, left on the device that it is on."""
+    import ctranslate2
+
+    if encoded.device == "cuda":
+        import torch
+
+        rows = torch.as_tensor(encoded, device="cuda")[list(indices)].contiguous()
+        return ctranslate2.StorageView.from_array(rows)
+    return ctranslate2.StorageView.from_array(np.ascontiguousarray(np.asarray(encoded)[indices]))

@@ -1,0 +1,1 @@
+"""Media files to windows of features, in child processes."""

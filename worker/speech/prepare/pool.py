@@ -1,0 +1,385 @@
+"""The prepare pool: child processes, each with a thread that feeds it and reads it.
+
+`num_workers` children prepare at the same time. One whose file has enough windows waiting for
+the device pauses and lends its place to another child, so that a short file never waits for
+long ones to end; a few more children than `num_workers` may exist for that, paused.
+A child that dies or falls silent fails the one file it holds and is replaced.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import queue
+import select
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
+from typing import Any, BinaryIO, Protocol, cast
+
+from worker.errors import ErrorCode, JobError
+from worker.speech.prepare.child import (
+    LENGTHS_SIZE,
+    FrameError,
+    PrepareConfig,
+    PrepareTask,
+    parse_lengths,
+    request_header,
+    write_frame,
+)
+
+PAUSED_CHILDREN = 8
+"""Children beyond `num_workers` that may be paused at a time (90 MB each)."""
+
+START_SECONDS = 60.0
+"""A child imports numpy, PyAV and onnxruntime: a second, or many on a cold disk."""
+
+DEATH_SECONDS = 1.0
+"""A child whose pipes are closed is ending; its status says why."""
+
+TAKES_ROOM = ("window", "samples")
+"""Kinds of frames that hold audio."""
+
+KEPT_VARIABLES = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "LD_LIBRARY_PATH", "VIRTUAL_ENV")
+"""The environment of a child: nothing that could hold a credential."""
+
+
+class Client(Protocol):
+    """Who gets the frames of one file. Called on a pool thread, one call at a time."""
+
+    task: PrepareTask
+
+    def wanted(self) -> bool:
+        """False once nobody waits for the file any more."""
+        ...
+
+    def has_room(self) -> bool:
+        """Whether another window may be taken now."""
+        ...
+
+    def wait_for_room(self) -> None:
+        """Blocks until `has_room`, or not `wanted`."""
+        ...
+
+    def frame(self, header: dict[str, Any], payload: bytes) -> None:
+        """A window, progress, samples or the end."""
+        ...
+
+    def failed(self, error: JobError) -> None:
+        """The file can't be prepared; no more frames come."""
+        ...
+
+
+class Child:
+    """One child process. Used by one thread."""
+
+    def __init__(self, config: PrepareConfig) -> None:
+        environment = {name: os.environ[name] for name in KEPT_VARIABLES if name in os.environ}
+        environment["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)
+        # Preparing runs beside decoding: one thread a child, so that cores aren't oversubscribed.
+        environment |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "worker.speech.prepare.child"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env=environment,
+        )
+        self._requests = cast("BinaryIO", self._process.stdin)
+        self._replies = cast("BinaryIO", self._process.stdout)
+        write_frame(self._requests, asdict(config))
+
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        return self._process.pid
+
+    def wait_until_ready(self, seconds: float = START_SECONDS) -> None:
+        """Blocks until the child has loaded what it needs.
+
+        Raises:
+            FrameError: it did not come up.
+            TimeoutError: it takes too long.
+        """
+        self._expect("ready", seconds)
+
+    def request(self, task: PrepareTask, seconds: float = START_SECONDS) -> None:
+        """Asks for a file, and blocks until the child has heard it.
+
+        Raises:
+            FrameError: the child was gone before it knew of the file.
+            TimeoutError: it doesn't answer.
+        """
+        try:
+            write_frame(self._requests, request_header(task))
+        except BrokenPipeError as error:
+            raise FrameError("the child is gone") from error
+        self._expect("taken", seconds)
+
+    def read(self, seconds: float) -> tuple[dict[str, Any], bytes]:
+        """The next frame.
+
+        Raises:
+            TimeoutError: nothing came in time.
+            FrameError: the child is gone.
+        """
+        return self._read(time.monotonic() + seconds)
+
+    def end(self, grace: float = 0.0) -> int:
+        """Kills the process if it lives; its exit status, negative for a signal.
+
+        Args:
+            grace: seconds that a child which has closed its pipes gets to end by itself, so
+                that the status is its own.
+        """
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(grace)
+        alive = self._process.poll() is None
+        for stream in (self._requests, self._replies):
+            # A pipe whose other end is dead may refuse its last flush.
+            with contextlib.suppress(OSError):
+                stream.close()
+        if alive:
+            self._process.kill()
+        return self._process.wait()
+
+    def _expect(self, kind: str, seconds: float) -> None:
+        header, _ = self._read(time.monotonic() + seconds)
+        if header.get("kind") != kind:
+            raise FrameError(f"a child said {header.get('kind')!r}, not {kind!r}")
+
+    def _read(self, deadline: float) -> tuple[dict[str, Any], bytes]:
+        header, payload = parse_lengths(self._read_bytes(LENGTHS_SIZE, deadline))
+        try:
+            decoded = json.loads(self._read_bytes(header, deadline))
+        except ValueError as error:
+            raise FrameError(f"a child sent a broken header: {error}") from error
+        return decoded, self._read_bytes(payload, deadline)
+
+    def _read_bytes(self, count: int, deadline: float) -> bytes:
+        descriptor = self._replies.fileno()
+        data = bytearray()
+        while len(data) < count:
+            left = deadline - time.monotonic()
+            if left <= 0 or not select.select([descriptor], [], [], left)[0]:
+                raise TimeoutError
+            piece = os.read(descriptor, count - len(data))
+            if not piece:
+                raise FrameError("the child is gone")
+            data += piece
+        return bytes(data)
+
+
+class PreparePool:
+    """Runs files through children, oldest first.
+
+    Args:
+        config: what all files have in common.
+        workers: children that work at the same time.
+        stall_seconds: a child that sends nothing for so long while it is read is killed.
+        on_failure: told, on a pool thread, when a thread of the pool can't go on.
+    """
+
+    def __init__(
+        self,
+        config: PrepareConfig,
+        *,
+        workers: int,
+        stall_seconds: float,
+        on_failure: Callable[[BaseException], None],
+    ) -> None:
+        self._config = config
+        self._workers = workers
+        self._stall = stall_seconds
+        self._queue: queue.SimpleQueue[Client | None] = queue.SimpleQueue()
+        self._places = threading.Semaphore(workers)
+        self._lock = threading.Lock()
+        self._threads: list[threading.Thread] = []
+        self._children: set[Child] = set()
+        self._paused = 0
+        self._stopping = False
+        self._on_failure = on_failure
+
+    def start(self) -> None:
+        """Starts the children, so that no file pays for their imports."""
+        with self._lock:
+            for _ in range(self._workers):
+                self._add_thread()
+
+    def submit(self, client: Client) -> None:
+        """Queues a file."""
+        with self._lock:
+            if self._stopping:
+                raise RuntimeError("the prepare pool is stopped")
+            self._queue.put(client)
+            self._grow()
+
+    def children(self) -> list[int]:
+        """Process ids, for tests and metrics."""
+        with self._lock:
+            return [child.pid for child in self._children]
+
+    def stop(self) -> None:
+        """Kills the children and joins the threads; clients must not be wanted any more."""
+        with self._lock:
+            self._stopping = True
+            threads = list(self._threads)
+            children = list(self._children)
+        for child in children:
+            _kill(child.pid)
+        for _ in threads:
+            self._queue.put(None)
+        for thread in threads:
+            thread.join()
+
+    def _grow(self) -> None:
+        """Another child for files that wait behind paused ones. Call with the lock."""
+        most = self._workers + min(self._paused, PAUSED_CHILDREN)
+        if not self._queue.empty() and len(self._threads) < most and not self._stopping:
+            self._add_thread()
+
+    def _add_thread(self) -> None:
+        thread = threading.Thread(
+            target=self._run, name=f"prepare-{len(self._threads)}", daemon=True
+        )
+        self._threads.append(thread)
+        thread.start()
+
+    def _run(self) -> None:
+        child: Child | None = None
+        try:
+            child = self._spawn()
+            while (client := self._queue.get()) is not None:
+                if not client.wanted():
+                    continue
+                with self._places:
+                    child = self._hand_over(child, client.task)
+                    child = self._serve(child, client)
+        except BaseException as error:  # noqa: BLE001 # silence would strand its files
+            if not self._stopping:
+                self._on_failure(error)
+        finally:
+            if child is not None:
+                self._discard(child)
+
+    def _serve(self, child: Child, client: Client) -> Child | None:
+        """Runs one file that a child has taken; the child, or None if it did not survive."""
+        try:
+            for header, payload in self._frames(child):
+                if header["kind"] == "error":
+                    client.failed(_told(header))
+                    return child
+                # Only windows take room; the end of a file may be what its last ones wait for.
+                if header["kind"] in TAKES_ROOM and not client.has_room():
+                    self._pause(client)
+                if not client.wanted():
+                    break
+                client.frame(header, payload)
+                if header["kind"] == "end":
+                    return child
+        except TimeoutError:
+            client.failed(
+                JobError(
+                    ErrorCode.DECODE_LIMIT,
+                    f"Decoding stood still for prepare_stall_seconds = {self._stall:g}; "
+                    "convert the file to WAV or FLAC.",
+                )
+            )
+        except FrameError:
+            status = self._discard(child, DEATH_SECONDS)
+            if not self._stopping:
+                client.failed(_death(status))
+            return None
+        self._discard(child)
+        return None
+
+    def _hand_over(self, child: Child | None, task: PrepareTask) -> Child:
+        """A child that has taken the file: this one, or another if it died since its last.
+
+        Raises:
+            FrameError: a fresh child died before it knew of the file.
+        """
+        if child is not None:
+            try:
+                child.request(task)
+            except (FrameError, TimeoutError):
+                self._discard(child)
+            else:
+                return child
+        child = self._spawn()
+        try:
+            child.request(task)
+        except BaseException:
+            self._discard(child)
+            raise
+        return child
+
+    def _pause(self, client: Client) -> None:
+        """Lends this thread's place to another until the file has room."""
+        with self._lock:
+            self._paused += 1
+            self._grow()
+        self._places.release()
+        try:
+            client.wait_for_room()
+        finally:
+            with self._lock:
+                self._paused -= 1
+            self._places.acquire()
+
+    def _frames(self, child: Child) -> Iterator[tuple[dict[str, Any], bytes]]:
+        while True:
+            yield child.read(self._stall)
+
+    def _spawn(self) -> Child:
+        child = Child(self._config)
+        with self._lock:
+            self._children.add(child)
+        try:
+            child.wait_until_ready()
+        except BaseException:
+            self._discard(child)
+            raise
+        return child
+
+    def _discard(self, child: Child, grace: float = 0.0) -> int:
+        with self._lock:
+            self._children.discard(child)
+        return child.end(grace)
+
+
+def _told(header: dict[str, Any]) -> JobError:
+    """The error that a child reports.
+
+    Raises:
+        FrameError: it is none that a child of ours would report.
+    """
+    try:
+        return JobError(ErrorCode(header["code"]), str(header["message"]))
+    except (KeyError, ValueError) as error:
+        raise FrameError(f"a child sent an unknown error: {error}") from error
+
+
+def _death(status: int) -> JobError:
+    """What a child's exit status says about the file it held."""
+    if status == -signal.SIGXCPU:
+        return JobError(
+            ErrorCode.DECODE_LIMIT,
+            "Decoding took more CPU than any file of the allowed length needs; "
+            "convert the file to WAV or FLAC.",
+        )
+    how = signal.Signals(-status).name if status < 0 else f"exit status {status}"
+    return JobError(
+        ErrorCode.DECODE_CRASHED,
+        f"The decoder died on this file ({how}); convert it to WAV or FLAC.",
+    )
+
+
+def _kill(pid: int) -> None:
+    with contextlib.suppress(ProcessLookupError):  # it ended by itself
+        os.kill(pid, signal.SIGKILL)

@@ -1,0 +1,1 @@
+"""Words with times: forced alignment, cross-attention, and how they are fitted."""

@@ -1,0 +1,325 @@
+"""The aligner: texts and samples to words with times, batched over segments of any jobs.
+
+One align thread calls `align`; any thread may ask `ready`, `request` and `why_not`. Models
+load on threads of their own, so that a slow disk or a network that never answers delays no
+other language's words: whoever finds a model not ready uses the decoder's attention instead.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from worker.errors import WorkerError
+from worker.results.transcript import Word
+from worker.speech.words.align_models import ModelNotHere, NoAlignModel, load_align_model
+from worker.speech.words.spelling import spell, words_at
+from worker.speech.words.trellis import align_tokens, token_scores
+from worker.speech.words.wav2vec2 import MIN_SAMPLES, SAMPLE_RATE, AlignModel, next_batch
+
+__all__ = ["AlignItem", "Aligner", "AlignmentError"]
+
+_MAX_ITEMS = 64
+"""Segments aligned together: a full window with 400 characters holds 2.4 MB of scores."""
+
+_CARD_SECONDS, _CPU_SECONDS = 60.0, 20.0
+
+
+class AlignmentError(WorkerError):
+    """These segments could not be aligned; their words need times from elsewhere."""
+
+
+@dataclass(frozen=True, slots=True)
+class AlignItem:
+    """One segment to align.
+
+    Attributes:
+        samples: float32 mono at 16 kHz, [samples]: the sound from `start` to `end`.
+        text: what was said in it.
+        language: Whisper language code.
+        start: in seconds; the words' times count from the same zero.
+        end: in seconds, not before `start`.
+    """
+
+    samples: npt.NDArray[np.float32]
+    text: str
+    language: str
+    start: float
+    end: float
+
+
+@dataclass(slots=True)
+class _Attempt:
+    """The loading of one language's model, under way or failed."""
+
+    deadline: float
+    error: str | None = None
+    over: threading.Event = field(default_factory=threading.Event)
+
+
+Load = Callable[[str, torch.device, Path | None, bool], AlignModel]
+"""(language, device, model directory, whether to stay off the network) -> model."""
+
+
+class Aligner:
+    """Alignment models by language, and the words they find.
+
+    Args:
+        device: torch's name for it, such as `cuda` or `cpu`.
+        cache_size: how many languages' models stay loaded; the least recently used goes. One
+            takes 0.4 GB (base) to 3.9 GB (the largest), most 1.3 GB.
+        model_dir: where WhisperX's models lie or are downloaded to; None for the caches of
+            torch and of the hub.
+        batch_seconds: of audio in one forward pass, padding included; None for 60 on a card and
+            20 on a CPU, where batching a model of real size gains nothing. Activations of the
+            usual convolutions take about 25 MB a second (arithmetic: 512 channels x 3200
+            frames x 4 bytes, four times). Halved when the device's memory runs out.
+        load_timeout: seconds after which a model that has not loaded counts as not to be had.
+            One that still comes later is used.
+        load: loads a model; replaced in tests.
+    """
+
+    def __init__(
+        self,
+        device: str,
+        *,
+        cache_size: int = 2,
+        model_dir: Path | None = None,
+        batch_seconds: float | None = None,
+        load_timeout: float = 180.0,
+        load: Load = load_align_model,
+    ) -> None:
+        if cache_size < 1:
+            raise ValueError(f"cache_size must be at least 1, not {cache_size}")
+        self._device = torch.device(device)
+        self._cache_size = cache_size
+        self._model_dir = model_dir
+        if batch_seconds is None:
+            batch_seconds = _CPU_SECONDS if self._device.type == "cpu" else _CARD_SECONDS
+        self._max_samples = int(batch_seconds * SAMPLE_RATE)
+        self._load_timeout = load_timeout
+        self._load = load
+        self._lock = threading.Lock()
+        self._models: OrderedDict[str, AlignModel] = OrderedDict()
+        self._attempts: dict[str, _Attempt] = {}
+        self._had: set[str] = set()
+        # A download may hang; models that are on the disk must not wait behind it. One at a
+        # time on each way, because a model passes through host memory.
+        self._disk = threading.Lock()
+        self._network = threading.Lock()
+
+    def ready(self, language: str) -> bool | None:
+        """Whether the language's model is loaded.
+
+        Returns:
+            True; False where it can't be had in this process (see `why_not`); None where it is
+            loading, was not yet asked for, or had to make room for another.
+        """
+        with self._lock:
+            if language in self._models:
+                self._models.move_to_end(language)
+                return True
+            attempt = self._attempts.get(language)
+            if attempt is None:
+                return None
+            if attempt.error is not None or time.monotonic() >= attempt.deadline:
+                return False
+            return None
+
+    def request(self, language: str) -> None:
+        """Start loading the language's model, unless it is loaded, loading or was refused.
+
+        Returns at once. What failed is never tried again in this process; what had to make
+        room for another may be.
+        """
+        with self._lock:
+            if language in self._models or language in self._attempts:
+                return
+            attempt = _Attempt(deadline=time.monotonic() + self._load_timeout)
+            self._attempts[language] = attempt
+        # A daemon: a download that hangs must not keep the process from ending.
+        threading.Thread(
+            target=self._fetch, args=(language, attempt), name=f"align-load-{language}", daemon=True
+        ).start()
+
+    def why_not(self, language: str) -> str:
+        """One sentence on why the language's model is not ready; empty where it is."""
+        with self._lock:
+            if language in self._models:
+                return ""
+            attempt = self._attempts.get(language)
+            if attempt is None:
+                return f"The alignment model for {language!r} was not asked for."
+            if attempt.error is not None:
+                return attempt.error
+            if time.monotonic() >= attempt.deadline:
+                return (
+                    f"The alignment model for {language!r} did not load within "
+                    f"{self._load_timeout:g} s."
+                )
+            return f"The alignment model for {language!r} is loading."
+
+    def align(self, items: Sequence[AlignItem]) -> list[list[Word]]:
+        """Find the words of segments, of any languages that are ready.
+
+        Every word of a text gets times: inside its segment, never backwards, never
+        overlapping. Where a text can't be aligned (no sound, more characters than frames) its
+        words are spread over the segment and have no score.
+
+        Returns:
+            The words of each item, in order.
+
+        Raises:
+            AlignmentError: a model is not ready, has no memory even for one segment, or gives
+                no numbers.
+            RuntimeError: the device failed.
+        """
+        by_language: dict[str, list[int]] = {}
+        for index, item in enumerate(items):
+            by_language.setdefault(item.language, []).append(index)
+        results: list[list[Word]] = [[] for _ in items]
+        for language, indices in by_language.items():
+            model = self._obtain(language)
+            for at in range(0, len(indices), _MAX_ITEMS):
+                chosen = indices[at : at + _MAX_ITEMS]
+                words = self._align(model, [items[index] for index in chosen])
+                for index, found in zip(chosen, words, strict=True):
+                    results[index] = found
+        return results
+
+    def close(self) -> None:
+        """Let go of the models and their memory on the device."""
+        with self._lock:
+            self._models.clear()
+        self._release_memory()
+
+    def _fetch(self, language: str, attempt: _Attempt) -> None:
+        """Load a model: from the disk if it is there, otherwise from the network."""
+        try:
+            try:
+                with self._disk:
+                    model = self._load(language, self._device, self._model_dir, True)
+            except ModelNotHere:
+                with self._network:
+                    model = self._load(language, self._device, self._model_dir, False)
+        # Whatever the libraries raise means that there is no model; whoever asks learns why.
+        except Exception as error:  # noqa: BLE001
+            with self._lock:
+                attempt.error = _reason(language, error)
+        else:
+            self._keep(language, model)
+        finally:
+            attempt.over.set()
+
+    def _keep(self, language: str, model: AlignModel) -> None:
+        """Add a model to those loaded; the least recently used make room."""
+        with self._lock:
+            del self._attempts[language]
+            self._models[language] = model
+            self._had.add(language)
+            crowded = len(self._models) > self._cache_size
+            while len(self._models) > self._cache_size:
+                self._models.popitem(last=False)
+        if crowded:
+            self._release_memory()
+
+    def _release_memory(self) -> None:
+        """Give torch's unused memory back to the device: CTranslate2 needs it."""
+        if self._device.type == "cuda":
+            torch.cuda.empty_cache()
+
+    def _obtain(self, language: str) -> AlignModel:
+        """The language's model; one that made room since `ready` said True is awaited.
+
+        Raises:
+            AlignmentError: it can't be had.
+        """
+        deadline = time.monotonic() + self._load_timeout
+        while True:
+            with self._lock:
+                model = self._models.get(language)
+                attempt = self._attempts.get(language)
+                if model is not None:
+                    self._models.move_to_end(language)
+                    return model
+                had = language in self._had
+            left = deadline - time.monotonic()
+            if not had or left <= 0 or (attempt is not None and attempt.error is not None):
+                raise AlignmentError(self.why_not(language))
+            if attempt is None:
+                self.request(language)
+            else:
+                attempt.over.wait(left)
+
+    def _align(self, model: AlignModel, items: Sequence[AlignItem]) -> list[list[Word]]:
+        """Align segments of one language."""
+        spellings = [spell(item.text, model.dictionary, spaced=model.spaced) for item in items]
+        sounding = [
+            index
+            for index, (spelling, item) in enumerate(zip(spellings, items, strict=True))
+            if spelling.tokens and len(item.samples) >= MIN_SAMPLES
+        ]
+        scores = {
+            index: token_scores(emission, spellings[index].tokens, model.blank)
+            for index, emission in self._emissions(model, items, sounding)
+        }
+        spans = dict(zip(scores, align_tokens(list(scores.values())), strict=True))
+        words: list[list[Word]] = []
+        for index, (spelling, item) in enumerate(zip(spellings, items, strict=True)):
+            seconds = len(item.samples) / SAMPLE_RATE
+            frames = len(scores[index].blank) if index in scores else 1
+            words.append(
+                words_at(spelling, spans.get(index), seconds / frames, item.start, item.end)
+            )
+        return words
+
+    def _emissions(
+        self, model: AlignModel, items: Sequence[AlignItem], indices: Sequence[int]
+    ) -> Iterator[tuple[int, npt.NDArray[np.float32]]]:
+        """The log-probabilities, float32 [frames, classes], of the items with these indices."""
+        left = list(indices)
+        while left:
+            chosen, padded = next_batch(
+                [len(items[index].samples) for index in left],
+                max_samples=self._max_samples,
+                paddable=model.paddable,
+                bucketed=self._device.type == "cuda",
+            )
+            batch = [left[at] for at in chosen]
+            try:
+                emissions = model.emissions([items[index].samples for index in batch], padded)
+            except torch.OutOfMemoryError as error:
+                if len(batch) == 1:
+                    raise AlignmentError(
+                        f"The alignment model {model.name} has no memory for one segment of "
+                        f"{padded / SAMPLE_RATE:.1f} s: use a smaller batch_size, or word_times "
+                        "attention."
+                    ) from error
+                self._max_samples = padded * len(batch) // 2
+                self._release_memory()
+                continue
+            for index, emission in zip(batch, emissions, strict=True):
+                if np.isnan(emission).any():
+                    raise AlignmentError(f"The alignment model {model.name} gave no numbers.")
+                yield index, emission
+            done = set(batch)
+            left = [index for index in left if index not in done]
+
+
+def _reason(language: str, error: Exception) -> str:
+    """One sentence for a person; the first line of what the library said."""
+    if isinstance(error, NoAlignModel):
+        return str(error)
+    lines = str(error).strip().splitlines()
+    said = f": {lines[0][:200]}" if lines else ""
+    return (
+        f"The alignment model for {language!r} could not be loaded ({type(error).__name__}{said})."
+    )

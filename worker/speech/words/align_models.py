@@ -1,0 +1,133 @@
+"""Loading WhisperX's alignment models: from the disk or, only if asked, from the network.
+
+Which model serves which language is read from `whisperx.alignment`'s tables, and the files
+lie where WhisperX would put them, so a directory filled by either serves both. Its own
+loader is not used because it prints to stdout, where a result may be going, and can't be
+told to stay off the network for torchaudio's models.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import urllib.request
+from pathlib import Path
+
+import torch
+
+from worker.speech.words.wav2vec2 import AlignModel
+
+__all__ = ["ModelNotHere", "NoAlignModel", "download", "load_align_model"]
+
+_TORCHAUDIO_URL = "https://download.pytorch.org/torchaudio/models/"
+_NETWORK_TIMEOUT = 30.0  # seconds without a byte
+
+
+class NoAlignModel(LookupError):
+    """WhisperX names no alignment model for the language."""
+
+
+class ModelNotHere(FileNotFoundError):
+    """The model's files are not on this machine, and the network was not to be used."""
+
+
+def load_align_model(
+    language: str, device: torch.device, model_dir: Path | None, offline: bool
+) -> AlignModel:
+    """Load WhisperX's default alignment model for a language.
+
+    Imports whisperx and transformers: seconds, so never on a thread that others wait for.
+
+    Args:
+        language: Whisper language code.
+        device: where its weights go.
+        model_dir: where the files lie or go; None for the caches of torch and of the hub.
+        offline: whether to use only what is on this machine.
+
+    Raises:
+        NoAlignModel: there is none for the language.
+        ModelNotHere: `offline`, and the files are not here.
+        OSError, RuntimeError, ValueError: the files can't be had or read.
+    """
+    # whisperx sends its log to stdout unless its logger already has a handler.
+    logger = logging.getLogger("whisperx")
+    if not logger.handlers:
+        logger.addHandler(logging.NullHandler())
+    from whisperx import alignment
+
+    spaced = language not in alignment.LANGUAGES_WITHOUT_SPACES
+    if name := alignment.DEFAULT_ALIGN_MODELS_TORCH.get(language):
+        return _load_torchaudio(name, device, model_dir, offline, spaced)
+    if name := alignment.DEFAULT_ALIGN_MODELS_HF.get(language):
+        return _load_hub(name, device, model_dir, offline, spaced)
+    raise NoAlignModel(f"There is no alignment model for the language {language!r}.")
+
+
+def download(url: str, target: Path) -> None:
+    """Fetch a file whole or not at all.
+
+    Args:
+        url: http or https; never a user's.
+        target: the file to write; its directory is made.
+
+    Raises:
+        OSError: the network failed, or sent fewer bytes than it promised.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    part = target.with_name(f".{target.name}.{os.getpid()}.part")
+    try:
+        with (
+            urllib.request.urlopen(url, timeout=_NETWORK_TIMEOUT) as response,  # noqa: S310
+            part.open("wb") as file,
+        ):
+            shutil.copyfileobj(response, file)
+            promised = response.headers.get("Content-Length")
+            if promised is not None and file.tell() != int(promised):
+                raise OSError(f"{url} ended after {file.tell()} of {promised} bytes")
+        part.replace(target)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _load_torchaudio(
+    name: str, device: torch.device, model_dir: Path | None, offline: bool, spaced: bool
+) -> AlignModel:
+    """One of torchaudio's bundles; its files lie flat in the directory."""
+    import torchaudio
+
+    bundle = getattr(torchaudio.pipelines, name)
+    directory = model_dir or Path(torch.hub.get_dir()) / "checkpoints"
+    path = directory / bundle._path
+    if not path.exists():
+        if offline:
+            raise ModelNotHere(f"{path} does not exist")
+        # torch.hub would announce the download on stdout and wait for it without a limit.
+        download(_TORCHAUDIO_URL + bundle._path, path)
+    module = bundle.get_model(dl_kwargs={"model_dir": str(directory), "progress": False})
+    dictionary = {label.lower(): code for code, label in enumerate(bundle.get_labels())}
+    return AlignModel(module.to(device), dictionary, kind="torchaudio", name=name, spaced=spaced)
+
+
+def _load_hub(
+    name: str, device: torch.device, model_dir: Path | None, offline: bool, spaced: bool
+) -> AlignModel:
+    """One of the hub's models; its files lie in the hub's cache layout."""
+    from huggingface_hub.utils.tqdm import disable_progress_bars
+    from transformers import Wav2Vec2ForCTC, Wav2Vec2Processor
+
+    disable_progress_bars()
+    # Without this, transformers asks a service to convert a repository that has no safetensors.
+    os.environ.setdefault("DISABLE_SAFETENSORS_CONVERSION", "true")
+    where = {"cache_dir": model_dir, "local_files_only": offline}
+    try:
+        # Untyped in transformers.
+        processor = Wav2Vec2Processor.from_pretrained(name, **where)  # type: ignore[no-untyped-call]
+        module = Wav2Vec2ForCTC.from_pretrained(name, **where)
+    except OSError as error:
+        if offline:
+            raise ModelNotHere(f"{name} is not on this machine") from error
+        raise
+    vocabulary: dict[str, int] = processor.tokenizer.get_vocab()
+    dictionary = {char.lower(): code for char, code in vocabulary.items()}
+    return AlignModel(module.to(device), dictionary, kind="huggingface", name=name, spaced=spaced)

@@ -1,0 +1,159 @@
+"""Word times from the decoder's cross-attention: any language, no other model.
+
+CTranslate2 aligns a window's tokens with its encoder output (dynamic time warping over the
+attention of the model's alignment heads); it gives silence to the word after it, which the
+window's features put right. How tokens become words is faster-whisper's:
+its tokenizer splits them and its `merge_punctuations` joins punctuation to its word; what is
+left unparted by spaces (hyphens, semicolons) is joined here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from worker.results.transcript import Word
+from worker.speech.words.fit import fit_words
+from worker.speech.words.pauses import find_pauses, leave_pauses
+
+if TYPE_CHECKING:
+    import ctranslate2
+    from faster_whisper.tokenizer import Tokenizer
+
+__all__ = ["SECONDS_PER_FRAME", "find_words", "words_from_alignment"]
+
+SECONDS_PER_FRAME = 0.02
+"""Of the encoder's output: two mel frames of 10 ms."""
+
+# The languages whose tokens faster_whisper's tokenizer takes as words.
+_WITHOUT_SPACES = frozenset({"zh", "ja", "th", "lo", "my", "yue"})
+
+_MEL_FRAMES_PER_SECOND = 100
+_SCORE_DECIMALS = 3
+
+# faster_whisper.transcribe's defaults.
+_PREPENDED = "\"'“¿([{-"
+_APPENDED = "\"'.。,，!！?？:：”)]}、"  # noqa: RUF001
+
+
+def find_words(
+    model: ctranslate2.models.Whisper,
+    encoder_output: ctranslate2.StorageView,
+    tokens_batch: Sequence[Sequence[int]],
+    num_frames: int | Sequence[int],
+    tokenizer: Tokenizer,
+    features: Sequence[npt.NDArray[np.float32]] | None = None,
+) -> list[list[Word]]:
+    """Find the words of windows that share a language and a task.
+
+    Args:
+        model: the model that decoded them.
+        encoder_output: float [windows, positions, width], as `model.encode` gave it.
+        tokens_batch: the tokens that each window was decoded to; special ones are ignored.
+        num_frames: mel frames (10 ms) of sound in each window, padding apart; one number for
+            all, or one for each.
+        tokenizer: writes the language's and the task's start sequence.
+        features: log-mel of each window without padding, float32 [mels, frames]; given them,
+            words leave the pauses that attention lets them reach into (see `pauses`).
+
+    Returns:
+        The words of each window, in seconds from its start, inside it and in order.
+
+    Raises:
+        RuntimeError: the device failed; out of memory says so in its text.
+    """
+    texts = [[token for token in tokens if token < tokenizer.eot] for tokens in tokens_batch]
+    if not any(texts):
+        return [[] for _ in texts]
+    frames = [num_frames] * len(texts) if isinstance(num_frames, int) else list(num_frames)
+    results = model.align(encoder_output, tokenizer.sot_sequence, texts, frames)
+    found: list[list[Word]] = []
+    for index, (result, tokens, count) in enumerate(zip(results, texts, frames, strict=True)):
+        seconds = count / _MEL_FRAMES_PER_SECOND
+        words = words_from_alignment(
+            result.alignments, result.text_token_probs, tokens, tokenizer, seconds=seconds
+        )
+        if features is not None:
+            words = leave_pauses(words, find_pauses(features[index][:, :count]), seconds)
+        found.append(fit_words(words, 0.0, seconds))
+    return found
+
+
+def words_from_alignment(
+    alignments: Sequence[tuple[int, int]],
+    probabilities: Sequence[float],
+    tokens: Sequence[int],
+    tokenizer: Tokenizer,
+    *,
+    seconds: float,
+) -> list[Word]:
+    """Turn the alignment of one window into words.
+
+    Args:
+        alignments: (token, frame of `SECONDS_PER_FRAME`) pairs of the warping path.
+        probabilities: of each token, [tokens].
+        tokens: text tokens, no special ones.
+        tokenizer: of the window's language.
+        seconds: length of the window.
+
+    Returns:
+        The words with surrounding space and punctuation as faster-whisper splits them, times
+        in seconds from the window's start.
+    """
+    from faster_whisper.transcribe import merge_punctuations
+
+    if not tokens:
+        return []
+    texts, groups = tokenizer.split_to_word_tokens([*tokens, tokenizer.eot])
+    path = np.asarray(alignments, dtype=np.int64).reshape(-1, 2)
+    edges = np.concatenate(([0], np.cumsum([len(group) for group in groups[:-1]])))
+    # The first frame of each token on the path; the last edge is the end's token.
+    onsets = path[np.searchsorted(path[:, 0], edges), 1] * SECONDS_PER_FRAME
+    parts = [
+        {
+            "word": text,
+            "tokens": group,
+            "start": float(onsets[index]),
+            "end": float(onsets[index + 1]),
+            "score": float(np.mean(probabilities[edges[index] : edges[index + 1]])),
+        }
+        for index, (text, group) in enumerate(zip(texts[:-1], groups[:-1], strict=True))
+    ]
+    merge_punctuations(parts, _PREPENDED, _APPENDED)
+    if tokenizer.language_code not in _WITHOUT_SPACES:
+        parts = _split_at_spaces_only(parts)
+    words = [
+        Word(
+            word=text,
+            start=part["start"],
+            end=part["end"],
+            score=round(part["score"], _SCORE_DECIMALS),
+        )
+        for part in parts
+        if (text := part["word"].strip())
+    ]
+    return fit_words(words, 0.0, seconds)
+
+
+def _split_at_spaces_only(parts: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Join what no space parts: the tokenizer splits at every hyphen and semicolon.
+
+    Punctuation adds nothing to a word's time, as in `merge_punctuations`.
+    """
+    joined: list[dict[str, Any]] = []
+    for part in parts:
+        if not joined or not part["word"] or part["word"][0].isspace():
+            joined.append(part)
+            continue
+        before = joined[-1]
+        spoken = [p for p in (before, part) if any(map(str.isalnum, p["word"]))] or [before]
+        joined[-1] = {
+            "word": before["word"] + part["word"],
+            "start": spoken[0]["start"],
+            "end": spoken[-1]["end"],
+            "score": float(np.mean([p["score"] for p in spoken])),
+        }
+    return joined
