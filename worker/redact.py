@@ -1,15 +1,28 @@
-"""Takes secrets out of text before a person or a log sees it (pure).
+"""Text that is safe to show: no secrets, no customer's words, bounded length (pure).
 
-Two things carry secrets where nobody looks for them: the user part of a URL
-(`http://key:secret@host/`) and the query of a presigned one (`?X-Amz-Signature=...`).
+Three ways in which text that should stay private gets into a message or a log line:
+
+- Credentials: the user part of a URL (`http://key:secret@host/`), the query of a presigned one
+  (`?X-Amz-Signature=...`), access keys, signed headers. `redact` takes them out of any text.
+- What a user sent, quoted in an answer: `preview` and `quoted` keep it short and printable.
+- The message of an exception that nobody foresaw may quote anything, a transcript's text among
+  it (pydantic's do). `summary` and `location` name its type and its place instead.
 """
 
-import re
+from __future__ import annotations
 
-__all__ = ["HIDDEN", "redact"]
+import re
+import traceback
+from pathlib import PurePath
+
+from worker.errors import WorkerError
+
+__all__ = ["HIDDEN", "location", "preview", "quoted", "redact", "summary"]
 
 HIDDEN = "***"
 """What stands in a secret's place."""
+
+_FRAMES = 8
 
 _USER_PART = re.compile(r"(?P<scheme>\b[a-z][a-z0-9+.-]*://)[^\s/?#@]+@", re.IGNORECASE)
 _QUERY_VALUE = re.compile(
@@ -21,6 +34,8 @@ _ACCESS_KEY = re.compile(r"\b(?:AKIA|ASIA)[A-Z0-9]{16}\b")
 _HEADER = re.compile(
     r"(?P<name>\b(?:Authorization|X-Amz-Security-Token)['\"]?\s*[:=]\s*).+", re.IGNORECASE
 )
+_WHOLE_USER_PART = re.compile(r"(?<=://)[^/@]*@")
+"""Wider than `_USER_PART`: what a user sent need not be a URL that anybody else would accept."""
 
 
 def redact(text: str) -> str:
@@ -31,3 +46,41 @@ def redact(text: str) -> str:
         text = _QUERY_VALUE.sub(rf"\g<name>{HIDDEN}", text)
         text = _HEADER.sub(rf"\g<name>{HIDDEN}", text)
     return _ACCESS_KEY.sub(HIDDEN, text)
+
+
+def preview(text: str, limit: int = 60) -> str:
+    """The beginning of what a user sent, printable and without secrets.
+
+    Whatever follows a question mark is left out, because it may be the query of a presigned
+    URL, and so are the user and password of a URL.
+
+    Args:
+        text: as it was sent.
+        limit: characters kept at most.
+    """
+    head, query, _ = text[: 8 * limit].partition("?")
+    head = _WHOLE_USER_PART.sub("...@", head)
+    if query:
+        head = head[:limit] + "?..."
+    elif len(head) > limit or len(text) > 8 * limit:
+        head = head[:limit] + "..."
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in head)
+
+
+def quoted(text: str, limit: int = 60) -> str:
+    """The `preview` of `text`, in quotes."""
+    return f"'{preview(text, limit)}'"
+
+
+def summary(error: BaseException) -> str:
+    """One line for logs and documents: our own errors in their words, others by their place."""
+    if isinstance(error, WorkerError):
+        return str(error)
+    return f"{type(error).__name__} at {location(error)}"
+
+
+def location(error: BaseException) -> str:
+    """The innermost frames as `file.py:line in function`, outermost first."""
+    frames = traceback.extract_tb(error.__traceback__)[-_FRAMES:]
+    places = [f"{PurePath(f.filename).name}:{f.lineno} in {f.name}" for f in frames]
+    return " > ".join(places) or "an unknown place"

@@ -15,14 +15,14 @@ from typing import Any, Self
 from pydantic import GetCoreSchemaHandler
 from pydantic_core import PydanticCustomError, core_schema
 
+from worker.redact import quoted
+
 __all__ = [
     "MAX_JOB_ID",
     "MAX_KEY_BYTES",
     "MAX_PREFIX_BYTES",
     "S3Prefix",
     "S3Uri",
-    "redacted",
-    "shown",
 ]
 
 MAX_KEY_BYTES = 1024
@@ -35,27 +35,6 @@ _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 _IP_ADDRESS = re.compile(r"\d{1,3}(\.\d{1,3}){3}")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _PRESIGNED = re.compile(r"[?&](x-amz-|awsaccesskeyid=|signature=)", re.IGNORECASE)
-_USER_INFO = re.compile(r"(?<=://)[^/@]*@")
-
-
-def redacted(text: str, limit: int = 60) -> str:
-    """`text` as a message or a log may carry it: short, printable, without secrets.
-
-    Whatever follows a question mark is left out, because it may be the query of a presigned
-    URL, and so are the user and password of a URL.
-    """
-    head, query, _ = text[: 8 * limit].partition("?")
-    head = _USER_INFO.sub("...@", head)
-    if query:
-        head = head[:limit] + "?..."
-    elif len(head) > limit or len(text) > 8 * limit:
-        head = head[:limit] + "..."
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in head)
-
-
-def shown(text: str, limit: int = 60) -> str:
-    """`text` as `redacted` leaves it, in quotes."""
-    return f"'{redacted(text, limit)}'"
 
 
 def _check_bucket(bucket: str, uri: str) -> None:
@@ -79,9 +58,9 @@ def _check_key(key: str, uri: str, limit: int) -> None:
 
 def _split(text: str) -> tuple[str, str]:
     if not text.startswith(_SCHEME):
-        raise ValueError(f"{shown(text)} is not an S3 URI: write s3://bucket/key")
+        raise ValueError(f"{quoted(text)} is not an S3 URI: write s3://bucket/key")
     if _PRESIGNED.search(text):
-        raise ValueError(f"{shown(text)} has a presigned query: give the plain s3://bucket/key")
+        raise ValueError(f"{quoted(text)} has a presigned query: give the plain s3://bucket/key")
     bucket, _, key = text[len(_SCHEME) :].partition("/")
     return bucket, key
 
@@ -98,7 +77,7 @@ class S3Uri:
     key: str
 
     def __post_init__(self) -> None:
-        uri = shown(str(self))
+        uri = quoted(str(self))
         _check_bucket(self.bucket, uri)
         if not self.key:
             raise ValueError(f"{uri} names no object: write s3://bucket/key")
@@ -131,7 +110,7 @@ class S3Prefix:
     prefix: str
 
     def __post_init__(self) -> None:
-        uri = shown(str(self))
+        uri = quoted(str(self))
         _check_bucket(self.bucket, uri)
         if self.prefix and not self.prefix.endswith("/"):
             raise ValueError(f"{uri} does not end with a slash: write s3://bucket/prefix/")

@@ -1,8 +1,10 @@
-"""Secrets taken out of text, and nothing else."""
+"""Secrets taken out of text, and nothing else; errors named by their place."""
 
 import pytest
+from pydantic import BaseModel, ValidationError
 
-from worker.redact import redact
+from worker.errors import TransientError
+from worker.redact import location, redact, summary
 
 SECRET = "wJalrXUtnFEMI"
 
@@ -38,3 +40,32 @@ def test_access_keys_go() -> None:
 )
 def test_the_rest_stays(text: str) -> None:
     assert redact(text) == text
+
+
+class Model(BaseModel):
+    number: int
+
+
+def _quote(text: str) -> ValidationError:
+    try:
+        Model.model_validate({"number": text})
+    except ValidationError as error:
+        return error
+    raise AssertionError("it was taken")
+
+
+def test_an_unexpected_error_is_told_by_its_place_and_not_by_its_words() -> None:
+    error = _quote("what a customer said")
+    assert "what a customer said" in str(error)
+    assert "customer" not in summary(error)
+    assert summary(error).startswith("ValidationError at ")
+    assert "test_redact.py" in location(error)
+    assert "in _quote" in location(error)
+
+
+def test_our_own_errors_are_told_in_their_words() -> None:
+    assert summary(TransientError("the queue does not answer")) == "the queue does not answer"
+
+
+def test_an_error_that_was_never_raised_has_no_place() -> None:
+    assert location(ValueError("x")) == "an unknown place"

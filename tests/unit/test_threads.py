@@ -3,7 +3,7 @@ from __future__ import annotations
 import threading
 from functools import partial
 
-from worker.threads import Pool, Side
+from worker.threads import SupervisedThread, ThreadPool
 
 
 def test_a_death_is_told_with_its_cause() -> None:
@@ -13,7 +13,7 @@ def test_a_death_is_told_with_its_cause() -> None:
     def fail() -> None:
         raise error
 
-    side = Side("one", fail, lambda name, cause: told.append((name, cause)))
+    side = SupervisedThread("one", fail, lambda name, cause: told.append((name, cause)))
     side.start()
     assert side.join(5)
     assert told == [("one", error)]
@@ -21,7 +21,7 @@ def test_a_death_is_told_with_its_cause() -> None:
 
 def test_a_good_end_is_no_death() -> None:
     told: list[str] = []
-    side = Side("one", lambda: None, lambda name, _: told.append(name))
+    side = SupervisedThread("one", lambda: None, lambda name, _: told.append(name))
     assert side.join(0), "one that never started has ended"
     side.start()
     assert side.join(5)
@@ -29,7 +29,7 @@ def test_a_good_end_is_no_death() -> None:
 
 
 def test_a_pool_does_everything_and_ends() -> None:
-    pool = Pool("pool", 3, lambda *_: None)
+    pool = ThreadPool("pool", 3, lambda *_: None)
     done: list[int] = []
     for number in range(20):
         pool.put(partial(done.append, number))
@@ -40,7 +40,7 @@ def test_a_pool_does_everything_and_ends() -> None:
 
 def test_a_pool_that_is_stuck_is_not_waited_for() -> None:
     held = threading.Event()
-    pool = Pool("pool", 1, lambda *_: None)
+    pool = ThreadPool("pool", 1, lambda *_: None)
     pool.put(lambda: held.wait(10))
     pool.start()
     assert not pool.stop(0.05)
@@ -49,7 +49,7 @@ def test_a_pool_that_is_stuck_is_not_waited_for() -> None:
 
 def test_a_task_that_raises_is_told() -> None:
     told: list[str] = []
-    pool = Pool("pool", 2, lambda name, _: told.append(name))
+    pool = ThreadPool("pool", 2, lambda name, _: told.append(name))
     pool.put(lambda: 1 // 0)
     pool.start()
     pool.stop(5)

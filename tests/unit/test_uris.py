@@ -5,7 +5,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from worker.uris import MAX_JOB_ID, MAX_KEY_BYTES, MAX_PREFIX_BYTES, S3Prefix, S3Uri, shown
+from worker.redact import quoted
+from worker.uris import MAX_JOB_ID, MAX_KEY_BYTES, MAX_PREFIX_BYTES, S3Prefix, S3Uri
 
 
 @pytest.mark.parametrize(
@@ -117,9 +118,9 @@ def test_in_a_model_uris_are_text() -> None:
 
 
 def test_shown_leaves_out_queries_and_credentials() -> None:
-    assert shown("https://u:secret@host/key?X-Amz-Signature=1") == "'https://...@host/key?...'"
-    assert shown("x" * 100) == f"'{'x' * 60}...'"
-    assert shown("a\x00\n\ud800\u202eb") == r"'a\x00\n\ud800\u202eb'"
+    assert quoted("https://u:secret@host/key?X-Amz-Signature=1") == "'https://...@host/key?...'"
+    assert quoted("x" * 100) == f"'{'x' * 60}...'"
+    assert quoted("a\x00\n\ud800\u202eb") == r"'a\x00\n\ud800\u202eb'"
 
 
 @settings(derandomize=True, deadline=None)

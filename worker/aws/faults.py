@@ -8,7 +8,6 @@ beneath both.
 
 from __future__ import annotations
 
-import random
 import time
 from collections.abc import Callable
 from enum import StrEnum
@@ -28,6 +27,7 @@ from botocore.exceptions import (
 )
 from botocore.parsers import ResponseParserError
 
+from worker import retry
 from worker.errors import TransientError
 from worker.redact import redact
 
@@ -226,8 +226,7 @@ def ride_out(
 ) -> T:
     """Repeat `call` while its failures may pass, waiting longer each time.
 
-    Waits are "full jitter": uniform between 0 and min(cap, base * 2**n) seconds
-    (M. Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog, 2015).
+    Waits follow `retry.full_jitter`.
 
     Args:
         call: one boto3 call; it must bear being repeated.
@@ -251,5 +250,5 @@ def ride_out(
                 raise
             if attempt == attempts:
                 raise TransientError(f"could not {doing}: {describe(error)}") from error
-            sleep(random.uniform(0, min(cap, base * 2 ** (attempt - 1))))
+            sleep(retry.full_jitter(attempt, base=base, cap=cap))
     raise ValueError(f"attempts must be at least 1, not {attempts}")

@@ -14,7 +14,6 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import random
 import re
 import time
 import uuid
@@ -22,6 +21,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from worker import retry
 from worker.aws.faults import (
     AWS_ERRORS,
     Fault,
@@ -50,7 +50,6 @@ __all__ = [
     "Message",
     "Queue",
     "QueueInfo",
-    "backoff_seconds",
     "dead_letter_entry",
 ]
 
@@ -62,8 +61,6 @@ MAX_WAIT_SECONDS = 20
 """SQS: the longest long poll."""
 BATCH_SIZE = 10
 """SQS: entries in one batch call, messages in one receive."""
-MAX_BACKOFF_SECONDS = 900
-_BACKOFF_BASE_SECONDS = 15
 _DEFAULT_MAX_MESSAGE_BYTES = 262_144
 """What every queue takes, unless somebody set it lower (newer ones take 1 MiB)."""
 _MAX_REASON_CHARACTERS = 1024
@@ -71,6 +68,8 @@ _MAX_NAME_CHARACTERS = 128
 _REASON_FLOOR_CHARACTERS = 64
 """A reason is cut down to this before a body is cut at all."""
 _ROUNDS = 4
+_RETRY_SECONDS = 0.4
+_MAX_RETRY_SECONDS = 5.0
 _ORIGIN_ATTRIBUTE = "message_id"
 _ORIGIN = re.compile(r"[A-Za-z0-9._-]{1,128}")
 # A receipt that no longer holds its message. SQS says InvalidParameterValue for those whose
@@ -378,7 +377,7 @@ class Queue:
         failed: list[Message] = list(messages)
         for attempt in range(rounds):
             if attempt:
-                self._sleep(random.uniform(0, 0.2 * 2**attempt))
+                self._sleep(retry.full_jitter(attempt, base=_RETRY_SECONDS, cap=_MAX_RETRY_SECONDS))
             again: list[Message] = []
             for batch in _batches(failed):
                 outcome = self._one_batch(batch, call)
@@ -473,21 +472,6 @@ class Queue:
                 )
             self._dead_letter_max_bytes = limit
         return self._dead_letter_max_bytes
-
-
-def backoff_seconds(receive_count: int, rng: random.Random | None = None) -> int:
-    """Seconds to hide a message that failed for a cause that may pass (pure).
-
-    Doubles with each delivery from 15 s, capped at 900 s; "equal jitter" (half of it fixed,
-    half random) so that it grows and yet spreads messages that failed together.
-
-    Args:
-        receive_count: deliveries so far, from 1.
-        rng: source of the jitter.
-    """
-    doublings = min(max(receive_count, 1) - 1, 16)
-    full = min(MAX_BACKOFF_SECONDS, _BACKOFF_BASE_SECONDS << doublings)
-    return math.ceil(full / 2 + (rng or random).uniform(0, full / 2))
 
 
 def dead_letter_entry(

@@ -29,6 +29,7 @@ from urllib.parse import quote
 
 from botocore.exceptions import FlexibleChecksumError, IncompleteReadError
 
+from worker import retry
 from worker.aws.faults import (
     AWS_ERRORS,
     Fault,
@@ -40,7 +41,7 @@ from worker.aws.faults import (
 )
 from worker.errors import ErrorCode, JobError, TransientError
 from worker.logs import get_logger
-from worker.uris import shown
+from worker.redact import quoted
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -563,7 +564,7 @@ class _Download:
             stalls = 0 if self.received > before else stalls + 1
             if stalls == _MAX_STALLS:
                 break
-            self._sleep(min(_MAX_RETRY_SECONDS, _RETRY_SECONDS * 2**stalls))
+            self._sleep(retry.doubling(stalls + 1, base=_RETRY_SECONDS, cap=_MAX_RETRY_SECONDS))
         raise TransientError(
             f"could not download {_uri(self._bucket, self._key)}: {describe(last)}"
         ) from last
@@ -630,7 +631,7 @@ class _Download:
 
 
 def _uri(bucket: str, key: str) -> str:
-    return shown(f"s3://{bucket}/{key}", 300)
+    return quoted(f"s3://{bucket}/{key}", 300)
 
 
 def _input_error(error: BaseException, bucket: str, key: str) -> JobError | TransientError:

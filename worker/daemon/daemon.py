@@ -49,9 +49,9 @@ from worker.logs import get_logger
 from worker.pipeline.holdings import Holdings, Task
 from worker.pipeline.pipeline import Limits, Pipeline
 from worker.pipeline.workdir import WorkDir
+from worker.redact import summary
 from worker.speech.api import EngineStats, Transcriber
-from worker.threads import Pool, Side
-from worker.trace import told
+from worker.threads import SupervisedThread, ThreadPool
 from worker.uris import S3Prefix
 
 if TYPE_CHECKING:
@@ -178,10 +178,10 @@ class Daemon:
             held=self._held,
             price_per_hour=settings.price_per_hour,
         )
-        self._downloads = Pool("download", settings.download_threads, self._died)
-        self._commits = Pool("commit", settings.commit_threads, self._died)
+        self._downloads = ThreadPool("download", settings.download_threads, self._died)
+        self._commits = ThreadPool("commit", settings.commit_threads, self._died)
         self._intake = self._make_intake()
-        self._intake_side = Side("intake", self._intake.run, self._died)
+        self._intake_side = SupervisedThread("intake", self._intake.run, self._died)
         self._work: WorkDir | None = None
         self._dispatch: Dispatch | None = None
         self._engine_started = False
@@ -393,7 +393,7 @@ class Daemon:
         if failure is not None:
             return Stop(
                 "engine.failed",
-                f"The engine broke: {told(failure)}",
+                f"The engine broke: {summary(failure)}",
                 code=ExitCode.FAILURE,
                 engine_lost=True,
             )
@@ -411,7 +411,7 @@ class Daemon:
                 died = side.failure
                 return Stop(
                     "drain.thread_died",
-                    f"The thread {name} died" + (f": {told(died)}" if died else ""),
+                    f"The thread {name} died" + (f": {summary(died)}" if died else ""),
                     code=ExitCode.FAILURE,
                     # Without a heartbeat, leases hold for two thirds of their time at least.
                     seconds=min(
@@ -531,7 +531,7 @@ class Daemon:
 
     def _bounded(self, name: str, action: Callable[[], object], seconds: float) -> bool:
         """Run something that might hang; whether it ended in time."""
-        side = Side(name, action, lambda _name, _error: None)
+        side = SupervisedThread(name, action, lambda _name, _error: None)
         side.start()
         return side.join(seconds)
 

@@ -21,7 +21,7 @@ from worker.logs import get_logger
 from worker.pipeline.holdings import Held, Holdings, Task
 from worker.pipeline.pipeline import Ended, Pipeline
 from worker.speech.api import Transcriber
-from worker.threads import Pool
+from worker.threads import ThreadPool
 
 log = get_logger(__name__)
 
@@ -58,8 +58,8 @@ class Dispatch:
         queue: Queue,
         engine: Transcriber,
         metrics: Metrics,
-        downloads: Pool,
-        commits: Pool,
+        downloads: ThreadPool,
+        commits: ThreadPool,
         defaults: JobDefaults,
         held_seconds: float,
         given_back: Callable[[float], None],

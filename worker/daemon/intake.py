@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
+from worker import retry
 from worker.aws.queue import Depth, Message, Queue
 from worker.daemon.metrics import Metrics
 from worker.daemon.policy import Idle, IdleClock
@@ -125,7 +126,7 @@ class Intake:
     def _pause(self, error: TransientError) -> None:
         """The queue can't be reached: wait, longer each time; what is held goes on."""
         self._failures += 1
-        seconds = min(_MAX_PAUSE_SECONDS, 2.0 ** min(self._failures - 1, 5))
+        seconds = retry.doubling(self._failures, base=1.0, cap=_MAX_PAUSE_SECONDS)
         log.warning(
             "intake.paused",
             message=f"The queue does not answer: {error}",

@@ -24,8 +24,8 @@ from prometheus_client.registry import Collector
 from worker.daemon.policy import Answer
 from worker.errors import SettingsError
 from worker.logs import get_logger
+from worker.redact import summary
 from worker.speech.api import EngineStats
-from worker.trace import told
 
 log = get_logger(__name__)
 
@@ -50,7 +50,7 @@ def _harmless(method: Callable[P, None]) -> Callable[P, None]:
                 "metrics.failed",
                 message="A metric could not be counted",
                 metric=method.__name__,
-                error=told(error),
+                error=summary(error),
             )
 
     return call
@@ -421,7 +421,7 @@ class StatusServer:
                         "metrics.page_failed",
                         message="A status page could not be made",
                         page=self.path.partition("?")[0],
-                        error=told(error),
+                        error=summary(error),
                     )
                     code, kind, body = 500, "text/plain", b"failed\n"
                 self.send_response(code)

@@ -23,9 +23,6 @@ tighter count too little for a moment, which the bound on leases contains."""
 IN_FLIGHT_GRACE = 2.0
 """Messages held by other workers keep an idle one for this many visibility timeouts."""
 
-MAX_DELAY_SECONDS = 900
-"""The longest that this worker hides a message it gives back."""
-
 _DEATH = 0.25
 """What a worker's death counts against the one job it had, in failures."""
 

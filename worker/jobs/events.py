@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from urllib.parse import unquote_plus
 
 from worker.errors import ErrorCode, JobError
-from worker.uris import shown
+from worker.redact import quoted
 
 __all__ = ["ObjectEvent", "from_eventbridge", "from_notification"]
 
@@ -91,7 +91,7 @@ def from_notification(record: object) -> ObjectEvent:
     event = _object(record, "the event record")
     source = _text(event, "eventSource", "the event record")
     if source != "aws:s3":
-        raise _invalid(f"the event comes from {shown(source)}: only aws:s3 events become jobs")
+        raise _invalid(f"the event comes from {quoted(source)}: only aws:s3 events become jobs")
     detail = _object(event.get("s3"), "'s3' of the event record")
     item = _object(detail.get("object"), "'s3.object' of the event record")
     bucket = _object(detail.get("bucket"), "'s3.bucket' of the event record")
@@ -99,7 +99,7 @@ def from_notification(record: object) -> ObjectEvent:
     try:
         key = unquote_plus(encoded, errors="strict")
     except UnicodeDecodeError:
-        raise _invalid(f"the event's key {shown(encoded)} is not URL-encoded UTF-8") from None
+        raise _invalid(f"the event's key {quoted(encoded)} is not URL-encoded UTF-8") from None
     return ObjectEvent(
         name=_text(event, "eventName", "the event record").removeprefix("s3:"),
         bucket=_text(bucket, "name", "'s3.bucket' of the event record"),
@@ -120,7 +120,7 @@ def from_eventbridge(document: object) -> ObjectEvent:
     event = _object(document, "the event")
     source = _text(event, "source", "the event")
     if source != "aws.s3":
-        raise _invalid(f"the event comes from {shown(source)}: only aws.s3 events become jobs")
+        raise _invalid(f"the event comes from {quoted(source)}: only aws.s3 events become jobs")
     detail = _object(event.get("detail"), "'detail' of the event")
     item = _object(detail.get("object"), "'detail.object' of the event")
     bucket = _object(detail.get("bucket"), "'detail.bucket' of the event")

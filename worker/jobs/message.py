@@ -32,11 +32,12 @@ from worker.jobs.request import (
     job_schema,
     kind_of,
     parse_request,
-    told,
+    sentence,
     unknown_fields,
     valid_metadata,
 )
-from worker.uris import S3Prefix, S3Uri, redacted, shown
+from worker.redact import preview, quoted
+from worker.uris import S3Prefix, S3Uri
 
 __all__ = [
     "Job",
@@ -161,7 +162,7 @@ def _object_once(pairs: list[tuple[str, object]]) -> dict[str, object]:
     found: dict[str, object] = {}
     for name, value in pairs:
         if name in found:
-            raise _NotJsonError(f"{shown(name, 40)} appears twice in one object")
+            raise _NotJsonError(f"{quoted(name, 40)} appears twice in one object")
         found[name] = value
     return found
 
@@ -245,7 +246,7 @@ class _Reading:
     def _read_jobs(self, document: Mapping[str, object]) -> None:
         problems = unknown_fields([name for name in document if name != "jobs"], ["jobs"])
         if problems:
-            raise _invalid_message(told(problems))
+            raise _invalid_message(sentence(problems))
         jobs = document["jobs"]
         if not isinstance(jobs, list):
             raise _invalid_message(f"field 'jobs' is {kind_of(jobs)}: send a list of jobs")
@@ -283,7 +284,7 @@ class _Reading:
             return
         reason = self._reason_to_drop(event)
         if reason is not None:
-            self.dropped.append(f"{shown(event.name)} of {shown(event.uri, 200)}: {reason}")
+            self.dropped.append(f"{quoted(event.name)} of {quoted(event.uri, 200)}: {reason}")
             return
         raw = {"input": event.uri, "job_id": event.job_id}
         try:
@@ -358,7 +359,7 @@ class _Reading:
         self.failures.append(
             Rejected(
                 job_id=job_id if isinstance(job_id, str) and is_job_id(job_id) else default_id,
-                input=str(source or (redacted(named, 200) if isinstance(named, str) else "")),
+                input=str(source or (preview(named, 200) if isinstance(named, str) else "")),
                 output=output or self.defaults.output,
                 error=error,
                 metadata=valid_metadata(raw.get("metadata"), self.defaults),

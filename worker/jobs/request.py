@@ -17,8 +17,9 @@ from pydantic_core import ErrorDetails, PydanticCustomError
 
 from worker.errors import ErrorCode, JobError
 from worker.jobs.languages import LANGUAGE_CODES, nearest_language
+from worker.redact import quoted
 from worker.results.formats import FORMAT_NAMES, Format
-from worker.uris import MAX_JOB_ID, S3Prefix, S3Uri, shown
+from worker.uris import MAX_JOB_ID, S3Prefix, S3Uri
 
 __all__ = [
     "DEFAULT_FORMATS",
@@ -31,7 +32,7 @@ __all__ = [
     "job_schema",
     "kind_of",
     "parse_request",
-    "told",
+    "sentence",
     "unknown_fields",
     "valid_metadata",
 ]
@@ -46,7 +47,7 @@ MAX_PROMPT_CHARACTERS = 4096
 
 _JOB_ID = re.compile(rf"[A-Za-z0-9._-]{{1,{MAX_JOB_ID}}}")
 _PRIVATE_FIELDS = frozenset({"prompt", "hotwords", "metadata"})
-_PROBLEMS_TOLD = 3
+_PROBLEMS_NAMED = 3
 _MAX_FORMATS = 20
 """Room for every format and some repeats; bounds the errors a hostile list can make."""
 
@@ -233,9 +234,9 @@ def parse_request(raw: Mapping[str, object], defaults: JobDefaults | None = None
     try:
         request = JobRequest.model_validate(known)
     except ValidationError as error:
-        problems += [_sentence(problem) for problem in error.errors(include_url=False)]
+        problems += [_explained(problem) for problem in error.errors(include_url=False)]
     if problems:
-        raise JobError(ErrorCode.INVALID_JOB, told(problems))
+        raise JobError(ErrorCode.INVALID_JOB, sentence(problems))
     return request
 
 
@@ -254,23 +255,25 @@ def unknown_fields(
     """The sentences that refuse fields, each with the nearest known one."""
     # No field name is as long as 40; difflib's time grows with the square of the length.
     problems = []
-    named = len(names) if len(names) <= _PROBLEMS_TOLD else _PROBLEMS_TOLD - 1
+    named = len(names) if len(names) <= _PROBLEMS_NAMED else _PROBLEMS_NAMED - 1
     for name in names[:named]:
         likeness = {
             field: difflib.SequenceMatcher(None, name[:40].lower(), field).ratio()
             for field in known
         }
         nearest = max(known, key=likeness.__getitem__)
-        problems.append(f"field {shown(name, 40)} is unknown; the nearest known one is '{nearest}'")
+        problems.append(
+            f"field {quoted(name, 40)} is unknown; the nearest known one is '{nearest}'"
+        )
     if len(names) > named:
         problems.append(f"{len(names)} fields in all are unknown")
     return problems
 
 
-def told(problems: Sequence[str]) -> str:
+def sentence(problems: Sequence[str]) -> str:
     """The first few problems as one sentence."""
-    more = len(problems) - _PROBLEMS_TOLD
-    return "; ".join(problems[:_PROBLEMS_TOLD]) + (f"; and {more} more" if more > 0 else "")
+    more = len(problems) - _PROBLEMS_NAMED
+    return "; ".join(problems[:_PROBLEMS_NAMED]) + (f"; and {more} more" if more > 0 else "")
 
 
 def kind_of(value: object) -> str:
@@ -292,7 +295,7 @@ def kind_of(value: object) -> str:
 
 def described(value: object) -> str:
     """A JSON value as a message shows it: text shortened, of the rest only what it is."""
-    return shown(value) if isinstance(value, str) else kind_of(value)
+    return quoted(value) if isinstance(value, str) else kind_of(value)
 
 
 _FIXES = {
@@ -305,11 +308,11 @@ _FIXES = {
 """What to do, by pydantic's error types."""
 
 
-def _sentence(problem: ErrorDetails) -> str:
+def _explained(problem: ErrorDetails) -> str:
     """One of pydantic's errors as a person can act on it."""
     field, *inside = problem["loc"]
     name = f"field '{field}'" + "".join(
-        f" {shown(item, 40)}" if isinstance(item, str) else f" item {item + 1}"
+        f" {quoted(item, 40)}" if isinstance(item, str) else f" item {item + 1}"
         for item in inside
         if item != "[key]"  # how pydantic says that an entry's name is wrong, not its value
     )

@@ -22,8 +22,9 @@ from concurrent.futures import CancelledError
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
+from worker import retry
 from worker.aws.notices import Notice, Notices
-from worker.aws.queue import Message, Queue, backoff_seconds
+from worker.aws.queue import Message, Queue
 from worker.aws.results import (
     CHECKPOINT,
     ERROR,
@@ -50,11 +51,11 @@ from worker.pipeline.checkpoint import Checkpoint
 from worker.pipeline.failures import Failures, Subject
 from worker.pipeline.holdings import Held, Task
 from worker.pipeline.workdir import WorkDir
+from worker.redact import location, summary
 from worker.results import formats
 from worker.results.transcript import Transcript
 from worker.speech import assemble
 from worker.speech.api import Options, Recognition, Transcriber
-from worker.trace import told, where
 
 log = get_logger(__name__)
 
@@ -63,10 +64,7 @@ _OWN_NAMES = frozenset(
 )
 """What the worker writes; some of it is gone again before an event about it arrives."""
 
-_COMMIT_WAITS = (1.0, 2.0, 4.0, 8.0, 15.0)
-"""Seconds between attempts at a commit: what a job cost is worth half a minute of patience."""
-
-_NEVER_KEPT_SECONDS = policy.MAX_DELAY_SECONDS
+_NEVER_KEPT_SECONDS = retry.MAX_RELEASE_SECONDS
 """How long a failed message rests if neither its error nor a copy can be kept anywhere."""
 
 
@@ -415,7 +413,7 @@ class Pipeline:
     ) -> CommitOutcome:
         """Commit, with patience. Raises TransientError, LeaseLost, JobError."""
         job = task.job
-        for wait in (*_COMMIT_WAITS, None):
+        for wait in (*retry.COMMIT_WAITS, None):
             try:
                 return self._store.commit(
                     job.output.bucket,
@@ -508,10 +506,10 @@ class Pipeline:
                     return self._release(
                         task,
                         task.record.ended(),
-                        delay=backoff_seconds(task.message.receive_count),
-                        failure=told(error),
+                        delay=retry.release_seconds(task.message.receive_count),
+                        failure=summary(error),
                         event="job.released",
-                        message=f"The job will be tried again: {told(error)}",
+                        message=f"The job will be tried again: {summary(error)}",
                     )
                 case _:
                     return self._defect(task, error)
@@ -524,9 +522,9 @@ class Pipeline:
         """Something of ours broke on this job: record a failure against it, try again alone."""
         log.error(
             "job.defect",
-            message=f"The worker failed on this job: {told(error)}",
+            message=f"The worker failed on this job: {summary(error)}",
             job_id=task.job.job_id,
-            where=where(error),
+            where=location(error),
         )
         record = task.record.failed()
         if record.failures >= self._limits.max_failures:
@@ -534,14 +532,14 @@ class Pipeline:
                 task,
                 JobError(
                     ErrorCode.TOO_MANY_ATTEMPTS,
-                    f"the job failed {record.failures} times, the last time with {told(error)}",
+                    f"the job failed {record.failures} times, the last time with {summary(error)}",
                 ),
             )
         return self._release(
             task,
             record,
-            delay=backoff_seconds(task.message.receive_count),
-            failure=told(error),
+            delay=retry.release_seconds(task.message.receive_count),
+            failure=summary(error),
             event="job.released",
             message="The job will be tried again, alone",
         )
@@ -676,12 +674,12 @@ class Pipeline:
         level = log.warning if isinstance(error, TransientError | OSError) else log.error
         level(
             "job.answer_failed",
-            message=f"The job's end could not be written down; it comes again: {told(error)}",
+            message=f"The job's end could not be written down; it comes again: {summary(error)}",
             job_id=job_id,
             message_id=message.message_id,
-            where=where(error),
+            where=location(error),
         )
-        return Ended(Answer.RELEASED, backoff_seconds(message.receive_count))
+        return Ended(Answer.RELEASED, retry.release_seconds(message.receive_count))
 
 
 def _from_event(job: Job) -> bool:

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import random
 from collections.abc import Iterator
 from functools import cache
 from typing import TYPE_CHECKING
@@ -11,7 +10,7 @@ from botocore.stub import ANY, Stubber
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.aws.queue import Message, Queue, backoff_seconds, dead_letter_entry
+from worker.aws.queue import Message, Queue, dead_letter_entry
 from worker.errors import SettingsError, TransientError
 
 if TYPE_CHECKING:
@@ -41,19 +40,6 @@ def allowed(character: str) -> bool:
         or 0xE000 <= ord(character) <= 0xFFFD
         or 0x10000 <= ord(character) <= 0x10FFFF
     )
-
-
-@given(st.integers(-3, 10**6), st.integers())
-def test_back_off_stays_in_bounds(receive_count: int, seed: int) -> None:
-    seconds = backoff_seconds(receive_count, random.Random(seed))
-    assert 7 <= seconds <= 900
-
-
-def test_back_off_grows_until_the_cap() -> None:
-    shortest = [min(backoff_seconds(n, random.Random(s)) for s in range(50)) for n in range(1, 12)]
-    assert shortest == sorted(shortest)
-    assert shortest[0] < 15
-    assert shortest[-1] >= 450
 
 
 @given(
