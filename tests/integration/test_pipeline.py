@@ -19,12 +19,13 @@ from worker.aws.lease import LeaseTable
 from worker.aws.notices import Notices
 from worker.aws.queue import Queue
 from worker.aws.results import Store
-from worker.daemon.policy import Answer, Run
 from worker.errors import TransientError
 from worker.jobs.message import JobDefaults, parse_message
+from worker.pipeline.answers import Answer
 from worker.pipeline.checkpoint import Checkpoint
 from worker.pipeline.holdings import Held, Task
 from worker.pipeline.pipeline import Ended, Limits, Pipeline
+from worker.pipeline.record import Run
 from worker.pipeline.workdir import WorkDir
 
 BUCKET = "audio"

@@ -13,11 +13,10 @@ from functools import partial
 
 from worker.aws.lease import LeaseTable
 from worker.aws.queue import Message, Queue
-from worker.daemon import policy
 from worker.daemon.metrics import Metrics
-from worker.daemon.policy import Settlement
 from worker.jobs.message import JobDefaults, Rejected, parse_message
 from worker.logs import get_logger
+from worker.pipeline.answers import Settlement, settle
 from worker.pipeline.holdings import Held, Holdings, Task
 from worker.pipeline.pipeline import Ended, Pipeline
 from worker.speech.api import Transcriber
@@ -227,7 +226,7 @@ class Dispatch:
     def _settle(self, held: Held) -> None:
         """Every job of the message is answered: delete it, or give it back."""
         message = held.message
-        settlement = policy.settle(held.answers)
+        settlement = settle(held.answers)
         # The lease goes first: a heartbeat after a release would take the message back.
         self._leases.drop(message)
         if settlement is Settlement.DELETE:

@@ -21,9 +21,9 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.registry import Collector
 
-from worker.daemon.policy import Answer
 from worker.errors import SettingsError
 from worker.logs import get_logger
+from worker.pipeline.answers import Answer
 from worker.redact import summary
 from worker.speech.api import EngineStats
 

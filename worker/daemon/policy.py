@@ -1,4 +1,4 @@
-"""The daemon's decisions, as arithmetic: when to take more, to give up, to end (pure).
+"""The daemon's decisions, as arithmetic: when to take more work, and when to end (pure).
 
 Nothing here waits, reads a clock or talks to anybody: times come in as numbers (seconds of
 one monotonic clock), so that every decision can be tested on its own.
@@ -6,25 +6,13 @@ one monotonic clock), so that every decision can be tested on its own.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
 from enum import StrEnum
 
 MESSAGES_PER_RECEIVE = 10
 """What one ReceiveMessage may bring at most (SQS)."""
 
-UNFETCHED_SECONDS = 60.0
-"""What a job counts, in seconds of audio, until its file is here."""
-
-BYTES_PER_SECOND = 16_000.0
-"""What a fetched file counts until the engine has it: 128 kbit/s, a usual MP3. Files packed
-tighter count too little for a moment, which the bound on leases contains."""
-
 IN_FLIGHT_GRACE = 2.0
 """Messages held by other workers keep an idle one for this many visibility timeouts."""
-
-_DEATH = 0.25
-"""What a worker's death counts against the one job it had, in failures."""
 
 ENOUGH_RECEIVES = 10
 """Below this maxReceiveCount a few spot interruptions send innocent jobs to the dead letters."""
@@ -42,13 +30,6 @@ def lease_bound(batch_size: int) -> int:
     return min(256, max(16, 4 * batch_size))
 
 
-def unsized_seconds(size: int | None) -> float:
-    """Seconds of audio that a job of unknown length counts; `size` in bytes once fetched."""
-    if size is None:
-        return UNFETCHED_SECONDS
-    return max(1.0, size / BYTES_PER_SECOND)
-
-
 def room(
     *, held_seconds: float, limit_seconds: float, leases: int, max_leases: int, suspects: int
 ) -> int:
@@ -60,144 +41,6 @@ def room(
     if suspects or held_seconds >= limit_seconds:
         return 0
     return max(0, min(MESSAGES_PER_RECEIVE, max_leases - leases))
-
-
-# -- giving up --------------------------------------------------------------------------------
-
-
-class Run(StrEnum):
-    """In what company a job may enter the engine."""
-
-    TOGETHER = "together"
-    ALONE = "alone"
-    GIVE_UP = "give_up"
-
-
-@dataclass(frozen=True, slots=True)
-class Record:
-    """What is known of a job's earlier runs; it travels in the job's checkpoint.
-
-    Attributes:
-        failures: failures that were this job's and nobody else's, noted by a worker that saw
-            them.
-        deaths: workers that died while they had this job alone. Nobody saw why: the job may
-            have killed them, or the machine may have been taken away.
-        suspect: a worker died, or its engine broke, while this job was in it.
-        running: the mark of a run that has begun. It is taken back by whoever ends the run
-            in good order, so one that is found by the next worker tells of a death.
-    """
-
-    failures: int = 0
-    deaths: int = 0
-    suspect: bool = False
-    running: Run | None = None
-
-    @property
-    def clean(self) -> bool:
-        """Nothing is held against the job."""
-        return self == Record()
-
-    def found(self) -> Record:
-        """The record as the next worker must read it: a mark still there is a death.
-
-        A death in company makes a suspect of everybody who was there; only a death alone is
-        counted. Receives are not: each interruption of an innocent job raises those too.
-        """
-        if self.running is None:
-            return self
-        alone = self.running is Run.ALONE
-        return Record(failures=self.failures, deaths=self.deaths + alone, suspect=True)
-
-    def begun(self, run: Run) -> Record:
-        """The record to keep while the job runs."""
-        return replace(self, running=run)
-
-    def ended(self) -> Record:
-        """The run ended in good order (interrupted, or the world failed): no mark."""
-        return replace(self, running=None)
-
-    def failed(self) -> Record:
-        """The run ended with a failure of this job's own, before somebody's eyes."""
-        return replace(self, failures=self.failures + 1, suspect=True, running=None)
-
-    def broke(self, run: Run) -> Record:
-        """The engine broke, and the worker lived to see it, while the job was in it."""
-        if run is Run.ALONE:
-            return self.failed()
-        return replace(self, suspect=True, running=None)
-
-    def forgiven(self) -> Record:
-        """What stays after giving up: an operator who sends the job again means it."""
-        return Record()
-
-
-def judge(record: Record, *, max_failures: int) -> Run:
-    """How a job with this (found) record may run.
-
-    A death alone is a quarter of a failure: where workers are killed from outside, an innocent
-    job that is long, or unlucky, sees several of them, and to give it up wrongly costs more
-    than some restarts. Seldom is it the count that decides: the queue's limit on receives,
-    ten or more, is near by then.
-    """
-    if record.failures + record.deaths * _DEATH >= max_failures:
-        return Run.GIVE_UP
-    return Run.TOGETHER if record.clean else Run.ALONE
-
-
-def marks(receive_count: int, record: Record) -> bool:
-    """Whether the beginning of this run must be written down first.
-
-    A first delivery has killed nobody, and one write a job would be paid by all; so the mark
-    is kept from the second delivery on. A poisonous job gets one more run for it.
-    """
-    return receive_count > 1 or not record.clean
-
-
-def last_delivery(receive_count: int, max_receive_count: int | None) -> bool:
-    """Whether the redrive policy takes the message away if it is received once more."""
-    return max_receive_count is not None and receive_count >= max_receive_count
-
-
-# -- answering a message ----------------------------------------------------------------------
-
-
-class Answer(StrEnum):
-    """What became of one job of a held message."""
-
-    COMMITTED = "committed"
-    ALREADY = "already"
-    FAILED = "failed"
-    DROPPED = "dropped"
-    RELEASED = "released"
-    LOST = "lost"
-
-    @property
-    def final(self) -> bool:
-        """The job needs no other delivery."""
-        return self in (Answer.COMMITTED, Answer.ALREADY, Answer.FAILED, Answer.DROPPED)
-
-
-class Settlement(StrEnum):
-    """What follows for the message once each of its jobs has an answer."""
-
-    DELETE = "delete"
-    RELEASE = "release"
-    ABANDON = "abandon"
-
-
-def settle(answers: Iterable[Answer]) -> Settlement:
-    """A message is deleted only when every job of it is answered for good.
-
-    A lost lease outweighs the rest: the receipt is stale, and what it names belongs to
-    another worker now.
-    """
-    settlement = Settlement.DELETE
-    for answer in answers:
-        if answer is Answer.LOST:
-            return Settlement.ABANDON
-        if not answer.final:
-            settlement = Settlement.RELEASE
-    return settlement
 
 
 # -- ending -----------------------------------------------------------------------------------

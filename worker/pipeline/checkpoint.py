@@ -11,7 +11,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from worker.daemon.policy import Record, Run
+from worker.pipeline.record import Record, Run
 from worker.speech.api import Partial
 
 

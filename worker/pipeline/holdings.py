@@ -16,11 +16,25 @@ from pathlib import Path
 
 from worker.aws.lease import Lease
 from worker.aws.queue import Message
-from worker.daemon import policy
-from worker.daemon.policy import Answer, Record, Run
 from worker.jobs.message import Job
+from worker.pipeline.answers import Answer
 from worker.pipeline.checkpoint import Checkpoint
+from worker.pipeline.record import Record, Run
 from worker.speech.api import Submission
+
+UNFETCHED_SECONDS = 60.0
+"""What a job counts, in seconds of audio, until its file is here."""
+
+BYTES_PER_SECOND = 16_000.0
+"""What a fetched file counts until the engine has it: 128 kbit/s, a usual MP3. Files packed
+tighter count too little for a moment, which the bound on leases contains."""
+
+
+def unsized_seconds(size: int | None) -> float:
+    """Seconds of audio that a job of unknown length counts; `size` in bytes once fetched."""
+    if size is None:
+        return UNFETCHED_SECONDS
+    return max(1.0, size / BYTES_PER_SECOND)
 
 
 class Stage(Enum):
@@ -199,7 +213,7 @@ class Holdings:
         """What the jobs before the engine count, in seconds of audio; it counts the rest."""
         with self.changed:
             sizes = [task.size for task in (*self._coming, *self._waiting)]
-        return sum(policy.unsized_seconds(size) for size in sizes)
+        return sum(unsized_seconds(size) for size in sizes)
 
     # -- drain --------------------------------------------------------------------------------
 

@@ -34,8 +34,6 @@ from worker.aws.results import (
     Store,
     result_metadata,
 )
-from worker.daemon import policy
-from worker.daemon.policy import Answer, Record, Run
 from worker.errors import (
     EngineError,
     ErrorCode,
@@ -47,9 +45,12 @@ from worker.errors import (
 from worker.jobs.message import Job, Rejected
 from worker.logs import get_logger
 from worker.pipeline import checkpoint
+from worker.pipeline import record as records
+from worker.pipeline.answers import Answer
 from worker.pipeline.checkpoint import Checkpoint
 from worker.pipeline.failures import Failures, Subject
 from worker.pipeline.holdings import Held, Task
+from worker.pipeline.record import Record, Run
 from worker.pipeline.workdir import WorkDir
 from worker.redact import location, summary
 from worker.results import formats
@@ -288,7 +289,7 @@ class Pipeline:
         ):
             task.checkpoint = found
             task.record = found.record.found()
-        task.run = policy.judge(task.record, max_failures=self._limits.max_failures)
+        task.run = records.judge(task.record, max_failures=self._limits.max_failures)
         if task.run is Run.GIVE_UP:
             failure = task.checkpoint.last_failure if task.checkpoint else None
             raise JobError(
@@ -311,7 +312,7 @@ class Pipeline:
         assert task.folder is not None
         if self._is_last(task):
             self._failures.foretell(self._subject(task))
-        if policy.marks(task.message.receive_count, task.record):
+        if records.needs_mark(task.message.receive_count, task.record):
             self._write_checkpoint(task, task.record.begun(task.run))
             task.marked = True
         job = task.job
@@ -621,7 +622,7 @@ class Pipeline:
         )
 
     def _is_last(self, task: Task) -> bool:
-        return policy.last_delivery(task.message.receive_count, self._limits.max_receive_count)
+        return records.last_delivery(task.message.receive_count, self._limits.max_receive_count)
 
     def _subject(self, task: Task) -> Subject:
         job = task.job

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from worker.daemon.metrics import EMF_NAMESPACE, Snapshot, emf
-from worker.daemon.policy import Answer
+from worker.pipeline.answers import Answer
 from worker.settings import Settings
 
 

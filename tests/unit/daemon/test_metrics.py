@@ -11,8 +11,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from worker.daemon import metrics
 from worker.daemon.metrics import EmfReporter, Metrics, StatusServer
-from worker.daemon.policy import Answer
 from worker.errors import SettingsError
+from worker.pipeline.answers import Answer
 from worker.speech.api import EngineStats
 
 

@@ -3,9 +3,9 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.daemon.policy import Record, Run
 from worker.pipeline import checkpoint
 from worker.pipeline.checkpoint import Checkpoint
+from worker.pipeline.record import Record, Run
 from worker.speech.api import Partial, WindowText
 
 records = st.builds(

@@ -6,9 +6,10 @@ import pytest
 
 from worker.aws.lease import LeaseTable
 from worker.aws.queue import Message
-from worker.daemon.policy import Answer, Run
 from worker.jobs.message import JobDefaults, parse_message
-from worker.pipeline.holdings import Held, Holdings, Stage, Task
+from worker.pipeline.answers import Answer
+from worker.pipeline.holdings import Held, Holdings, Stage, Task, unsized_seconds
+from worker.pipeline.record import Run
 
 TABLE = LeaseTable(60, clock=lambda: 0.0)
 
@@ -118,3 +119,9 @@ def test_jobs_count_by_their_size_until_they_are_in_the_engine() -> None:
     assert holdings.unsized_seconds() == 10.0, "the one runs, the other waits for it"
     holdings.leave(running)
     assert holdings.unsized_seconds() == 0.0
+
+
+def test_a_job_counts_before_its_length_is_known() -> None:
+    assert unsized_seconds(None) == 60.0
+    assert unsized_seconds(16_000 * 90) == 90.0
+    assert unsized_seconds(1) == 1.0
