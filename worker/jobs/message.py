@@ -24,16 +24,13 @@ from typing import NoReturn, TypeVar
 
 from worker.errors import ErrorCode, JobError
 from worker.jobs.events import ObjectEvent, from_eventbridge, from_notification
+from worker.jobs.problems import described, kind_of, sentence, unknown_fields
 from worker.jobs.request import (
     JobDefaults,
     JobRequest,
-    described,
     is_job_id,
     job_schema,
-    kind_of,
     parse_request,
-    sentence,
-    unknown_fields,
     valid_metadata,
 )
 from worker.redact import preview, quoted

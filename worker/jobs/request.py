@@ -1,23 +1,22 @@
-"""JobRequest: a job as its sender writes it, and the sentences that refuse a wrong one (pure).
+"""JobRequest: a job as its sender writes it, and what the settings say about every job (pure).
 
-Pydantic finds what is wrong; the sentences here name the field, its value and the fix. The
-content of `prompt`, `hotwords` and `metadata` is private: no sentence quotes it, no repr shows it.
+The content of `prompt`, `hotwords` and `metadata` is private: no sentence quotes it, no repr
+shows it.
 """
 
 from __future__ import annotations
 
-import difflib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
-from pydantic_core import ErrorDetails, PydanticCustomError
+from pydantic_core import PydanticCustomError
 
 from worker.errors import ErrorCode, JobError
 from worker.jobs.languages import LANGUAGE_CODES, nearest_language
-from worker.redact import quoted
+from worker.jobs.problems import UNICODE_FIX, explained, metadata_problems, sentence, unknown_fields
 from worker.results.formats import FORMAT_NAMES, Format
 from worker.uris import MAX_JOB_ID, S3Prefix, S3Uri
 
@@ -27,13 +26,9 @@ __all__ = [
     "MAX_PROMPT_CHARACTERS",
     "JobDefaults",
     "JobRequest",
-    "described",
     "is_job_id",
     "job_schema",
-    "kind_of",
     "parse_request",
-    "sentence",
-    "unknown_fields",
     "valid_metadata",
 ]
 
@@ -47,11 +42,8 @@ MAX_PROMPT_CHARACTERS = 4096
 
 _JOB_ID = re.compile(rf"[A-Za-z0-9._-]{{1,{MAX_JOB_ID}}}")
 _PRIVATE_FIELDS = frozenset({"prompt", "hotwords", "metadata"})
-_PROBLEMS_NAMED = 3
 _MAX_FORMATS = 20
 """Room for every format and some repeats; bounds the errors a hostile list can make."""
-
-_UNICODE_FIX = "it must be valid Unicode, without half a surrogate pair"
 
 
 def is_job_id(text: str) -> bool:
@@ -151,7 +143,7 @@ class JobRequest(BaseModel):
     @classmethod
     def _check_text(cls, value: str | None) -> str | None:
         if value is not None and not _is_unicode(value):
-            raise PydanticCustomError("advice", _UNICODE_FIX)
+            raise PydanticCustomError("advice", UNICODE_FIX)
         return value if value and not value.isspace() else None
 
     @field_validator("notify")
@@ -169,7 +161,7 @@ class JobRequest(BaseModel):
     @classmethod
     def _check_metadata(cls, value: dict[str, str]) -> dict[str, str]:
         if not all(map(_is_unicode, (*value, *value.values()))):
-            raise PydanticCustomError("advice", _UNICODE_FIX)
+            raise PydanticCustomError("advice", UNICODE_FIX)
         return value
 
     def body(self) -> str:
@@ -211,6 +203,14 @@ class JobDefaults:
         """Whether jobs may name the bucket."""
         return not self.allowed_buckets or bucket in self.allowed_buckets
 
+    def metadata_problems(self, metadata: object) -> list[str]:
+        """The sentences that refuse a job's metadata for its size."""
+        return metadata_problems(
+            metadata,
+            max_entries=self.max_metadata_entries,
+            max_bytes=self.max_metadata_bytes,
+        )
+
     def allows_output(self, output: S3Prefix) -> bool:
         """Whether results may go there: an allowed bucket, or under the operator's `output`."""
         chosen = self.output is not None and self.output.holds(output.bucket, output.prefix)
@@ -229,12 +229,17 @@ def parse_request(raw: Mapping[str, object], defaults: JobDefaults | None = None
         JobError: `invalid_job`, naming each wrong field, its value and the fix.
     """
     known = {name: value for name, value in raw.items() if name in JobRequest.model_fields}
-    problems = unknown_fields([name for name in raw if name not in known])
-    problems += _metadata_problems(known.get("metadata"), defaults or JobDefaults())
+    problems = unknown_fields(
+        [name for name in raw if name not in known], list(JobRequest.model_fields)
+    )
+    problems += (defaults or JobDefaults()).metadata_problems(known.get("metadata"))
     try:
         request = JobRequest.model_validate(known)
     except ValidationError as error:
-        problems += [_explained(problem) for problem in error.errors(include_url=False)]
+        problems += [
+            explained(problem, private=_PRIVATE_FIELDS)
+            for problem in error.errors(include_url=False)
+        ]
     if problems:
         raise JobError(ErrorCode.INVALID_JOB, sentence(problems))
     return request
@@ -242,117 +247,8 @@ def parse_request(raw: Mapping[str, object], defaults: JobDefaults | None = None
 
 def valid_metadata(value: object, defaults: JobDefaults) -> dict[str, str]:
     """A JSON value as a job's metadata, or none of it if it may not be that."""
-    if not isinstance(value, dict) or _metadata_problems(value, defaults):
+    if not isinstance(value, dict) or defaults.metadata_problems(value):
         return {}
     texts = (*value, *value.values())
     valid = all(isinstance(text, str) and _is_unicode(text) for text in texts)
     return dict(value) if valid else {}
-
-
-def unknown_fields(
-    names: Sequence[str], known: Sequence[str] = tuple(JobRequest.model_fields)
-) -> list[str]:
-    """The sentences that refuse fields, each with the nearest known one."""
-    # No field name is as long as 40; difflib's time grows with the square of the length.
-    problems = []
-    named = len(names) if len(names) <= _PROBLEMS_NAMED else _PROBLEMS_NAMED - 1
-    for name in names[:named]:
-        likeness = {
-            field: difflib.SequenceMatcher(None, name[:40].lower(), field).ratio()
-            for field in known
-        }
-        nearest = max(known, key=likeness.__getitem__)
-        problems.append(
-            f"field {quoted(name, 40)} is unknown; the nearest known one is '{nearest}'"
-        )
-    if len(names) > named:
-        problems.append(f"{len(names)} fields in all are unknown")
-    return problems
-
-
-def sentence(problems: Sequence[str]) -> str:
-    """The first few problems as one sentence."""
-    more = len(problems) - _PROBLEMS_NAMED
-    return "; ".join(problems[:_PROBLEMS_NAMED]) + (f"; and {more} more" if more > 0 else "")
-
-
-def kind_of(value: object) -> str:
-    """What a JSON value is, without its content."""
-    match value:
-        case None:
-            return "null"
-        case bool():
-            return "true" if value else "false"
-        case str():
-            return "text"
-        case int() | float():
-            return "a number"
-        case list():
-            return "a list"
-        case _:
-            return "an object"
-
-
-def described(value: object) -> str:
-    """A JSON value as a message shows it: text shortened, of the rest only what it is."""
-    return quoted(value) if isinstance(value, str) else kind_of(value)
-
-
-_FIXES = {
-    "bool_type": "it must be true or false",
-    "dict_type": "it must be an object whose values are text",
-    "string_type": "it must be text",
-    "string_unicode": _UNICODE_FIX,
-    "tuple_type": f"it must be a list of any of {', '.join(FORMAT_NAMES)}",
-}
-"""What to do, by pydantic's error types."""
-
-
-def _explained(problem: ErrorDetails) -> str:
-    """One of pydantic's errors as a person can act on it."""
-    field, *inside = problem["loc"]
-    name = f"field '{field}'" + "".join(
-        f" {quoted(item, 40)}" if isinstance(item, str) else f" item {item + 1}"
-        for item in inside
-        if item != "[key]"  # how pydantic says that an entry's name is wrong, not its value
-    )
-    kind, value, context = problem["type"], problem["input"], problem.get("ctx", {})
-    shown_value = kind_of(value) if field in _PRIVATE_FIELDS else described(value)
-    match kind:
-        case "missing":
-            return f"{name} is missing: add it, as s3://bucket/key"
-        case "uri":
-            return f"{name}: {context['why']}"
-        case "string_too_long":
-            return (
-                f"{name} has {len(value)} characters and may have {context['max_length']}:"
-                " shorten it"
-            )
-        case "literal_error":
-            fix = f"it must be {context['expected']}"
-        case _:
-            fix = _FIXES.get(kind, problem["msg"])
-    return f"{name} is {shown_value}: {fix}"
-
-
-def _metadata_problems(metadata: object, defaults: JobDefaults) -> list[str]:
-    """What is wrong with the size of a job's metadata; what it holds is pydantic's to check."""
-    if not isinstance(metadata, dict):
-        return []
-    problems = []
-    if len(metadata) > defaults.max_metadata_entries:
-        problems.append(
-            f"field 'metadata' has {len(metadata)} entries and may have"
-            f" {defaults.max_metadata_entries}: send fewer"
-        )
-    size = sum(
-        len(text.encode("utf-8", "surrogatepass"))
-        for text in (*metadata, *metadata.values())
-        if isinstance(text, str)
-    )
-    if size > defaults.max_metadata_bytes:
-        problems.append(
-            f"field 'metadata' has {size} bytes of names and values and may have"
-            f" {defaults.max_metadata_bytes}: shorten it"
-        )
-    return problems
