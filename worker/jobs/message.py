@@ -49,8 +49,18 @@ __all__ = [
     "parse_request",
 ]
 
-_LOCATION_FIELDS = {"job_id", "output", "etag", "version_id", "notify"}
-"""What doesn't decide what a result says: which object it is of, where it lies, who is told."""
+_LOCATION_FIELDS = frozenset({"job_id", "output", "etag", "version_id", "notify"})
+"""Fields that don't decide what a result says: which object it is of, where it lies, and where
+its notice goes. They never enter `request_hash`."""
+
+_ALWAYS_HASHED_FIELDS = frozenset(
+    {"input", "language", "task", "formats", "words", "prompt", "hotwords", "metadata"}
+)
+"""The fields with which `request_hash` was first made; they enter it whatever their value.
+
+Never add to this list: a result that exists carries the hash of its request, and a hash that
+changes with a release turns each job that is delivered again into a `job_id_conflict`. A field
+that is not listed enters the hash only where it differs from its default."""
 
 _STEM_LENGTH = 120
 """Cut of a MessageId that gets a number after it, for the whole to stay a job id."""
@@ -74,10 +84,16 @@ class Job(JobRequest):
     def request_hash(self) -> str:
         """SHA-256 (hex) of what was asked for: input, options and metadata.
 
-        Of the same object, equal requests have equal results. Defaults count as if they had
-        been written out; where the result lies does not count.
+        Of the same object, equal requests have equal results. A default counts as if it had
+        been written out; where the result lies does not count. A request keeps its hash in
+        later releases, whatever fields jobs get there.
         """
-        asked = self.model_dump(mode="json", exclude=_LOCATION_FIELDS)
+        asked = self.model_dump(mode="json", include=set(_ALWAYS_HASHED_FIELDS))
+        asked |= self.model_dump(
+            mode="json",
+            exclude=set(_ALWAYS_HASHED_FIELDS | _LOCATION_FIELDS),
+            exclude_defaults=True,
+        )
         canonical = json.dumps(asked, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
         return hashlib.sha256(canonical.encode()).hexdigest()
 

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import Field, create_model
 
 from worker.errors import ErrorCode, JobError
 from worker.jobs.message import (
@@ -180,6 +181,38 @@ def test_the_request_hash_is_the_same_in_every_release() -> None:
     # A changed hash would make every redelivered job a conflict with its own result.
     job = only_job({"input": INPUT, "prompt": "Grüße", "metadata": {"b": "1", "a": "2"}})
     assert job.request_hash == ("ca26ec4162efc71efd8047919badf4bff9cb604678ea5324eef4742061907b14")
+
+
+@pytest.mark.parametrize(
+    ("annotation", "default", "other"),
+    [
+        (int | None, None, 2),
+        (bool, False, True),
+        (bool, True, False),
+        (str, "", "x"),
+        (float, 0.5, 1.0),
+        (tuple[str, ...], ("a",), ()),
+        (dict[str, str], {}, {"a": "b"}),
+    ],
+)
+def test_a_field_that_jobs_get_later_changes_the_hash_of_no_earlier_job(
+    annotation: Any, default: Any, other: Any
+) -> None:
+    later = create_model("LaterJob", __base__=Job, later=(annotation, default))
+    job = only_job({"input": INPUT, "prompt": "Grüße", "metadata": {"b": "1", "a": "2"}})
+    assert later.model_validate(dict(job)).request_hash == job.request_hash
+    written_out = later.model_validate(dict(job) | {"later": default})
+    assert written_out.request_hash == job.request_hash
+    asked = later.model_validate(dict(job) | {"later": other})
+    assert asked.request_hash != job.request_hash
+
+
+def test_a_later_field_may_make_its_default_anew_for_each_job() -> None:
+    later = create_model("LaterJob", __base__=Job, later=(list[str], Field(default_factory=list)))
+    job = only_job({"input": INPUT})
+    assert later.model_validate(dict(job)).request_hash == job.request_hash
+    asked = later.model_validate(dict(job) | {"later": ["x"]})
+    assert asked.request_hash != job.request_hash
 
 
 def test_a_request_and_its_body() -> None:
