@@ -21,11 +21,11 @@ from worker.aws.queue import Queue
 from worker.aws.results import Store
 from worker.errors import TransientError
 from worker.jobs.message import JobDefaults, parse_message
-from worker.pipeline.answers import Answer
+from worker.pipeline.answers import Answer, Outcome
 from worker.pipeline.checkpoint import Checkpoint
-from worker.pipeline.holdings import Held, Task
-from worker.pipeline.pipeline import Ended, Limits, Pipeline
+from worker.pipeline.pipeline import Limits, Pipeline
 from worker.pipeline.record import Run
+from worker.pipeline.task import Held, Task
 from worker.pipeline.workdir import WorkDir
 
 BUCKET = "audio"
@@ -96,7 +96,7 @@ class Bench:
         message = replace(task.message, receive_count=count)
         return Task(task.job, message, task.lease)
 
-    def run(self, task: Task, pipeline: Pipeline | None = None) -> Ended:
+    def run(self, task: Task, pipeline: Pipeline | None = None) -> Outcome:
         """The whole way, as the daemon goes it."""
         pipeline = pipeline or self.pipeline
         ended = pipeline.fetch(task) or pipeline.submit(task)

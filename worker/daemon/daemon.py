@@ -46,8 +46,9 @@ from worker.daemon.systemd import Notifier
 from worker.errors import ExitCode, MachineError, SettingsError, TransientError
 from worker.jobs.message import JobDefaults
 from worker.logs import get_logger
-from worker.pipeline.holdings import Holdings, Task
+from worker.pipeline.holdings import Holdings
 from worker.pipeline.pipeline import Limits, Pipeline
+from worker.pipeline.task import Task
 from worker.pipeline.workdir import WorkDir
 from worker.redact import summary
 from worker.speech.api import EngineStats, Transcriber

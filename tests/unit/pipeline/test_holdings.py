@@ -8,8 +8,9 @@ from worker.aws.lease import LeaseTable
 from worker.aws.queue import Message
 from worker.jobs.message import JobDefaults, parse_message
 from worker.pipeline.answers import Answer
-from worker.pipeline.holdings import Held, Holdings, Stage, Task, unsized_seconds
+from worker.pipeline.holdings import Holdings, unsized_seconds
 from worker.pipeline.record import Run
+from worker.pipeline.task import Held, Stage, Task
 
 TABLE = LeaseTable(60, clock=lambda: 0.0)
 
