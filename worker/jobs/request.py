@@ -15,13 +15,13 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from pydantic_core import PydanticCustomError
 
 from worker.errors import ErrorCode, JobError
+from worker.jobs.fields import JOB_FIELDS
 from worker.jobs.languages import LANGUAGE_CODES, nearest_language
 from worker.jobs.problems import UNICODE_FIX, explained, metadata_problems, sentence, unknown_fields
 from worker.results.formats import FORMAT_NAMES, Format
 from worker.uris import MAX_JOB_ID, S3Prefix, S3Uri
 
 __all__ = [
-    "DEFAULT_FORMATS",
     "DEFAULT_PREFIX",
     "MAX_PROMPT_CHARACTERS",
     "JobDefaults",
@@ -34,8 +34,6 @@ __all__ = [
 
 DEFAULT_PREFIX = "transcripts/"
 """Where results go in the input's bucket when neither the job nor the settings say."""
-
-DEFAULT_FORMATS: tuple[Format, ...] = ("json", "srt", "vtt", "txt")
 
 MAX_PROMPT_CHARACTERS = 4096
 """Ample for the 223 tokens that Whisper's decoder takes; the engine counts those."""
@@ -59,54 +57,37 @@ def _is_unicode(text: str) -> bool:
     return not any("\ud800" <= character <= "\udfff" for character in text)
 
 
+PrivateText = Annotated[str, Field(max_length=MAX_PROMPT_CHARACTERS)]
+
+
+def _field(name: str, **rules: Any) -> Any:
+    """A field that may be left out, with the default and description of the list of fields."""
+    listed = JOB_FIELDS[name]
+    return Field(default=listed.default, description=listed.description, **rules)
+
+
 class JobRequest(BaseModel):
-    """One job of a message, as its sender writes it."""
+    """One job of a message, as its sender writes it."""  # also the schema's description
+
+    # Defaults, descriptions and flags stand in `worker.jobs.fields`; here is what values may be.
 
     model_config = ConfigDict(
         frozen=True, extra="forbid", strict=True, hide_input_in_errors=True, title="Job"
     )
 
-    input: S3Uri = Field(description="s3://bucket/key of the media file")
-    job_id: str | None = Field(
-        default=None,
-        description="names the result; default the SQS MessageId, with -1, -2, ... after it in a"
-        " message of several jobs",
-        json_schema_extra={"pattern": f"^{_JOB_ID.pattern}$"},
-    )
-    output: S3Prefix | None = Field(
-        default=None,
-        description="s3://bucket/prefix/ under which <job_id>/ is written; default the setting"
-        " `output`, else s3://<input bucket>/transcripts/",
-    )
-    language: str | None = Field(
-        default=None,
-        description="Whisper language code; null detects it",
-        json_schema_extra={"enum": [*LANGUAGE_CODES, None]},
-    )
-    task: Literal["transcribe", "translate"] = Field(
-        default="transcribe", description="translate writes English"
-    )
-    formats: tuple[Format, ...] = Field(
-        default=DEFAULT_FORMATS,
-        strict=False,
-        max_length=_MAX_FORMATS,
-        description="files to write; json is always written",
-    )
-    words: bool = Field(default=True, description="whether words get times")
-    prompt: Annotated[str, Field(max_length=MAX_PROMPT_CHARACTERS)] | None = Field(
-        default=None, repr=False, description="text taken as having been said before"
-    )
-    hotwords: Annotated[str, Field(max_length=MAX_PROMPT_CHARACTERS)] | None = Field(
-        default=None, repr=False, description="words and names to favour"
-    )
+    input: S3Uri = Field(description=JOB_FIELDS["input"].description)
+    job_id: str | None = _field("job_id", json_schema_extra={"pattern": f"^{_JOB_ID.pattern}$"})
+    output: S3Prefix | None = _field("output")
+    language: str | None = _field("language", json_schema_extra={"enum": [*LANGUAGE_CODES, None]})
+    task: Literal["transcribe", "translate"] = _field("task")
+    formats: tuple[Format, ...] = _field("formats", strict=False, max_length=_MAX_FORMATS)
+    words: bool = _field("words")
+    prompt: PrivateText | None = _field("prompt", repr=False)
+    hotwords: PrivateText | None = _field("hotwords", repr=False)
     metadata: dict[str, str] = Field(
-        default_factory=dict, repr=False, description="echoed in the result"
+        default_factory=dict, repr=False, description=JOB_FIELDS["metadata"].description
     )
-    notify: str | None = Field(
-        default=None,
-        description="ARN of an SNS topic, or URL of an SQS queue, told when the job is answered;"
-        " default the setting `notify_url`",
-    )
+    notify: str | None = _field("notify")
 
     @field_validator("job_id")
     @classmethod

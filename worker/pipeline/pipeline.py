@@ -49,6 +49,7 @@ from worker.pipeline import record as records
 from worker.pipeline.answers import Answer, Outcome
 from worker.pipeline.checkpoint import Checkpoint
 from worker.pipeline.failures import Failures, Subject
+from worker.pipeline.options import engine_options
 from worker.pipeline.record import Record, Run
 from worker.pipeline.task import Held, Task
 from worker.pipeline.workdir import WorkDir
@@ -56,7 +57,7 @@ from worker.redact import location, summary
 from worker.results import formats
 from worker.results.transcript import Transcript
 from worker.speech import assemble
-from worker.speech.api import Options, Recognition, Transcriber
+from worker.speech.api import Recognition, Transcriber
 
 log = get_logger(__name__)
 
@@ -300,13 +301,7 @@ class Pipeline:
         resume = task.checkpoint.windows_for(self._engine.fingerprint) if task.checkpoint else None
         task.submission = self._engine.submit(
             task.folder / "input",
-            Options(
-                language=job.language,
-                task=job.task,
-                words=job.words,
-                prompt=job.prompt,
-                hotwords=job.hotwords,
-            ),
+            engine_options(job),
             name=job.job_id,
             resume=resume,
             alone=task.run is Run.ALONE,
