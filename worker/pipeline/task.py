@@ -8,6 +8,7 @@ from pathlib import Path
 
 from worker.aws.lease import Lease
 from worker.aws.queue import Message
+from worker.aws.source import Source
 from worker.jobs.message import Job
 from worker.pipeline.answers import Answer
 from worker.pipeline.checkpoint import Checkpoint
@@ -38,6 +39,7 @@ class Task:
         job: what is asked.
         message: the delivery that brought it.
         lease: the hold on that message.
+        source: where that message came from.
         folder: its temporary files; None before they are there and after they are removed.
         began: monotonic clock when its fetch began.
         fetch_seconds: how long the fetch took.
@@ -54,6 +56,7 @@ class Task:
     job: Job
     message: Message
     lease: Lease
+    source: Source
     folder: Path | None = None
     began: float = 0.0
     fetch_seconds: float = 0.0
@@ -74,6 +77,7 @@ class Held:
     Attributes:
         message: the delivery.
         lease: the hold on it.
+        source: where it came from.
         tasks: its jobs.
         open: answers still to come.
         answers: those that have come.
@@ -83,6 +87,7 @@ class Held:
 
     message: Message
     lease: Lease
+    source: Source
     tasks: tuple[Task, ...]
     open: int
     answers: list[Answer] = field(default_factory=list)
