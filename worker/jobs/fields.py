@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Literal
 
+from worker.jobs.inputs import input_forms
 from worker.results.formats import FORMAT_NAMES, Format
 
 __all__ = ["DEFAULT_FORMATS", "JOB_FIELDS", "Flag", "JobField"]
@@ -56,7 +57,7 @@ class JobField:
 
 JOB_FIELDS: Mapping[str, JobField] = MappingProxyType(
     {
-        "input": JobField("s3://bucket/key of the media file"),
+        "input": JobField(f"{input_forms()} of the media file"),
         "job_id": JobField(
             "names the result; default the SQS MessageId, with -1, -2, ... after it in a message"
             " of several jobs"

@@ -11,6 +11,7 @@ from collections.abc import Collection, Sequence
 
 from pydantic_core import ErrorDetails
 
+from worker.jobs.inputs import input_forms
 from worker.redact import quoted
 from worker.results.formats import FORMAT_NAMES
 
@@ -104,7 +105,7 @@ def explained(problem: ErrorDetails, *, private: Collection[str]) -> str:
     shown_value = kind_of(value) if field in private else described(value)
     match kind:
         case "missing":
-            return f"{name} is missing: add it, as s3://bucket/key"
+            return f"{name} is missing: add it, as {input_forms()}"
         case "uri":
             return f"{name}: {context['why']}"
         case "string_too_long":

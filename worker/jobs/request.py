@@ -16,10 +16,12 @@ from pydantic_core import PydanticCustomError
 
 from worker.errors import ErrorCode, JobError
 from worker.jobs.fields import JOB_FIELDS
+from worker.jobs.inputs import InputUri, JobInput
 from worker.jobs.languages import LANGUAGE_CODES, nearest_language
 from worker.jobs.problems import UNICODE_FIX, explained, metadata_problems, sentence, unknown_fields
+from worker.redact import quoted
 from worker.results.formats import FORMAT_NAMES, Format
-from worker.uris import MAX_JOB_ID, S3Prefix, S3Uri
+from worker.uris import MAX_JOB_ID, S3Prefix
 
 __all__ = [
     "DEFAULT_PREFIX",
@@ -75,7 +77,7 @@ class JobRequest(BaseModel):
         frozen=True, extra="forbid", strict=True, hide_input_in_errors=True, title="Job"
     )
 
-    input: S3Uri = Field(description=JOB_FIELDS["input"].description)
+    input: JobInput = Field(description=JOB_FIELDS["input"].description)
     job_id: str | None = _field("job_id", json_schema_extra={"pattern": f"^{_JOB_ID.pattern}$"})
     output: S3Prefix | None = _field("output")
     language: str | None = _field("language", json_schema_extra={"enum": [*LANGUAGE_CODES, None]})
@@ -170,9 +172,22 @@ class JobDefaults:
     max_metadata_bytes: int = 2048
     max_metadata_entries: int = 64
 
-    def output_for(self, bucket: str) -> S3Prefix:
-        """Where the results of an input in `bucket` go when its job doesn't say."""
-        return self.output or S3Prefix(bucket, DEFAULT_PREFIX)
+    def output_for(self, uri: InputUri) -> S3Prefix:
+        """Where the results of an input go when its job doesn't say.
+
+        Raises:
+            JobError: `invalid_job`; the input has no bucket, and the settings name no output.
+        """
+        if self.output is not None:
+            return self.output
+        if uri.bucket is None:
+            raise JobError(
+                ErrorCode.INVALID_JOB,
+                f"field 'output' is missing, and the input {quoted(str(uri))} has no bucket to"
+                " write to: add the field, as s3://bucket/prefix/, or have the setting 'output'"
+                " set",
+            )
+        return S3Prefix(uri.bucket, DEFAULT_PREFIX)
 
     def is_own_output(self, bucket: str, key: str) -> bool:
         """Whether an object lies where results go by default, so that no job is made of it."""
@@ -180,9 +195,9 @@ class JobDefaults:
             return key.startswith(DEFAULT_PREFIX)
         return self.output.holds(bucket, key)
 
-    def allows(self, bucket: str) -> bool:
-        """Whether jobs may name the bucket."""
-        return not self.allowed_buckets or bucket in self.allowed_buckets
+    def allows(self, bucket: str | None) -> bool:
+        """Whether jobs may name the bucket. An input without one is none that may be forbidden."""
+        return bucket is None or not self.allowed_buckets or bucket in self.allowed_buckets
 
     def metadata_problems(self, metadata: object) -> list[str]:
         """The sentences that refuse a job's metadata for its size."""

@@ -20,10 +20,8 @@ import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import CancelledError
 from dataclasses import dataclass
-from pathlib import PurePosixPath
 
 from worker import retry
-from worker.aws.inputs import S3Inputs
 from worker.aws.notices import Notice, Notices
 from worker.aws.queue import Message
 from worker.aws.results import CommitOutcome, Committed, ResultStore, result_metadata
@@ -35,6 +33,7 @@ from worker.errors import (
     LeaseLost,
     TransientError,
 )
+from worker.jobs.inputs import InputUri
 from worker.jobs.message import Job, Rejected
 from worker.logs import get_logger
 from worker.pipeline import checkpoint
@@ -42,6 +41,7 @@ from worker.pipeline import record as records
 from worker.pipeline.answers import Answer, Outcome
 from worker.pipeline.checkpoint import Checkpoint
 from worker.pipeline.failures import Failures, Subject
+from worker.pipeline.inputs import Inputs
 from worker.pipeline.options import engine_options
 from worker.pipeline.record import Record, Run
 from worker.pipeline.task import Held, Task
@@ -91,7 +91,7 @@ class Pipeline:
     def __init__(
         self,
         *,
-        inputs: S3Inputs,
+        inputs: Inputs[InputUri],
         results: ResultStore,
         engine: Transcriber,
         notices: Notices,
@@ -242,7 +242,7 @@ class Pipeline:
         if found is not None:
             return "the worker wrote this object" if found.ours else None
         # Some of what the worker writes is gone again before an event about it arrives.
-        if PurePosixPath(job.input.key).name in names.WRITTEN:
+        if job.input.name in names.WRITTEN:
             return "the object is gone, and by its name the worker wrote it"
         return None  # the fetch says what is wrong
 
