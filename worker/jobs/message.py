@@ -99,6 +99,11 @@ class Job(JobRequest):
         return hashlib.sha256(canonical.encode()).hexdigest()
 
     @property
+    def from_event(self) -> bool:
+        """Whether an event about an object made it, and no sender."""
+        return self.etag is not None or self.version_id is not None
+
+    @property
     def place(self) -> ResultPlace:
         """Where everything written for this job lies: `<output><job_id>/`."""
         return self.output.place(self.job_id)
