@@ -41,8 +41,8 @@ class FailedJob:
         job_id: the job's id, or the one it would have had.
         input: the input's URI; empty where none is known.
         place: where error.json belongs; None where that is not known.
-        metadata: the sender's, echoed.
-        object_metadata: of the objects written for it.
+        metadata: what the sender wants to find in the answer.
+        object_metadata: of the S3 objects written for it.
         notify: where its notice goes instead of the worker's own target.
     """
 
