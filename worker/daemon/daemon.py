@@ -39,13 +39,16 @@ from worker.aws.queue import Message, Queue
 from worker.aws.results import Store
 from worker.daemon import policy
 from worker.daemon.dispatch import Dispatch
+from worker.daemon.emf import EmfReporter
 from worker.daemon.intake import Intake
-from worker.daemon.metrics import EmfReporter, Metrics, StatusServer
+from worker.daemon.metrics import AUDIO_HELD, JOBS, LEASES_HELD, QUEUE_VISIBLE, SPEED, Metrics
 from worker.daemon.policy import IdleClock
+from worker.daemon.server import StatusServer
 from worker.daemon.systemd import Notifier
 from worker.errors import ExitCode, MachineError, SettingsError, TransientError
 from worker.jobs.message import JobDefaults
 from worker.logs import get_logger
+from worker.pipeline.answers import Answer
 from worker.pipeline.holdings import Holdings, Task
 from worker.pipeline.pipeline import Limits, Pipeline
 from worker.pipeline.workdir import WorkDir
@@ -654,20 +657,7 @@ class Daemon:
         state: dict[str, Any] = {
             "state": self._state,
             "healthy": self.healthy(),
-            "uptime_seconds": time.monotonic() - self._began,
-            "queue": {
-                "visible": now.queue_visible,
-                "in_flight": now.queue_in_flight,
-                "delayed": now.queue_delayed,
-            },
-            "messages_held": now.leases_held,
-            "audio_held_seconds": now.held_seconds,
-            "windows_waiting": now.windows_waiting,
-            "batch_fill": now.batch_fill,
-            "speed": now.speed,
-            "jobs": dict(now.jobs),
-            "leases_lost": now.leases_lost,
-            "dollars_per_audio_hour": now.dollars_per_audio_hour,
+            **now.document(),
             "engine": {},
             "extra": dict(self._stats().extra),
             "held": [_task_status(task) for h in self._holdings.all() for task in h.tasks],
@@ -686,11 +676,11 @@ class Daemon:
 
     def _status_line(self) -> str:
         now = self._metrics.snapshot()
-        speed = f"{now.speed:.1f}x" if now.speed else "no speed yet"
-        waiting = "?" if now.queue_visible is None else str(now.queue_visible)
+        speed = f"{now[SPEED]:.1f}x" if now[SPEED] else "no speed yet"
+        waiting = "?" if now[QUEUE_VISIBLE] is None else str(now[QUEUE_VISIBLE])
         return (
-            f"{self._state}: {now.leases_held} messages and {now.held_seconds:.0f} s of audio "
-            f"held, {now.jobs.get('committed', 0):.0f} jobs done, {speed}, {waiting} on the queue"
+            f"{self._state}: {now[LEASES_HELD]} messages and {now[AUDIO_HELD]:.0f} s of audio "
+            f"held, {now[JOBS[Answer.COMMITTED]]:.0f} jobs done, {speed}, {waiting} on the queue"
         )
 
 

@@ -13,7 +13,7 @@ from functools import partial
 
 from worker.aws.lease import LeaseTable
 from worker.aws.queue import Message, Queue
-from worker.daemon.metrics import Metrics
+from worker.daemon.metrics import LEASES_LOST, Metrics
 from worker.jobs.message import JobDefaults, Rejected, parse_message
 from worker.logs import get_logger
 from worker.pipeline.answers import Settlement, settle
@@ -120,7 +120,7 @@ class Dispatch:
 
     def lost(self, message: Message) -> None:
         """A lease is lost: stop its jobs."""
-        self._metrics.lease_lost()
+        self._metrics.add(LEASES_LOST)
         held = self._holdings.of(message)
         self._call_off(held.tasks if held else (), self._pipeline.lost)
 

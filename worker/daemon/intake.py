@@ -13,7 +13,13 @@ from typing import Protocol
 
 from worker import retry
 from worker.aws.queue import Depth, Message, Queue
-from worker.daemon.metrics import Metrics
+from worker.daemon.metrics import (
+    MESSAGE_AGE,
+    QUEUE_DELAYED,
+    QUEUE_IN_FLIGHT,
+    QUEUE_VISIBLE,
+    Metrics,
+)
 from worker.daemon.policy import Idle, IdleClock
 from worker.errors import TransientError
 from worker.logs import get_logger
@@ -120,7 +126,7 @@ class Intake:
             self._queue.release(late, 0)
         for message in messages:
             if message.sent_at:
-                self._metrics.message_received(time.time() - message.sent_at)
+                self._metrics.set(MESSAGE_AGE, max(0.0, time.time() - message.sent_at))
         return len(messages)
 
     def _pause(self, error: TransientError) -> None:
@@ -178,5 +184,7 @@ class Intake:
             log.warning("intake.depth_failed", message=f"The queue does not answer: {error}")
             return None
         self._asked_at = time.monotonic()
-        self._metrics.queue_seen(depth.visible, depth.in_flight, depth.delayed)
+        self._metrics.set(QUEUE_VISIBLE, depth.visible)
+        self._metrics.set(QUEUE_IN_FLIGHT, depth.in_flight)
+        self._metrics.set(QUEUE_DELAYED, depth.delayed)
         return depth
