@@ -16,18 +16,20 @@ from pydantic import GetCoreSchemaHandler
 from pydantic_core import PydanticCustomError, core_schema
 
 from worker.redact import quoted
+from worker.results.names import CHECKPOINT
 
 __all__ = [
     "MAX_JOB_ID",
     "MAX_KEY_BYTES",
     "MAX_PREFIX_BYTES",
+    "ResultPlace",
     "S3Prefix",
     "S3Uri",
 ]
 
 MAX_KEY_BYTES = 1024
 MAX_JOB_ID = 128
-MAX_PREFIX_BYTES = MAX_KEY_BYTES - MAX_JOB_ID - len("/checkpoint.json")
+MAX_PREFIX_BYTES = MAX_KEY_BYTES - MAX_JOB_ID - len(f"/{CHECKPOINT}")
 """What a prefix may have so that the longest job id and file name still fit behind it."""
 
 _SCHEME = "s3://"
@@ -126,6 +128,10 @@ class S3Prefix:
         bucket, prefix = _split(text)
         return cls(bucket, prefix if not prefix or prefix.endswith("/") else f"{prefix}/")
 
+    def place(self, job_id: str) -> ResultPlace:
+        """Where the results of one job go: `<prefix><job_id>/`."""
+        return ResultPlace(self.bucket, f"{self.prefix}{job_id}/")
+
     def holds(self, bucket: str, key: str) -> bool:
         """Whether an object, or everything under another prefix, lies under this prefix."""
         return bucket == self.bucket and key.startswith(self.prefix)
@@ -138,6 +144,30 @@ class S3Prefix:
         cls, source: type[Any], handler: GetCoreSchemaHandler
     ) -> core_schema.CoreSchema:
         return _string_schema(cls, pattern="^s3://[^/]+")
+
+
+@dataclass(frozen=True, slots=True)
+class ResultPlace:
+    """Where everything of one job lies: `s3://bucket/prefix/`. See `S3Prefix.place`.
+
+    Attributes:
+        bucket: not checked again.
+        prefix: of the keys; ends with a slash.
+    """
+
+    bucket: str
+    prefix: str
+
+    def key(self, name: str) -> str:
+        """The key of one of the job's files, such as `transcript.json`."""
+        return f"{self.prefix}{name}"
+
+    def uri(self, name: str) -> str:
+        """The URI of one of the job's files."""
+        return f"{_SCHEME}{self.bucket}/{self.key(name)}"
+
+    def __str__(self) -> str:
+        return self.uri("")
 
 
 def _string_schema(cls: type[S3Uri] | type[S3Prefix], *, pattern: str) -> core_schema.CoreSchema:

@@ -18,6 +18,7 @@ import boto3
 import pytest
 
 from tests.conftest import REPOSITORY, Aws, Queues
+from worker.aws.dead_letter import DeadLetters
 from worker.aws.queue import Queue
 from worker.jobs.message import parse_message
 from worker.jobs.request import JobDefaults
@@ -228,8 +229,9 @@ def fail(aws: Aws, queues: Queues, body: str, *failures: tuple[str, str, str]) -
     aws.sqs.send_message(QueueUrl=queues.url, MessageBody=body)
     queue = Queue(aws.sqs, queues.url, visibility_timeout=120)
     (message,) = queue.receive(1, 0)
+    dead_letters = DeadLetters(aws.sqs, queue)
     for job_id, code, reason in failures:
-        assert queue.dead_letter(message, job_id=job_id, code=code, reason=reason)
+        assert dead_letters.send(message, job_id=job_id, code=code, reason=reason)
     queue.delete([message])
     return message.message_id
 

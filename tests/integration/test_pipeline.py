@@ -15,10 +15,10 @@ import pytest
 from tests.conftest import Aws, Queues
 from tests.fakes.engine import FakeEngine, fake_audio
 from worker.aws.clients import Clients
-from worker.aws.lease import LeaseTable
+from worker.aws.inputs import S3Inputs
 from worker.aws.notices import Notices
-from worker.aws.queue import Queue
-from worker.aws.results import Store
+from worker.aws.results import ResultStore
+from worker.aws.source import make_source
 from worker.errors import TransientError
 from worker.jobs.message import JobDefaults, parse_message
 from worker.pipeline.answers import Answer
@@ -38,23 +38,23 @@ class Bench:
         self.aws = aws
         self.clients = clients
         self.queues: Queues = aws.make_queues("work", max_receives=max_receives)
-        self.queue = Queue(self.clients.sqs, self.queues.url, visibility_timeout=60)
-        self.store = Store(self.clients.s3, sleep=lambda _: None)
-        self.leases = LeaseTable(60)
+        self.source = make_source(self.clients, self.queues.url, visibility_timeout=60)
+        self.inputs = S3Inputs(self.clients.s3, sleep=lambda _: None)
+        self.results = ResultStore(self.clients.s3, sleep=lambda _: None)
         self.engine = FakeEngine()
         self.engine.start()
         self.work = WorkDir(folder)
         self.draining = False
         self.notify: str | None = None
         self.slept: list[float] = []
-        self.limits = Limits(max_input_bytes=10_000, max_receive_count=max_receives)
+        self.limits = Limits(max_input_bytes=10_000)
         aws.make_bucket(BUCKET)
 
     @property
     def pipeline(self) -> Pipeline:
         return Pipeline(
-            store=self.store,
-            queue=self.queue,
+            inputs=self.inputs,
+            results=self.results,
             engine=self.engine,
             notices=Notices(self.clients, self.notify),
             work=self.work,
@@ -75,13 +75,13 @@ class Bench:
 
     def receive(self) -> list[Held]:
         held = []
-        for message in self.queue.receive(10, 1):
+        for message in self.source.queue.receive(10, 1):
             parsed = parse_message(
                 message.body, message_id=message.origin_id, defaults=JobDefaults()
             )
-            lease = self.leases.add(message)
-            tasks = tuple(Task(job, message, lease) for job in parsed.jobs)
-            held.append(Held(message, lease, tasks, open=len(tasks)))
+            lease = self.source.hold(message)
+            tasks = tuple(Task(job, message, lease, self.source) for job in parsed.jobs)
+            held.append(Held(message, lease, self.source, tasks, open=len(tasks)))
         return held
 
     def task(self, job_id: str = "job", *, count: int = 1, **fields: Any) -> Task:
@@ -94,7 +94,7 @@ class Bench:
     def again(self, task: Task, count: int) -> Task:
         """The same job, delivered again."""
         message = replace(task.message, receive_count=count)
-        return Task(task.job, message, task.lease)
+        return Task(task.job, message, task.lease, task.source)
 
     def run(self, task: Task, pipeline: Pipeline | None = None) -> Ended:
         """The whole way, as the daemon goes it."""
@@ -125,7 +125,7 @@ class Bench:
             fingerprint=self.engine.fingerprint,
         ).model_copy(update=fields)
         self.aws.s3.put_object(
-            Bucket=BUCKET, Key=f"{task.job.result_prefix}checkpoint.json", Body=document.dump()
+            Bucket=BUCKET, Key=task.job.place.key("checkpoint.json"), Body=document.dump()
         )
 
     def dead(self) -> list[dict[str, str]]:
@@ -415,7 +415,7 @@ def test_an_output_that_can_t_be_written_leaves_a_dead_letter(bench: Bench) -> N
 
 def test_a_failure_that_can_be_kept_nowhere_keeps_the_message(bench: Bench) -> None:
     url = bench.aws.sqs.create_queue(QueueName="no-redrive")["QueueUrl"]
-    bench.queue = Queue(bench.clients.sqs, url, visibility_timeout=60)
+    bench.source = make_source(bench.clients, url, visibility_timeout=60)
     bench.queues = Queues(url, "")
     bench.upload()
     ended = bench.run(bench.task(output="s3://no-such-bucket-anywhere/x/"))
@@ -424,9 +424,9 @@ def test_a_failure_that_can_be_kept_nowhere_keeps_the_message(bench: Bench) -> N
 
 def test_a_message_that_is_no_json_is_answered(bench: Bench) -> None:
     bench.aws.sqs.send_message(QueueUrl=bench.queues.url, MessageBody="{not json")
-    (message,) = bench.queue.receive(1, 1)
+    (message,) = bench.source.queue.receive(1, 1)
     parsed = parse_message(message.body, message_id=message.origin_id, defaults=JobDefaults())
-    held = Held(message, bench.leases.add(message), (), open=1)
+    held = Held(message, bench.source.hold(message), bench.source, (), open=1)
     assert bench.pipeline.reject(held, parsed.failures[0]).answer is Answer.FAILED
     (letter,) = bench.dead()
     assert letter["code"] == "invalid_message"
@@ -444,7 +444,7 @@ def test_what_may_pass_is_given_back_with_growing_delay(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bench.upload()
-    monkeypatch.setattr(bench.store, "fetch", _broken)
+    monkeypatch.setattr(bench.inputs, "fetch", _broken)
     delays = [bench.run(bench.again(bench.task(), count)) for count in (1, 4, 8)]
     assert [ended.answer for ended in delays] == [Answer.RELEASED] * 3
     assert delays[0].delay < delays[1].delay < delays[2].delay <= 900
@@ -456,7 +456,7 @@ def test_on_the_last_delivery_what_may_pass_fails_for_good(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bench.upload()
-    monkeypatch.setattr(bench.store, "fetch", _broken)
+    monkeypatch.setattr(bench.inputs, "fetch", _broken)
     assert bench.run(bench.task(count=10)).answer is Answer.FAILED
     document = bench.read("error.json")
     assert document["code"] == "too_many_attempts"
@@ -482,7 +482,7 @@ def test_a_commit_is_tried_again_with_patience(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bench.upload()
-    commit, failures = bench.store.commit, [True, True]
+    commit, failures = bench.results.commit, [True, True]
 
     def sometimes(*args: Any, **more: Any) -> Any:
         if failures:
@@ -490,7 +490,7 @@ def test_a_commit_is_tried_again_with_patience(
             raise TransientError("slow down")
         return commit(*args, **more)
 
-    monkeypatch.setattr(bench.store, "commit", sometimes)
+    monkeypatch.setattr(bench.results, "commit", sometimes)
     assert bench.run(bench.task()).answer is Answer.COMMITTED
     assert bench.slept == [1.0, 2.0]
 
@@ -500,7 +500,7 @@ def test_a_commit_that_fails_for_long_costs_no_decoding(
 ) -> None:
     bench.upload()
     with monkeypatch.context() as patch:
-        patch.setattr(bench.store, "commit", _broken)
+        patch.setattr(bench.results, "commit", _broken)
         assert bench.run(bench.task()).answer is Answer.RELEASED
     assert sum(bench.slept) == 30
     assert bench.names() == {"checkpoint.json"}
@@ -514,7 +514,7 @@ def test_an_answer_that_can_t_be_kept_keeps_the_message(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bench.upload(body=b"no media")
-    monkeypatch.setattr(bench.queue, "dead_letter", _broken)
+    monkeypatch.setattr(bench.source.dead_letters, "send", _broken)
     ended = bench.run(bench.task())
     assert ended.answer is Answer.RELEASED
     assert ended.delay > 0

@@ -1,4 +1,4 @@
-"""The queue: receive, delete, release, extend, dead-letter.
+"""The queue: receive, delete, release, extend.
 
 Batch calls succeed in part, so every entry is looked for in `Successful`, not only in
 `Failed`: botocore takes a JSON response that was cut off for an empty one, in which nothing
@@ -11,7 +11,6 @@ group are ever held; releasing a failed one then makes its group wait for it by 
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 import re
@@ -35,22 +34,20 @@ from worker.logs import get_logger
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
-    from mypy_boto3_sqs.type_defs import (
-        MessageAttributeValueTypeDef,
-        MessageTypeDef,
-        ReceiveMessageRequestTypeDef,
-    )
+    from mypy_boto3_sqs.type_defs import MessageTypeDef, ReceiveMessageRequestTypeDef
 
 __all__ = [
     "BATCH_SIZE",
     "MAX_VISIBILITY_SECONDS",
     "MAX_WAIT_SECONDS",
+    "ORIGIN_ATTRIBUTE",
     "Depth",
     "Extension",
     "Message",
     "Queue",
     "QueueInfo",
-    "dead_letter_entry",
+    "is_fifo",
+    "queue_attributes",
 ]
 
 log = get_logger(__name__)
@@ -61,22 +58,20 @@ MAX_WAIT_SECONDS = 20
 """SQS: the longest long poll."""
 BATCH_SIZE = 10
 """SQS: entries in one batch call, messages in one receive."""
-_DEFAULT_MAX_MESSAGE_BYTES = 262_144
-"""What every queue takes, unless somebody set it lower (newer ones take 1 MiB)."""
-_MAX_REASON_CHARACTERS = 1024
-_MAX_NAME_CHARACTERS = 128
-_REASON_FLOOR_CHARACTERS = 64
-"""A reason is cut down to this before a body is cut at all."""
+ORIGIN_ATTRIBUTE = "message_id"
+"""Attribute of a dead-letter copy: the id of the message that failed first."""
 _ROUNDS = 4
 _RETRY_SECONDS = 0.4
 _MAX_RETRY_SECONDS = 5.0
-_ORIGIN_ATTRIBUTE = "message_id"
 _ORIGIN = re.compile(r"[A-Za-z0-9._-]{1,128}")
 # A receipt that no longer holds its message. SQS says InvalidParameterValue for those whose
 # message went to another receiver, and, in another sentence, for visibility over the ceiling.
 _STALE_CODES = frozenset({"InvalidParameterValue", "MessageNotInflight", "ReceiptHandleIsInvalid"})
-# What SQS allows in bodies and string attributes: XML 1.0's characters.
-_NOT_ALLOWED = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
+
+def is_fifo(name: str) -> bool:
+    """Whether a queue or topic, by its URL or ARN, is a FIFO one: SQS and SNS go by the name."""
+    return name.endswith(".fifo")
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +89,7 @@ class Message:
         requested_at: clock seconds when it began; visibility runs from a moment between.
         origin_id: what job ids default to. The MessageId under which the message failed first
             where this is a copy that came back from the dead-letter queue (a copy has another
-            MessageId; `Queue.dead_letter` keeps the first), else `message_id`.
+            MessageId; `DeadLetters` keeps the first), else `message_id`.
         attributes: the sender's string attributes.
     """
 
@@ -175,12 +170,11 @@ class Queue:
         self._clock = clock
         self._sleep = sleep
         self._info: QueueInfo | None = None
-        self._dead_letter_max_bytes: int | None = None
 
     @property
     def fifo(self) -> bool:
         """Whether the queue keeps the order of message groups (SQS: by its name)."""
-        return self.url.endswith(".fifo")
+        return is_fifo(self.url)
 
     def describe(self) -> QueueInfo:
         """Ask the queue for its redrive policy; answered from memory after the first success.
@@ -190,7 +184,9 @@ class Queue:
             TransientError: no usable answer.
         """
         if self._info is None:
-            attributes = self._attributes(self.url, ["RedrivePolicy"])
+            attributes = queue_attributes(
+                self._client, self.url, ["RedrivePolicy"], sleep=self._sleep
+            )
             policy = _redrive_policy(attributes.get("RedrivePolicy"))
             arn = policy.get("deadLetterTargetArn")
             count = policy.get("maxReceiveCount")
@@ -213,38 +209,11 @@ class Queue:
             "ApproximateNumberOfMessagesNotVisible",
             "ApproximateNumberOfMessagesDelayed",
         )
-        attributes = self._attributes(self.url, names)
+        attributes = queue_attributes(self._client, self.url, names, sleep=self._sleep)
         try:
             return Depth(*(int(attributes[name]) for name in names))
         except KeyError as error:
             raise TransientError(f"{self.url} did not say its {error}") from error
-
-    def _attributes(self, url: str, names: Sequence[Any]) -> Mapping[str, str]:
-        """GetQueueAttributes; `names` are literals that boto3-stubs lists one by one."""
-
-        def ask() -> Mapping[str, str]:
-            # QueueArn is always set: an answer without it was cut off (see above).
-            answer = self._client.get_queue_attributes(
-                QueueUrl=url, AttributeNames=[*names, "QueueArn"]
-            ).get("Attributes", {})
-            if "QueueArn" not in answer:
-                raise ConnectionError("the answer was cut off")
-            return {str(name): value for name, value in answer.items()}
-
-        try:
-            return ride_out(ask, f"read the attributes of {url}", sleep=self._sleep)
-        except AWS_ERRORS as error:
-            raise self._refused(error, "sqs:GetQueueAttributes", url) from error
-
-    def _refused(self, error: BaseException, action: str, url: str) -> SettingsError:
-        if classify(error) is Fault.NOT_FOUND:
-            return SettingsError(
-                f"there is no queue {url} in this account and region: correct the URL ({action})"
-            )
-        return SettingsError(
-            f"{action} on {url} is refused: {describe(error)}; "
-            "correct the URL or the permissions of the worker's role"
-        )
 
     def receive(
         self, max_messages: int = BATCH_SIZE, wait_seconds: int = MAX_WAIT_SECONDS
@@ -281,7 +250,7 @@ class Queue:
         except AWS_ERRORS as error:
             if transient(error):
                 raise TransientError(f"could not receive: {describe(error)}") from error
-            raise self._refused(error, "sqs:ReceiveMessage", self.url) from error
+            raise _refused(error, "sqs:ReceiveMessage", self.url) from error
         if "Messages" not in answer and _was_cut_off(answer["ResponseMetadata"]):
             raise TransientError("could not receive: the answer was cut off")
         received_at = self._clock()
@@ -410,136 +379,47 @@ class Queue:
             failed=tuple(m for n, m in enumerate(batch) if str(n) not in done | stale),
         )
 
-    def dead_letter(self, message: Message, *, job_id: str | None, code: str, reason: str) -> bool:
-        """Copy a message to the dead-letter queue, with why it failed (see `dead_letter_entry`).
 
-        A copy whose answer got lost is sent again: there may be two of it.
-
-        Returns:
-            Whether there is a copy; False where there is no dead-letter queue.
-
-        Raises:
-            TransientError: it could not be kept, whatever the cause. Don't delete the message:
-                the redrive policy will keep it in the end.
-        """
-        try:
-            url = self.describe().dead_letter_url
-            if url is None:
-                log.error(
-                    "queue.no_dead_letter",
-                    message="A failed message is not kept: there is no dead-letter queue",
-                    message_id=message.message_id,
-                    job_id=job_id,
-                    code=code,
-                )
-                return False
-            entry = dead_letter_entry(
-                message,
-                job_id=job_id,
-                code=code,
-                reason=reason,
-                max_bytes=self._dead_letter_limit(url),
-                fifo=url.endswith(".fifo"),
-            )
-            ride_out(
-                lambda: self._send(url, entry),
-                "copy a message to its dead-letter queue",
-                sleep=self._sleep,
-            )
-        except (*AWS_ERRORS, SettingsError) as error:
-            raise TransientError(
-                "could not copy a message to its dead-letter queue: "
-                + (str(error) if isinstance(error, SettingsError) else describe(error))
-            ) from error
-        return True
-
-    def _send(self, url: str, entry: Mapping[str, Any]) -> None:
-        answer = self._client.send_message(QueueUrl=url, **entry)
-        if not answer.get("MessageId"):
-            raise ConnectionError("the answer was cut off")
-
-    def _dead_letter_limit(self, url: str) -> int:
-        """The dead-letter queue's MaximumMessageSize; the common one if it may not be asked."""
-        if self._dead_letter_max_bytes is None:
-            limit = _DEFAULT_MAX_MESSAGE_BYTES
-            try:
-                limit = int(self._attributes(url, ["MaximumMessageSize"])["MaximumMessageSize"])
-            except (SettingsError, KeyError) as error:
-                log.warning(
-                    "queue.dead_letter_unknown",
-                    message=f"The dead-letter queue does not say its limit; {limit} is assumed",
-                    error=str(error),
-                )
-            self._dead_letter_max_bytes = limit
-        return self._dead_letter_max_bytes
-
-
-def dead_letter_entry(
-    message: Message, *, job_id: str | None, code: str, reason: str, max_bytes: int, fifo: bool
-) -> dict[str, Any]:
-    """The arguments of SendMessage for a failed message's copy (pure).
-
-    The copy has the original body and string attributes `job_id` (the message's origin where
-    no job id is known), `code`, `reason` and `message_id` (its origin, so that a copy which is
-    sent back keeps its default job ids). Characters that SQS refuses become U+FFFD, and the
-    reason ends after 1024 characters, the rest after 128.
-
-    Body and attributes share the queue's limit. Where they don't fit, the reason is cut first,
-    down to 64 characters, so that the body stays whole and can be sent back; only a body that
-    leaves no room for that is cut, between characters, with its length in UTF-8 in attribute
-    `original_bytes`.
+def queue_attributes(
+    client: SQSClient, url: str, names: Sequence[Any], *, sleep: Callable[[float], None]
+) -> Mapping[str, str]:
+    """Ask a queue for its attributes (GetQueueAttributes).
 
     Args:
-        message: what failed.
-        job_id: the job that failed, if known.
-        code: why, for programs.
-        reason: why, for a person.
-        max_bytes: the queue's limit on body and attributes together.
-        fifo: the queue wants a group and a deduplication id.
+        client: with short time-outs.
+        url: the queue's.
+        names: of the attributes; literals that boto3-stubs lists one by one.
+        sleep: waits that many seconds between attempts.
+
+    Raises:
+        SettingsError: there is no such queue, or we may not ask.
+        TransientError: no usable answer.
     """
-    origin = message.origin_id or message.message_id
-    texts = {
-        "job_id": _attribute_text(job_id or origin, _MAX_NAME_CHARACTERS),
-        "code": _attribute_text(code, _MAX_NAME_CHARACTERS),
-        "reason": _attribute_text(reason, _MAX_REASON_CHARACTERS),
-        _ORIGIN_ATTRIBUTE: _attribute_text(origin, _MAX_NAME_CHARACTERS),
-    }
-    body = _NOT_ALLOWED.sub("\ufffd", message.body)
-    over = _bytes(body) + _attributes_bytes(texts) - max_bytes
-    if over > 0:
-        reason_bytes = max(_bytes(texts["reason"]) - over, _REASON_FLOOR_CHARACTERS)
-        texts["reason"] = _cut(texts["reason"], reason_bytes)
-    if _bytes(body) + _attributes_bytes(texts) > max_bytes:
-        texts["original_bytes"] = str(_bytes(body))
-        body = _cut(body, max_bytes - _attributes_bytes(texts))
-    attributes: dict[str, MessageAttributeValueTypeDef] = {
-        name: {"DataType": "String", "StringValue": text} for name, text in texts.items()
-    }
-    entry: dict[str, Any] = {"MessageBody": body, "MessageAttributes": attributes}
-    if fifo:
-        identity = "\0".join((message.message_id, texts["job_id"], texts["code"]))
-        entry["MessageGroupId"] = message.group_id or origin
-        entry["MessageDeduplicationId"] = hashlib.sha256(identity.encode()).hexdigest()
-    return entry
+
+    def ask() -> Mapping[str, str]:
+        # QueueArn is always set: an answer without it was cut off (see above).
+        answer = client.get_queue_attributes(QueueUrl=url, AttributeNames=[*names, "QueueArn"]).get(
+            "Attributes", {}
+        )
+        if "QueueArn" not in answer:
+            raise ConnectionError("the answer was cut off")
+        return {str(name): value for name, value in answer.items()}
+
+    try:
+        return ride_out(ask, f"read the attributes of {url}", sleep=sleep)
+    except AWS_ERRORS as error:
+        raise _refused(error, "sqs:GetQueueAttributes", url) from error
 
 
-def _attribute_text(text: str, characters: int) -> str:
-    """`text` as a string attribute: allowed characters, bounded, never empty (SQS refuses '')."""
-    return _NOT_ALLOWED.sub("\ufffd", text)[:characters] or "-"
-
-
-def _bytes(text: str) -> int:
-    return len(text.encode())
-
-
-def _attributes_bytes(texts: Mapping[str, str]) -> int:
-    """What attributes count for in a message's size: name, type and value."""
-    return sum(_bytes(name) + len("String") + _bytes(text) for name, text in texts.items())
-
-
-def _cut(text: str, max_bytes: int) -> str:
-    """The longest beginning of `text` that has at most `max_bytes` in UTF-8."""
-    return text.encode()[: max(max_bytes, 0)].decode(errors="ignore")
+def _refused(error: BaseException, action: str, url: str) -> SettingsError:
+    if classify(error) is Fault.NOT_FOUND:
+        return SettingsError(
+            f"there is no queue {url} in this account and region: correct the URL ({action})"
+        )
+    return SettingsError(
+        f"{action} on {url} is refused: {describe(error)}; "
+        "correct the URL or the permissions of the worker's role"
+    )
 
 
 def _batches(messages: Sequence[Message]) -> Iterator[Sequence[Message]]:
@@ -583,7 +463,7 @@ def _message(raw: MessageTypeDef, *, requested_at: float, received_at: float) ->
         if "StringValue" in value
     }
     message_id = raw.get("MessageId", "")
-    origin = attributes.get(_ORIGIN_ATTRIBUTE, "")
+    origin = attributes.get(ORIGIN_ATTRIBUTE, "")
     return Message(
         message_id=message_id,
         receipt_handle=raw.get("ReceiptHandle", ""),

@@ -32,11 +32,13 @@ from dataclasses import dataclass, replace
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
+from worker.aws.inputs import S3Inputs
 from worker.aws.instance import EndResult, Imds, Instance, InstanceWatcher, SpotNotice
-from worker.aws.lease import Heartbeat, LeaseTable
+from worker.aws.lease import Heartbeat
 from worker.aws.notices import Notices
-from worker.aws.queue import Message, Queue
-from worker.aws.results import Store
+from worker.aws.queue import Message
+from worker.aws.results import ResultStore
+from worker.aws.source import make_source
 from worker.daemon import policy
 from worker.daemon.dispatch import Dispatch
 from worker.daemon.emf import EmfReporter
@@ -152,20 +154,21 @@ class Daemon:
             output=S3Prefix.parse(settings.output) if settings.output else None,
             allowed_buckets=frozenset(settings.allowed_buckets),
         )
-        self._queue = Queue(
-            clients.sqs,
+        self._source = make_source(
+            clients,
             settings.queue_url,
             visibility_timeout=settings.visibility_timeout,
             dead_letter_url=settings.dead_letter_url,
-            poll_client=clients.sqs_poll,
         )
-        self._store = Store(clients.s3)
+        self._queue = self._source.queue
+        self._inputs = S3Inputs(clients.s3)
+        self._results = ResultStore(clients.s3)
         self._notices = Notices(clients, settings.notify_url)
         self._notifier = Notifier(environ)
         self._imds = Imds(environ)
         self._instance = Instance(self._imds, clients)
         self._holdings = Holdings()
-        self._leases = LeaseTable(settings.visibility_timeout)
+        self._leases = self._source.leases
         self._heartbeat = Heartbeat(
             self._queue, self._leases, on_lost=self._lost, on_expiring=self._expiring
         )
@@ -321,15 +324,14 @@ class Daemon:
         if settings.on_idle == "poweroff":
             self._refuse_poweroff_in_group()
         pipeline = Pipeline(
-            store=self._store,
-            queue=self._queue,
+            inputs=self._inputs,
+            results=self._results,
             engine=self._engine,
             notices=self._notices,
             work=self._work,
             limits=Limits(
                 max_input_bytes=settings.max_input_bytes,
                 max_failures=settings.max_failures,
-                max_receive_count=info.max_receive_count,
                 vtt_word_times=settings.vtt_word_times,
             ),
             draining=lambda: self._holdings.draining,
@@ -337,8 +339,6 @@ class Daemon:
         self._dispatch = Dispatch(
             pipeline=pipeline,
             holdings=self._holdings,
-            leases=self._leases,
-            queue=self._queue,
             engine=self._engine,
             metrics=self._metrics,
             downloads=self._downloads,
@@ -635,7 +635,7 @@ class Daemon:
         self._traffic.expiring(message)
 
     def _accept(self, message: Message) -> bool:
-        return self._traffic.accept(message)
+        return self._traffic.accept(message, self._source)
 
     @property
     def _traffic(self) -> Dispatch:

@@ -11,8 +11,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
-from worker.aws.lease import LeaseTable
-from worker.aws.queue import Message, Queue
+from worker.aws.queue import Message
+from worker.aws.source import Source
 from worker.daemon.metrics import LEASES_LOST, Metrics
 from worker.jobs.message import JobDefaults, Rejected, parse_message
 from worker.logs import get_logger
@@ -36,8 +36,6 @@ class Dispatch:
     Args:
         pipeline: the steps of a job.
         holdings: what is held.
-        leases: the table that the heartbeat keeps.
-        queue: where messages are deleted and given back.
         engine: asked how much it holds.
         metrics: told of every answer.
         downloads: threads that fetch.
@@ -53,8 +51,6 @@ class Dispatch:
         *,
         pipeline: Pipeline,
         holdings: Holdings,
-        leases: LeaseTable,
-        queue: Queue,
         engine: Transcriber,
         metrics: Metrics,
         downloads: ThreadPool,
@@ -66,8 +62,6 @@ class Dispatch:
     ) -> None:
         self._pipeline = pipeline
         self._holdings = holdings
-        self._leases = leases
-        self._queue = queue
         self._engine = engine
         self._metrics = metrics
         self._downloads = downloads
@@ -77,18 +71,24 @@ class Dispatch:
         self._given_back = given_back
         self._intake_ended = intake_ended
 
-    def accept(self, message: Message) -> bool:
-        """Take a message over; False if the worker drains (nothing of it is kept then)."""
+    def accept(self, message: Message, source: Source) -> bool:
+        """Take a message over; False if the worker drains (nothing of it is kept then).
+
+        Args:
+            message: just received.
+            source: where it was received.
+        """
         parsed = parse_message(message.body, message_id=message.origin_id, defaults=self._defaults)
-        lease = self._leases.add(message)
+        lease = source.hold(message)
         held = Held(
             message,
             lease,
-            tuple(Task(job, message, lease) for job in parsed.jobs),
+            source,
+            tuple(Task(job, message, lease, source) for job in parsed.jobs),
             open=len(parsed.jobs) + len(parsed.failures),
         )
         if not self._holdings.add(held):
-            self._leases.drop(message)
+            source.drop(message)
             return False
         log.debug(
             "message.received",
@@ -138,12 +138,11 @@ class Dispatch:
         """Give back every message at once, whatever its jobs are doing; returns them."""
         rest = self._holdings.all()
         for held in rest:
-            self._leases.drop(held.message)
+            held.source.drop(held.message)
             self._holdings.remove(held)
-        messages = [held.message for held in rest]
-        if messages:
-            self._release(messages, 0)
-        return messages
+        if rest:
+            self._release(rest, 0)
+        return [held.message for held in rest]
 
     def _call_off(self, tasks: list[Task] | tuple[Task, ...], step: Step) -> None:
         # What can't be claimed is on its way in or out, and looks at its lease by itself.
@@ -228,15 +227,15 @@ class Dispatch:
         message = held.message
         settlement = settle(held.answers)
         # The lease goes first: a heartbeat after a release would take the message back.
-        self._leases.drop(message)
+        held.source.drop(message)
         if settlement is Settlement.DELETE:
-            self._queue.delete([message])
+            held.source.delete([message])
         elif settlement is Settlement.RELEASE:
-            self._release([message], held.delay)
+            self._release([held], held.delay)
             self._given_back(held.delay)
         self._holdings.remove(held)
 
-    def _release(self, messages: list[Message], delay: int) -> None:
+    def _release(self, released: list[Held], delay: int) -> None:
         """Give messages back. While draining, not to ourselves.
 
         The last long poll of our own may still be under way: it would take them at once, only
@@ -244,4 +243,8 @@ class Dispatch:
         """
         if self._holdings.draining:
             self._intake_ended()
-        self._queue.release(messages, delay)
+        by_source: dict[Source, list[Message]] = {}
+        for held in released:
+            by_source.setdefault(held.source, []).append(held.message)
+        for source, messages in by_source.items():
+            source.release(messages, delay)

@@ -37,7 +37,7 @@ from worker.jobs.request import (
     valid_metadata,
 )
 from worker.redact import preview, quoted
-from worker.uris import S3Prefix, S3Uri
+from worker.uris import ResultPlace, S3Prefix, S3Uri
 
 __all__ = [
     "Job",
@@ -85,13 +85,9 @@ class Job(JobRequest):
         return hashlib.sha256(canonical.encode()).hexdigest()
 
     @property
-    def result_prefix(self) -> str:
-        """The key prefix of everything written for this job: `<prefix><job_id>/`."""
-        return f"{self.output.prefix}{self.job_id}/"
-
-    def result_uri(self, name: str) -> str:
-        """The URI of one of this job's results, such as `transcript.json`."""
-        return f"s3://{self.output.bucket}/{self.result_prefix}{name}"
+    def place(self) -> ResultPlace:
+        """Where everything written for this job lies: `<output><job_id>/`."""
+        return self.output.place(self.job_id)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,11 +12,14 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from worker.aws.notices import Notice, Notices
-from worker.aws.queue import Message, Queue
-from worker.aws.results import ERROR, Store
+from worker.aws.queue import Message
+from worker.aws.results import ResultStore
+from worker.aws.source import Source
 from worker.errors import ErrorCode, JobError
 from worker.logs import get_logger
+from worker.results.names import ERROR
 from worker.results.transcript import ErrorDocument
+from worker.uris import ResultPlace
 
 log = get_logger(__name__)
 
@@ -30,41 +33,40 @@ class Subject:
 
     Attributes:
         message: the delivery that brought the job, or that is no job at all.
+        source: where that message came from.
         job_id: the job's id, or the one it would have had.
-        source: the input's URI; empty where none is known.
-        output: (bucket, prefix ending with a slash) where error.json belongs; None where that
-            is not known.
+        input: the input's URI; empty where none is known.
+        place: where error.json belongs; None where that is not known.
         metadata: the sender's, echoed.
-        marks: the metadata of the objects written for it.
+        object_metadata: of the objects written for it.
         notify: where its notice goes instead of the worker's own target.
     """
 
     message: Message
+    source: Source
     job_id: str
-    source: str
-    output: tuple[str, str] | None
+    input: str
+    place: ResultPlace | None
     metadata: Mapping[str, str] = field(default_factory=dict)
-    marks: Mapping[str, str] = field(default_factory=dict)
+    object_metadata: Mapping[str, str] = field(default_factory=dict)
     notify: str | None = None
 
     @property
     def error_uri(self) -> str | None:
         """Where its error.json is or would be."""
-        return f"s3://{self.output[0]}/{self.output[1]}{ERROR}" if self.output else None
+        return self.place.uri(ERROR) if self.place else None
 
 
 class Failures:
     """Keeps failures. Callable from any thread.
 
     Args:
-        store: where error.json goes.
-        queue: whose dead-letter queue keeps a copy of the message.
+        results: where error.json goes.
         notices: told of each.
     """
 
-    def __init__(self, store: Store, queue: Queue, notices: Notices) -> None:
-        self._store = store
-        self._queue = queue
+    def __init__(self, results: ResultStore, notices: Notices) -> None:
+        self._results = results
         self._notices = notices
 
     def answered_before(self, subject: Subject) -> bool:
@@ -76,11 +78,10 @@ class Failures:
             TransientError: that can't be told now.
         """
         message = subject.message
-        if message.receive_count < 2 or subject.output is None:
+        if message.receive_count < 2 or subject.place is None:
             return False
-        bucket, prefix = subject.output
         try:
-            found = self._store.head(bucket, prefix + ERROR)
+            found = self._results.error(subject.place)
         except JobError:
             return False  # it can't be read; what is wrong shows when it is written
         if found is None or found.metadata.get(_ANSWERED_MESSAGE) != message.message_id:
@@ -104,11 +105,11 @@ class Failures:
             TransientError: it can't be kept now; the message must not be deleted either.
         """
         message, code = subject.message, error.code.value
-        copied = self._queue.dead_letter(
+        copied = subject.source.dead_letter(
             message, job_id=subject.job_id, code=code, reason=error.message
         )
         written = self._write(
-            subject, error, {**subject.marks, _ANSWERED_MESSAGE: message.message_id}
+            subject, error, {**subject.object_metadata, _ANSWERED_MESSAGE: message.message_id}
         )
         if not (written or copied):
             log.error(
@@ -141,15 +142,15 @@ class Failures:
             f"this is the last of {subject.message.receive_count} deliveries that the queue "
             "allows; if no transcript takes the place of this file, the worker died in it too",
         )
-        self._write(subject, error, subject.marks)
+        self._write(subject, error, subject.object_metadata)
 
-    def _write(self, subject: Subject, error: JobError, marks: Mapping[str, str]) -> bool:
+    def _write(self, subject: Subject, error: JobError, metadata: Mapping[str, str]) -> bool:
         """Write error.json; False if there is no place that ever takes it."""
-        if subject.output is None:
+        if subject.place is None:
             return False
         document = ErrorDocument(
             job_id=subject.job_id,
-            input=subject.source,
+            input=subject.input,
             code=error.code.value,
             message=error.message,
             attempts=subject.message.receive_count,
@@ -157,7 +158,7 @@ class Failures:
             metadata=dict(subject.metadata),
         )
         try:
-            self._store.put_error(*subject.output, document.model_dump_json().encode(), marks)
+            self._results.put_error(subject.place, document.model_dump_json().encode(), metadata)
         except JobError as refused:
             log.warning(
                 "job.error_unwritten",
@@ -172,7 +173,7 @@ class Failures:
         notice = Notice(
             job_id=subject.job_id,
             status="failed",
-            input=subject.source,
+            input=subject.input,
             result=subject.error_uri if written else None,
             code=code,
         )

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from worker.aws.lease import Lease
 from worker.aws.queue import Message
+from worker.aws.source import Source
 from worker.jobs.message import Job
 from worker.pipeline.answers import Answer
 from worker.pipeline.checkpoint import Checkpoint
@@ -54,6 +55,7 @@ class Task:
         job: what is asked.
         message: the delivery that brought it.
         lease: the hold on that message.
+        source: where that message came from.
         folder: its temporary files; removed whatever happens.
         began: monotonic clock when its fetch began.
         fetch_seconds: how long that took.
@@ -70,6 +72,7 @@ class Task:
     job: Job
     message: Message
     lease: Lease
+    source: Source
     folder: Path | None = None
     began: float = 0.0
     fetch_seconds: float = 0.0
@@ -90,6 +93,7 @@ class Held:
     Attributes:
         message: the delivery.
         lease: the hold on it.
+        source: where it came from.
         tasks: its jobs.
         open: answers still to come.
         answers: those given.
@@ -99,6 +103,7 @@ class Held:
 
     message: Message
     lease: Lease
+    source: Source
     tasks: tuple[Task, ...]
     open: int
     answers: list[Answer] = field(default_factory=list)

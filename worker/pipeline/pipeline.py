@@ -23,17 +23,10 @@ from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
 from worker import retry
+from worker.aws.inputs import S3Inputs
 from worker.aws.notices import Notice, Notices
-from worker.aws.queue import Message, Queue
-from worker.aws.results import (
-    CHECKPOINT,
-    ERROR,
-    TRANSCRIPT,
-    CommitOutcome,
-    Committed,
-    Store,
-    result_metadata,
-)
+from worker.aws.queue import Message
+from worker.aws.results import CommitOutcome, Committed, ResultStore, result_metadata
 from worker.errors import (
     EngineError,
     ErrorCode,
@@ -53,17 +46,12 @@ from worker.pipeline.holdings import Held, Task
 from worker.pipeline.record import Record, Run
 from worker.pipeline.workdir import WorkDir
 from worker.redact import location, summary
-from worker.results import formats
+from worker.results import formats, names
 from worker.results.transcript import Transcript
 from worker.speech import assemble
 from worker.speech.api import Options, Recognition, Transcriber
 
 log = get_logger(__name__)
-
-_OWN_NAMES = frozenset(
-    {ERROR, CHECKPOINT, *(f"transcript.{name}" for name in formats.FORMAT_NAMES)}
-)
-"""What the worker writes; some of it is gone again before an event about it arrives."""
 
 _NEVER_KEPT_SECONDS = retry.MAX_RELEASE_SECONDS
 """How long a failed message rests if neither its error nor a copy can be kept anywhere."""
@@ -95,13 +83,11 @@ class Limits:
     Attributes:
         max_input_bytes: largest object that is fetched.
         max_failures: recorded failures after which a job is given up.
-        max_receive_count: the queue's redrive policy; None without one.
         vtt_word_times: whether vtt files carry the times of words.
     """
 
     max_input_bytes: int
     max_failures: int = 3
-    max_receive_count: int | None = None
     vtt_word_times: bool = False
 
 
@@ -109,8 +95,8 @@ class Pipeline:
     """The steps of a job. Callable from any thread, for different jobs at the same time.
 
     Args:
-        store: objects.
-        queue: for dead-letter copies.
+        inputs: where files are fetched.
+        results: where results, errors and checkpoints go.
         engine: a started one.
         notices: told of every answer.
         work: where fetched files live.
@@ -123,8 +109,8 @@ class Pipeline:
     def __init__(
         self,
         *,
-        store: Store,
-        queue: Queue,
+        inputs: S3Inputs,
+        results: ResultStore,
         engine: Transcriber,
         notices: Notices,
         work: WorkDir,
@@ -133,8 +119,9 @@ class Pipeline:
         sleep: Callable[[float], None] = time.sleep,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._store = store
-        self._failures = Failures(store, queue, notices)
+        self._inputs = inputs
+        self._results = results
+        self._failures = Failures(results, notices)
         self._engine = engine
         self._notices = notices
         self._work = work
@@ -205,16 +192,14 @@ class Pipeline:
     def reject(self, held: Held, rejected: Rejected) -> Ended:
         """Answer a message, or one job of it, that is wrong from the start."""
         job_id = rejected.job_id or held.message.origin_id
-        output = None
-        if rejected.output is not None:
-            output = (rejected.output.bucket, f"{rejected.output.prefix}{job_id}/")
         subject = Subject(
             message=held.message,
+            source=held.source,
             job_id=job_id,
-            source=rejected.input,
-            output=output,
+            input=rejected.input,
+            place=rejected.output.place(job_id) if rejected.output else None,
             metadata=rejected.metadata,
-            marks=result_metadata(job_id=job_id, input_uri=rejected.input),
+            object_metadata=result_metadata(job_id=job_id, input_uri=rejected.input),
         )
         try:
             held.lease.ensure()
@@ -245,7 +230,7 @@ class Pipeline:
         job = task.job
         self._check(task)
         task.began = self._clock()
-        committed = self._store.committed(job.output.bucket, job.result_prefix)
+        committed = self._results.committed(job.place)
         if committed is not None:
             return self._already(task, committed)
         if self._failures.answered_before(self._subject(task)):
@@ -256,9 +241,8 @@ class Pipeline:
                 log.info("job.dropped", message=f"No job: {reason}", job_id=job.job_id)
                 return Ended(Answer.DROPPED)
         task.folder = self._work.new()
-        fetched = self._store.fetch(
-            job.input.bucket,
-            job.input.key,
+        fetched = self._inputs.fetch(
+            job.input,
             task.folder / "input",
             etag=job.etag,
             version_id=job.version_id,
@@ -272,18 +256,18 @@ class Pipeline:
 
     def _not_a_job(self, job: Job) -> str | None:
         """Why an event's object makes no job after all."""
-        found = self._store.head(job.input.bucket, job.input.key, version_id=job.version_id)
+        found = self._inputs.head(job.input, version_id=job.version_id)
         if found is not None:
             return "the worker wrote this object" if found.ours else None
-        if PurePosixPath(job.input.key).name in _OWN_NAMES:
+        # Some of what the worker writes is gone again before an event about it arrives.
+        if PurePosixPath(job.input.key).name in names.WRITTEN:
             return "the object is gone, and by its name the worker wrote it"
         return None  # the fetch says what is wrong
 
     def _look_back(self, task: Task) -> None:
         """Read the checkpoint; decide how the job may run. Raises JobError to give it up."""
         job = task.job
-        stored = self._store.load_checkpoint(job.output.bucket, job.result_prefix)
-        found = checkpoint.parse(stored.data if stored else None)
+        found = checkpoint.parse(self._results.load_checkpoint(job.place))
         if found is not None and found.of(
             job_id=job.job_id, request_hash=job.request_hash, etag=task.etag
         ):
@@ -350,7 +334,7 @@ class Pipeline:
         outcome = self._try_commit(task, files, body)
         seconds = self._clock() - task.began
         if outcome is CommitOutcome.ALREADY:
-            committed = self._store.committed(job.output.bucket, job.result_prefix)
+            committed = self._results.committed(job.place)
             if committed is not None:
                 return self._already(task, committed)
             raise TransientError("another result was there and is gone")
@@ -391,7 +375,7 @@ class Pipeline:
             words=job.words,
         )
         files = {
-            f"transcript.{name}": (
+            names.sibling(name): (
                 formats.render(
                     transcript, name, word_timestamps_in_vtt=self._limits.vtt_word_times
                 ).encode(),
@@ -416,12 +400,11 @@ class Pipeline:
         job = task.job
         for wait in (*retry.COMMIT_WAITS, None):
             try:
-                return self._store.commit(
-                    job.output.bucket,
-                    job.result_prefix,
+                return self._results.commit(
+                    job.place,
                     files,
                     body,
-                    self._marks(task),
+                    self._metadata(task),
                     check=task.lease.ensure,
                 )
             except TransientError as error:
@@ -446,11 +429,11 @@ class Pipeline:
             raise JobError(
                 ErrorCode.JOB_ID_CONFLICT,
                 f"job_id {job.job_id!r} already has a result of another request, or of an "
-                f"earlier content of the input, in {job.result_uri('')}: send the job with "
+                f"earlier content of the input, in {job.place}: send the job with "
                 "another job_id, or remove that result first",
             )
         # A worker that died after its commit may have left the tidying and the notice to us.
-        self._store.tidy(job.output.bucket, job.result_prefix)
+        self._results.tidy(job.place)
         log.info(
             "job.already",
             message="The job has a result already; nothing to do",
@@ -466,7 +449,7 @@ class Pipeline:
             job_id=job.job_id,
             status="completed",
             input=str(job.input),
-            result=job.result_uri(TRANSCRIPT),
+            result=job.place.uri(names.TRANSCRIPT),
             audio_seconds=audio_seconds,
         )
         self._notices.send(notice, target=job.notify)
@@ -474,7 +457,7 @@ class Pipeline:
     def _current_etag(self, job: Job) -> str | None:
         """The input's ETag now; None if it can't be told, as when it was removed since."""
         try:
-            found = self._store.head(job.input.bucket, job.input.key)
+            found = self._inputs.head(job.input)
         except JobError:
             return None
         return found.etag if found else None
@@ -612,31 +595,27 @@ class Pipeline:
         ).with_record(record, partial=checkpoint.merged(kept, new), failure=failure)
         if document.worthless:
             if task.checkpoint is not None or task.marked:
-                self._store.delete_checkpoint(job.output.bucket, job.result_prefix)
+                self._results.delete_checkpoint(job.place)
             return
-        self._store.save_checkpoint(
-            job.output.bucket,
-            job.result_prefix,
-            document.dump(),
-            self._marks(task),
-        )
+        self._results.save_checkpoint(job.place, document.dump(), self._metadata(task))
 
     def _is_last(self, task: Task) -> bool:
-        return records.last_delivery(task.message.receive_count, self._limits.max_receive_count)
+        return records.last_delivery(task.message.receive_count, task.source.max_receive_count)
 
     def _subject(self, task: Task) -> Subject:
         job = task.job
         return Subject(
             message=task.message,
+            source=task.source,
             job_id=job.job_id,
-            source=str(job.input),
-            output=(job.output.bucket, job.result_prefix),
+            input=str(job.input),
+            place=job.place,
             metadata=job.metadata,
-            marks=self._marks(task),
+            object_metadata=self._metadata(task),
             notify=job.notify,
         )
 
-    def _marks(self, task: Task) -> dict[str, str]:
+    def _metadata(self, task: Task) -> dict[str, str]:
         """The metadata of every object written for the job."""
         return result_metadata(
             job_id=task.job.job_id,
@@ -662,7 +641,7 @@ class Pipeline:
     def _forget(self, task: Task) -> None:
         job = task.job
         try:
-            self._store.delete_checkpoint(job.output.bucket, job.result_prefix)
+            self._results.delete_checkpoint(job.place)
         except (TransientError, JobError) as error:
             log.warning(
                 "job.checkpoint_failed",

@@ -102,41 +102,6 @@ def test_extending_is_confirmed(aws: Aws, clients: Clients) -> None:
     assert queue.receive(10, 2) == []
 
 
-def test_a_dead_letter_that_is_sent_back_keeps_its_first_id(aws: Aws, clients: Clients) -> None:
-    queues = aws.make_queues()
-    queue = queue_of(clients, queues)
-    aws.sqs.send_message(QueueUrl=queues.url, MessageBody='{"input": 3}')
-    message = queue.receive(1, 0)[0]
-    assert queue.dead_letter(message, job_id="call-17", code="invalid_job", reason="not\x00 text")
-    assert queue.delete([message]) == []
-
-    dead = Queue(clients.sqs, queues.dead_letter_url, visibility_timeout=30).receive(1, 0)[0]
-    assert dead.body == '{"input": 3}'
-    assert dead.attributes == {
-        "job_id": "call-17",
-        "code": "invalid_job",
-        "reason": "not\ufffd text",
-        "message_id": message.message_id,
-    }
-    assert dead.message_id != message.message_id
-    assert dead.origin_id == message.message_id
-
-
-def test_a_dead_letter_at_the_size_limit_fits(aws: Aws, clients: Clients) -> None:
-    queues = aws.make_queues()
-    aws.sqs.set_queue_attributes(
-        QueueUrl=queues.dead_letter_url, Attributes={"MaximumMessageSize": "2048"}
-    )
-    queue = queue_of(clients, queues)
-    aws.sqs.send_message(QueueUrl=queues.url, MessageBody="x" * 2048)
-    message = queue.receive(1, 0)[0]
-    assert queue.dead_letter(message, job_id="j", code="c", reason="r" * 3000)
-    dead = Queue(clients.sqs, queues.dead_letter_url, visibility_timeout=30).receive(1, 0)[0]
-    assert dead.attributes["original_bytes"] == "2048"
-    assert message.body.startswith(dead.body)
-    assert len(dead.body) > 1500
-
-
 def test_fifo_groups_keep_their_order_through_a_failure(aws: Aws, clients: Clients) -> None:
     queues = aws.make_queues(fifo=True)
     queue = queue_of(clients, queues)
@@ -155,20 +120,6 @@ def test_fifo_groups_keep_their_order_through_a_failure(aws: Aws, clients: Clien
     failed = next(m for m in held if m.body == "a0")
     queue.release([failed], 0)
     assert [m.body for m in queue.receive(10, 0)] == ["a0"], "the group waits for it"
-
-
-def test_a_fifo_dead_letter_keeps_its_group(aws: Aws, clients: Clients) -> None:
-    queues = aws.make_queues(fifo=True)
-    queue = queue_of(clients, queues)
-    aws.sqs.send_message(
-        QueueUrl=queues.url, MessageBody="x", MessageGroupId="g", MessageDeduplicationId="d"
-    )
-    message = queue.receive(1, 0)[0]
-    for _ in range(2):
-        assert queue.dead_letter(message, job_id="j", code="c", reason="r")
-    dead = Queue(clients.sqs, queues.dead_letter_url, visibility_timeout=30)
-    assert [m.group_id for m in dead.receive(1, 0)] == ["g"]
-    assert dead.depth().visible == 0, "the second copy was taken for the first"
 
 
 def test_a_malformed_body_is_only_text_here(aws: Aws, clients: Clients) -> None:

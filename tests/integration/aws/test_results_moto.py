@@ -1,4 +1,4 @@
-"""The store against moto's S3, directly and through a bad network."""
+"""Results against moto's S3, directly and through a bad network."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ import pytest
 from tests.conftest import Aws
 from tests.fakes.proxy import FlakyProxy, Mischief
 from worker.aws.clients import Clients, make_clients
-from worker.aws.results import CommitOutcome, Store, result_metadata
-from worker.errors import ErrorCode, Interrupted, JobError
+from worker.aws.inputs import S3Inputs
+from worker.aws.results import CommitOutcome, ResultStore, result_metadata
+from worker.uris import ResultPlace, S3Uri
 
 SIBLINGS = {
     "transcript.srt": (b"1\n", "application/x-subrip"),
@@ -30,13 +31,13 @@ def clients_of(endpoint: str) -> Clients:
 
 
 @pytest.fixture
-def store(aws: Aws) -> Store:
-    return Store(clients_of(aws.endpoint).s3)
+def store(aws: Aws) -> ResultStore:
+    return ResultStore(clients_of(aws.endpoint).s3)
 
 
-def store_through(proxy: FlakyProxy, monkeypatch: pytest.MonkeyPatch) -> Store:
+def store_through(proxy: FlakyProxy, monkeypatch: pytest.MonkeyPatch) -> ResultStore:
     monkeypatch.setenv("AWS_ENDPOINT_URL_S3", proxy.endpoint)
-    return Store(make_clients().s3)
+    return ResultStore(make_clients().s3)
 
 
 def noise(size: int, seed: int = 1) -> bytes:
@@ -56,175 +57,46 @@ def versions(aws: Aws, bucket: str) -> dict[str, int]:
     return counts
 
 
-# Inputs.
+def commit(store: ResultStore, bucket: str, text: bytes = b"{}") -> CommitOutcome:
+    return store.commit(ResultPlace(bucket, "out/j/"), SIBLINGS, text, META)
 
 
-def test_an_object_is_fetched_with_what_is_known_of_it(
-    aws: Aws, store: Store, tmp_path: Path
-) -> None:
-    bucket = aws.make_bucket(versioned=True)
-    data = noise(1_200_000)
-    put = aws.s3.put_object(Bucket=bucket, Key="a b/ü.flac", Body=data, Metadata={"who": "me"})
-    head = store.head(bucket, "a b/ü.flac")
-    assert head is not None
-    assert not head.ours
-    checks: list[int] = []
-    fetched = store.fetch(
-        bucket,
-        "a b/ü.flac",
-        tmp_path / "input",
-        etag=head.etag,
-        max_bytes=len(data),
-        check=lambda: checks.append(1),
-    )
-    assert (tmp_path / "input").read_bytes() == data
-    assert fetched.etag == head.etag == put["ETag"].strip('"')
-    assert fetched.bytes == head.bytes == len(data)
-    assert fetched.metadata == {"who": "me"}
-    assert fetched.version_id == put["VersionId"]
-    assert len(checks) > 4
-
-
-def test_a_version_stays_what_it_was(aws: Aws, store: Store, tmp_path: Path) -> None:
-    bucket = aws.make_bucket(versioned=True)
-    first = aws.s3.put_object(Bucket=bucket, Key="k", Body=b"first")
-    aws.s3.put_object(Bucket=bucket, Key="k", Body=b"second")
-    fetched = store.fetch(bucket, "k", tmp_path / "x", version_id=first["VersionId"], max_bytes=100)
-    assert (tmp_path / "x").read_bytes() == b"first"
-    assert fetched.version_id == first["VersionId"]
-    head = store.head(bucket, "k", version_id=first["VersionId"])
-    assert head is not None
-    assert head.bytes == 5
-
-
-@pytest.mark.parametrize(
-    ("key", "etag", "limit", "code"),
-    [
-        ("missing", None, 10, ErrorCode.INPUT_NOT_FOUND),
-        ("k", "0" * 32, 10, ErrorCode.INPUT_CHANGED),
-        ("k", None, 4, ErrorCode.INPUT_TOO_LARGE),
-        ("empty", None, 10, ErrorCode.EMPTY_FILE),
-    ],
-)
-def test_what_cannot_be_fetched_has_a_code_and_leaves_no_file(
-    aws: Aws, store: Store, tmp_path: Path, key: str, etag: str | None, limit: int, code: ErrorCode
-) -> None:
+def test_a_commit_writes_all_and_clears_up(aws: Aws, store: ResultStore) -> None:
     bucket = aws.make_bucket()
-    aws.s3.put_object(Bucket=bucket, Key="k", Body=b"12345")
-    aws.s3.put_object(Bucket=bucket, Key="empty", Body=b"")
-    with pytest.raises(JobError) as caught:
-        store.fetch(bucket, key, tmp_path / "input", etag=etag, max_bytes=limit)
-    assert caught.value.code is code
-    assert key in caught.value.message
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_a_missing_bucket_is_named(store: Store, tmp_path: Path) -> None:
-    with pytest.raises(JobError, match="no bucket 'nowhere-at-all'"):
-        store.fetch("nowhere-at-all", "k", tmp_path / "input", max_bytes=10)
-    assert store.head("nowhere-at-all", "k") is None
-
-
-def test_a_check_that_raises_ends_a_download(aws: Aws, store: Store, tmp_path: Path) -> None:
-    bucket = aws.make_bucket()
-    aws.s3.put_object(Bucket=bucket, Key="k", Body=noise(1_200_000))
-    checks: list[int] = []
-
-    def check() -> None:
-        checks.append(1)
-        if len(checks) == 4:
-            raise Interrupted("draining")
-
-    with pytest.raises(Interrupted):
-        store.fetch(bucket, "k", tmp_path / "input", max_bytes=10**7, check=check)
-    assert len(checks) == 4
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_a_broken_download_goes_on_where_it_broke(
-    aws: Aws, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    bucket = aws.make_bucket()
-    data = noise(1_000_000)
-    aws.s3.put_object(Bucket=bucket, Key="k", Body=data)
-    with FlakyProxy(aws.endpoint, share=0) as proxy:
-        store = store_through(proxy, monkeypatch)
-        proxy.spoil_next(*[Mischief.TRUNCATE] * 3)
-        fetched = store.fetch(bucket, "k", tmp_path / "input", max_bytes=10**7)
-        assert proxy.calls == 4
-        assert proxy.answered_bytes == len(data), "nothing is fetched twice"
-    assert (tmp_path / "input").read_bytes() == data
-    assert fetched.bytes == len(data)
-
-
-def test_a_multipart_object_is_fetched_whatever_its_etag_looks_like(
-    aws: Aws, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    bucket = aws.make_bucket()
-    upload = aws.s3.create_multipart_upload(Bucket=bucket, Key="k")["UploadId"]
-    parts = []
-    for number, data in ((1, noise(5 * 1024 * 1024)), (2, b"tail")):
-        part = aws.s3.upload_part(
-            Bucket=bucket, Key="k", UploadId=upload, PartNumber=number, Body=data
-        )
-        parts.append({"ETag": part["ETag"], "PartNumber": number})
-    aws.s3.complete_multipart_upload(
-        Bucket=bucket,
-        Key="k",
-        UploadId=upload,
-        MultipartUpload={"Parts": parts},  # type: ignore[typeddict-item]  # a list of dicts
-    )
-    with FlakyProxy(aws.endpoint, share=0) as proxy:
-        store = store_through(proxy, monkeypatch)
-        proxy.spoil_next(Mischief.TRUNCATE)
-        fetched = store.fetch(bucket, "k", tmp_path / "input", max_bytes=10**7)
-    assert fetched.etag.endswith("-2")
-    assert (tmp_path / "input").read_bytes() == noise(5 * 1024 * 1024) + b"tail"
-
-
-# Commits.
-
-
-def commit(store: Store, bucket: str, text: bytes = b"{}") -> CommitOutcome:
-    return store.commit(bucket, "out/j/", SIBLINGS, text, META)
-
-
-def test_a_commit_writes_all_and_clears_up(aws: Aws, store: Store) -> None:
-    bucket = aws.make_bucket()
-    store.save_checkpoint(bucket, "out/j/", b"state", META)
-    store.put_error(bucket, "out/j/", b"{}", META)
-    assert store.committed(bucket, "out/j/") is None
+    store.save_checkpoint(ResultPlace(bucket, "out/j/"), b"state", META)
+    store.put_error(ResultPlace(bucket, "out/j/"), b"{}", META)
+    assert store.committed(ResultPlace(bucket, "out/j/")) is None
     assert commit(store, bucket) is CommitOutcome.COMMITTED
     assert keys(aws, bucket) == {f"out/j/transcript.{e}" for e in ("json", "srt", "txt")}
     head = aws.s3.head_object(Bucket=bucket, Key="out/j/transcript.srt")
     assert head["ContentType"] == "application/x-subrip"
     assert head["Metadata"]["transcription-worker"] == "1"
-    record = store.committed(bucket, "out/j/")
+    record = store.committed(ResultPlace(bucket, "out/j/"))
     assert record is not None
-    assert record.job_id == "j"
+    assert head["Metadata"]["job-id"] == "j"
     assert record.answers(request_hash="h" * 64, input_uri="s3://in/k", etag='"e"')
-    own = store.head(bucket, "out/j/transcript.json")
+    own = S3Inputs(clients_of(aws.endpoint).s3).head(S3Uri(bucket, "out/j/transcript.json"))
     assert own is not None
     assert own.ours
 
 
-def test_a_second_commit_changes_nothing(aws: Aws, store: Store) -> None:
+def test_a_second_commit_changes_nothing(aws: Aws, store: ResultStore) -> None:
     bucket = aws.make_bucket(versioned=True)
     assert commit(store, bucket, b"first") is CommitOutcome.COMMITTED
     assert commit(store, bucket, b"second") is CommitOutcome.ALREADY
     assert versions(aws, bucket) == {f"out/j/transcript.{e}": 1 for e in ("json", "srt", "txt")}
 
 
-def test_a_commit_of_another_program_is_no_answer(aws: Aws, store: Store) -> None:
+def test_a_commit_of_another_program_is_no_answer(aws: Aws, store: ResultStore) -> None:
     bucket = aws.make_bucket()
     aws.s3.put_object(Bucket=bucket, Key="out/j/transcript.json", Body=b"{}")
     assert commit(store, bucket) is CommitOutcome.ALREADY
-    record = store.committed(bucket, "out/j/")
+    record = store.committed(ResultPlace(bucket, "out/j/"))
     assert record is not None
     assert not record.answers(request_hash="h" * 64, input_uri="s3://in/k", etag="e")
 
 
-def test_siblings_of_a_writer_that_died_are_replaced(aws: Aws, store: Store) -> None:
+def test_siblings_of_a_writer_that_died_are_replaced(aws: Aws, store: ResultStore) -> None:
     bucket = aws.make_bucket()
     aws.s3.put_object(Bucket=bucket, Key="out/j/transcript.srt", Body=b"half a thought")
     assert commit(store, bucket) is CommitOutcome.COMMITTED
@@ -232,7 +104,7 @@ def test_siblings_of_a_writer_that_died_are_replaced(aws: Aws, store: Store) -> 
     assert body == SIBLINGS["transcript.srt"][0]
 
 
-def test_of_many_writers_one_wins_and_its_files_are_untouched(aws: Aws, store: Store) -> None:
+def test_of_many_writers_one_wins_and_its_files_are_untouched(aws: Aws, store: ResultStore) -> None:
     bucket = aws.make_bucket(versioned=True)
     outcomes: list[CommitOutcome] = []
     first = commit(store, bucket, b"winner")
@@ -240,8 +112,7 @@ def test_of_many_writers_one_wins_and_its_files_are_untouched(aws: Aws, store: S
     def race(n: int) -> None:
         outcomes.append(
             store.commit(
-                bucket,
-                "out/j/",
+                ResultPlace(bucket, "out/j/"),
                 {"transcript.srt": (f"{n}".encode(), "text/plain")},
                 f"{n}".encode(),
                 META,
@@ -279,15 +150,16 @@ def test_commits_and_downloads_through_a_bad_network(
     aws.s3.put_object(Bucket=bucket, Key="in/k", Body=data)
     with FlakyProxy(aws.endpoint, share=0.25, seed=11, delay_seconds=0.1) as proxy:
         store = store_through(proxy, monkeypatch)
+        inputs = S3Inputs(make_clients().s3)
         for n in range(12):
-            prefix = f"out/j{n}/"
-            fetched = store.fetch(bucket, "in/k", tmp_path / "x", max_bytes=10**7)
+            place = ResultPlace(bucket, f"out/j{n}/")
+            fetched = inputs.fetch(S3Uri(bucket, "in/k"), tmp_path / "x", max_bytes=10**7)
             digest = hashlib.sha256((tmp_path / "x").read_bytes()).digest()
             assert digest == hashlib.sha256(data).digest()
             assert fetched.bytes == len(data)
-            assert store.committed(bucket, prefix) is None
-            store.save_checkpoint(bucket, prefix, b"state", META)
-            outcome = store.commit(bucket, prefix, SIBLINGS, b"{}", META)
+            assert store.committed(place) is None
+            store.save_checkpoint(place, b"state", META)
+            outcome = store.commit(place, SIBLINGS, b"{}", META)
             assert outcome is CommitOutcome.COMMITTED
         assert set(proxy.spoiled) == set(Mischief)
     left = keys(aws, bucket) - {"in/k"}
@@ -300,17 +172,17 @@ def test_commits_and_downloads_through_a_bad_network(
 # Errors and checkpoints.
 
 
-def test_checkpoints_are_kept_replaced_and_removed(aws: Aws, store: Store) -> None:
+def test_checkpoints_are_kept_replaced_and_removed(aws: Aws, store: ResultStore) -> None:
     bucket = aws.make_bucket()
-    assert store.load_checkpoint(bucket, "out/j/") is None
-    store.save_checkpoint(bucket, "out/j/", b"one", META)
-    store.save_checkpoint(bucket, "out/j/", b"two", {**META, "fingerprint": "f"})
-    loaded = store.load_checkpoint(bucket, "out/j/")
-    assert loaded is not None
-    assert loaded.data == b"two"
-    assert loaded.metadata["fingerprint"] == "f"
-    store.delete_checkpoint(bucket, "out/j/")
-    store.delete_checkpoint(bucket, "out/j/")
+    assert store.load_checkpoint(ResultPlace(bucket, "out/j/")) is None
+    store.save_checkpoint(ResultPlace(bucket, "out/j/"), b"one", META)
+    store.save_checkpoint(ResultPlace(bucket, "out/j/"), b"two", {**META, "fingerprint": "f"})
+    loaded = store.load_checkpoint(ResultPlace(bucket, "out/j/"))
+    assert loaded == b"two"
+    head = aws.s3.head_object(Bucket=bucket, Key="out/j/checkpoint.json")
+    assert head["Metadata"]["fingerprint"] == "f"
+    store.delete_checkpoint(ResultPlace(bucket, "out/j/"))
+    store.delete_checkpoint(ResultPlace(bucket, "out/j/"))
     assert keys(aws, bucket) == set()
 
 
@@ -319,20 +191,30 @@ def test_a_checkpoint_survives_a_cut_off_answer(aws: Aws, monkeypatch: pytest.Mo
     state = noise(500_000)
     with FlakyProxy(aws.endpoint, share=0) as proxy:
         store = store_through(proxy, monkeypatch)
-        store.save_checkpoint(bucket, "out/j/", state, META)
+        store.save_checkpoint(ResultPlace(bucket, "out/j/"), state, META)
         proxy.spoil_next(Mischief.TRUNCATE, Mischief.TRUNCATE)
-        loaded = store.load_checkpoint(bucket, "out/j/")
-    assert loaded is not None
-    assert loaded.data == state
+        loaded = store.load_checkpoint(ResultPlace(bucket, "out/j/"))
+    assert loaded == state
 
 
-def test_an_error_is_written_and_removed_without_delete_markers(aws: Aws, store: Store) -> None:
+def test_what_is_not_there_leaves_no_delete_markers(aws: Aws, store: ResultStore) -> None:
     bucket = aws.make_bucket(versioned=True)
-    store.delete_error(bucket, "out/j/")
+    place = ResultPlace(bucket, "out/j/")
+    store.delete_checkpoint(place)
+    store.tidy(place)
     assert versions(aws, bucket) == {}
-    store.put_error(bucket, "out/j/", b"{}", META)
+
+
+def test_an_error_is_written_and_removed(aws: Aws, store: ResultStore) -> None:
+    bucket = aws.make_bucket()
+    place = ResultPlace(bucket, "out/j/")
+    assert store.error(place) is None
+    store.put_error(place, b"{}", META)
     head = aws.s3.head_object(Bucket=bucket, Key="out/j/error.json")
     assert head["Metadata"]["job-id"] == "j"
     assert head["ContentType"] == "application/json"
-    store.delete_error(bucket, "out/j/")
+    found = store.error(place)
+    assert found is not None
+    assert found.metadata["job-id"] == "j"
+    store.tidy(place)
     assert keys(aws, bucket) == set()

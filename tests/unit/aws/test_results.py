@@ -1,34 +1,31 @@
 from __future__ import annotations
 
-import io
 from collections.abc import Iterator
 from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import boto3
 import pytest
-from botocore.response import StreamingBody
 from botocore.stub import ANY, Stubber
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.aws.results import CommitOutcome, Committed, Store, result_metadata
+from worker.aws.results import CommitOutcome, Committed, ResultStore, result_metadata
 from worker.errors import ErrorCode, JobError, LeaseLost, TransientError
+from worker.uris import ResultPlace
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 URI = "s3://in/call.flac"
+PLACE = ResultPlace("out", "p/")
 
 
 def committed(metadata: dict[str, str]) -> Committed:
     return Committed(
-        job_id=metadata.get("job-id"),
         request_hash=metadata.get("request-hash"),
         input_hash=metadata.get("input-sha256"),
         etag=metadata.get("input-etag"),
-        nonce=None,
     )
 
 
@@ -77,7 +74,7 @@ class Stubbed:
         self.client = shared_client()
         self.script = Stubber(self.client)
         ACTIVE.append(self.script)
-        self.store = Store(self.client, sleep=lambda _: None)
+        self.store = ResultStore(self.client, sleep=lambda _: None)
         self.script.activate()
 
     def put(self, key: str, **expected: Any) -> None:
@@ -106,7 +103,7 @@ class Stubbed:
 
     def commit(self, **files: tuple[bytes, str]) -> CommitOutcome:
         named = {f"transcript.{name}": file for name, file in files.items()}
-        return self.store.commit("out", "p/", named, b"{}", {"transcription-worker": "1"})
+        return self.store.commit(PLACE, named, b"{}", {"transcription-worker": "1"})
 
     def done(self) -> None:
         self.script.assert_no_pending_responses()
@@ -157,7 +154,7 @@ def test_without_list_bucket_checkpoint_and_error_are_deleted_unseen() -> None:
     stubbed.script.add_client_error("list_objects_v2", "AccessDenied", http_status_code=403)
     for name in ("checkpoint.json", "error.json"):
         stubbed.script.add_response("delete_object", {}, {"Bucket": "out", "Key": f"p/{name}"})
-    stubbed.store.tidy("out", "p/")
+    stubbed.store.tidy(PLACE)
     stubbed.done()
 
 
@@ -173,7 +170,7 @@ def test_a_lost_lease_ends_a_commit_between_two_writes() -> None:
 
     with pytest.raises(LeaseLost):
         stubbed.store.commit(
-            "out", "p/", {"transcript.srt": (b"1", "text/plain")}, b"{}", {}, check=check
+            PLACE, {"transcript.srt": (b"1", "text/plain")}, b"{}", {}, check=check
         )
     stubbed.done()
 
@@ -202,119 +199,5 @@ def test_a_refused_look_at_results_names_the_permissions() -> None:
     stubbed = Stubbed()
     stubbed.script.add_client_error("head_object", "403", http_status_code=403)
     with pytest.raises(JobError, match="s3:ListBucket") as caught:
-        stubbed.store.committed("out", "p/")
+        stubbed.store.committed(PLACE)
     assert caught.value.code is ErrorCode.OUTPUT_FORBIDDEN
-
-
-@pytest.mark.parametrize(
-    ("code", "status", "expected", "says"),
-    [
-        ("NoSuchKey", 404, ErrorCode.INPUT_NOT_FOUND, "no object"),
-        ("NoSuchBucket", 404, ErrorCode.INPUT_NOT_FOUND, "no bucket"),
-        ("NoSuchVersion", 404, ErrorCode.INPUT_NOT_FOUND, "no object"),
-        ("MethodNotAllowed", 405, ErrorCode.INPUT_NOT_FOUND, "no object"),
-        ("AccessDenied", 403, ErrorCode.INPUT_FORBIDDEN, "s3:GetObject.*or there is no such"),
-        ("InvalidObjectState", 403, ErrorCode.INPUT_FORBIDDEN, "archived"),
-        ("PreconditionFailed", 412, ErrorCode.INPUT_CHANGED, "overwritten"),
-        ("KeyTooLongError", 400, ErrorCode.INPUT_FORBIDDEN, "KeyTooLongError"),
-    ],
-)
-def test_a_refused_input_is_the_jobs_failure(
-    tmp_path: Path, code: str, status: int, expected: ErrorCode, says: str
-) -> None:
-    stubbed = Stubbed()
-    stubbed.script.add_client_error("get_object", code, http_status_code=status)
-    dest = tmp_path / "input"
-    with pytest.raises(JobError, match=says) as caught:
-        stubbed.store.fetch("in", "call.flac", dest, etag="e", max_bytes=10)
-    assert caught.value.code is expected
-    assert not dest.exists()
-
-
-@pytest.mark.parametrize("code", ["ExpiredToken", "InvalidClientTokenId", "SlowDown"])
-def test_an_input_that_may_be_readable_later_is_transient(tmp_path: Path, code: str) -> None:
-    stubbed = Stubbed()
-    for _ in range(5):
-        stubbed.script.add_client_error("get_object", code, http_status_code=403)
-    with pytest.raises(TransientError, match=code):
-        stubbed.store.fetch("in", "call.flac", tmp_path / "input", max_bytes=10)
-    stubbed.done()
-
-
-def body(data: bytes, length: int | None = None) -> StreamingBody:
-    return StreamingBody(io.BytesIO(data), len(data) if length is None else length)
-
-
-def get(stubbed: Stubbed, answer: dict[str, Any], **expected: Any) -> None:
-    stubbed.script.add_response(
-        "get_object",
-        {"Metadata": {}, **answer},
-        {"Bucket": "in", "Key": "call.flac", **expected},
-    )
-
-
-def fetch(stubbed: Stubbed, dest: Path, **options: Any) -> bytes:
-    stubbed.store.fetch("in", "call.flac", dest, max_bytes=100, **options)
-    return dest.read_bytes()
-
-
-def test_a_server_that_ignores_the_range_starts_the_file_anew(tmp_path: Path) -> None:
-    stubbed = Stubbed()
-    get(stubbed, {"Body": body(b"abc", 6), "ContentLength": 6, "ETag": '"e"'})
-    get(
-        stubbed,
-        {"Body": body(b"abcdef"), "ContentLength": 6, "ETag": '"e"'},
-        IfMatch='"e"',
-        Range="bytes=3-",
-    )
-    assert fetch(stubbed, tmp_path / "input") == b"abcdef"
-
-
-def test_a_part_shorter_than_asked_for_is_not_the_end(tmp_path: Path) -> None:
-    stubbed = Stubbed()
-    get(stubbed, {"Body": body(b"abc", 6), "ContentLength": 6, "ETag": '"e"'})
-    for start, data in ((3, b"d"), (4, b"ef")):
-        get(
-            stubbed,
-            {
-                "Body": body(data),
-                "ContentLength": len(data),
-                "ContentRange": f"bytes {start}-{start + len(data) - 1}/6",
-                "ETag": '"e"',
-            },
-            IfMatch='"e"',
-            Range=f"bytes={start}-",
-        )
-    assert fetch(stubbed, tmp_path / "input") == b"abcdef"
-
-
-def test_an_object_overwritten_midway_is_fetched_anew(tmp_path: Path) -> None:
-    stubbed = Stubbed()
-    get(stubbed, {"Body": body(b"abc", 6), "ContentLength": 6, "ETag": '"e"'})
-    stubbed.script.add_client_error("get_object", "PreconditionFailed", http_status_code=412)
-    get(stubbed, {"Body": body(b"xy"), "ContentLength": 2, "ETag": '"f"'})
-    assert fetch(stubbed, tmp_path / "input") == b"xy"
-    stubbed.done()
-
-
-def test_a_pinned_object_overwritten_midway_is_not(tmp_path: Path) -> None:
-    stubbed = Stubbed()
-    get(stubbed, {"Body": body(b"abc", 6), "ContentLength": 6, "ETag": '"e"'}, IfMatch='"e"')
-    stubbed.script.add_client_error("get_object", "PreconditionFailed", http_status_code=412)
-    with pytest.raises(JobError) as caught:
-        fetch(stubbed, tmp_path / "input", etag='"e"')
-    assert caught.value.code is ErrorCode.INPUT_CHANGED
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_a_full_disk_is_nobodys_fault_and_leaves_nothing(tmp_path: Path) -> None:
-    stubbed = Stubbed()
-    get(stubbed, {"Body": body(b"x" * 100), "ContentLength": 100, "ETag": '"e"'})
-    full = Path("/dev/full")
-    if not full.exists():
-        pytest.skip("needs /dev/full")
-    link = tmp_path / "input"
-    link.symlink_to(full)
-    with pytest.raises(TransientError, match="No space left"):
-        fetch(stubbed, link)
-    assert list(tmp_path.iterdir()) == []

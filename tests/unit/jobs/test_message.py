@@ -81,9 +81,9 @@ def test_the_smallest_job_gets_every_default() -> None:
         etag=None,
         version_id=None,
     )
-    assert job.result_prefix == f"transcripts/{MESSAGE_ID}/"
+    assert job.place.prefix == f"transcripts/{MESSAGE_ID}/"
     assert (
-        job.result_uri("transcript.json")
+        job.place.uri("transcript.json")
         == f"s3://recordings/transcripts/{MESSAGE_ID}/transcript.json"
     )
 
@@ -109,7 +109,7 @@ def test_a_job_with_every_field() -> None:
     assert job.formats == ("json", "tsv", "txt")
     assert (job.prompt, job.hotwords) == ("Grüße", "Gutenberg")
     assert job.metadata == {"customer": "42", "": ""}
-    assert job.result_prefix == "calls/call-17/"
+    assert job.place.prefix == "calls/call-17/"
 
 
 def test_null_is_the_default_where_a_default_may_be_null() -> None:
@@ -134,7 +134,7 @@ def test_an_empty_prompt_is_none() -> None:
 
 def test_the_setting_output_is_the_default() -> None:
     defaults = JobDefaults(output=S3Prefix("results", "calls/"))
-    assert only_job({"input": INPUT}, defaults).result_prefix == f"calls/{MESSAGE_ID}/"
+    assert only_job({"input": INPUT}, defaults).place.prefix == f"calls/{MESSAGE_ID}/"
     own = only_job({"input": INPUT, "output": "s3://mine/"}, defaults)
     assert str(own.output) == "s3://mine/"
 
@@ -766,7 +766,7 @@ def test_every_result_of_a_job_is_an_event_that_is_dropped() -> None:
     for defaults in (DEFAULTS, JobDefaults(output=S3Prefix("recordings", "a/b/"))):
         job = only_job(notification(record()), defaults)
         for name in ("transcript.json", "transcript.srt", "error.json", "checkpoint.json"):
-            key = job.result_prefix + name
+            key = job.place.prefix + name
             written = notification(record(key, bucket=job.output.bucket))
             assert only_reason(written, defaults).endswith(OWN)
 
@@ -922,7 +922,7 @@ def check(parsed: Parsed, defaults: JobDefaults) -> None:
         assert defaults.allows_output(job.output)
         assert len(job.request_hash) == 64
         json.loads(job.model_dump_json().encode())
-        assert len(job.result_uri("checkpoint.json").encode()) <= 1024 + len(
+        assert len(job.place.uri("checkpoint.json").encode()) <= 1024 + len(
             f"s3://{job.output.bucket}/"
         )
     for failure in parsed.failures:

@@ -1,26 +1,37 @@
 from __future__ import annotations
 
 import random
+from functools import cache
 
 import pytest
 
+from worker.aws.clients import make_clients
+from worker.aws.dead_letter import DeadLetters
 from worker.aws.lease import LeaseTable
-from worker.aws.queue import Message
+from worker.aws.queue import Message, Queue
+from worker.aws.source import Source
 from worker.jobs.message import JobDefaults, parse_message
 from worker.pipeline.answers import Answer
 from worker.pipeline.holdings import Held, Holdings, Stage, Task, unsized_seconds
 from worker.pipeline.record import Run
 
-TABLE = LeaseTable(60, clock=lambda: 0.0)
+
+@cache
+def _source() -> Source:
+    """Somewhere for messages to come from; nothing here asks it for any."""
+    client = make_clients().sqs
+    queue = Queue(client, "https://sqs.invalid/queue", visibility_timeout=60)
+    return Source(queue, DeadLetters(client, queue), LeaseTable(60, clock=lambda: 0.0))
 
 
 def _held(name: str, jobs: int = 1, run: Run = Run.TOGETHER) -> Held:
     message = Message(name, f"receipt-{name}", "", origin_id=name)
     body = str([{"input": f"s3://bucket/{n}"} for n in range(jobs)]).replace("'", '"')
     parsed = parse_message(body, message_id=name, defaults=JobDefaults())
-    lease = TABLE.add(message)
-    tasks = tuple(Task(job, message, lease, run=run) for job in parsed.jobs)
-    return Held(message, lease, tasks, open=len(tasks))
+    source = _source()
+    lease = source.hold(message)
+    tasks = tuple(Task(job, message, lease, source, run=run) for job in parsed.jobs)
+    return Held(message, lease, source, tasks, open=len(tasks))
 
 
 def _add(holdings: Holdings, name: str, run: Run = Run.TOGETHER) -> Task:

@@ -1,0 +1,106 @@
+"""What reading inputs and writing results have in common: asking S3 about an object.
+
+An ETag is a name for an object's state, compared for equality and nothing else. It is not the
+MD5 of the content: multipart uploads and KMS encryption make it something else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from worker.aws.faults import AWS_ERRORS, Fault, classify, ride_out
+from worker.redact import quoted
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+    from mypy_boto3_s3.type_defs import GetObjectOutputTypeDef, HeadObjectOutputTypeDef
+
+__all__ = ["MARKER", "ObjectInfo", "head_object", "no_check", "object_info", "shown", "unquoted"]
+
+MARKER = "transcription-worker"
+"""Metadata key, with value "1", of every object that the worker writes."""
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectInfo:
+    """What S3 says of an object, with its content or without.
+
+    Attributes:
+        etag: without quotes.
+        bytes: its size.
+        metadata: the user metadata, keys in lower case.
+        version_id: None in a bucket without versions.
+    """
+
+    etag: str
+    bytes: int
+    metadata: Mapping[str, str]
+    version_id: str | None
+
+    @property
+    def ours(self) -> bool:
+        """Whether the worker wrote it."""
+        return self.metadata.get(MARKER) == "1"
+
+
+def no_check() -> None:
+    """Nothing to check."""
+
+
+def unquoted(etag: str) -> str:
+    """An ETag without its quotes and the mark of a weak one."""
+    return etag.removeprefix("W/").strip('"')
+
+
+def shown(uri: object) -> str:
+    """A URI as logs and messages show it: quoted, of bounded length."""
+    return quoted(str(uri), 300)
+
+
+def object_info(
+    answer: HeadObjectOutputTypeDef | GetObjectOutputTypeDef, size: int | None = None
+) -> ObjectInfo:
+    """The answer of a request, in short.
+
+    Args:
+        answer: of HeadObject or GetObject.
+        size: of the whole object, in bytes; None: it is what the answer says.
+    """
+    return ObjectInfo(
+        etag=unquoted(answer["ETag"]),
+        bytes=answer["ContentLength"] if size is None else size,
+        metadata=answer["Metadata"],
+        version_id=answer.get("VersionId"),
+    )
+
+
+def head_object(
+    client: S3Client,
+    bucket: str,
+    key: str,
+    *,
+    version_id: str | None = None,
+    sleep: Callable[[float], None],
+) -> ObjectInfo | None:
+    """Ask for an object without its content; None if there is no such object.
+
+    Raises:
+        TransientError: no usable answer.
+        ClientError: S3 refuses; what that means depends on what the object is.
+    """
+    request: dict[str, Any] = {"Bucket": bucket, "Key": key}
+    if version_id:
+        request["VersionId"] = version_id
+    try:
+        answer = ride_out(
+            lambda: client.head_object(**request),
+            f"look at {shown(f's3://{bucket}/{key}')}",
+            sleep=sleep,
+        )
+    except AWS_ERRORS as error:
+        if classify(error) is Fault.NOT_FOUND:
+            return None
+        raise
+    return object_info(answer)

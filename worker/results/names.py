@@ -1,0 +1,25 @@
+"""The names of the files that the worker writes for a job (pure). They stand nowhere else."""
+
+from __future__ import annotations
+
+from worker.results.formats import FORMAT_NAMES, Format
+
+__all__ = ["CHECKPOINT", "ERROR", "TRANSCRIPT", "WRITTEN", "sibling"]
+
+TRANSCRIPT = "transcript.json"
+"""The result. It is written last: where it exists, the result is complete."""
+
+ERROR = "error.json"
+"""Why the job failed, in the result's place."""
+
+CHECKPOINT = "checkpoint.json"
+"""What an unfinished job has so far; a commit removes it."""
+
+
+def sibling(name: Format) -> str:
+    """The file name of the transcript in a format: `srt` -> `transcript.srt`."""
+    return f"transcript.{name}"
+
+
+WRITTEN = frozenset({TRANSCRIPT, ERROR, CHECKPOINT, *map(sibling, FORMAT_NAMES)})
+"""Every name that the worker writes."""
