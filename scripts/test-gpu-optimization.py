@@ -16,7 +16,6 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
-from dataclasses import fields
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -77,8 +76,7 @@ def _config(arguments: argparse.Namespace) -> tuple[EngineConfig, Kind]:
     """
     names = ("device", "model", "compute_type", "batch_size", "beam_size")
     settings = load({name: getattr(arguments, name) for name in names}, arguments.config)
-    shared = {field.name for field in fields(EngineConfig)} & set(type(settings).model_fields)
-    config = EngineConfig(**{name: getattr(settings, name) for name in shared})
+    config = settings.engine()
     # On `auto` the worker would take the CPU where there is no GPU; a GPU's test must not.
     return config, "cpu" if config.device == "cpu" else "cuda"
 

@@ -1,4 +1,4 @@
-"""Where an input lies and where results go: s3:// URIs that have been checked (pure).
+"""Where an input in S3 lies and where results go: s3:// URIs that have been checked (pure).
 
 The rules are S3's: bucket names have 3 to 63 lower-case letters, digits, dots and hyphens and
 don't look like an IP address; keys have 1 to 1024 bytes of UTF-8. Beyond them, keys with
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 from pydantic import GetCoreSchemaHandler
 from pydantic_core import PydanticCustomError, core_schema
@@ -71,12 +71,16 @@ def _split(text: str) -> tuple[str, str]:
 class S3Uri:
     """One object: `s3://bucket/key`, the key as it is (not URL-encoded).
 
+    A kind of input; see `worker.jobs.inputs`.
+
     Raises:
         ValueError: bucket or key break the rules above; the message says which and what to do.
     """
 
     bucket: str
     key: str
+
+    scheme: ClassVar[str] = "s3"
 
     def __post_init__(self) -> None:
         uri = quoted(str(self))
@@ -90,14 +94,13 @@ class S3Uri:
         """The URI as a person writes it. Raises ValueError, also for a presigned query."""
         return cls(*_split(text))
 
+    @property
+    def name(self) -> str:
+        """The last part of the key; empty if that ends with a slash."""
+        return self.key.rpartition("/")[2]
+
     def __str__(self) -> str:
         return f"{_SCHEME}{self.bucket}/{self.key}"
-
-    @classmethod
-    def __get_pydantic_core_schema__(
-        cls, source: type[Any], handler: GetCoreSchemaHandler
-    ) -> core_schema.CoreSchema:
-        return _string_schema(cls, pattern="^s3://[^/]+/.+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +146,23 @@ class S3Prefix:
     def __get_pydantic_core_schema__(
         cls, source: type[Any], handler: GetCoreSchemaHandler
     ) -> core_schema.CoreSchema:
-        return _string_schema(cls, pattern="^s3://[^/]+")
+        """To pydantic a prefix is a string, read by `parse` and written by `str`."""
+
+        def read(value: Any) -> S3Prefix:
+            if isinstance(value, S3Prefix):
+                return value
+            if not isinstance(value, str):
+                raise PydanticCustomError("string_type", "must be text")
+            try:
+                return cls.parse(value)
+            except ValueError as error:
+                raise PydanticCustomError("uri", "{why}", {"why": str(error)}) from None
+
+        return core_schema.no_info_plain_validator_function(
+            read,
+            json_schema_input_schema=core_schema.str_schema(pattern="^s3://[^/]+"),
+            serialization=core_schema.to_string_ser_schema(),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,25 +187,3 @@ class ResultPlace:
 
     def __str__(self) -> str:
         return self.uri("")
-
-
-def _string_schema(cls: type[S3Uri] | type[S3Prefix], *, pattern: str) -> core_schema.CoreSchema:
-    """To pydantic a URI is a string with a pattern, read by `parse` and written by `str`."""
-
-    def read(value: Any) -> S3Uri | S3Prefix:
-        if isinstance(value, cls):
-            return value
-        if not isinstance(value, str):
-            raise PydanticCustomError("string_type", "must be text")
-        try:
-            return cls.parse(value)
-        except ValueError as error:
-            raise PydanticCustomError("uri", "{why}", {"why": str(error)}) from None
-
-    return core_schema.no_info_plain_validator_function(
-        read,
-        json_schema_input_schema=core_schema.str_schema(pattern=pattern),
-        serialization=core_schema.plain_serializer_function_ser_schema(
-            str, return_schema=core_schema.str_schema(pattern=pattern)
-        ),
-    )

@@ -214,7 +214,7 @@ def test_a_recording_below_the_prefix_becomes_a_job(stack: Stack) -> None:
             )
             assert not parsed.failures
             jobs.extend(parsed.jobs)
-    assert [(job.input.bucket, job.input.key) for job in jobs] == [(bucket, "audio/été 1.wav")]
+    assert [str(job.input) for job in jobs] == [f"s3://{bucket}/audio/été 1.wav"]
 
 
 def written(policy: Mapping[str, Any]) -> Any:

@@ -13,19 +13,21 @@ from typing import Any
 import pytest
 
 from tests.conftest import Aws, Queues
+from tests.fakes import local_input
 from tests.fakes.engine import FakeEngine, fake_audio
 from worker.aws.clients import Clients
-from worker.aws.inputs import S3Inputs
 from worker.aws.notices import Notices
 from worker.aws.results import ResultStore
 from worker.aws.source import make_source
 from worker.errors import TransientError
+from worker.jobs.inputs import KINDS
 from worker.jobs.message import JobDefaults, parse_message
-from worker.pipeline.answers import Answer
+from worker.pipeline.answers import Answer, Outcome
 from worker.pipeline.checkpoint import Checkpoint
-from worker.pipeline.holdings import Held, Task
-from worker.pipeline.pipeline import Ended, Limits, Pipeline
+from worker.pipeline.inputs import open_readers
+from worker.pipeline.pipeline import Limits, Pipeline
 from worker.pipeline.record import Run
+from worker.pipeline.task import Held, Task
 from worker.pipeline.workdir import WorkDir
 
 BUCKET = "audio"
@@ -39,7 +41,7 @@ class Bench:
         self.clients = clients
         self.queues: Queues = aws.make_queues("work", max_receives=max_receives)
         self.source = make_source(self.clients, self.queues.url, visibility_timeout=60)
-        self.inputs = S3Inputs(self.clients.s3, sleep=lambda _: None)
+        self.inputs = open_readers(self.clients)
         self.results = ResultStore(self.clients.s3, sleep=lambda _: None)
         self.engine = FakeEngine()
         self.engine.start()
@@ -96,7 +98,7 @@ class Bench:
         message = replace(task.message, receive_count=count)
         return Task(task.job, message, task.lease, task.source)
 
-    def run(self, task: Task, pipeline: Pipeline | None = None) -> Ended:
+    def run(self, task: Task, pipeline: Pipeline | None = None) -> Outcome:
         """The whole way, as the daemon goes it."""
         pipeline = pipeline or self.pipeline
         ended = pipeline.fetch(task) or pipeline.submit(task)
@@ -117,11 +119,12 @@ class Bench:
 
     def checkpoint(self, task: Task, **fields: Any) -> None:
         """Put a checkpoint as an earlier run would have left it."""
-        etag = self.aws.s3.head_object(Bucket=BUCKET, Key=task.job.input.key)["ETag"].strip('"')
+        found = self.inputs.head(task.job.input)
+        assert found is not None
         document = Checkpoint(
             job_id=task.job.job_id,
             request_hash=task.job.request_hash,
-            etag=etag,
+            etag=found.etag,
             fingerprint=self.engine.fingerprint,
         ).model_copy(update=fields)
         self.aws.s3.put_object(
@@ -217,6 +220,28 @@ def test_audio_without_speech_commits_an_empty_transcript(bench: Bench) -> None:
     bench.upload(seconds=0.0)
     assert bench.run(bench.task()).answer is Answer.COMMITTED
     assert bench.read("transcript.json")["segments"] == []
+
+
+def test_an_input_of_another_kind_goes_the_same_way(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setitem(KINDS, "file", local_input.KIND)
+    bench.inputs = open_readers(bench.clients)
+    path = tmp_path / "17.audio"
+    path.write_bytes(fake_audio(65.0))
+    fields: dict[str, Any] = {"input": path.as_uri(), "output": f"s3://{BUCKET}/transcripts/"}
+    assert bench.run(bench.task(**fields)).answer is Answer.COMMITTED
+    found = bench.read("transcript.json")
+    assert found["input"]["uri"] == path.as_uri()
+    assert found["input"]["bytes"] == len(fake_audio(65.0))
+    assert len(found["segments"]) == 3
+    assert bench.run(bench.task(**fields)).answer is Answer.ALREADY
+    path.write_bytes(fake_audio(65.0, seed=1))
+    assert bench.run(bench.task(**fields)).answer is Answer.FAILED
+    assert bench.read("error.json")["code"] == "job_id_conflict", "the file is another one now"
+    path.unlink()
+    assert bench.run(bench.task("gone", **fields)).answer is Answer.FAILED
+    assert bench.read("error.json", "gone")["code"] == "input_not_found"
 
 
 # -- done already -----------------------------------------------------------------------------

@@ -9,7 +9,7 @@ import pytest
 from pydantic_core import PydanticUndefined
 
 from worker.errors import ExitCode, SettingsError
-from worker.settings import Settings, allowed, default_text, load, table
+from worker.settings import Settings, allowed, default_text, describe, load, table
 
 README = Path(__file__).resolve().parents[2] / "README.md"
 
@@ -202,7 +202,7 @@ def test_credentials_in_urls_are_hidden() -> None:
     secret = "http://key:hunter2@127.0.0.1/1/q"
     settings = load(environ={"WORKER_QUEUE_URL": secret})
     assert settings.queue_url == secret
-    shown = {row.name: row.value for row in settings.describe()}
+    shown = {row.name: row.value for row in describe(settings)}
     assert shown["queue_url"] == "http://***@127.0.0.1/1/q"
     with pytest.raises(SettingsError) as caught:
         load(environ={"WORKER_QUEUE_URL": "ftp://key:hunter2@host/q"})
@@ -210,7 +210,7 @@ def test_credentials_in_urls_are_hidden() -> None:
 
 
 def test_describe_has_every_setting_with_value_and_origin() -> None:
-    rows = load({"idle_timeout": "2.5"}, environ={}).describe()
+    rows = describe(load({"idle_timeout": "2.5"}, environ={}))
     assert [row.name for row in rows] == list(Settings.model_fields)
     assert all(row.group for row in rows)
     idle = next(row for row in rows if row.name == "idle_timeout")
@@ -221,6 +221,26 @@ def test_every_setting_has_a_default_and_a_description() -> None:
     for name, field in Settings.model_fields.items():
         assert field.default is not PydanticUndefined, name
         assert field.description, name
+
+
+def test_every_setting_of_the_engine_reaches_it() -> None:
+    given = {
+        "model": "base", "model_dir": "/models", "device": "cpu", "compute_type": "int8",
+        "batch_size": 7, "beam_size": 3, "transcriber": "standard", "vad": "pyannote",
+        "word_times": "none", "context": "full", "num_workers": 3, "cpu_threads": 5,
+        "max_wait": 0.25, "held_seconds": 99.0, "max_audio_seconds": 88.0,
+        "prepare_memory_bytes": 1 << 30, "prepare_stall_seconds": 77.0, "self_test": False,
+    }  # fmt: skip
+    config = load(given, environ={}).engine()
+    shared = {field.name for field in fields(type(config))} & set(Settings.model_fields)
+    assert shared == set(given)
+    for name, value in (given | {"model_dir": Path("/models")}).items():
+        assert getattr(config, name) == value != Settings.model_fields[name].default, name
+
+
+def test_the_engine_knows_whether_the_batch_size_was_chosen() -> None:
+    assert not load(environ={}).engine().batch_size_given
+    assert load(environ={"WORKER_BATCH_SIZE": "64"}).engine().batch_size_given
 
 
 def test_the_engine_and_the_settings_have_the_same_defaults() -> None:

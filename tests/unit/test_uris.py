@@ -103,14 +103,14 @@ def test_a_prefix_holds_what_lies_under_it() -> None:
     assert not prefix.holds("other", "out/job/transcript.json")
 
 
-def test_in_a_model_uris_are_text() -> None:
+def test_in_a_model_prefixes_are_text() -> None:
     class Holder(BaseModel):
         model_config = ConfigDict(strict=True)
-        uri: S3Uri
+        uri: S3Prefix
 
     holder = Holder.model_validate({"uri": "s3://bucket/k{}"})
-    assert holder.uri == S3Uri("bucket", "k{}")
-    assert holder.model_dump_json() == '{"uri":"s3://bucket/k{}"}'
+    assert holder.uri == S3Prefix("bucket", "k{}/")
+    assert holder.model_dump_json() == '{"uri":"s3://bucket/k{}/"}'
     assert Holder(uri=holder.uri) == holder
     for wrong in (3, None, ["s3://bucket/k"], "s3://{why}/k"):
         with pytest.raises(ValidationError):

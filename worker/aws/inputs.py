@@ -39,7 +39,9 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
     from mypy_boto3_s3.type_defs import GetObjectOutputTypeDef
 
-__all__ = ["S3Inputs"]
+    from worker.aws.clients import Clients
+
+__all__ = ["S3Inputs", "open_inputs"]
 
 _CHUNK_BYTES = 256 * 1024
 _MAX_STALLS = 5
@@ -127,6 +129,11 @@ class S3Inputs:
         except BaseException:
             dest.unlink(missing_ok=True)
             raise
+
+
+def open_inputs(clients: Clients) -> S3Inputs:
+    """The reader of `s3://` inputs, as `worker.jobs.inputs.KINDS` names it."""
+    return S3Inputs(clients.s3)
 
 
 class _Download:

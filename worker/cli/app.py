@@ -316,16 +316,9 @@ def _settings(ctx: typer.Context, config: Path | None) -> Settings:
 
 def _engine(settings: Settings) -> Transcriber:
     """The engine that the settings ask for, not yet started."""
-    from dataclasses import fields
-
-    from worker.settings import DEFAULT
-    from worker.speech.config import EngineConfig
     from worker.speech.engine.engine import build
 
-    shared = {field.name for field in fields(EngineConfig)} & set(type(settings).model_fields)
-    values = {name: getattr(settings, name) for name in shared}
-    chosen = settings.origin("batch_size") != DEFAULT
-    return build(EngineConfig(**values, batch_size_given=chosen))
+    return build(settings.engine())
 
 
 def _names(text: str) -> list[str]:

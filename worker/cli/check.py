@@ -12,7 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from worker.redact import redact
-from worker.settings import Described, Settings
+from worker.settings import Described, Settings, describe
 
 __all__ = ["aws_summary", "show"]
 
@@ -44,7 +44,7 @@ def aws_summary() -> dict[str, str]:
 
 def show(console: Console, settings: Settings, machine: dict[str, str]) -> None:
     """Print the tables. `machine` is what `describe_machine` says of this machine."""
-    for group, rows in groupby(settings.describe(), key=lambda row: row.group):
+    for group, rows in groupby(describe(settings), key=lambda row: row.group):
         console.print(_settings_table(group, rows))
     for variable in settings.unknown_variables:
         console.print(f"[yellow]{escape(variable)}[/]")

@@ -32,7 +32,6 @@ from dataclasses import dataclass, replace
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-from worker.aws.inputs import S3Inputs
 from worker.aws.instance import EndResult, Imds, Instance, InstanceWatcher, SpotNotice
 from worker.aws.lease import Heartbeat
 from worker.aws.notices import Notices
@@ -51,8 +50,10 @@ from worker.errors import ExitCode, MachineError, SettingsError, TransientError
 from worker.jobs.message import JobDefaults
 from worker.logs import get_logger
 from worker.pipeline.answers import Answer
-from worker.pipeline.holdings import Holdings, Task
+from worker.pipeline.holdings import Holdings
+from worker.pipeline.inputs import open_readers
 from worker.pipeline.pipeline import Limits, Pipeline
+from worker.pipeline.task import Task
 from worker.pipeline.workdir import WorkDir
 from worker.redact import summary
 from worker.speech.api import EngineStats, Transcriber
@@ -161,7 +162,7 @@ class Daemon:
             dead_letter_url=settings.dead_letter_url,
         )
         self._queue = self._source.queue
-        self._inputs = S3Inputs(clients.s3)
+        self._inputs = open_readers(clients)
         self._results = ResultStore(clients.s3)
         self._notices = Notices(clients, settings.notify_url)
         self._notifier = Notifier(environ)

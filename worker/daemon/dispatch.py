@@ -16,15 +16,16 @@ from worker.aws.source import Source
 from worker.daemon.metrics import LEASES_LOST, Metrics
 from worker.jobs.message import JobDefaults, Rejected, parse_message
 from worker.logs import get_logger
-from worker.pipeline.answers import Settlement, settle
-from worker.pipeline.holdings import Held, Holdings, Task
-from worker.pipeline.pipeline import Ended, Pipeline
+from worker.pipeline.answers import Outcome, Settlement, settle
+from worker.pipeline.holdings import Holdings
+from worker.pipeline.pipeline import Pipeline
+from worker.pipeline.task import Held, Task
 from worker.speech.api import Transcriber
 from worker.threads import ThreadPool
 
 log = get_logger(__name__)
 
-Step = Callable[[Task], Ended]
+Step = Callable[[Task], Outcome]
 
 _SPACE_SECONDS = 0.2
 """How often a fetch that waits for space in the engine looks again."""
@@ -206,7 +207,7 @@ class Dispatch:
         if self._holdings.answer(held, ended.answer, ended.delay):
             self._settle(held)
 
-    def _ended(self, task: Task, ended: Ended) -> None:
+    def _ended(self, task: Task, ended: Outcome) -> None:
         """A job has its answer: tidy up, settle the message if it was the last, let others in."""
         self._pipeline.discard(task)
         self._metrics.job_answered(

@@ -24,16 +24,14 @@ from typing import NoReturn, TypeVar
 
 from worker.errors import ErrorCode, JobError
 from worker.jobs.events import ObjectEvent, from_eventbridge, from_notification
+from worker.jobs.inputs import InputUri, parse_input
+from worker.jobs.problems import described, kind_of, sentence, unknown_fields
 from worker.jobs.request import (
     JobDefaults,
     JobRequest,
-    described,
     is_job_id,
     job_schema,
-    kind_of,
     parse_request,
-    sentence,
-    unknown_fields,
     valid_metadata,
 )
 from worker.redact import preview, quoted
@@ -52,13 +50,23 @@ __all__ = [
     "parse_request",
 ]
 
-_LOCATION_FIELDS = {"job_id", "output", "etag", "version_id", "notify"}
-"""What doesn't decide what a result says: which object it is of, where it lies, who is told."""
+_LOCATION_FIELDS = frozenset({"job_id", "output", "etag", "version_id", "notify"})
+"""Fields that don't decide what a result says: which object it is of, where it lies, and where
+its notice goes. They never enter `request_hash`."""
+
+_ALWAYS_HASHED_FIELDS = frozenset(
+    {"input", "language", "task", "formats", "words", "prompt", "hotwords", "metadata"}
+)
+"""The fields with which `request_hash` was first made; they enter it whatever their value.
+
+Never add to this list: a result that exists carries the hash of its request, and a hash that
+changes with a release turns each job that is delivered again into a `job_id_conflict`. A field
+that is not listed enters the hash only where it differs from its default."""
 
 _STEM_LENGTH = 120
 """Cut of a MessageId that gets a number after it, for the whole to stay a job id."""
 
-_Where = TypeVar("_Where", S3Uri, S3Prefix)
+_Where = TypeVar("_Where")
 
 
 class Job(JobRequest):
@@ -77,10 +85,16 @@ class Job(JobRequest):
     def request_hash(self) -> str:
         """SHA-256 (hex) of what was asked for: input, options and metadata.
 
-        Of the same object, equal requests have equal results. Defaults count as if they had
-        been written out; where the result lies does not count.
+        Of the same object, equal requests have equal results. A default counts as if it had
+        been written out; where the result lies does not count. A request keeps its hash in
+        later releases, whatever fields jobs get there.
         """
-        asked = self.model_dump(mode="json", exclude=_LOCATION_FIELDS)
+        asked = self.model_dump(mode="json", include=set(_ALWAYS_HASHED_FIELDS))
+        asked |= self.model_dump(
+            mode="json",
+            exclude=set(_ALWAYS_HASHED_FIELDS | _LOCATION_FIELDS),
+            exclude_defaults=True,
+        )
         canonical = json.dumps(asked, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
         return hashlib.sha256(canonical.encode()).hexdigest()
 
@@ -319,7 +333,7 @@ class _Reading:
         """The request with nothing left open. Raises JobError for a forbidden bucket."""
         if not self.defaults.allows(request.input.bucket):
             raise _not_allowed("input", request.input.bucket)
-        output = request.output or self.defaults.output_for(request.input.bucket)
+        output = request.output or self.defaults.output_for(request.input)
         if not self.defaults.allows_output(output):
             raise _not_allowed("output", output.bucket)
         decided = {
@@ -347,11 +361,10 @@ class _Reading:
     def _reject(self, raw: Mapping[str, object], default_id: str, error: JobError) -> None:
         """Keeps the error with all that can be told of the job it belongs to."""
         job_id, named = raw.get("job_id"), raw.get("input")
-        source = _parsed(S3Uri, named)
-        output = _parsed(S3Prefix, raw.get("output"))
+        source = _parsed(parse_input, named)
+        output = _parsed(S3Prefix.parse, raw.get("output"))
         if output is None or not self.defaults.allows_output(output):
-            reachable = source is not None and self.defaults.allows(source.bucket)
-            output = self.defaults.output_for(source.bucket) if source and reachable else None
+            output = self._default_output(source) if source else None
         self.failures.append(
             Rejected(
                 job_id=job_id if isinstance(job_id, str) and is_job_id(job_id) else default_id,
@@ -362,15 +375,24 @@ class _Reading:
             )
         )
 
+    def _default_output(self, source: InputUri) -> S3Prefix | None:
+        """Where the error of a job with this input goes; None where nothing may be written."""
+        if not self.defaults.allows(source.bucket):
+            return None
+        try:
+            return self.defaults.output_for(source)
+        except JobError:
+            return None
 
-def _parsed(kind: type[_Where], text: object) -> _Where | None:
+
+def _parsed(parse: Callable[[str], _Where], text: object) -> _Where | None:
     try:
-        return kind.parse(text) if isinstance(text, str) else None
+        return parse(text) if isinstance(text, str) else None
     except ValueError:
         return None
 
 
-def _not_allowed(name: str, bucket: str) -> JobError:
+def _not_allowed(name: str, bucket: str | None) -> JobError:
     return JobError(
         ErrorCode.BUCKET_NOT_ALLOWED,
         f"field '{name}' names bucket '{bucket}', which the setting 'allowed_buckets' does not"

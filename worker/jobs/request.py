@@ -1,57 +1,49 @@
-"""JobRequest: a job as its sender writes it, and the sentences that refuse a wrong one (pure).
+"""JobRequest: a job as its sender writes it, and what the settings say about every job (pure).
 
-Pydantic finds what is wrong; the sentences here name the field, its value and the fix. The
-content of `prompt`, `hotwords` and `metadata` is private: no sentence quotes it, no repr shows it.
+The content of `prompt`, `hotwords` and `metadata` is private: no sentence quotes it, no repr
+shows it.
 """
 
 from __future__ import annotations
 
-import difflib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
-from pydantic_core import ErrorDetails, PydanticCustomError
+from pydantic_core import PydanticCustomError
 
 from worker.errors import ErrorCode, JobError
+from worker.jobs.fields import JOB_FIELDS
+from worker.jobs.inputs import InputUri, JobInput
 from worker.jobs.languages import LANGUAGE_CODES, nearest_language
+from worker.jobs.problems import UNICODE_FIX, explained, metadata_problems, sentence, unknown_fields
 from worker.redact import quoted
 from worker.results.formats import FORMAT_NAMES, Format
-from worker.uris import MAX_JOB_ID, S3Prefix, S3Uri
+from worker.uris import MAX_JOB_ID, S3Prefix
 
 __all__ = [
-    "DEFAULT_FORMATS",
     "DEFAULT_PREFIX",
     "MAX_PROMPT_CHARACTERS",
     "JobDefaults",
     "JobRequest",
-    "described",
     "is_job_id",
     "job_schema",
-    "kind_of",
     "parse_request",
-    "sentence",
-    "unknown_fields",
     "valid_metadata",
 ]
 
 DEFAULT_PREFIX = "transcripts/"
 """Where results go in the input's bucket when neither the job nor the settings say."""
 
-DEFAULT_FORMATS: tuple[Format, ...] = ("json", "srt", "vtt", "txt")
-
 MAX_PROMPT_CHARACTERS = 4096
 """Ample for the 223 tokens that Whisper's decoder takes; the engine counts those."""
 
 _JOB_ID = re.compile(rf"[A-Za-z0-9._-]{{1,{MAX_JOB_ID}}}")
 _PRIVATE_FIELDS = frozenset({"prompt", "hotwords", "metadata"})
-_PROBLEMS_NAMED = 3
 _MAX_FORMATS = 20
 """Room for every format and some repeats; bounds the errors a hostile list can make."""
-
-_UNICODE_FIX = "it must be valid Unicode, without half a surrogate pair"
 
 
 def is_job_id(text: str) -> bool:
@@ -67,54 +59,37 @@ def _is_unicode(text: str) -> bool:
     return not any("\ud800" <= character <= "\udfff" for character in text)
 
 
+PrivateText = Annotated[str, Field(max_length=MAX_PROMPT_CHARACTERS)]
+
+
+def _field(name: str, **rules: Any) -> Any:
+    """A field that may be left out, with the default and description of the list of fields."""
+    listed = JOB_FIELDS[name]
+    return Field(default=listed.default, description=listed.description, **rules)
+
+
 class JobRequest(BaseModel):
-    """One job of a message, as its sender writes it."""
+    """One job of a message, as its sender writes it."""  # also the schema's description
+
+    # Defaults, descriptions and flags stand in `worker.jobs.fields`; here is what values may be.
 
     model_config = ConfigDict(
         frozen=True, extra="forbid", strict=True, hide_input_in_errors=True, title="Job"
     )
 
-    input: S3Uri = Field(description="s3://bucket/key of the media file")
-    job_id: str | None = Field(
-        default=None,
-        description="names the result; default the SQS MessageId, with -1, -2, ... after it in a"
-        " message of several jobs",
-        json_schema_extra={"pattern": f"^{_JOB_ID.pattern}$"},
-    )
-    output: S3Prefix | None = Field(
-        default=None,
-        description="s3://bucket/prefix/ under which <job_id>/ is written; default the setting"
-        " `output`, else s3://<input bucket>/transcripts/",
-    )
-    language: str | None = Field(
-        default=None,
-        description="Whisper language code; null detects it",
-        json_schema_extra={"enum": [*LANGUAGE_CODES, None]},
-    )
-    task: Literal["transcribe", "translate"] = Field(
-        default="transcribe", description="translate writes English"
-    )
-    formats: tuple[Format, ...] = Field(
-        default=DEFAULT_FORMATS,
-        strict=False,
-        max_length=_MAX_FORMATS,
-        description="files to write; json is always written",
-    )
-    words: bool = Field(default=True, description="whether words get times")
-    prompt: Annotated[str, Field(max_length=MAX_PROMPT_CHARACTERS)] | None = Field(
-        default=None, repr=False, description="text taken as having been said before"
-    )
-    hotwords: Annotated[str, Field(max_length=MAX_PROMPT_CHARACTERS)] | None = Field(
-        default=None, repr=False, description="words and names to favour"
-    )
+    input: JobInput = Field(description=JOB_FIELDS["input"].description)
+    job_id: str | None = _field("job_id", json_schema_extra={"pattern": f"^{_JOB_ID.pattern}$"})
+    output: S3Prefix | None = _field("output")
+    language: str | None = _field("language", json_schema_extra={"enum": [*LANGUAGE_CODES, None]})
+    task: Literal["transcribe", "translate"] = _field("task")
+    formats: tuple[Format, ...] = _field("formats", strict=False, max_length=_MAX_FORMATS)
+    words: bool = _field("words")
+    prompt: PrivateText | None = _field("prompt", repr=False)
+    hotwords: PrivateText | None = _field("hotwords", repr=False)
     metadata: dict[str, str] = Field(
-        default_factory=dict, repr=False, description="echoed in the result"
+        default_factory=dict, repr=False, description=JOB_FIELDS["metadata"].description
     )
-    notify: str | None = Field(
-        default=None,
-        description="ARN of an SNS topic, or URL of an SQS queue, told when the job is answered;"
-        " default the setting `notify_url`",
-    )
+    notify: str | None = _field("notify")
 
     @field_validator("job_id")
     @classmethod
@@ -151,7 +126,7 @@ class JobRequest(BaseModel):
     @classmethod
     def _check_text(cls, value: str | None) -> str | None:
         if value is not None and not _is_unicode(value):
-            raise PydanticCustomError("advice", _UNICODE_FIX)
+            raise PydanticCustomError("advice", UNICODE_FIX)
         return value if value and not value.isspace() else None
 
     @field_validator("notify")
@@ -169,7 +144,7 @@ class JobRequest(BaseModel):
     @classmethod
     def _check_metadata(cls, value: dict[str, str]) -> dict[str, str]:
         if not all(map(_is_unicode, (*value, *value.values()))):
-            raise PydanticCustomError("advice", _UNICODE_FIX)
+            raise PydanticCustomError("advice", UNICODE_FIX)
         return value
 
     def body(self) -> str:
@@ -197,9 +172,22 @@ class JobDefaults:
     max_metadata_bytes: int = 2048
     max_metadata_entries: int = 64
 
-    def output_for(self, bucket: str) -> S3Prefix:
-        """Where the results of an input in `bucket` go when its job doesn't say."""
-        return self.output or S3Prefix(bucket, DEFAULT_PREFIX)
+    def output_for(self, uri: InputUri) -> S3Prefix:
+        """Where the results of an input go when its job doesn't say.
+
+        Raises:
+            JobError: `invalid_job`; the input has no bucket, and the settings name no output.
+        """
+        if self.output is not None:
+            return self.output
+        if uri.bucket is None:
+            raise JobError(
+                ErrorCode.INVALID_JOB,
+                f"field 'output' is missing, and the input {quoted(str(uri))} has no bucket to"
+                " write to: add the field, as s3://bucket/prefix/, or have the setting 'output'"
+                " set",
+            )
+        return S3Prefix(uri.bucket, DEFAULT_PREFIX)
 
     def is_own_output(self, bucket: str, key: str) -> bool:
         """Whether an object lies where results go by default, so that no job is made of it."""
@@ -207,9 +195,17 @@ class JobDefaults:
             return key.startswith(DEFAULT_PREFIX)
         return self.output.holds(bucket, key)
 
-    def allows(self, bucket: str) -> bool:
-        """Whether jobs may name the bucket."""
-        return not self.allowed_buckets or bucket in self.allowed_buckets
+    def allows(self, bucket: str | None) -> bool:
+        """Whether jobs may name the bucket. An input without one is none that may be forbidden."""
+        return bucket is None or not self.allowed_buckets or bucket in self.allowed_buckets
+
+    def metadata_problems(self, metadata: object) -> list[str]:
+        """The sentences that refuse a job's metadata for its size."""
+        return metadata_problems(
+            metadata,
+            max_entries=self.max_metadata_entries,
+            max_bytes=self.max_metadata_bytes,
+        )
 
     def allows_output(self, output: S3Prefix) -> bool:
         """Whether results may go there: an allowed bucket, or under the operator's `output`."""
@@ -229,12 +225,17 @@ def parse_request(raw: Mapping[str, object], defaults: JobDefaults | None = None
         JobError: `invalid_job`, naming each wrong field, its value and the fix.
     """
     known = {name: value for name, value in raw.items() if name in JobRequest.model_fields}
-    problems = unknown_fields([name for name in raw if name not in known])
-    problems += _metadata_problems(known.get("metadata"), defaults or JobDefaults())
+    problems = unknown_fields(
+        [name for name in raw if name not in known], list(JobRequest.model_fields)
+    )
+    problems += (defaults or JobDefaults()).metadata_problems(known.get("metadata"))
     try:
         request = JobRequest.model_validate(known)
     except ValidationError as error:
-        problems += [_explained(problem) for problem in error.errors(include_url=False)]
+        problems += [
+            explained(problem, private=_PRIVATE_FIELDS)
+            for problem in error.errors(include_url=False)
+        ]
     if problems:
         raise JobError(ErrorCode.INVALID_JOB, sentence(problems))
     return request
@@ -242,117 +243,8 @@ def parse_request(raw: Mapping[str, object], defaults: JobDefaults | None = None
 
 def valid_metadata(value: object, defaults: JobDefaults) -> dict[str, str]:
     """A JSON value as a job's metadata, or none of it if it may not be that."""
-    if not isinstance(value, dict) or _metadata_problems(value, defaults):
+    if not isinstance(value, dict) or defaults.metadata_problems(value):
         return {}
     texts = (*value, *value.values())
     valid = all(isinstance(text, str) and _is_unicode(text) for text in texts)
     return dict(value) if valid else {}
-
-
-def unknown_fields(
-    names: Sequence[str], known: Sequence[str] = tuple(JobRequest.model_fields)
-) -> list[str]:
-    """The sentences that refuse fields, each with the nearest known one."""
-    # No field name is as long as 40; difflib's time grows with the square of the length.
-    problems = []
-    named = len(names) if len(names) <= _PROBLEMS_NAMED else _PROBLEMS_NAMED - 1
-    for name in names[:named]:
-        likeness = {
-            field: difflib.SequenceMatcher(None, name[:40].lower(), field).ratio()
-            for field in known
-        }
-        nearest = max(known, key=likeness.__getitem__)
-        problems.append(
-            f"field {quoted(name, 40)} is unknown; the nearest known one is '{nearest}'"
-        )
-    if len(names) > named:
-        problems.append(f"{len(names)} fields in all are unknown")
-    return problems
-
-
-def sentence(problems: Sequence[str]) -> str:
-    """The first few problems as one sentence."""
-    more = len(problems) - _PROBLEMS_NAMED
-    return "; ".join(problems[:_PROBLEMS_NAMED]) + (f"; and {more} more" if more > 0 else "")
-
-
-def kind_of(value: object) -> str:
-    """What a JSON value is, without its content."""
-    match value:
-        case None:
-            return "null"
-        case bool():
-            return "true" if value else "false"
-        case str():
-            return "text"
-        case int() | float():
-            return "a number"
-        case list():
-            return "a list"
-        case _:
-            return "an object"
-
-
-def described(value: object) -> str:
-    """A JSON value as a message shows it: text shortened, of the rest only what it is."""
-    return quoted(value) if isinstance(value, str) else kind_of(value)
-
-
-_FIXES = {
-    "bool_type": "it must be true or false",
-    "dict_type": "it must be an object whose values are text",
-    "string_type": "it must be text",
-    "string_unicode": _UNICODE_FIX,
-    "tuple_type": f"it must be a list of any of {', '.join(FORMAT_NAMES)}",
-}
-"""What to do, by pydantic's error types."""
-
-
-def _explained(problem: ErrorDetails) -> str:
-    """One of pydantic's errors as a person can act on it."""
-    field, *inside = problem["loc"]
-    name = f"field '{field}'" + "".join(
-        f" {quoted(item, 40)}" if isinstance(item, str) else f" item {item + 1}"
-        for item in inside
-        if item != "[key]"  # how pydantic says that an entry's name is wrong, not its value
-    )
-    kind, value, context = problem["type"], problem["input"], problem.get("ctx", {})
-    shown_value = kind_of(value) if field in _PRIVATE_FIELDS else described(value)
-    match kind:
-        case "missing":
-            return f"{name} is missing: add it, as s3://bucket/key"
-        case "uri":
-            return f"{name}: {context['why']}"
-        case "string_too_long":
-            return (
-                f"{name} has {len(value)} characters and may have {context['max_length']}:"
-                " shorten it"
-            )
-        case "literal_error":
-            fix = f"it must be {context['expected']}"
-        case _:
-            fix = _FIXES.get(kind, problem["msg"])
-    return f"{name} is {shown_value}: {fix}"
-
-
-def _metadata_problems(metadata: object, defaults: JobDefaults) -> list[str]:
-    """What is wrong with the size of a job's metadata; what it holds is pydantic's to check."""
-    if not isinstance(metadata, dict):
-        return []
-    problems = []
-    if len(metadata) > defaults.max_metadata_entries:
-        problems.append(
-            f"field 'metadata' has {len(metadata)} entries and may have"
-            f" {defaults.max_metadata_entries}: send fewer"
-        )
-    size = sum(
-        len(text.encode("utf-8", "surrogatepass"))
-        for text in (*metadata, *metadata.values())
-        if isinstance(text, str)
-    )
-    if size > defaults.max_metadata_bytes:
-        problems.append(
-            f"field 'metadata' has {size} bytes of names and values and may have"
-            f" {defaults.max_metadata_bytes}: shorten it"
-        )
-    return problems

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 
-__all__ = ["Answer", "Settlement", "settle"]
+__all__ = ["Answer", "Outcome", "Settlement", "settle"]
 
 
 class Answer(StrEnum):
-    """What became of one job of a held message."""
+    """What became of one job of a held message.
+
+    COMMITTED: its result is written. ALREADY: its result was there before. FAILED: its error is
+    kept for good. DROPPED: its event makes no job. RELEASED: it is to be delivered again.
+    LOST: the lease is gone, so the job is another worker's.
+    """
 
     COMMITTED = "committed"
     ALREADY = "already"
@@ -20,12 +26,34 @@ class Answer(StrEnum):
 
     @property
     def final(self) -> bool:
-        """The job needs no other delivery."""
+        """Whether the job needs no other delivery."""
         return self in (Answer.COMMITTED, Answer.ALREADY, Answer.FAILED, Answer.DROPPED)
 
 
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How one job ended here.
+
+    Attributes:
+        answer: what became of it.
+        delay: seconds to hide the message if it is released.
+        audio_seconds: length of the audio, of a commit.
+        seconds: from fetch to commit, of a commit.
+        stages: seconds by stage, of a commit.
+    """
+
+    answer: Answer
+    delay: int = 0
+    audio_seconds: float = 0.0
+    seconds: float | None = None
+    stages: Mapping[str, float] = field(default_factory=dict)
+
+
 class Settlement(StrEnum):
-    """What follows for the message once each of its jobs has an answer."""
+    """What to do with the message once each of its jobs has an answer.
+
+    DELETE it, RELEASE it for another delivery, or ABANDON it: touch it no more.
+    """
 
     DELETE = "delete"
     RELEASE = "release"
@@ -33,10 +61,10 @@ class Settlement(StrEnum):
 
 
 def settle(answers: Iterable[Answer]) -> Settlement:
-    """A message is deleted only when every job of it is answered for good.
+    """What to do with a message whose jobs have these answers.
 
-    A lost lease outweighs the rest: the receipt is stale, and what it names belongs to
-    another worker now.
+    It is deleted only when every job of it needs no other delivery. A lost lease outweighs the
+    rest: the receipt is stale, and the message is another worker's now.
     """
     settlement = Settlement.DELETE
     for answer in answers:

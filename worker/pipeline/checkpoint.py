@@ -1,12 +1,17 @@
-"""The checkpoint of a job: what it has finished, and what is held against it (pure).
+"""The checkpoint of a job: the windows it has finished, and the record of its runs (pure).
 
-It lies beside the result as `checkpoint.json` until the commit removes it. It serves two
-ends that must survive the process: finished windows, so that they are not decoded again,
-and the record of earlier runs, so that a job that kills workers is found out.
+It lies beside the result as `checkpoint.json` until the commit removes it. Two things in it must
+survive the end of the process: finished windows, so that they are not decoded again, and the
+record of earlier runs, so that a job that kills workers is found out.
+
+The two are read apart. Windows cost only time when they are lost; a lost record would let a job
+that kills workers begin again from nothing. So whatever a later release, or damage, has done to
+the windows, the record is still read.
 """
 
 from __future__ import annotations
 
+import json
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -14,12 +19,27 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from worker.pipeline.record import Record, Run
 from worker.speech.api import Partial
 
+__all__ = ["Checkpoint", "merged", "parse"]
+
 
 class Checkpoint(BaseModel):
-    """The document. Unknown or damaged ones are worth nothing and are ignored.
+    """The document.
 
-    The record holds for the request and the input, whatever engine comes next; the windows
-    hold only for the same engine fingerprint too, since another may give other texts.
+    The record holds for the same request and input, whatever engine comes next. The windows
+    hold only for the same engine fingerprint too: another engine may give other texts.
+
+    Attributes:
+        schema_version: another one means another document; it is ignored.
+        job_id: whose checkpoint it is.
+        request_hash: of the job, as `Job.request_hash`.
+        etag: of the input that was fetched.
+        fingerprint: of the engine that decoded the windows.
+        failures: as in `Record`.
+        deaths: as in `Record`.
+        suspect: as in `Record`.
+        running: as in `Record`.
+        last_failure: why the last failed run failed, in one sentence.
+        partial: the finished windows.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -79,13 +99,43 @@ class Checkpoint(BaseModel):
 
 
 def parse(body: bytes | None) -> Checkpoint | None:
-    """The checkpoint in `body`; None if there is none, or none that can be used."""
+    """The checkpoint in `body`; None if there is none, or none with a record that can be read.
+
+    Keys that this release doesn't know are ignored. Windows that it can't read are left out, so
+    they are decoded again.
+    """
     if body is None:
         return None
     try:
-        return Checkpoint.model_validate_json(body)
+        document = json.loads(body)
+        if not isinstance(document, dict):
+            return None
+        readable = {
+            "partial": _readable_windows(document.get("partial")),
+            "running": _readable_mark(document.get("running")),
+        }
+        return Checkpoint.model_validate(document | readable)
+    except (ValueError, RecursionError):  # no JSON, nested too deeply, or no checkpoint
+        return None
+
+
+def _readable_windows(partial: object) -> Partial | None:
+    """The finished windows, or None where they are not written as this release writes them."""
+    try:
+        return None if partial is None else Partial.model_validate(partial)
     except ValidationError:
         return None
+
+
+def _readable_mark(running: object) -> str | None:
+    """The mark of a run that has begun. One of a kind not known here is a mark all the same.
+
+    It then counts as that of a run beside other jobs, which makes the job a suspect and charges
+    it with nothing.
+    """
+    if running is None:
+        return None
+    return Run.ALONE.value if running == Run.ALONE.value else Run.TOGETHER.value
 
 
 def merged(kept: Partial | None, new: Partial | None) -> Partial | None:

@@ -10,18 +10,13 @@ from __future__ import annotations
 
 import threading
 import time
-from dataclasses import dataclass, field
-from enum import Enum
-from pathlib import Path
 
-from worker.aws.lease import Lease
 from worker.aws.queue import Message
-from worker.aws.source import Source
-from worker.jobs.message import Job
 from worker.pipeline.answers import Answer
-from worker.pipeline.checkpoint import Checkpoint
-from worker.pipeline.record import Record, Run
-from worker.speech.api import Submission
+from worker.pipeline.record import Run
+from worker.pipeline.task import Held, Stage, Task
+
+__all__ = ["Holdings", "unsized_seconds"]
 
 UNFETCHED_SECONDS = 60.0
 """What a job counts, in seconds of audio, until its file is here."""
@@ -36,78 +31,6 @@ def unsized_seconds(size: int | None) -> float:
     if size is None:
         return UNFETCHED_SECONDS
     return max(1.0, size / BYTES_PER_SECOND)
-
-
-class Stage(Enum):
-    """Who owns a job."""
-
-    COMING = "coming"
-    WAITING = "waiting"
-    RUNNING = "running"
-    ENDING = "ending"
-
-
-@dataclass(slots=True, eq=False)
-class Task:
-    """One job of a held message on its way. Its owner alone changes it.
-
-    Attributes:
-        job: what is asked.
-        message: the delivery that brought it.
-        lease: the hold on that message.
-        source: where that message came from.
-        folder: its temporary files; removed whatever happens.
-        began: monotonic clock when its fetch began.
-        fetch_seconds: how long that took.
-        etag: of the fetched object; empty until then.
-        size: of the fetched object, in bytes; None until then.
-        record: what was held against it when this run began.
-        run: in what company it runs.
-        marked: whether the beginning of this run is written down in its checkpoint.
-        checkpoint: what is stored for it, if anything is.
-        submission: its way through the engine, once it is there.
-        stage: who owns it; changed by `Holdings` only.
-    """
-
-    job: Job
-    message: Message
-    lease: Lease
-    source: Source
-    folder: Path | None = None
-    began: float = 0.0
-    fetch_seconds: float = 0.0
-    etag: str = ""
-    size: int | None = None
-    record: Record = field(default_factory=Record)
-    run: Run = Run.TOGETHER
-    marked: bool = False
-    checkpoint: Checkpoint | None = None
-    submission: Submission | None = None
-    stage: Stage = Stage.COMING
-
-
-@dataclass(slots=True, eq=False)
-class Held:
-    """A held message: how many answers it still needs, and those it has.
-
-    Attributes:
-        message: the delivery.
-        lease: the hold on it.
-        source: where it came from.
-        tasks: its jobs.
-        open: answers still to come.
-        answers: those given.
-        delay: seconds to hide the message if it is given back: the longest that any of its
-            jobs asked for.
-    """
-
-    message: Message
-    lease: Lease
-    source: Source
-    tasks: tuple[Task, ...]
-    open: int
-    answers: list[Answer] = field(default_factory=list)
-    delay: int = 0
 
 
 class Holdings:

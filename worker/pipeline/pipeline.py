@@ -11,7 +11,7 @@ one thread at a time, and acts on the message when all of a message's jobs have 
     broken    the engine ended first.
     reject    a message, or a job in it, that is wrong from the start.
 
-A step never raises: whatever happens becomes an `Ended`, so that each job gets one answer.
+A step never raises: whatever happens becomes an `Outcome`, so that each job gets one answer.
 """
 
 from __future__ import annotations
@@ -19,11 +19,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import CancelledError
-from dataclasses import dataclass, field
-from pathlib import PurePosixPath
+from dataclasses import dataclass
 
 from worker import retry
-from worker.aws.inputs import S3Inputs
 from worker.aws.notices import Notice, Notices
 from worker.aws.queue import Message
 from worker.aws.results import CommitOutcome, Committed, ResultStore, result_metadata
@@ -35,45 +33,29 @@ from worker.errors import (
     LeaseLost,
     TransientError,
 )
+from worker.jobs.inputs import InputUri
 from worker.jobs.message import Job, Rejected
 from worker.logs import get_logger
 from worker.pipeline import checkpoint
 from worker.pipeline import record as records
-from worker.pipeline.answers import Answer
+from worker.pipeline.answers import Answer, Outcome
 from worker.pipeline.checkpoint import Checkpoint
 from worker.pipeline.failures import Failures, Subject
-from worker.pipeline.holdings import Held, Task
+from worker.pipeline.inputs import Inputs
+from worker.pipeline.options import engine_options
 from worker.pipeline.record import Record, Run
+from worker.pipeline.task import Held, Task
 from worker.pipeline.workdir import WorkDir
 from worker.redact import location, summary
 from worker.results import formats, names
 from worker.results.transcript import Transcript
 from worker.speech import assemble
-from worker.speech.api import Options, Recognition, Transcriber
+from worker.speech.api import Recognition, Transcriber
 
 log = get_logger(__name__)
 
 _NEVER_KEPT_SECONDS = retry.MAX_RELEASE_SECONDS
 """How long a failed message rests if neither its error nor a copy can be kept anywhere."""
-
-
-@dataclass(frozen=True, slots=True)
-class Ended:
-    """How one job ended here.
-
-    Attributes:
-        answer: what became of it.
-        delay: seconds to hide the message if it is given back.
-        audio_seconds: of a commit.
-        seconds: from fetch to commit, of a commit.
-        stages: seconds by stage, of a commit.
-    """
-
-    answer: Answer
-    delay: int = 0
-    audio_seconds: float = 0.0
-    seconds: float | None = None
-    stages: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +91,7 @@ class Pipeline:
     def __init__(
         self,
         *,
-        inputs: S3Inputs,
+        inputs: Inputs[InputUri],
         results: ResultStore,
         engine: Transcriber,
         notices: Notices,
@@ -132,14 +114,14 @@ class Pipeline:
 
     # -- the steps ----------------------------------------------------------------------------
 
-    def fetch(self, task: Task) -> Ended | None:
+    def fetch(self, task: Task) -> Outcome | None:
         """Bring the input here; None if the job is ready for the engine, else how it ended."""
         try:
             return self._fetch(task)
         except Exception as error:  # noqa: BLE001  # every job gets an answer
             return self._end(task, error)
 
-    def submit(self, task: Task) -> Ended | None:
+    def submit(self, task: Task) -> Outcome | None:
         """Hand a fetched job to the engine; None if it is there, else how it ended."""
         try:
             self._submit(task)
@@ -147,7 +129,7 @@ class Pipeline:
             return self._end(task, error)
         return None
 
-    def finish(self, task: Task) -> Ended:
+    def finish(self, task: Task) -> Outcome:
         """The engine is done with the job, well or not: answer it."""
         try:
             assert task.submission is not None
@@ -158,11 +140,11 @@ class Pipeline:
         except Exception as error:  # noqa: BLE001  # every job gets an answer
             return self._end(task, error)
 
-    def interrupt(self, task: Task) -> Ended:
+    def interrupt(self, task: Task) -> Outcome:
         """The worker ends before the job: keep its finished windows, give it back."""
         return self._end(task, Interrupted("the worker stops"))
 
-    def broken(self, task: Task) -> Ended:
+    def broken(self, task: Task) -> Outcome:
         """The engine broke while the job was in it: note that, give the job back."""
         try:
             # A first delivery leaves no trace, exactly as if the process had died: if one job
@@ -177,7 +159,7 @@ class Pipeline:
         except Exception as error:  # noqa: BLE001  # every job gets an answer
             return self._end(task, error)
 
-    def lost(self, task: Task) -> Ended:
+    def lost(self, task: Task) -> Outcome:
         """The lease is lost: stop, commit nothing, leave everything as it is."""
         if task.submission is not None:
             task.submission.cancel()
@@ -187,9 +169,9 @@ class Pipeline:
             job_id=task.job.job_id,
             message_id=task.message.message_id,
         )
-        return Ended(Answer.LOST)
+        return Outcome(Answer.LOST)
 
-    def reject(self, held: Held, rejected: Rejected) -> Ended:
+    def reject(self, held: Held, rejected: Rejected) -> Outcome:
         """Answer a message, or one job of it, that is wrong from the start."""
         job_id = rejected.job_id or held.message.origin_id
         subject = Subject(
@@ -207,10 +189,10 @@ class Pipeline:
                 subject, rejected.error
             )
         except LeaseLost:
-            return Ended(Answer.LOST)
+            return Outcome(Answer.LOST)
         except Exception as error:  # noqa: BLE001  # every job gets an answer
             return self._not_kept(held.message, job_id, error)
-        return Ended(Answer.FAILED) if kept else Ended(Answer.RELEASED, _NEVER_KEPT_SECONDS)
+        return Outcome(Answer.FAILED) if kept else Outcome(Answer.RELEASED, _NEVER_KEPT_SECONDS)
 
     def discard(self, task: Task) -> None:
         """Remove the job's temporary files."""
@@ -226,7 +208,7 @@ class Pipeline:
         if self._draining() or task.lease.expiring.is_set():
             raise Interrupted("the worker stops")
 
-    def _fetch(self, task: Task) -> Ended | None:
+    def _fetch(self, task: Task) -> Outcome | None:
         job = task.job
         self._check(task)
         task.began = self._clock()
@@ -234,12 +216,12 @@ class Pipeline:
         if committed is not None:
             return self._already(task, committed)
         if self._failures.answered_before(self._subject(task)):
-            return Ended(Answer.FAILED)
+            return Outcome(Answer.FAILED)
         if _from_event(job):
             reason = self._not_a_job(job)
             if reason is not None:
                 log.info("job.dropped", message=f"No job: {reason}", job_id=job.job_id)
-                return Ended(Answer.DROPPED)
+                return Outcome(Answer.DROPPED)
         task.folder = self._work.new()
         fetched = self._inputs.fetch(
             job.input,
@@ -260,7 +242,7 @@ class Pipeline:
         if found is not None:
             return "the worker wrote this object" if found.ours else None
         # Some of what the worker writes is gone again before an event about it arrives.
-        if PurePosixPath(job.input.key).name in names.WRITTEN:
+        if job.input.name in names.WRITTEN:
             return "the object is gone, and by its name the worker wrote it"
         return None  # the fetch says what is wrong
 
@@ -303,13 +285,7 @@ class Pipeline:
         resume = task.checkpoint.windows_for(self._engine.fingerprint) if task.checkpoint else None
         task.submission = self._engine.submit(
             task.folder / "input",
-            Options(
-                language=job.language,
-                task=job.task,
-                words=job.words,
-                prompt=job.prompt,
-                hotwords=job.hotwords,
-            ),
+            engine_options(job),
             name=job.job_id,
             resume=resume,
             alone=task.run is Run.ALONE,
@@ -326,7 +302,7 @@ class Pipeline:
 
     # -- from the engine ----------------------------------------------------------------------
 
-    def _commit(self, task: Task, recognition: Recognition) -> Ended:
+    def _commit(self, task: Task, recognition: Recognition) -> Outcome:
         job = task.job
         task.lease.ensure()
         transcript, files = self._render(task, recognition)
@@ -351,7 +327,7 @@ class Pipeline:
             windows_resumed=recognition.resumed,
         )
         self._tell(job, recognition.audio_seconds)
-        return Ended(
+        return Outcome(
             Answer.COMMITTED,
             audio_seconds=recognition.audio_seconds,
             seconds=seconds,
@@ -419,7 +395,7 @@ class Pipeline:
             self._sleep(wait)
         raise AssertionError("the last attempt returns or raises")
 
-    def _already(self, task: Task, committed: Committed) -> Ended:
+    def _already(self, task: Task, committed: Committed) -> Outcome:
         """A result lies where ours would: it is this job's, or the job id is taken."""
         job = task.job
         etag = task.etag or job.etag or self._current_etag(job)
@@ -441,7 +417,7 @@ class Pipeline:
             message_id=task.message.message_id,
         )
         self._tell(job)
-        return Ended(Answer.ALREADY)
+        return Outcome(Answer.ALREADY)
 
     def _tell(self, job: Job, audio_seconds: float | None = None) -> None:
         """Send the notice of a result that exists."""
@@ -464,7 +440,7 @@ class Pipeline:
 
     # -- other ends ---------------------------------------------------------------------------
 
-    def _end(self, task: Task, error: Exception) -> Ended:
+    def _end(self, task: Task, error: Exception) -> Outcome:
         """Turn what went wrong into an answer."""
         try:
             match error:
@@ -502,7 +478,7 @@ class Pipeline:
         except Exception as second:  # noqa: BLE001  # every job gets an answer
             return self._not_kept(task.message, task.job.job_id, second)
 
-    def _defect(self, task: Task, error: Exception) -> Ended:
+    def _defect(self, task: Task, error: Exception) -> Outcome:
         """Something of ours broke on this job: record a failure against it, try again alone."""
         log.error(
             "job.defect",
@@ -537,7 +513,7 @@ class Pipeline:
         message: str,
         delay: int = 0,
         failure: str | None = None,
-    ) -> Ended:
+    ) -> Outcome:
         """Give the job back with what is worth keeping of it.
 
         On the last delivery giving back would be giving away: the redrive policy would take the
@@ -565,7 +541,7 @@ class Pipeline:
             receive_count=count,
             delay_seconds=delay,
         )
-        return Ended(Answer.RELEASED, delay)
+        return Outcome(Answer.RELEASED, delay)
 
     def _keep(self, task: Task, record: Record, failure: str | None = None) -> None:
         """Store the checkpoint, or remove one that is worth nothing. Its loss costs only time."""
@@ -624,11 +600,11 @@ class Pipeline:
             etag=task.etag or None,
         )
 
-    def _fail(self, task: Task, error: JobError) -> Ended:
+    def _fail(self, task: Task, error: JobError) -> Outcome:
         """The job fails for good: keep the reason, then let the message go."""
         task.lease.ensure()
         if not self._failures.keep(self._subject(task), error):
-            return Ended(Answer.RELEASED, _NEVER_KEPT_SECONDS)
+            return Outcome(Answer.RELEASED, _NEVER_KEPT_SECONDS)
         if error.code is ErrorCode.TOO_MANY_ATTEMPTS:
             # Who sends the job again after this means it: its windows stay, its record goes.
             self._keep(task, task.record.forgiven())
@@ -636,7 +612,7 @@ class Pipeline:
             self._forget(task)
         if task.submission is not None:
             task.submission.cancel()
-        return Ended(Answer.FAILED)
+        return Outcome(Answer.FAILED)
 
     def _forget(self, task: Task) -> None:
         job = task.job
@@ -649,7 +625,7 @@ class Pipeline:
                 job_id=job.job_id,
             )
 
-    def _not_kept(self, message: Message, job_id: str, error: Exception) -> Ended:
+    def _not_kept(self, message: Message, job_id: str, error: Exception) -> Outcome:
         """Even the end failed: the message comes back, and everything is tried again."""
         level = log.warning if isinstance(error, TransientError | OSError) else log.error
         level(
@@ -659,7 +635,7 @@ class Pipeline:
             message_id=message.message_id,
             where=location(error),
         )
-        return Ended(Answer.RELEASED, retry.release_seconds(message.receive_count))
+        return Outcome(Answer.RELEASED, retry.release_seconds(message.receive_count))
 
 
 def _from_event(job: Job) -> bool:

@@ -47,15 +47,6 @@ class WorkDir:
             self._lock = os.open(self.path / _LOCK, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
-    @contextmanager
-    def job(self) -> Iterator[Path]:
-        """A new empty folder that is removed on the way out."""
-        folder = self.new()
-        try:
-            yield folder
-        finally:
-            self.remove(folder)
-
     def new(self) -> Path:
         """A new empty folder; the caller gives it to `remove` whatever happens."""
         folder = self.path / str(next(self._numbers))

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from worker.errors import JobError, SettingsError
+from worker.jobs.inputs import InputUri, input_forms, is_input, parse_input
 from worker.jobs.request import JobDefaults, JobRequest, parse_request
 from worker.uris import S3Prefix, S3Uri
 
@@ -81,7 +82,7 @@ def plan(
         job_id = new_id(text)
         try:
             uri, path = _input(text, job_id, prefix)
-            where = results or (JobDefaults().output_for(uri.bucket) if fix_output else None)
+            where = results or (JobDefaults().output_for(uri) if fix_output else None)
             raw = {"input": str(uri), "job_id": job_id, **fields}
             request = parse_request(raw | ({"output": str(where)} if where else {}))
         except JobError as error:
@@ -95,13 +96,13 @@ def plan(
     return planned
 
 
-def _input(text: str, job_id: str, upload_to: S3Prefix | None) -> tuple[S3Uri, Path | None]:
-    """The object, and the file that is to become it. Raises ValueError."""
-    if text.startswith("s3://"):
-        return S3Uri.parse(text), None
+def _input(text: str, job_id: str, upload_to: S3Prefix | None) -> tuple[InputUri, Path | None]:
+    """The input, and the local file that is to become it. Raises ValueError."""
+    if is_input(text):
+        return parse_input(text), None
     path = Path(text)
     if not path.is_file():
-        raise ValueError("there is no such file; an object is named as s3://bucket/key")
+        raise ValueError(f"there is no such file; an object is named as {input_forms()}")
     if upload_to is None:
         raise ValueError("is a local file: say where it goes with --upload-to s3://bucket/prefix/")
     extension = path.suffix if _EXTENSION.fullmatch(path.suffix) else ""

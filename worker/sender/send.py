@@ -17,6 +17,7 @@ from boto3.exceptions import S3UploadFailedError
 from worker.aws.faults import AWS_ERRORS, Fault, classify, describe, transient
 from worker.errors import TransientError
 from worker.sender.plan import Planned
+from worker.uris import S3Uri
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -86,7 +87,7 @@ def upload(s3: S3Client, job: Planned) -> None:
     """
     if job.path is None:
         return
-    target = job.request.input
+    target = S3Uri.parse(str(job.request.input))  # a local file always becomes an object
     try:
         s3.upload_file(str(job.path), target.bucket, target.key)
     except (S3UploadFailedError, OSError, *AWS_ERRORS) as error:

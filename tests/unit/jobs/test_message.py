@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import Field, create_model
 
 from worker.errors import ErrorCode, JobError
 from worker.jobs.message import (
@@ -60,6 +61,11 @@ def only_reason(body: object, defaults: JobDefaults = DEFAULTS) -> str:
     assert parsed.failures == ()
     (reason,) = parsed.dropped
     return reason
+
+
+def key_of(job: Job) -> str:
+    assert isinstance(job.input, S3Uri)
+    return job.input.key
 
 
 # --- one job --------------------------------------------------------------------------------
@@ -180,6 +186,38 @@ def test_the_request_hash_is_the_same_in_every_release() -> None:
     # A changed hash would make every redelivered job a conflict with its own result.
     job = only_job({"input": INPUT, "prompt": "Grüße", "metadata": {"b": "1", "a": "2"}})
     assert job.request_hash == ("ca26ec4162efc71efd8047919badf4bff9cb604678ea5324eef4742061907b14")
+
+
+@pytest.mark.parametrize(
+    ("annotation", "default", "other"),
+    [
+        (int | None, None, 2),
+        (bool, False, True),
+        (bool, True, False),
+        (str, "", "x"),
+        (float, 0.5, 1.0),
+        (tuple[str, ...], ("a",), ()),
+        (dict[str, str], {}, {"a": "b"}),
+    ],
+)
+def test_a_field_that_jobs_get_later_changes_the_hash_of_no_earlier_job(
+    annotation: Any, default: Any, other: Any
+) -> None:
+    later = create_model("LaterJob", __base__=Job, later=(annotation, default))
+    job = only_job({"input": INPUT, "prompt": "Grüße", "metadata": {"b": "1", "a": "2"}})
+    assert later.model_validate(dict(job)).request_hash == job.request_hash
+    written_out = later.model_validate(dict(job) | {"later": default})
+    assert written_out.request_hash == job.request_hash
+    asked = later.model_validate(dict(job) | {"later": other})
+    assert asked.request_hash != job.request_hash
+
+
+def test_a_later_field_may_make_its_default_anew_for_each_job() -> None:
+    later = create_model("LaterJob", __base__=Job, later=(list[str], Field(default_factory=list)))
+    job = only_job({"input": INPUT})
+    assert later.model_validate(dict(job)).request_hash == job.request_hash
+    asked = later.model_validate(dict(job) | {"later": ["x"]})
+    assert asked.request_hash != job.request_hash
 
 
 def test_a_request_and_its_body() -> None:
@@ -647,8 +685,8 @@ def test_without_version_and_etag_the_sequencer_tells_apart() -> None:
 def test_keys_of_notifications_are_url_encoded_and_those_of_eventbridge_are_not(
     encoded: str, key: str
 ) -> None:
-    assert only_job(notification(record(encoded))).input.key == key
-    assert only_job(eventbridge(key)).input.key == key
+    assert key_of(only_job(notification(record(encoded)))) == key
+    assert key_of(only_job(eventbridge(key))) == key
     assert only_job(notification(record(encoded))).job_id == only_job(eventbridge(key)).job_id
 
 
@@ -681,7 +719,7 @@ def test_several_records_are_several_jobs() -> None:
             record("in/e.wav"),
         )
     )
-    assert [job.input.key for job in parsed.jobs] == ["in/a.wav", "in/e.wav"]
+    assert [key_of(job) for job in parsed.jobs] == ["in/a.wav", "in/e.wav"]
     assert len(parsed.dropped) == 3
     (failure,) = parsed.failures
     assert failure.input == "s3://No/in/d.wav"
@@ -725,7 +763,7 @@ def test_folders_of_the_console_are_dropped() -> None:
     assert reason.endswith(
         "of 's3://recordings/in/new folder/': an empty object that stands for a folder"
     )
-    assert only_job(notification(record("in/folder/", item={"size": 1}))).input.key == "in/folder/"
+    assert key_of(only_job(notification(record("in/folder/", item={"size": 1})))) == "in/folder/"
 
 
 def test_an_event_without_records_is_dropped() -> None:
@@ -759,7 +797,7 @@ def test_what_the_worker_writes_becomes_no_job(
         if dropped:
             assert only_reason(body, defaults).endswith(OWN)
         else:
-            assert only_job(body, defaults).input.key == key
+            assert key_of(only_job(body, defaults)) == key
 
 
 def test_every_result_of_a_job_is_an_event_that_is_dropped() -> None:
@@ -982,7 +1020,7 @@ def test_any_key_makes_the_same_job_both_ways(key: str, etag: str) -> None:
     two = parse(eventbridge(key, item={"etag": etag}))
     assert one.jobs == two.jobs
     for job in one.jobs:
-        assert job.input.key == key
+        assert key_of(job) == key
 
 
 def mad_bodies(count: int, seed: int) -> list[str]:

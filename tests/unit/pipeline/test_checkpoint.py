@@ -1,5 +1,9 @@
 from __future__ import annotations
 
+import json
+from typing import Any
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -51,6 +55,67 @@ def test_a_later_version_s_checkpoint_is_none_and_unknown_fields_are_no_trouble(
     body = _document().dump()
     assert checkpoint.parse(body.replace(b'"schema_version":1', b'"schema_version":2')) is None
     assert checkpoint.parse(body[:-1] + b', "later": 1}') == _document()
+
+
+scalars = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(),
+    st.floats(),
+    st.text(st.characters(exclude_categories=[])),  # with halves of surrogate pairs
+)
+any_json = st.recursive(
+    scalars,
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=4), st.dictionaries(st.text(max_size=8), inner, max_size=4)
+    ),
+    max_leaves=12,
+)
+near_windows = st.fixed_dictionaries(
+    {"windows": st.one_of(any_json, st.lists(any_json, max_size=3))},
+    optional={"language": any_json, "word_times": any_json, "later": any_json},
+)
+
+
+@given(records, st.one_of(any_json, near_windows))
+def test_the_record_is_read_whatever_stands_where_the_windows_should(
+    record: Record, partial: Any
+) -> None:
+    document = json.loads(_document().with_record(record, partial=None, failure="why").dump())
+    read = checkpoint.parse(json.dumps(document | {"partial": partial}).encode())
+    assert read is not None
+    assert read.record == record
+    assert read.last_failure == "why"
+
+
+@given(records, st.dictionaries(st.text(max_size=8).map("later-{}".format), any_json))
+def test_keys_that_a_later_release_adds_change_nothing(
+    record: Record, later: dict[str, Any]
+) -> None:
+    kept = _document().with_record(record, partial=_windows(0, 1), failure="why")
+    read = checkpoint.parse(json.dumps(json.loads(kept.dump()) | later).encode())
+    assert read == kept
+
+
+@pytest.mark.parametrize("where", ["partial", "window"])
+def test_windows_with_keys_that_are_not_known_are_decoded_again(where: str) -> None:
+    kept = _document().with_record(Record(deaths=2, suspect=True), partial=_windows(0, 1))
+    document = json.loads(kept.dump())
+    changed = document["partial"] if where == "partial" else document["partial"]["windows"][1]
+    changed["speaker"] = "A"
+    read = checkpoint.parse(json.dumps(document).encode())
+    assert read is not None
+    assert read.windows_for("f") is None
+    assert read.record == Record(deaths=2, suspect=True)
+
+
+@given(any_json.filter(lambda value: value is not None and value != "alone"))
+def test_a_mark_of_an_unknown_kind_is_still_the_mark_of_a_run(running: Any) -> None:
+    document = json.loads(_document().dump()) | {"running": running, "deaths": 1}
+    read = checkpoint.parse(json.dumps(document).encode())
+    assert read is not None
+    assert read.record.running is Run.TOGETHER
+    assert read.record.found() == Record(deaths=1, suspect=True)
 
 
 def test_it_belongs_to_one_job_on_one_content_and_its_windows_to_one_engine() -> None:

@@ -12,8 +12,9 @@ from worker.aws.queue import Message, Queue
 from worker.aws.source import Source
 from worker.jobs.message import JobDefaults, parse_message
 from worker.pipeline.answers import Answer
-from worker.pipeline.holdings import Held, Holdings, Stage, Task, unsized_seconds
+from worker.pipeline.holdings import Holdings, unsized_seconds
 from worker.pipeline.record import Run
+from worker.pipeline.task import Held, Stage, Task
 
 
 @cache

@@ -14,27 +14,17 @@ from worker.pipeline.workdir import WorkDir
 
 def test_a_job_s_folder_is_empty_private_and_gone_afterwards(tmp_path: Path) -> None:
     work = WorkDir(tmp_path)
-    with work.job() as folder, work.job() as other:
-        (folder / "input").write_bytes(b"x")
-        assert folder != other
-        assert folder.stat().st_mode & 0o777 == 0o700
-    assert not folder.exists()
-    work.close()
-    assert not work.path.exists()
-
-
-def test_a_job_s_folder_goes_even_if_the_job_raises(tmp_path: Path) -> None:
-    work = WorkDir(tmp_path)
-
-    def fail() -> None:
-        with work.job() as folder:
-            (folder / "input").write_bytes(b"x")
-            raise ValueError("broken")
-
-    with pytest.raises(ValueError, match="broken"):
-        fail()
+    folder, other = work.new(), work.new()
+    assert folder != other
+    for new in (folder, other):
+        assert list(new.iterdir()) == []
+        assert new.stat().st_mode & 0o777 == 0o700
+        (new / "input").write_bytes(b"x")
+        work.remove(new)
+        assert not new.exists()
     assert [path.name for path in work.path.iterdir()] == ["lock"]
     work.close()
+    assert not work.path.exists()
 
 
 def test_removing_twice_is_no_error(tmp_path: Path) -> None:

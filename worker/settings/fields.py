@@ -1,56 +1,29 @@
-"""One tree of settings: command line over environment over file over default.
+"""The settings: name, type, default, bounds and description of each.
 
-`load` is the only way in that looks outside; `Settings(...)` itself takes what it is given
-and nothing else. Where each value came from is kept, because a wrong value is only mended by
-someone who knows which of the four places to look in.
+`Settings(...)` takes what it is given and reads nothing else; `worker.settings.load` reads the
+command line, the environment and the file.
 """
 
 from __future__ import annotations
 
-import os
-import types
-from collections.abc import Mapping
-from dataclasses import dataclass
-from difflib import get_close_matches
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from tomllib import TOMLDecodeError
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from annotated_types import Ge, Gt, Le, Lt
-from pydantic import (
-    AfterValidator,
-    BeforeValidator,
-    ByteSize,
-    Field,
-    PrivateAttr,
-    ValidationError,
-    WrapValidator,
-)
-from pydantic.fields import FieldInfo
+from pydantic import AfterValidator, BeforeValidator, ByteSize, Field, PrivateAttr, WrapValidator
 from pydantic_settings import (
     BaseSettings,
-    EnvSettingsSource,
     NoDecode,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
-    TomlConfigSettingsSource,
 )
 
-from worker.errors import SettingsError
-from worker.redact import redact
 from worker.uris import S3Prefix
 
-__all__ = [
-    "ENGINE_GROUPS",
-    "ENV_PREFIX",
-    "Described",
-    "Settings",
-    "allowed",
-    "default_text",
-    "flag",
-    "load",
-    "table",
-]
+if TYPE_CHECKING:
+    from worker.speech.config import EngineConfig
+
+__all__ = ["DEFAULT", "ENGINE_GROUPS", "ENV_PREFIX", "Settings"]
 
 ENV_PREFIX = "WORKER_"
 
@@ -64,7 +37,7 @@ ENGINE_GROUPS = (ENGINE, LIMITS)
 """The groups whose settings reach the engine, and so the command `transcribe` as well."""
 
 DEFAULT = "default"
-"""The origin of a value that nothing said."""
+"""The origin of a value that was set nowhere."""
 
 
 def _comma_separated(value: object) -> object:
@@ -329,11 +302,30 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Only what is passed: `load` asks the other sources itself, to know who said what."""
+        """Only what is passed in: `load` reads the other sources itself, to keep each origin."""
         return (init_settings,)
 
+    @classmethod
+    def build(
+        cls, values: Mapping[str, Any], *, origins: Mapping[str, str], unknown: Sequence[str]
+    ) -> Settings:
+        """Settings that know where their values came from.
+
+        Args:
+            values: by setting; the others get their default.
+            origins: where each of these values came from, as `origin` returns it.
+            unknown: a sentence for each `WORKER_...` variable that is no setting.
+
+        Raises:
+            pydantic.ValidationError: some values are wrong.
+        """
+        settings = cls(**values)
+        settings._origins = dict(origins)
+        settings._unknown = tuple(unknown)
+        return settings
+
     def origin(self, name: str) -> str:
-        """Where the value of setting `name` came from, as a person would say it."""
+        """Where the value of setting `name` came from, in words."""
         return self._origins.get(name, DEFAULT)
 
     @property
@@ -341,200 +333,32 @@ class Settings(BaseSettings):
         """`WORKER_...` variables that are no setting, each with the nearest one that is."""
         return self._unknown
 
-    def describe(self) -> list[Described]:
-        """Every setting as a person may see it: secrets in URLs hidden."""
-        return [
-            Described(name, redact(_text(getattr(self, name))), self.origin(name), _group(field))
-            for name, field in type(self).model_fields.items()
-        ]
+    def engine(self) -> EngineConfig:
+        """What the engine is built from.
 
+        Written out field by field, so that a type checker sees each; and EngineConfig is
+        imported here, because reading settings must not cost the imports of the engine.
+        """
+        from worker.speech.config import EngineConfig
 
-@dataclass(frozen=True, slots=True)
-class Described:
-    """One setting, its value with secrets hidden, where that came from, and its group."""
-
-    name: str
-    value: str
-    origin: str
-    group: str
-
-
-class _Environment(EnvSettingsSource):
-    """pydantic-settings' reading of variables, of a mapping that is passed in."""
-
-    def __init__(self, environ: Mapping[str, str]) -> None:
-        self._environ = environ
-        super().__init__(Settings)
-
-    def _load_env_vars(self) -> Mapping[str, str | None]:
-        return {name.lower(): value for name, value in self._environ.items() if value}
-
-
-def load(
-    cli_values: Mapping[str, Any] | None = None,
-    config: Path | None = None,
-    environ: Mapping[str, str] | None = None,
-) -> Settings:
-    """The settings in force.
-
-    Args:
-        cli_values: what flags said, by setting; None means that the flag was not given.
-        config: a TOML file whose keys are settings.
-        environ: the environment; `os.environ` if None.
-
-    Raises:
-        SettingsError: some values are wrong; the message lists all of them, each with its
-            setting, value, origin and what is allowed.
-    """
-    environ = os.environ if environ is None else environ
-    flags = {name: value for name, value in (cli_values or {}).items() if value is not None}
-    variables = _Environment(environ)()
-    file = _read(config) if config is not None else {}
-
-    origins = {name: str(config) for name in file}
-    origins |= {name: f"environment variable {ENV_PREFIX}{name.upper()}" for name in variables}
-    origins |= {name: f"command line {flag(name)}" for name in flags}
-    merged = file | variables | flags
-    try:
-        settings = Settings(**merged)
-    except ValidationError as error:
-        raise SettingsError(_explain(error, merged, origins)) from None
-    settings._origins.update(origins)
-    settings._unknown = _unknown_variables(environ)
-    return settings
-
-
-def flag(name: str) -> str:
-    """The command-line flag of a setting."""
-    return "--" + name.replace("_", "-")
-
-
-def _read(config: Path) -> dict[str, Any]:
-    if not config.is_file():
-        raise SettingsError(f"--config {config}: there is no such file")
-    try:
-        return dict(TomlConfigSettingsSource(Settings, toml_file=config)())
-    except (OSError, TOMLDecodeError, UnicodeDecodeError) as error:
-        raise SettingsError(f"--config {config}: not readable as TOML: {error}") from error
-
-
-def _explain(error: ValidationError, values: Mapping[str, Any], origins: Mapping[str, str]) -> str:
-    """Every wrong value in one message, in the order of the settings."""
-    problems: dict[str, str] = {}
-    for detail in error.errors(include_url=False):
-        name = str(detail["loc"][0])
-        origin = origins.get(name, DEFAULT)
-        if detail["type"] == "extra_forbidden":
-            problems[name] = f"{name} ({origin}): no such setting{_nearest(name)}"
-        else:
-            value = redact(repr(values.get(name)))
-            field = Settings.model_fields[name]
-            problems[name] = f"{name} = {value} ({origin}): must be {allowed(field)}"
-    many = "1 setting is wrong" if len(problems) == 1 else f"{len(problems)} settings are wrong"
-    return "\n  ".join([f"{many}:", *problems.values()])
-
-
-def _nearest(name: str) -> str:
-    near = get_close_matches(name, Settings.model_fields, n=1)
-    return f"; did you mean {near[0]}?" if near else ""
-
-
-def _unknown_variables(environ: Mapping[str, str]) -> tuple[str, ...]:
-    """Told, not refused: an orchestrator may set variables of that prefix for its own ends."""
-    names = (
-        name
-        for name in sorted(environ)
-        if name.upper().startswith(ENV_PREFIX)
-        and name.upper().removeprefix(ENV_PREFIX).lower() not in Settings.model_fields
-    )
-    return tuple(
-        f"{name} is no setting{_nearest(name.upper().removeprefix(ENV_PREFIX).lower())}"
-        for name in names
-    )
-
-
-def allowed(field: FieldInfo) -> str:
-    """What a setting may be, in words: from its own note, or from its type and bounds."""
-    extra = field.json_schema_extra
-    if isinstance(extra, dict) and "allowed" in extra:
-        return str(extra["allowed"])
-    annotation = _without_none(field.annotation)
-    if get_origin(annotation) is Literal:
-        return "one of " + ", ".join(map(str, get_args(annotation)))
-    if annotation is bool:
-        return "true or false"
-    kind = "a whole number" if annotation is int else "a number"
-    return kind + _bounds(field)
-
-
-def _without_none(annotation: Any) -> Any:
-    if get_origin(annotation) in (Union, types.UnionType):
-        return next(arg for arg in get_args(annotation) if arg is not type(None))
-    return annotation
-
-
-def _bounds(field: FieldInfo) -> str:
-    low = high = above = below = None
-    for bound in field.metadata:
-        if isinstance(bound, Ge):
-            low = bound.ge
-        elif isinstance(bound, Le):
-            high = bound.le
-        elif isinstance(bound, Gt):
-            above = bound.gt
-        elif isinstance(bound, Lt):
-            below = bound.lt
-    if low is not None and high is not None:
-        return f" from {low} to {high}"
-    parts = [
-        f"{word} {bound}"
-        for word, bound in (
-            ("at least", low),
-            ("at most", high),
-            ("above", above),
-            ("below", below),
+        return EngineConfig(
+            model=self.model,
+            model_dir=self.model_dir,
+            device=self.device,
+            compute_type=self.compute_type,
+            batch_size=self.batch_size,
+            batch_size_given=self.origin("batch_size") != DEFAULT,
+            beam_size=self.beam_size,
+            transcriber=self.transcriber,
+            vad=self.vad,
+            word_times=self.word_times,
+            context=self.context,
+            num_workers=self.num_workers,
+            cpu_threads=self.cpu_threads,
+            max_wait=self.max_wait,
+            held_seconds=self.held_seconds,
+            max_audio_seconds=self.max_audio_seconds,
+            prepare_memory_bytes=self.prepare_memory_bytes,
+            prepare_stall_seconds=self.prepare_stall_seconds,
+            self_test=self.self_test,
         )
-        if bound is not None
-    ]
-    return " " + " and ".join(parts) if parts else ""
-
-
-def _group(field: FieldInfo) -> str:
-    extra = field.json_schema_extra
-    return str(extra["group"]) if isinstance(extra, dict) else ""
-
-
-def _text(value: object) -> str:
-    """A value as it could be written in a variable; `none` where there is none."""
-    match value:
-        case None:
-            return "none"
-        case bool():
-            return str(value).lower()
-        case tuple():
-            return ",".join(map(str, value)) or "none"
-        case ByteSize() if value >= 2**30 and value % 2**30 == 0:
-            return f"{value // 2**30}GiB"
-        case float():
-            return f"{value:g}"
-        case _:
-            return str(value)
-
-
-def default_text(field: FieldInfo) -> str:
-    """A setting's default as it would be written in a variable."""
-    return _text(field.default)
-
-
-def table() -> str:
-    """The settings as Markdown tables, one a group, for the README."""
-    head = "| setting | default | allowed | meaning |\n|---|---|---|---|"
-    tables: dict[str, list[str]] = {}
-    for name, field in Settings.model_fields.items():
-        rows = tables.setdefault(_group(field), [])
-        rows.append(
-            f"| `{name}` | `{default_text(field)}` | {allowed(field)} | {field.description} |"
-        )
-    return "\n\n".join(
-        "\n".join([f"**{group}**", "", head, *rows]) for group, rows in tables.items()
-    )

@@ -1,0 +1,24 @@
+"""Every setting of the worker: command line over environment over file over default.
+
+`fields` declares the settings, `load` reads them from the three places that may set them, and
+`words` describes them to a person.
+"""
+
+from worker.settings.fields import DEFAULT, ENGINE_GROUPS, ENV_PREFIX, Settings
+from worker.settings.load import load
+from worker.settings.words import Described, allowed, default_text, describe, flag, group, table
+
+__all__ = [
+    "DEFAULT",
+    "ENGINE_GROUPS",
+    "ENV_PREFIX",
+    "Described",
+    "Settings",
+    "allowed",
+    "default_text",
+    "describe",
+    "flag",
+    "group",
+    "load",
+    "table",
+]
