@@ -20,8 +20,8 @@ from tests.conftest import REGION, Aws, Queues
 from tests.fakes.engine import FakeEngine, fake_audio
 from tests.fakes.imds import FakeImds
 from worker.aws.clients import Clients
-from worker.aws.queue import Message
-from worker.daemon.daemon import Daemon, Pace
+from worker.daemon import compose
+from worker.daemon.daemon import Daemon, Pace, Parts
 from worker.errors import EngineError, ExitCode, MachineError, SettingsError
 from worker.jobs.message import JobDefaults, parse_message
 from worker.pipeline.checkpoint import Checkpoint
@@ -34,8 +34,9 @@ PACE = Pace(poll=1, tick=0.05, watch=0.1, settle=5.0)
 class Running:
     """A daemon at work."""
 
-    def __init__(self, daemon: Daemon, engine: FakeEngine) -> None:
-        self.daemon = daemon
+    def __init__(self, parts: Parts, pace: Pace, engine: FakeEngine) -> None:
+        self.parts = parts
+        self.daemon = Daemon(parts, pace)
         self.engine = engine
         self._code: ExitCode | BaseException | None = None
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -53,12 +54,19 @@ class Running:
 
     def code(self, seconds: float = 60.0) -> ExitCode:
         """Wait for its end; what `run` returned or raised."""
-        self._thread.join(seconds)
+        self.join(seconds)
         assert not self.alive, "it still runs"
         if isinstance(self._code, BaseException):
             raise self._code
         assert self._code is not None
         return self._code
+
+    @property
+    def state(self) -> str:
+        return str(self.daemon.status()["state"])
+
+    def join(self, seconds: float) -> None:
+        self._thread.join(seconds)
 
     def stop(self) -> ExitCode:
         self.daemon.stop()
@@ -91,7 +99,7 @@ class Place:
             "visibility_timeout": 30,
             "work_dir": self.folder,
         }
-        daemon = Daemon(
+        parts = compose.parts(
             # Unchecked, because tests are in more of a hurry than the settings' bounds allow.
             Settings().model_copy(update=values | settings),
             self.clients,
@@ -99,7 +107,7 @@ class Place:
             pace=pace,
             environ={"AWS_EC2_METADATA_DISABLED": "true"} if environ is None else environ,
         )
-        self.running.append(Running(daemon, engine))
+        self.running.append(Running(parts, pace, engine))
         return self.running[-1]
 
     def send(self, body: object) -> None:
@@ -161,7 +169,7 @@ def place(server: tuple[Aws, Clients], tmp_path: Path) -> Iterator[Place]:
     for running in place.running:
         running.daemon.stop()
     for running in place.running:
-        running._thread.join(20)
+        running.join(20)
 
 
 def _wait_for(condition: Callable[[], object], seconds: float = 40.0) -> None:
@@ -422,17 +430,16 @@ def test_a_late_receive_is_given_back_at_once(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     running = place.daemon(idle_timeout=600.0)
-    queue = running.daemon._queue
     asked = threading.Event()
-    receive = queue.receive
+    receive = place.clients.sqs_poll.receive_message
 
-    def late(*args: Any, **more: Any) -> list[Message]:
+    def late(**request: Any) -> Any:
         asked.set()
-        _wait_for(lambda: running.daemon._holdings.draining)
+        _wait_for(lambda: running.parts.holdings.draining)
         place.job("late")
-        return receive(*args, **more)
+        return receive(**request)
 
-    monkeypatch.setattr(queue, "receive", late)
+    monkeypatch.setattr(place.clients.sqs_poll, "receive_message", late)
     assert asked.wait(10)
     assert running.stop() is ExitCode.OK
     assert place.results() == {}
@@ -497,14 +504,14 @@ def test_a_dead_side_thread_drains_and_exits_1(
             idle_timeout=600.0,
         )
         _wait_for(lambda: running.engine.held_seconds() > 0)
-        daemon = running.daemon
+        parts = running.parts
         if victim == "heartbeat":
-            monkeypatch.setattr(daemon._leases, "wait", die)
-            daemon._leases.wake()
+            monkeypatch.setattr(parts.source.leases, "wait", die)
+            parts.source.leases.wake()
         elif victim == "watcher":
-            monkeypatch.setattr(daemon._watcher, "poll", die)
+            monkeypatch.setattr(parts.watcher, "poll", die)
         else:
-            monkeypatch.setattr(daemon._intake, "_room", die)
+            monkeypatch.setattr(parts.holdings, "suspects", die)
         assert running.code() is ExitCode.FAILURE
     assert place.results() == {"held": "completed"}, "what was held was finished"
     assert place.depth() == (0, 0, 0)
@@ -512,7 +519,7 @@ def test_a_dead_side_thread_drains_and_exits_1(
 
 def test_a_queue_that_is_deleted_ends_the_worker_for_good(place: Place) -> None:
     running = place.daemon(idle_timeout=600.0)
-    _wait_for(lambda: running.daemon._state == "running")
+    _wait_for(lambda: running.state == "running")
     place.aws.sqs.delete_queue(QueueUrl=place.queues.url)
     assert running.code() is ExitCode.SETTINGS
 
@@ -557,13 +564,13 @@ class Cloud:
                 DesiredCapacity=1,
                 AvailabilityZones=[f"{REGION}a"],
             )
-            self.instance_id = self._group()["Instances"][0]["InstanceId"]
+            self.instance_id = self.group()["Instances"][0]["InstanceId"]
         else:
             run = self.ec2.run_instances(ImageId=image, MinCount=1, MaxCount=1)
             self.instance_id = run["Instances"][0]["InstanceId"]
         self.imds = FakeImds(self.instance_id)
 
-    def _group(self) -> Any:
+    def group(self) -> Any:
         return self.scaling.describe_auto_scaling_groups(AutoScalingGroupNames=["g"])[
             "AutoScalingGroups"
         ][0]
@@ -581,7 +588,7 @@ class Cloud:
     def member(self) -> Any:
         (found,) = [
             member
-            for member in self._group()["Instances"]
+            for member in self.group()["Instances"]
             if member["InstanceId"] == self.instance_id
         ]
         return found
@@ -595,12 +602,12 @@ def test_idle_terminate_shrinks_the_group_and_a_stop_never_does(place: Place) ->
         assert running.stop() is ExitCode.OK
         assert not cloud.member["ProtectedFromScaleIn"], "protection is given back"
         assert cloud.state == "running"
-        assert cloud._group()["DesiredCapacity"] == 1
+        assert cloud.group()["DesiredCapacity"] == 1
 
         idle = place.daemon(environ=cloud.environ, on_idle="terminate")
         assert idle.code() is ExitCode.OK
-    assert cloud._group()["DesiredCapacity"] == 0
-    assert cloud._group()["Instances"] == []
+    assert cloud.group()["DesiredCapacity"] == 0
+    assert cloud.group()["Instances"] == []
 
 
 def test_idle_terminate_without_a_group_ends_the_instance(place: Place) -> None:
@@ -640,7 +647,7 @@ def test_idle_poweroff_switches_the_machine_off_and_a_stop_does_not(
     script.chmod(0o700)
     monkeypatch.setenv("PATH", f"{script.parent}:{os.environ['PATH']}")
     running = place.daemon(on_idle="poweroff", idle_timeout=600.0)
-    _wait_for(lambda: running.daemon._state == "running")
+    _wait_for(lambda: running.state == "running")
     assert running.stop() is ExitCode.OK
     assert not told.exists()
     assert place.daemon(on_idle="poweroff").code() is ExitCode.OK
@@ -658,7 +665,7 @@ def test_a_rebalance_recommendation_stops_the_intake_and_lets_work_finish(place:
         )
         _wait_for(lambda: running.engine.held_seconds() > 0)
         imds["events/recommendations/rebalance"] = '{"noticeTime": "2026-01-01T00:00:00Z"}'
-        _wait_for(lambda: running.daemon._holdings.draining)
+        _wait_for(lambda: running.state == "draining")
         place.job("new")
         assert running.code() is ExitCode.OK
     assert place.results() == {"running": "completed"}
@@ -670,7 +677,7 @@ def test_a_group_that_ends_the_instance_drains_it(place: Place) -> None:
         running = place.daemon(
             environ={"AWS_EC2_METADATA_SERVICE_ENDPOINT": imds.endpoint}, idle_timeout=600.0
         )
-        _wait_for(lambda: running.daemon._state == "running")
+        _wait_for(lambda: running.state == "running")
         imds["autoscaling/target-lifecycle-state"] = "Terminated"
         assert running.code() is ExitCode.OK
 
@@ -684,7 +691,7 @@ def test_a_message_that_comes_back_from_elsewhere_is_taken(place: Place) -> None
         "Messages"
     ]
     running = place.daemon(idle_timeout=1.0)
-    _wait_for(lambda: running.daemon._state == "running")
+    _wait_for(lambda: running.state == "running")
     time.sleep(3.0)
     assert running.alive, "it waits for what is in flight elsewhere"
     place.aws.sqs.change_message_visibility(
@@ -698,7 +705,7 @@ def test_a_message_that_stays_elsewhere_keeps_it_for_a_bounded_time(place: Place
     place.job("elsewhere")
     place.aws.sqs.receive_message(QueueUrl=place.queues.url, VisibilityTimeout=600)
     running = place.daemon(idle_timeout=1.0, visibility_timeout=2)
-    _wait_for(lambda: running.daemon._state == "running")
+    _wait_for(lambda: running.state == "running")
     began = time.monotonic()
     assert running.code() is ExitCode.OK
     assert 4.5 <= time.monotonic() - began < 15, "its timeout, and twice the visibility timeout"
@@ -787,7 +794,7 @@ def test_the_watchdog_is_fed_only_while_the_engine_makes_progress(
         ended.append(code)
         raise SystemExit(code)
 
-    monkeypatch.setattr("worker.daemon.daemon.os._exit", end)
+    monkeypatch.setattr("os._exit", end)
     place.job("hangs", seconds=30, marker="hang")
     running = place.daemon(environ=manager.environ(0.4), watchdog_timeout=2.0, idle_timeout=600.0)
     _wait_for(lambda: running.engine.last_progress() is not None)
@@ -816,7 +823,7 @@ def test_metrics_status_and_health_are_served_on_loopback(place: Place) -> None:
         with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=5) as answer:
             return str(answer.read().decode())
 
-    _wait_for(lambda: running.daemon._state == "running")
+    _wait_for(lambda: running.state == "running")
     assert get("/health") == "ok\n"
     _wait_for(lambda: [job for job in json.loads(get("/status"))["held"] if job["done_seconds"]])
     status = json.loads(get("/status"))
