@@ -40,7 +40,7 @@ __all__ = ["LogFile", "Logger", "configure", "get_logger"]
 Logger = structlog.stdlib.BoundLogger
 
 FOREIGN_EVENT: Final = "library.log"
-"""The event name of lines that third parties log; their logger's name tells them apart."""
+"""The event name of lines that third parties log; their logger's name says whose they are."""
 
 _NEVER_LOGGED: Final = frozenset({"text", "transcript", "prompt", "hotwords", "body"})
 """Keys whose values are a customer's words, whoever logs them."""
@@ -149,7 +149,7 @@ class LogFile(logging.handlers.WatchedFileHandler):
             _complain(f"{self.baseFilename}: {error}; this line stands here instead: {line}")
 
     def reopenIfNeeded(self) -> None:  # noqa: N802  # the base class's name
-        """Open the path again if it is no longer the open file, not more than once a second."""
+        """Open the path again if it is another file by now; after a failure, a second later."""
         try:
             found = Path(self.baseFilename).stat()
             if (found.st_dev, found.st_ino) == (self.dev, self.ino):

@@ -376,7 +376,7 @@ def test_what_the_worker_writes_never_becomes_a_job(place: Place) -> None:
     assert place.dead() == {}
 
 
-def test_the_log_tells_phrases_that_operators_grep_and_nothing_that_was_said(
+def test_the_log_has_phrases_that_operators_grep_and_nothing_that_was_said(
     place: Place, capsys: pytest.CaptureFixture[str]
 ) -> None:
     from worker import logs
@@ -417,7 +417,7 @@ def test_what_does_not_fit_the_drain_is_kept_and_resumed(place: Place) -> None:
     _wait_for(lambda: first.engine.stats.windows >= 1)
     assert first.stop() is ExitCode.OK
     assert place.results() == {}
-    assert place.depth() == (1, 0, 0), "given back at once"
+    assert place.depth() == (1, 0, 0), "released at once"
     kept = len(place.read("long", "checkpoint.json")["partial"]["windows"])
     assert 1 <= kept < 10
     second = place.daemon()
@@ -524,7 +524,7 @@ def test_a_queue_that_is_deleted_ends_the_worker_for_good(place: Place) -> None:
     assert running.code() is ExitCode.SETTINGS
 
 
-def test_a_queue_that_is_not_there_is_told_before_the_model_is_loaded(place: Place) -> None:
+def test_a_queue_that_is_not_there_is_reported_before_the_model_is_loaded(place: Place) -> None:
     running = place.daemon(queue_url=f"{place.aws.endpoint}/123456789012/nowhere")
     with pytest.raises(SettingsError, match="nowhere"):
         running.code()
@@ -600,7 +600,7 @@ def test_idle_terminate_shrinks_the_group_and_a_stop_never_does(place: Place) ->
         running = place.daemon(environ=cloud.environ, on_idle="terminate", idle_timeout=600.0)
         _wait_for(lambda: cloud.member["ProtectedFromScaleIn"])
         assert running.stop() is ExitCode.OK
-        assert not cloud.member["ProtectedFromScaleIn"], "protection is given back"
+        assert not cloud.member["ProtectedFromScaleIn"], "protection is released"
         assert cloud.state == "running"
         assert cloud.group()["DesiredCapacity"] == 1
 
@@ -640,18 +640,18 @@ def test_in_a_group_poweroff_is_refused_and_a_machine_that_can_t_work_is_marked(
 def test_idle_poweroff_switches_the_machine_off_and_a_stop_does_not(
     place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    told = tmp_path / "told"
+    received = tmp_path / "received"
     script = tmp_path / "bin" / "systemctl"
     script.parent.mkdir()
-    script.write_text(f'#!/bin/sh\necho "$@" >> {told}\n')
+    script.write_text(f'#!/bin/sh\necho "$@" >> {received}\n')
     script.chmod(0o700)
     monkeypatch.setenv("PATH", f"{script.parent}:{os.environ['PATH']}")
     running = place.daemon(on_idle="poweroff", idle_timeout=600.0)
     _wait_for(lambda: running.state == "running")
     assert running.stop() is ExitCode.OK
-    assert not told.exists()
+    assert not received.exists()
     assert place.daemon(on_idle="poweroff").code() is ExitCode.OK
-    assert told.read_text() == "poweroff\n"
+    assert received.read_text() == "poweroff\n"
 
 
 def test_a_rebalance_recommendation_stops_the_intake_and_lets_work_finish(place: Place) -> None:
@@ -730,7 +730,7 @@ class Manager:
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._socket.bind(str(folder / "notify"))
         self._socket.settimeout(0.05)
-        self.told: list[tuple[float, str]] = []
+        self.received: list[tuple[float, str]] = []
 
     def environ(self, watchdog_seconds: float) -> dict[str, str]:
         return {
@@ -740,12 +740,12 @@ class Manager:
         }
 
     def listen(self) -> list[str]:
-        """Everything told so far."""
+        """Everything received so far."""
         while True:
             try:
-                self.told.append((time.monotonic(), self._socket.recv(4096).decode()))
+                self.received.append((time.monotonic(), self._socket.recv(4096).decode()))
             except TimeoutError:
-                return [text for _, text in self.told]
+                return [text for _, text in self.received]
 
     def has(self, start: str) -> bool:
         return any(text.startswith(start) for text in self.listen())
@@ -761,7 +761,7 @@ def manager(tmp_path: Path) -> Iterator[Manager]:
     manager.close()
 
 
-def test_systemd_is_told_ready_after_the_warm_up_and_stopping_at_the_stop(
+def test_systemd_hears_ready_after_the_warm_up_and_stopping_at_the_stop(
     place: Place, manager: Manager
 ) -> None:
     place.job("held", seconds=30)
@@ -800,7 +800,7 @@ def test_the_watchdog_is_fed_only_while_the_engine_makes_progress(
     _wait_for(lambda: running.engine.last_progress() is not None)
     hangs = time.monotonic()
     _wait_for(lambda: manager.listen() and ended, 20)
-    fed = [moment for moment, text in manager.told if text == "WATCHDOG=1"]
+    fed = [moment for moment, text in manager.received if text == "WATCHDOG=1"]
     assert fed[-1] < hangs + 2.5
     assert ended[0] == ExitCode.FAILURE
     assert time.monotonic() - hangs < 15

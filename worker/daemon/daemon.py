@@ -157,7 +157,7 @@ class Daemon:
         self._ping_at = 0.0
 
     def run(self) -> ExitCode:
-        """Work until idle or told to stop. Call it once, from the main thread.
+        """Work until there is a reason to stop. Call it once, from the main thread.
 
         Raises:
             SettingsError: a setting turns out to be wrong (no such queue, ...).

@@ -15,8 +15,7 @@ document (`status.py`) are written from it. To add a metric, add one entry:
 
 `emf` also sends it to CloudWatch, `status` also puts it into the status document.
 
-Counting is a courtesy to the operator: whatever fails here is logged and forgotten, it never
-fails a job.
+Counting never fails a job: whatever goes wrong here is logged, and the work goes on.
 """
 
 from __future__ import annotations
@@ -107,7 +106,7 @@ class Metric:
         read: takes it from `Sources` (None: nothing is known yet); without it, the worker counts
             it with `Metrics.add` or `Metrics.set`.
         of: what a RATIO divides: (numerator, denominator), two counters.
-        label: (name, value), which tells it from other series of the same name.
+        label: (name, value), where several series share a name.
         late: a counter that is not shown before it has counted something. Others begin at 0, so
             that a rate sees their first step.
         emf: its name in CloudWatch; None: not sent.
