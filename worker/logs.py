@@ -16,18 +16,19 @@ context variables do not follow into threads.
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import logging
+import logging.handlers
 import math
 import os
 import sys
-import threading
 import time
 from collections.abc import Mapping, MutableMapping
 from datetime import UTC, datetime
 from pathlib import Path
 from textwrap import indent
-from typing import Any, Final, Literal, cast
+from typing import Any, Final, Literal
 
 import structlog
 
@@ -39,10 +40,13 @@ __all__ = ["LogFile", "Logger", "configure", "get_logger"]
 Logger = structlog.stdlib.BoundLogger
 
 FOREIGN_EVENT: Final = "library.log"
-"""The event name of lines that third parties log; their logger's name tells them apart."""
+"""The event name of lines that third parties log; their logger's name says whose they are."""
 
 _NEVER_LOGGED: Final = frozenset({"text", "transcript", "prompt", "hotwords", "body"})
 """Keys whose values are a customer's words, whoever logs them."""
+
+_FILE_MODE: Final = 0o640
+"""Of a log file that is made: its owner writes, its group reads."""
 
 _REOPEN_SECONDS: Final = 1.0
 """How long a log file that can't be opened is left alone before it is tried again."""
@@ -100,88 +104,78 @@ class _Stderr(logging.Handler):
             self.handleError(record)
 
 
-class LogFile(logging.Handler):
+class LogFile(logging.handlers.WatchedFileHandler):
     """A log file that logrotate may rename, replace, truncate or delete while we write.
 
-    Every line is one `write` to a descriptor in append mode: after a truncation it lands at
-    the file's new end (no hole), and several processes may share the file. Before each line
-    the path is compared with what is open, and opened again if it is another file: what was
-    written until then is in the renamed one, so no line is lost. If it can't be opened again
-    the old descriptor is kept, and logging never raises into its caller.
+    As in the base class the path is compared with the open file before each line, and opened
+    again if it is another file by now. What is different:
+
+    - The new file is opened before the old one is closed. If it can't be opened, lines go on
+      into the old one; the base class would have none then, and raise into whoever logs.
+    - Each line is one `write` to a descriptor in append mode, past any buffer: several processes
+      may share the file, after a truncation a line lands at the file's new end (no hole), and
+      nothing of a line that failed for want of space is written later.
+    - A line that can't be written goes to stderr instead.
 
     Raises:
         SettingsError: the file can't be opened at first.
     """
 
     def __init__(self, path: Path) -> None:
-        super().__init__()
-        self.path = path
         self._failed_at = -math.inf
         try:
-            self._fd = self._open()
+            super().__init__(path)
         except OSError as error:
             raise SettingsError(
                 f"log_file = {str(path)!r} can't be written: {error.strerror}; give a path in a "
                 "directory that exists and that the worker's user may write to"
             ) from error
-        self._identity = self._identify(os.fstat(self._fd))
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Write one line; on failure it goes to stderr instead."""
+        """Write one line; never raises."""
         try:
-            line = self.format(record) + "\n"
+            line = self.format(record) + self.terminator
         except Exception:  # noqa: BLE001  # whatever a formatter does, logging must not raise
             self.handleError(record)
             return
         try:
-            self._follow()
-            self._write(line.encode("utf-8", "backslashreplace"))
+            if self.stream is None:
+                raise OSError("the log is closed")
+            self.reopenIfNeeded()
+            data = line.encode("utf-8", "backslashreplace")
+            while data:
+                data = data[os.write(self.stream.fileno(), data) :]
         except OSError as error:
-            _complain(f"{self.path}: {error}; this line stands here instead: {line}")
+            _complain(f"{self.baseFilename}: {error}; this line stands here instead: {line}")
 
-    def close(self) -> None:
-        """Close the descriptor; lines that come later go to stderr."""
-        with self._guard():
-            if self._fd >= 0:
-                os.close(self._fd)
-                self._fd = -1
-        super().close()
-
-    def _guard(self) -> threading.RLock:
-        # logging.Handler creates its lock in __init__; its type allows None.
-        return cast("threading.RLock", self.lock)
-
-    def _open(self) -> int:
-        return os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640)
-
-    def _follow(self) -> None:
-        """Open the path again if it is no longer the open file."""
-        if self._fd < 0:
-            raise OSError("the log is closed")
+    def reopenIfNeeded(self) -> None:  # noqa: N802  # the base class's name
+        """Open the path again if it is another file by now; after a failure, a second later."""
         try:
-            if self._identify(self.path.stat()) == self._identity:
+            found = Path(self.baseFilename).stat()
+            if (found.st_dev, found.st_ino) == (self.dev, self.ino):
                 return
         except OSError:
             pass  # renamed or deleted and not yet made again: opening makes it
         if time.monotonic() - self._failed_at < _REOPEN_SECONDS:
             return
         try:
-            fd = self._open()
+            stream = self._open()
         except OSError as error:
             self._failed_at = time.monotonic()
-            _complain(f"{self.path}: can't be opened again: {error}; writing on to the old file\n")
+            _complain(
+                f"{self.baseFilename}: can't be opened again: {error}; writing on to the old file\n"
+            )
             return
-        os.close(self._fd)
-        self._fd = fd
-        self._identity = self._identify(os.fstat(fd))
+        old, self.stream = self.stream, stream
+        self._statstream()
+        if old is not None:
+            old.close()
 
-    def _write(self, data: bytes) -> None:
-        while data:
-            data = data[os.write(self._fd, data) :]
+    def _open(self) -> io.TextIOWrapper:
+        def opener(path: str, flags: int) -> int:
+            return os.open(path, flags, _FILE_MODE)
 
-    @staticmethod
-    def _identify(status: os.stat_result) -> tuple[int, int]:
-        return status.st_dev, status.st_ino
+        return open(self.baseFilename, "a", encoding="utf-8", opener=opener)
 
 
 def _complain(text: str) -> None:

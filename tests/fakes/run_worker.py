@@ -17,7 +17,8 @@ import sys
 from tests.fakes.engine import FakeEngine
 from worker import logs, settings
 from worker.aws.clients import make_clients
-from worker.daemon.daemon import Daemon, Pace
+from worker.daemon import compose
+from worker.daemon.daemon import Pace
 from worker.errors import ExitCode, WorkerError
 
 
@@ -27,7 +28,7 @@ def main() -> int:
         if hurry := os.environ.get("FAKE_VISIBILITY"):
             values = values.model_copy(update={"visibility_timeout": int(hurry)})
         logs.configure(values.log_level, values.log_format, values.log_file)
-        daemon = Daemon(
+        daemon = compose.daemon(
             values,
             make_clients(queue_url=values.queue_url, visibility_timeout=values.visibility_timeout),
             FakeEngine(**json.loads(os.environ.get("FAKE_ENGINE", "{}"))),

@@ -20,8 +20,8 @@ from tests.conftest import REGION, Aws, Queues
 from tests.fakes.engine import FakeEngine, fake_audio
 from tests.fakes.imds import FakeImds
 from worker.aws.clients import Clients
-from worker.aws.queue import Message
-from worker.daemon.daemon import Daemon, Pace
+from worker.daemon import compose
+from worker.daemon.daemon import Daemon, Pace, Parts
 from worker.errors import EngineError, ExitCode, MachineError, SettingsError
 from worker.jobs.message import JobDefaults, parse_message
 from worker.pipeline.checkpoint import Checkpoint
@@ -34,8 +34,9 @@ PACE = Pace(poll=1, tick=0.05, watch=0.1, settle=5.0)
 class Running:
     """A daemon at work."""
 
-    def __init__(self, daemon: Daemon, engine: FakeEngine) -> None:
-        self.daemon = daemon
+    def __init__(self, parts: Parts, pace: Pace, engine: FakeEngine) -> None:
+        self.parts = parts
+        self.daemon = Daemon(parts, pace)
         self.engine = engine
         self._code: ExitCode | BaseException | None = None
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -53,12 +54,19 @@ class Running:
 
     def code(self, seconds: float = 60.0) -> ExitCode:
         """Wait for its end; what `run` returned or raised."""
-        self._thread.join(seconds)
+        self.join(seconds)
         assert not self.alive, "it still runs"
         if isinstance(self._code, BaseException):
             raise self._code
         assert self._code is not None
         return self._code
+
+    @property
+    def state(self) -> str:
+        return str(self.daemon.status()["state"])
+
+    def join(self, seconds: float) -> None:
+        self._thread.join(seconds)
 
     def stop(self) -> ExitCode:
         self.daemon.stop()
@@ -91,7 +99,7 @@ class Place:
             "visibility_timeout": 30,
             "work_dir": self.folder,
         }
-        daemon = Daemon(
+        parts = compose.parts(
             # Unchecked, because tests are in more of a hurry than the settings' bounds allow.
             Settings().model_copy(update=values | settings),
             self.clients,
@@ -99,7 +107,7 @@ class Place:
             pace=pace,
             environ={"AWS_EC2_METADATA_DISABLED": "true"} if environ is None else environ,
         )
-        self.running.append(Running(daemon, engine))
+        self.running.append(Running(parts, pace, engine))
         return self.running[-1]
 
     def send(self, body: object) -> None:
@@ -161,7 +169,7 @@ def place(server: tuple[Aws, Clients], tmp_path: Path) -> Iterator[Place]:
     for running in place.running:
         running.daemon.stop()
     for running in place.running:
-        running._thread.join(20)
+        running.join(20)
 
 
 def _wait_for(condition: Callable[[], object], seconds: float = 40.0) -> None:
@@ -368,7 +376,7 @@ def test_what_the_worker_writes_never_becomes_a_job(place: Place) -> None:
     assert place.dead() == {}
 
 
-def test_the_log_tells_phrases_that_operators_grep_and_nothing_that_was_said(
+def test_the_log_has_phrases_that_operators_grep_and_nothing_that_was_said(
     place: Place, capsys: pytest.CaptureFixture[str]
 ) -> None:
     from worker import logs
@@ -409,7 +417,7 @@ def test_what_does_not_fit_the_drain_is_kept_and_resumed(place: Place) -> None:
     _wait_for(lambda: first.engine.stats.windows >= 1)
     assert first.stop() is ExitCode.OK
     assert place.results() == {}
-    assert place.depth() == (1, 0, 0), "given back at once"
+    assert place.depth() == (1, 0, 0), "released at once"
     kept = len(place.read("long", "checkpoint.json")["partial"]["windows"])
     assert 1 <= kept < 10
     second = place.daemon()
@@ -422,17 +430,16 @@ def test_a_late_receive_is_given_back_at_once(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     running = place.daemon(idle_timeout=600.0)
-    queue = running.daemon._queue
     asked = threading.Event()
-    receive = queue.receive
+    receive = place.clients.sqs_poll.receive_message
 
-    def late(*args: Any, **more: Any) -> list[Message]:
+    def late(**request: Any) -> Any:
         asked.set()
-        _wait_for(lambda: running.daemon._holdings.draining)
+        _wait_for(lambda: running.parts.holdings.draining)
         place.job("late")
-        return receive(*args, **more)
+        return receive(**request)
 
-    monkeypatch.setattr(queue, "receive", late)
+    monkeypatch.setattr(place.clients.sqs_poll, "receive_message", late)
     assert asked.wait(10)
     assert running.stop() is ExitCode.OK
     assert place.results() == {}
@@ -497,14 +504,14 @@ def test_a_dead_side_thread_drains_and_exits_1(
             idle_timeout=600.0,
         )
         _wait_for(lambda: running.engine.held_seconds() > 0)
-        daemon = running.daemon
+        parts = running.parts
         if victim == "heartbeat":
-            monkeypatch.setattr(daemon._leases, "wait", die)
-            daemon._leases.wake()
+            monkeypatch.setattr(parts.source.leases, "wait", die)
+            parts.source.leases.wake()
         elif victim == "watcher":
-            monkeypatch.setattr(daemon._watcher, "poll", die)
+            monkeypatch.setattr(parts.watcher, "poll", die)
         else:
-            monkeypatch.setattr(daemon._intake, "_room", die)
+            monkeypatch.setattr(parts.holdings, "suspects", die)
         assert running.code() is ExitCode.FAILURE
     assert place.results() == {"held": "completed"}, "what was held was finished"
     assert place.depth() == (0, 0, 0)
@@ -512,12 +519,12 @@ def test_a_dead_side_thread_drains_and_exits_1(
 
 def test_a_queue_that_is_deleted_ends_the_worker_for_good(place: Place) -> None:
     running = place.daemon(idle_timeout=600.0)
-    _wait_for(lambda: running.daemon._state == "running")
+    _wait_for(lambda: running.state == "running")
     place.aws.sqs.delete_queue(QueueUrl=place.queues.url)
     assert running.code() is ExitCode.SETTINGS
 
 
-def test_a_queue_that_is_not_there_is_told_before_the_model_is_loaded(place: Place) -> None:
+def test_a_queue_that_is_not_there_is_reported_before_the_model_is_loaded(place: Place) -> None:
     running = place.daemon(queue_url=f"{place.aws.endpoint}/123456789012/nowhere")
     with pytest.raises(SettingsError, match="nowhere"):
         running.code()
@@ -557,13 +564,13 @@ class Cloud:
                 DesiredCapacity=1,
                 AvailabilityZones=[f"{REGION}a"],
             )
-            self.instance_id = self._group()["Instances"][0]["InstanceId"]
+            self.instance_id = self.group()["Instances"][0]["InstanceId"]
         else:
             run = self.ec2.run_instances(ImageId=image, MinCount=1, MaxCount=1)
             self.instance_id = run["Instances"][0]["InstanceId"]
         self.imds = FakeImds(self.instance_id)
 
-    def _group(self) -> Any:
+    def group(self) -> Any:
         return self.scaling.describe_auto_scaling_groups(AutoScalingGroupNames=["g"])[
             "AutoScalingGroups"
         ][0]
@@ -581,7 +588,7 @@ class Cloud:
     def member(self) -> Any:
         (found,) = [
             member
-            for member in self._group()["Instances"]
+            for member in self.group()["Instances"]
             if member["InstanceId"] == self.instance_id
         ]
         return found
@@ -593,14 +600,14 @@ def test_idle_terminate_shrinks_the_group_and_a_stop_never_does(place: Place) ->
         running = place.daemon(environ=cloud.environ, on_idle="terminate", idle_timeout=600.0)
         _wait_for(lambda: cloud.member["ProtectedFromScaleIn"])
         assert running.stop() is ExitCode.OK
-        assert not cloud.member["ProtectedFromScaleIn"], "protection is given back"
+        assert not cloud.member["ProtectedFromScaleIn"], "protection is released"
         assert cloud.state == "running"
-        assert cloud._group()["DesiredCapacity"] == 1
+        assert cloud.group()["DesiredCapacity"] == 1
 
         idle = place.daemon(environ=cloud.environ, on_idle="terminate")
         assert idle.code() is ExitCode.OK
-    assert cloud._group()["DesiredCapacity"] == 0
-    assert cloud._group()["Instances"] == []
+    assert cloud.group()["DesiredCapacity"] == 0
+    assert cloud.group()["Instances"] == []
 
 
 def test_idle_terminate_without_a_group_ends_the_instance(place: Place) -> None:
@@ -633,18 +640,18 @@ def test_in_a_group_poweroff_is_refused_and_a_machine_that_can_t_work_is_marked(
 def test_idle_poweroff_switches_the_machine_off_and_a_stop_does_not(
     place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    told = tmp_path / "told"
+    received = tmp_path / "received"
     script = tmp_path / "bin" / "systemctl"
     script.parent.mkdir()
-    script.write_text(f'#!/bin/sh\necho "$@" >> {told}\n')
+    script.write_text(f'#!/bin/sh\necho "$@" >> {received}\n')
     script.chmod(0o700)
     monkeypatch.setenv("PATH", f"{script.parent}:{os.environ['PATH']}")
     running = place.daemon(on_idle="poweroff", idle_timeout=600.0)
-    _wait_for(lambda: running.daemon._state == "running")
+    _wait_for(lambda: running.state == "running")
     assert running.stop() is ExitCode.OK
-    assert not told.exists()
+    assert not received.exists()
     assert place.daemon(on_idle="poweroff").code() is ExitCode.OK
-    assert told.read_text() == "poweroff\n"
+    assert received.read_text() == "poweroff\n"
 
 
 def test_a_rebalance_recommendation_stops_the_intake_and_lets_work_finish(place: Place) -> None:
@@ -658,7 +665,7 @@ def test_a_rebalance_recommendation_stops_the_intake_and_lets_work_finish(place:
         )
         _wait_for(lambda: running.engine.held_seconds() > 0)
         imds["events/recommendations/rebalance"] = '{"noticeTime": "2026-01-01T00:00:00Z"}'
-        _wait_for(lambda: running.daemon._holdings.draining)
+        _wait_for(lambda: running.state == "draining")
         place.job("new")
         assert running.code() is ExitCode.OK
     assert place.results() == {"running": "completed"}
@@ -670,7 +677,7 @@ def test_a_group_that_ends_the_instance_drains_it(place: Place) -> None:
         running = place.daemon(
             environ={"AWS_EC2_METADATA_SERVICE_ENDPOINT": imds.endpoint}, idle_timeout=600.0
         )
-        _wait_for(lambda: running.daemon._state == "running")
+        _wait_for(lambda: running.state == "running")
         imds["autoscaling/target-lifecycle-state"] = "Terminated"
         assert running.code() is ExitCode.OK
 
@@ -684,7 +691,7 @@ def test_a_message_that_comes_back_from_elsewhere_is_taken(place: Place) -> None
         "Messages"
     ]
     running = place.daemon(idle_timeout=1.0)
-    _wait_for(lambda: running.daemon._state == "running")
+    _wait_for(lambda: running.state == "running")
     time.sleep(3.0)
     assert running.alive, "it waits for what is in flight elsewhere"
     place.aws.sqs.change_message_visibility(
@@ -698,7 +705,7 @@ def test_a_message_that_stays_elsewhere_keeps_it_for_a_bounded_time(place: Place
     place.job("elsewhere")
     place.aws.sqs.receive_message(QueueUrl=place.queues.url, VisibilityTimeout=600)
     running = place.daemon(idle_timeout=1.0, visibility_timeout=2)
-    _wait_for(lambda: running.daemon._state == "running")
+    _wait_for(lambda: running.state == "running")
     began = time.monotonic()
     assert running.code() is ExitCode.OK
     assert 4.5 <= time.monotonic() - began < 15, "its timeout, and twice the visibility timeout"
@@ -723,7 +730,7 @@ class Manager:
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._socket.bind(str(folder / "notify"))
         self._socket.settimeout(0.05)
-        self.told: list[tuple[float, str]] = []
+        self.received: list[tuple[float, str]] = []
 
     def environ(self, watchdog_seconds: float) -> dict[str, str]:
         return {
@@ -733,12 +740,12 @@ class Manager:
         }
 
     def listen(self) -> list[str]:
-        """Everything told so far."""
+        """Everything received so far."""
         while True:
             try:
-                self.told.append((time.monotonic(), self._socket.recv(4096).decode()))
+                self.received.append((time.monotonic(), self._socket.recv(4096).decode()))
             except TimeoutError:
-                return [text for _, text in self.told]
+                return [text for _, text in self.received]
 
     def has(self, start: str) -> bool:
         return any(text.startswith(start) for text in self.listen())
@@ -754,7 +761,7 @@ def manager(tmp_path: Path) -> Iterator[Manager]:
     manager.close()
 
 
-def test_systemd_is_told_ready_after_the_warm_up_and_stopping_at_the_stop(
+def test_systemd_hears_ready_after_the_warm_up_and_stopping_at_the_stop(
     place: Place, manager: Manager
 ) -> None:
     place.job("held", seconds=30)
@@ -787,13 +794,13 @@ def test_the_watchdog_is_fed_only_while_the_engine_makes_progress(
         ended.append(code)
         raise SystemExit(code)
 
-    monkeypatch.setattr("worker.daemon.daemon.os._exit", end)
+    monkeypatch.setattr("os._exit", end)
     place.job("hangs", seconds=30, marker="hang")
     running = place.daemon(environ=manager.environ(0.4), watchdog_timeout=2.0, idle_timeout=600.0)
     _wait_for(lambda: running.engine.last_progress() is not None)
     hangs = time.monotonic()
     _wait_for(lambda: manager.listen() and ended, 20)
-    fed = [moment for moment, text in manager.told if text == "WATCHDOG=1"]
+    fed = [moment for moment, text in manager.received if text == "WATCHDOG=1"]
     assert fed[-1] < hangs + 2.5
     assert ended[0] == ExitCode.FAILURE
     assert time.monotonic() - hangs < 15
@@ -816,7 +823,7 @@ def test_metrics_status_and_health_are_served_on_loopback(place: Place) -> None:
         with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=5) as answer:
             return str(answer.read().decode())
 
-    _wait_for(lambda: running.daemon._state == "running")
+    _wait_for(lambda: running.state == "running")
     assert get("/health") == "ok\n"
     _wait_for(lambda: [job for job in json.loads(get("/status"))["held"] if job["done_seconds"]])
     status = json.loads(get("/status"))

@@ -6,26 +6,26 @@ from functools import partial
 from worker.threads import SupervisedThread, ThreadPool
 
 
-def test_a_death_is_told_with_its_cause() -> None:
-    told: list[tuple[str, BaseException]] = []
+def test_a_death_is_reported_with_its_cause() -> None:
+    deaths: list[tuple[str, BaseException]] = []
     error = RuntimeError("gone")
 
     def fail() -> None:
         raise error
 
-    side = SupervisedThread("one", fail, lambda name, cause: told.append((name, cause)))
-    side.start()
-    assert side.join(5)
-    assert told == [("one", error)]
+    thread = SupervisedThread("one", fail, lambda name, cause: deaths.append((name, cause)))
+    thread.start()
+    assert thread.join(5)
+    assert deaths == [("one", error)]
 
 
 def test_a_good_end_is_no_death() -> None:
-    told: list[str] = []
-    side = SupervisedThread("one", lambda: None, lambda name, _: told.append(name))
-    assert side.join(0), "one that never started has ended"
-    side.start()
-    assert side.join(5)
-    assert told == []
+    deaths: list[str] = []
+    thread = SupervisedThread("one", lambda: None, lambda name, _: deaths.append(name))
+    assert thread.join(0), "one that never started has ended"
+    thread.start()
+    assert thread.join(5)
+    assert deaths == []
 
 
 def test_a_pool_does_everything_and_ends() -> None:
@@ -47,10 +47,10 @@ def test_a_pool_that_is_stuck_is_not_waited_for() -> None:
     held.set()
 
 
-def test_a_task_that_raises_is_told() -> None:
-    told: list[str] = []
-    pool = ThreadPool("pool", 2, lambda name, _: told.append(name))
+def test_a_task_that_raises_is_reported() -> None:
+    deaths: list[str] = []
+    pool = ThreadPool("pool", 2, lambda name, _: deaths.append(name))
     pool.put(lambda: 1 // 0)
     pool.start()
     pool.stop(5)
-    assert len(told) == 1
+    assert len(deaths) == 1

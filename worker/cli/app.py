@@ -87,13 +87,13 @@ def run(ctx: typer.Context, config: Config = None) -> None:
         log.warning("settings.unknown", message=variable)
 
     from worker.aws.clients import make_clients
-    from worker.daemon.daemon import Daemon
+    from worker.daemon import compose
 
     clients = make_clients(
         queue_url=settings.queue_url, visibility_timeout=settings.visibility_timeout
     )
     try:
-        code = Daemon(settings, clients, _engine(settings)).run()
+        code = compose.daemon(settings, clients, _engine(settings)).run()
     except WorkerError as error:
         if settings.log_file is not None:  # else `main` says it, on the same stderr
             log.error("worker.failed", message=str(error))

@@ -1,4 +1,4 @@
-"""The daemon: start, run, drain, stop.
+"""The daemon's life: start, watch, drain, close.
 
 Threads, each with one thing to do; a dead one drains the worker and makes it exit 1:
 
@@ -10,56 +10,35 @@ Threads, each with one thing to do; a dead one drains the worker and makes it ex
     heartbeat    keeps the leases                                   (worker/aws/lease.py)
     watcher      listens for the machine's end                      (worker/aws/instance.py)
 
-Whoever finds a reason to stop puts a `Stop` where the main thread waits. The first one begins
-the drain: nothing new is taken in, what has not begun is given back, what runs may finish
-until the deadline, the rest is checkpointed and given back. Later ones can only bring the
-deadline nearer or make the exit code worse. A second signal ends the process at once.
+The first reason to stop (`stops.py`) begins the drain: nothing new is taken in, what has not
+begun is released, what runs may finish until the deadline, the rest is saved and released. Later
+reasons can only bring the deadline nearer or make the exit code worse.
+
+`compose.py` builds the parts.
 """
 
 from __future__ import annotations
 
-import faulthandler
-import math
 import os
-import queue as queues
-import signal
-import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, wait
-from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
-from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
-from worker.aws.instance import EndResult, Imds, Instance, InstanceWatcher, SpotNotice
+from worker.aws.instance import Instance, InstanceWatcher
 from worker.aws.lease import Heartbeat
-from worker.aws.notices import Notices
-from worker.aws.queue import Message
-from worker.aws.results import ResultStore
-from worker.aws.source import make_source
-from worker.daemon import policy
+from worker.aws.source import Source
 from worker.daemon.dispatch import Dispatch
-from worker.daemon.intake import Intake
-from worker.daemon.metrics import EmfReporter, Metrics, StatusServer
-from worker.daemon.policy import IdleClock
+from worker.daemon.status import Readings, State, Status
+from worker.daemon.stops import Stop, Stops, Watchdog
 from worker.daemon.systemd import Notifier
-from worker.errors import ExitCode, MachineError, SettingsError, TransientError
-from worker.jobs.message import JobDefaults
+from worker.errors import ExitCode, MachineError
 from worker.logs import get_logger
 from worker.pipeline.holdings import Holdings
-from worker.pipeline.inputs import open_readers
-from worker.pipeline.pipeline import Limits, Pipeline
-from worker.pipeline.task import Task
 from worker.pipeline.workdir import WorkDir
-from worker.redact import summary
-from worker.speech.api import EngineStats, Transcriber
+from worker.speech.api import Transcriber
 from worker.threads import SupervisedThread, ThreadPool
-from worker.uris import S3Prefix
-
-if TYPE_CHECKING:
-    from worker.aws.clients import Clients
-    from worker.settings import Settings
 
 log = get_logger(__name__)
 
@@ -69,7 +48,7 @@ _EXTEND_SECONDS = 30.0
 
 _ENGINE_STOP_SECONDS = 20.0
 _POOL_SECONDS = 5.0
-_GIVE_BACK_SECONDS = 10.0
+_RELEASE_SECONDS = 10.0
 _RECEIVE_MARGIN_SECONDS = 5.0
 _LOADING_SECONDS = 5.0
 
@@ -82,7 +61,7 @@ class Pace:
         poll: one long poll; whole seconds, 20 at most. A stop has to wait for it.
         tick: between two looks of the main thread.
         watch: between two looks at the instance metadata.
-        settle: after a drain's deadline, for checkpoints and for giving leases back.
+        settle: after a drain's deadline, for checkpoints and for releasing messages.
         max_leases: messages held at most; None: from the batch size.
     """
 
@@ -92,196 +71,176 @@ class Pace:
     settle: float = 20.0
     max_leases: int | None = None
 
+    @property
+    def receive(self) -> float:
+        """How long a receive that is under way may take to end by itself."""
+        return self.poll + _RECEIVE_MARGIN_SECONDS
+
+
+class Reporter(Protocol):
+    """Something that shows the worker's metrics to the outside."""
+
+    def start(self) -> None:
+        """Begin."""
+        ...
+
+    def stop(self) -> None:
+        """End. Safe if it never started."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
-class Stop:
-    """A reason to end.
+class Parts:
+    """Everything that a worker is made of, built and not yet started.
 
     Attributes:
-        event: its name in the log.
-        message: the same for people.
-        code: with which the process then exits.
-        seconds: how long running jobs may go on; None: the setting `drain_timeout`.
-        idle: nothing is held, and the setting `on_idle` applies.
-        engine_lost: the engine is dead or hung: its jobs can't finish.
-        hung: it may hold its threads and locks for ever: end the process the hard way.
+        engine: what transcribes.
+        readings: what engine and holdings show of themselves.
+        source: the queue, its dead letters and its leases.
+        holdings: the messages and jobs held.
+        dispatch: hands each job to the thread that has the next step.
+        intake: the thread that receives messages.
+        downloads: the threads that fetch.
+        commits: the threads that write the end of jobs.
+        heartbeat: the thread that keeps the leases.
+        watcher: the thread that listens for the machine's end.
+        stops: where reasons to stop wait.
+        watchdog: looks for a broken engine and dead threads.
+        status: what the worker reports about itself.
+        reporters: the pages on loopback and the lines for CloudWatch, where they are wanted.
+        notifier: the service manager.
+        instance: the machine.
+        work: the folder of temporary files.
+        preflight: whether queue and instance fit the settings; raises SettingsError and
+            TransientError, and may take some seconds.
+        drain_timeout: seconds that running jobs have to finish.
+        max_leases: messages held at most.
+        poweroff: whether the machine is switched off when the worker has ended idle.
     """
 
-    event: str
-    message: str
-    code: ExitCode = ExitCode.OK
-    seconds: float | None = None
-    idle: bool = False
-    engine_lost: bool = False
-    hung: bool = False
+    engine: Transcriber
+    readings: Readings
+    source: Source
+    holdings: Holdings
+    dispatch: Dispatch
+    intake: SupervisedThread
+    downloads: ThreadPool
+    commits: ThreadPool
+    heartbeat: Heartbeat
+    watcher: InstanceWatcher
+    stops: Stops
+    watchdog: Watchdog
+    status: Status
+    reporters: Sequence[Reporter]
+    notifier: Notifier
+    instance: Instance
+    work: WorkDir
+    preflight: Callable[[], None]
+    drain_timeout: float
+    max_leases: int
+    poweroff: bool
 
 
 class Daemon:
-    """One worker: one queue, one engine, one process.
+    """One worker: one queue, one engine, one process. Built by `compose.daemon`.
 
     Args:
-        settings: `queue_url` must be set.
-        clients: boto3 clients.
-        engine: built, not started.
-        pace: see `Pace`.
-        environ: of the service manager and the metadata service.
+        parts: what it is made of; they belong to it from now on.
+        pace: how long it waits for things.
     """
 
-    def __init__(
-        self,
-        settings: Settings,
-        clients: Clients,
-        engine: Transcriber,
-        *,
-        pace: Pace | None = None,
-        environ: Mapping[str, str] | None = None,
-    ) -> None:
-        if settings.queue_url is None:
-            raise SettingsError("queue_url is not set; give the URL of the queue to work on")
-        self._settings = settings
-        self._engine = engine
-        self._pace = pace or Pace()
-        self._stops: queues.SimpleQueue[Stop] = queues.SimpleQueue()
-        self._signals = 0
-        self._state = "loading"
+    def __init__(self, parts: Parts, pace: Pace) -> None:
+        self._parts = parts
+        self._pace = pace
         self._began = time.monotonic()
         self._status_at = 0.0
         self._ping_at = 0.0
-        self._max_leases = self._pace.max_leases or policy.lease_bound(settings.batch_size)
-        self._defaults = JobDefaults(
-            output=S3Prefix.parse(settings.output) if settings.output else None,
-            allowed_buckets=frozenset(settings.allowed_buckets),
-        )
-        self._source = make_source(
-            clients,
-            settings.queue_url,
-            visibility_timeout=settings.visibility_timeout,
-            dead_letter_url=settings.dead_letter_url,
-        )
-        self._queue = self._source.queue
-        self._inputs = open_readers(clients)
-        self._results = ResultStore(clients.s3)
-        self._notices = Notices(clients, settings.notify_url)
-        self._notifier = Notifier(environ)
-        self._imds = Imds(environ)
-        self._instance = Instance(self._imds, clients)
-        self._holdings = Holdings()
-        self._leases = self._source.leases
-        self._heartbeat = Heartbeat(
-            self._queue, self._leases, on_lost=self._lost, on_expiring=self._expiring
-        )
-        self._watcher = InstanceWatcher(
-            self._imds,
-            on_spot_notice=self._spot,
-            on_rebalance=self._rebalance,
-            on_terminating=self._terminating,
-            poll_seconds=self._pace.watch,
-        )
-        self._metrics = Metrics(
-            stats=self._stats,
-            held=self._held,
-            price_per_hour=settings.price_per_hour,
-        )
-        self._downloads = ThreadPool("download", settings.download_threads, self._died)
-        self._commits = ThreadPool("commit", settings.commit_threads, self._died)
-        self._intake = self._make_intake()
-        self._intake_side = SupervisedThread("intake", self._intake.run, self._died)
-        self._work: WorkDir | None = None
-        self._dispatch: Dispatch | None = None
-        self._engine_started = False
-        self._emf: EmfReporter | None = None
-        self._server: StatusServer | None = None
-
-    def _make_intake(self) -> Intake:
-        settings = self._settings
-        return Intake(
-            queue=self._queue,
-            holdings=self._holdings,
-            accept=self._accept,
-            room=self._room,
-            clock=IdleClock(
-                time.monotonic(),
-                idle_timeout=settings.idle_timeout,
-                visibility_timeout=settings.visibility_timeout,
-                min_uptime=settings.min_uptime,
-            ),
-            instance=self._instance,
-            metrics=self._metrics,
-            on_idle=self._on_idle,
-            # A long poll must fit between two heartbeats, and an idle timeout is not overslept.
-            poll_seconds=max(
-                1,
-                min(
-                    self._pace.poll,
-                    math.ceil(settings.idle_timeout),
-                    settings.visibility_timeout // 6,
-                ),
-            ),
-        )
-
-    # -- start, run, stop ---------------------------------------------------------------------
 
     def run(self) -> ExitCode:
-        """Work until idle or told to stop. Call it once, from the main thread.
+        """Work until there is a reason to stop. Call it once, from the main thread.
 
         Raises:
             SettingsError: a setting turns out to be wrong (no such queue, ...).
             MachineError: the engine can't work here.
             TransientError: the queue can't be reached at the start.
         """
-        with self._handling_signals():
+        parts = self._parts
+        with parts.stops.handling_signals(parts.work.close):
             try:
-                stop = self._start()
-                if stop is None:
-                    stop = self._watch()
+                stop = self._start() or self._watch()
                 code = self._drain(stop)
             finally:
                 self._close()
-        if stop.idle and code is ExitCode.OK and self._settings.on_idle == "poweroff":
-            self._instance.poweroff()
+        if stop.idle and code is ExitCode.OK and parts.poweroff:
+            parts.instance.poweroff()
         log.info("worker.stopped", message=f"Worker stopped, exit code {code.value}")
         return code
 
     def stop(self) -> None:
         """Drain and end, as on SIGTERM. Callable from any thread, at any time."""
-        self._stops.put(Stop("drain.asked", "Told to stop"))
+        self._parts.stops.asked()
+
+    def status(self) -> dict[str, Any]:
+        """The status document, see `Status.document`. Callable from any thread, at any time."""
+        return self._parts.status.document()
+
+    # -- start --------------------------------------------------------------------------------
 
     def _start(self) -> Stop | None:
-        """Load everything, off the main thread; a Stop if one came meanwhile.
+        """Load the engine and start the threads; a Stop if one came meanwhile.
 
-        The engine loads before the first receive: what is held while nothing can be done with
-        it is held in vain.
+        The engine loads before the first receive: a message that is held while nothing can be
+        done with it is held in vain. It loads on a thread of its own, so that a stop is noticed.
         """
+        parts = self._parts
         loaded: Future[None] = Future()
-        threading.Thread(target=self._load, args=(loaded,), name="start", daemon=True).start()
+        SupervisedThread("start", lambda: self._load(loaded)).start()
         while not loaded.done():
-            stop = self._next_stop(self._pace.tick)
+            stop = parts.stops.next(self._pace.tick)
             if stop is not None:
                 self._leave_loading(loaded)
                 return stop
         try:
             loaded.result()
         except MachineError:
-            self._instance.mark_unhealthy()
+            parts.instance.mark_unhealthy()
             raise
-        self._heartbeat.start()
-        self._watcher.start()
-        self._downloads.start()
-        self._commits.start()
-        self._intake_side.start()
-        self._state = "running"
-        self._notifier.ready(self._status_line())
-        info = self._engine.info
+        for part in (
+            parts.heartbeat,
+            parts.watcher,
+            parts.downloads,
+            parts.commits,
+            parts.intake,
+        ):
+            part.start()
+        parts.status.state = State.RUNNING
+        parts.notifier.ready(parts.status.line())
+        info = parts.engine.info
         log.info(
             "worker.ready",
             message=f"Ready: {info.model} on {info.device}, taking messages",
             model=info.model,
             device=info.device,
             compute_type=info.compute_type,
-            max_leases=self._max_leases,
+            max_leases=parts.max_leases,
             load_seconds=time.monotonic() - self._began,
         )
         return None
+
+    def _load(self, loaded: Future[None]) -> None:
+        """Everything that may fail for the settings' sake, then the model."""
+        parts = self._parts
+        try:
+            parts.preflight()
+            for reporter in parts.reporters:
+                reporter.start()
+            parts.notifier.status("loading the model")
+            parts.engine.start()
+            parts.readings.engine_started = True
+        except BaseException as error:  # noqa: BLE001  # raised again on the main thread
+            loaded.set_exception(error)
+        else:
+            loaded.set_result(None)
 
     def _leave_loading(self, loaded: Future[None]) -> None:
         """Told to stop while loading. A model can't be loaded halfway, so wait only a little."""
@@ -290,172 +249,49 @@ class Daemon:
             log.info("drain.loading", message="Told to stop while loading; nothing was held")
             self._end_hard(ExitCode.OK)
 
-    def _load(self, loaded: Future[None]) -> None:
-        try:
-            self._open()
-            self._notifier.status("loading the model")
-            self._engine.start()
-            self._engine_started = True
-        except BaseException as error:  # noqa: BLE001  # raised again on the main thread
-            loaded.set_exception(error)
-        else:
-            loaded.set_result(None)
-
-    def _open(self) -> None:
-        """Everything that may fail for the settings' sake, before the model is loaded."""
-        settings = self._settings
-        self._work = WorkDir(settings.work_dir)
-        info = self._queue.describe()
-        if info.dead_letter_url is None:
-            log.warning(
-                "queue.no_dead_letter_queue",
-                message="The queue has no dead-letter queue: a message that can't be read, and "
-                "has no place for an error.json, will come again and again",
-            )
-        if info.max_receive_count is not None and info.max_receive_count < policy.ENOUGH_RECEIVES:
-            log.warning(
-                "queue.few_receives",
-                message=f"maxReceiveCount is {info.max_receive_count}: interruptions count as "
-                f"receives, so set it to {policy.ENOUGH_RECEIVES} or more",
-                max_receive_count=info.max_receive_count,
-            )
-        if settings.on_idle == "poweroff":
-            self._refuse_poweroff_in_group()
-        pipeline = Pipeline(
-            inputs=self._inputs,
-            results=self._results,
-            engine=self._engine,
-            notices=self._notices,
-            work=self._work,
-            limits=Limits(
-                max_input_bytes=settings.max_input_bytes,
-                max_failures=settings.max_failures,
-                vtt_word_times=settings.vtt_word_times,
-            ),
-            draining=lambda: self._holdings.draining,
-        )
-        self._dispatch = Dispatch(
-            pipeline=pipeline,
-            holdings=self._holdings,
-            engine=self._engine,
-            metrics=self._metrics,
-            downloads=self._downloads,
-            commits=self._commits,
-            defaults=self._defaults,
-            held_seconds=settings.held_seconds,
-            given_back=self._intake.given_back,
-            intake_ended=self._intake_ended,
-        )
-        if settings.metrics_port is not None:
-            self._server = StatusServer(
-                settings.metrics_port,
-                registry=self._metrics.registry,
-                status=self.status,
-                healthy=self.healthy,
-            )
-            self._server.start()
-        if settings.metrics_emf:
-            self._emf = EmfReporter(self._metrics, queue=self._queue.url.rpartition("/")[2])
-            self._emf.start()
-
-    def _refuse_poweroff_in_group(self) -> None:
-        try:
-            group = self._instance.group()
-        except TransientError as error:
-            log.warning("instance.group_unknown", message=f"Not checked before the end: {error}")
-            return
-        if group is not None:
-            raise SettingsError(
-                f"on_idle = 'poweroff' in the Auto Scaling group {group!r}: the group would only "
-                "replace the machine; use on_idle = 'terminate'"
-            )
+    # -- watch --------------------------------------------------------------------------------
 
     def _watch(self) -> Stop:
         """Wait for a reason to stop, and show signs of life."""
         while True:
-            stop = self._next_stop(self._tick()) or self._trouble()
+            stop = self._parts.stops.next(self._tick()) or self._parts.watchdog.check()
             if stop is not None:
                 return stop
             self._show_life()
 
-    def _next_stop(self, seconds: float) -> Stop | None:
-        try:
-            return self._stops.get(timeout=seconds)
-        except queues.Empty:
-            return None
-
     def _tick(self) -> float:
-        ping = self._notifier.ping_seconds
+        ping = self._parts.notifier.ping_seconds
         return min(self._pace.tick, ping / 2) if ping else self._pace.tick
 
-    def _trouble(self) -> Stop | None:
-        """Whether a thread that must live is dead, or the engine makes no progress."""
-        failure = self._engine.failure()
-        if failure is not None:
-            return Stop(
-                "engine.failed",
-                f"The engine broke: {summary(failure)}",
-                code=ExitCode.FAILURE,
-                engine_lost=True,
-            )
-        if self._hung():
-            return Stop(
-                "engine.hung",
-                f"The device has finished nothing for {self._settings.watchdog_timeout:.0f} "
-                "seconds while it has work; the process ends",
-                code=ExitCode.FAILURE,
-                engine_lost=True,
-                hung=True,
-            )
-        for name, side in (("heartbeat", self._heartbeat), ("watcher", self._watcher)):
-            if not side.alive:
-                died = side.failure
-                return Stop(
-                    "drain.thread_died",
-                    f"The thread {name} died" + (f": {summary(died)}" if died else ""),
-                    code=ExitCode.FAILURE,
-                    # Without a heartbeat, leases hold for two thirds of their time at least.
-                    seconds=min(
-                        self._settings.drain_timeout, self._settings.visibility_timeout / 3
-                    ),
-                )
-        return None
-
-    def _hung(self) -> bool:
-        return policy.hung(
-            time.monotonic(),
-            self._engine.last_progress(),
-            timeout=self._settings.watchdog_timeout,
-        )
-
     def _show_life(self) -> None:
-        """Ping systemd's watchdog (only if the engine is not hung) and tell it how things are."""
-        now = time.monotonic()
-        ping = self._notifier.ping_seconds
-        if ping is not None and now >= self._ping_at and not self._hung():
-            self._notifier.watchdog()
+        """Ping systemd's watchdog (unless the engine hangs) and send it the status line."""
+        notifier, now = self._parts.notifier, time.monotonic()
+        ping = notifier.ping_seconds
+        if ping is not None and now >= self._ping_at and not self._parts.watchdog.hung():
+            notifier.watchdog()
             self._ping_at = now + ping
         if now >= self._status_at:
-            self._notifier.status(self._status_line())
+            notifier.status(self._parts.status.line())
             self._status_at = now + _STATUS_SECONDS
 
     # -- drain --------------------------------------------------------------------------------
 
     def _drain(self, stop: Stop) -> ExitCode:
-        """Finish what fits, keep and give back the rest. Returns the exit code."""
+        """Finish what fits, save and release the rest. Returns the exit code."""
+        parts = self._parts
         began = time.monotonic()
-        self._state = "draining"
-        self._holdings.drain()
-        held = len(self._holdings)
+        parts.status.state = State.DRAINING
+        parts.holdings.drain()
+        held = len(parts.holdings)
         level = log.info if stop.code is ExitCode.OK else log.error
         level(stop.event, message=stop.message, messages_held=held)
-        self._notifier.stopping(f"draining: {held} messages held")
+        parts.notifier.stopping(f"draining: {held} messages held")
         if held:
-            self._traffic.call_off_waiting()
+            parts.dispatch.release_waiting()
             stop = self._wait_for_running(stop)
-            self._traffic.call_off_running(engine_lost=stop.engine_lost)
+            parts.dispatch.release_running(engine_lost=stop.engine_lost)
             self._wait_until_empty(time.monotonic() + self._pace.settle)
-            self._give_back_the_rest()
+            self._release_the_rest()
         log.info("drain.finished", message="Nothing is held", seconds=time.monotonic() - began)
         if stop.hung:
             self._end_hard(stop.code)
@@ -463,35 +299,37 @@ class Daemon:
 
     def _wait_for_running(self, stop: Stop) -> Stop:
         """Let running jobs finish until the deadline; the reason to stop as it is by then."""
+        parts = self._parts
         deadline = time.monotonic() + self._seconds_for(stop)
-        while len(self._holdings) and time.monotonic() < deadline and not stop.engine_lost:
-            more = self._next_stop(0.0) or self._trouble()
+        while len(parts.holdings) and time.monotonic() < deadline and not stop.engine_lost:
+            more = parts.stops.next(0.0) or parts.watchdog.check()
             if more is not None and more.event != stop.event:
                 log.warning(more.event, message=more.message)
                 deadline = min(deadline, time.monotonic() + self._seconds_for(more))
                 stop = replace(more, code=max(stop.code, more.code), idle=stop.idle and more.idle)
             self._stay_alive(deadline)
-            self._holdings.wait_empty(max(0.0, min(self._tick(), deadline - time.monotonic())))
+            parts.holdings.wait_empty(max(0.0, min(self._tick(), deadline - time.monotonic())))
         return stop
 
     def _seconds_for(self, stop: Stop) -> float:
         if stop.engine_lost:
             return 0.0
-        return self._settings.drain_timeout if stop.seconds is None else stop.seconds
+        return self._parts.drain_timeout if stop.seconds is None else stop.seconds
 
     def _wait_until_empty(self, deadline: float) -> None:
-        while len(self._holdings) and time.monotonic() < deadline:
+        while len(self._parts.holdings) and time.monotonic() < deadline:
             self._stay_alive(deadline)
-            self._holdings.wait_empty(self._tick())
+            self._parts.holdings.wait_empty(self._tick())
 
     def _stay_alive(self, deadline: float) -> None:
-        left = max(0.0, deadline - time.monotonic())
-        self._notifier.extend(min(left, _EXTEND_SECONDS) + self._pace.settle + _EXTEND_SECONDS)
+        """Ask systemd for more time, and show signs of life."""
+        left = min(max(0.0, deadline - time.monotonic()), _EXTEND_SECONDS)
+        self._parts.notifier.extend(left + self._pace.settle + _EXTEND_SECONDS)
         self._show_life()
 
-    def _give_back_the_rest(self) -> None:
+    def _release_the_rest(self) -> None:
         """What no thread could bring to an end in time: at least nobody has to wait for it."""
-        left = [held.message.message_id for held in self._holdings.all()]
+        left = [held.message.message_id for held in self._parts.holdings.all()]
         if not left:
             return
         log.error(
@@ -499,209 +337,44 @@ class Daemon:
             message="Some jobs could not be ended in time; their messages are given back",
             message_ids=left,
         )
-        self._bounded("give-back", self._traffic.give_back_all, _GIVE_BACK_SECONDS)
+        _bounded("release", self._parts.dispatch.release_all, _RELEASE_SECONDS)
+
+    # -- close --------------------------------------------------------------------------------
 
     def _close(self) -> None:
-        """End every thread, give the machine back its protection, remove every file."""
-        self._holdings.drain()
-        self._notifier.status("stopping")
-        # A receive under way ends by itself; what it brings is given back by the intake.
-        if not self._intake_ended():
+        """End every thread, release the machine's protection, remove every file."""
+        parts = self._parts
+        parts.holdings.drain()
+        parts.notifier.status("stopping")
+        # A receive under way ends by itself; the intake releases what it brings.
+        if not parts.intake.join(self._pace.receive):
             log.warning("intake.stuck", message="A receive did not end; its messages will lapse")
-        for pool in (self._downloads, self._commits):
+        for pool in (parts.downloads, parts.commits):
             pool.stop(_POOL_SECONDS)
-        self._heartbeat.stop()
-        self._watcher.stop()
+        parts.heartbeat.stop()
+        parts.watcher.stop()
         ended = True
-        if self._engine_started:
-            ended = self._bounded("engine-stop", self._engine.stop, _ENGINE_STOP_SECONDS)
-        self._instance.unprotect()
-        if self._emf is not None:
-            self._emf.stop()
-        if self._server is not None:
-            self._server.stop()
-        if self._work is not None:
-            self._work.close()
+        if parts.readings.engine_started:
+            ended = _bounded("engine-stop", parts.engine.stop, _ENGINE_STOP_SECONDS)
+        parts.instance.unprotect()
+        for reporter in reversed(parts.reporters):
+            reporter.stop()
+        parts.work.close()
         if not ended:
             log.error("engine.stuck", message="The engine does not stop; the process ends anyway")
             self._end_hard(ExitCode.FAILURE)
 
-    def _intake_ended(self) -> bool:
-        """Wait until no receive is under way, and what came late is given back; whether so."""
-        return self._intake_side.join(self._pace.poll + _RECEIVE_MARGIN_SECONDS)
-
-    def _bounded(self, name: str, action: Callable[[], object], seconds: float) -> bool:
-        """Run something that might hang; whether it ended in time."""
-        side = SupervisedThread(name, action, lambda _name, _error: None)
-        side.start()
-        return side.join(seconds)
-
     def _end_hard(self, code: ExitCode) -> None:
         """End the process whatever the engine's threads do; a hung driver waits for nobody."""
-        self._intake_ended()
-        self._instance.unprotect()
-        if self._work is not None:
-            self._work.close()
+        self._parts.intake.join(self._pace.receive)
+        self._parts.instance.unprotect()
+        self._parts.work.close()
         log.error("worker.ended_hard", message=f"Process ended, exit code {code.value}")
         os._exit(code)
 
-    # -- reasons to stop ----------------------------------------------------------------------
 
-    @contextmanager
-    def _handling_signals(self) -> Iterator[None]:
-        """SIGTERM and SIGINT drain; only the main thread of a process may ask for that."""
-        if threading.current_thread() is not threading.main_thread():
-            yield
-            return
-        # A crash in native code leaves its Python frames on stderr, where there is one.
-        with suppress(OSError, RuntimeError, ValueError):
-            faulthandler.enable()
-        names = (signal.SIGTERM, signal.SIGINT)
-        before = {name: signal.signal(name, self._signalled) for name in names}
-        try:
-            yield
-        finally:
-            for name, handler in before.items():
-                signal.signal(name, handler)
-
-    def _signalled(self, number: int, _frame: FrameType | None) -> None:
-        # It may interrupt the main thread anywhere, so nothing here takes a lock that thread
-        # could hold: SimpleQueue.put is made for this.
-        self._signals += 1
-        name = signal.Signals(number).name
-        if self._signals > 1:
-            if self._work is not None:
-                self._work.close()
-            os._exit(ExitCode.FAILURE)
-        self._stops.put(Stop("drain.signal", f"{name}: finishing what is held"))
-
-    def _spot(self, notice: SpotNotice) -> None:
-        seconds = policy.drain_seconds(self._settings.drain_timeout, notice.seconds_left())
-        self._stops.put(
-            Stop(
-                "drain.spot",
-                f"The instance will {notice.action}: {seconds:.0f} seconds to finish what is held",
-                seconds=seconds,
-            )
-        )
-
-    def _rebalance(self) -> None:
-        # No deadline: what is held may finish, but nothing new begins on a machine that is
-        # likely to go. The group replaces it; `on_idle` has no part in this.
-        self._stops.put(
-            Stop("drain.rebalance", "Rebalance recommended: no new work", seconds=math.inf)
-        )
-
-    def _terminating(self) -> None:
-        self._stops.put(Stop("drain.terminating", "The group ends this instance"))
-
-    def _died(self, name: str, error: BaseException) -> None:
-        code = getattr(error, "exit_code", ExitCode.FAILURE)
-        self._stops.put(Stop("drain.thread_died", f"The thread {name} died", code=code))
-
-    def _on_idle(self) -> bool:
-        """Idle for good: end, unless the group keeps this instance. On the intake's thread."""
-        if self._holdings.draining or self._signals:
-            return True  # told to stop at the same moment: that never ends the machine
-        self._instance.unprotect()
-        if self._settings.on_idle == "terminate":
-            try:
-                if self._instance.terminate() is EndResult.AT_MINIMUM:
-                    return False
-            except TransientError as error:
-                log.warning(
-                    "instance.terminate_failed", message=f"Tried again when idle again: {error}"
-                )
-                return False
-        self._stops.put(Stop("drain.idle", "Nothing to do: the worker ends", idle=True))
-        return True
-
-    def _room(self) -> int:
-        """How many messages the intake may ask for now."""
-        return policy.room(
-            held_seconds=self._engine.held_seconds() + self._holdings.unsized_seconds(),
-            limit_seconds=self._settings.held_seconds,
-            leases=len(self._holdings),
-            max_leases=self._max_leases,
-            suspects=self._holdings.suspects(),
-        )
-
-    def _lost(self, message: Message) -> None:
-        self._traffic.lost(message)
-
-    def _expiring(self, message: Message) -> None:
-        self._traffic.expiring(message)
-
-    def _accept(self, message: Message) -> bool:
-        return self._traffic.accept(message, self._source)
-
-    @property
-    def _traffic(self) -> Dispatch:
-        assert self._dispatch is not None, "made before any thread that needs it"
-        return self._dispatch
-
-    # -- how it is ----------------------------------------------------------------------------
-
-    def healthy(self) -> bool:
-        """Whether the worker makes progress, or has nothing to make it on."""
-        if self._state == "loading":
-            return False
-        intake = self._intake_side.alive or self._state == "draining"
-        return intake and self._engine.failure() is None and not self._hung()
-
-    def status(self) -> dict[str, Any]:
-        """Everything that `top` shows, as JSON values; times in seconds."""
-        now = self._metrics.snapshot()
-        state: dict[str, Any] = {
-            "state": self._state,
-            "healthy": self.healthy(),
-            "uptime_seconds": time.monotonic() - self._began,
-            "queue": {
-                "visible": now.queue_visible,
-                "in_flight": now.queue_in_flight,
-                "delayed": now.queue_delayed,
-            },
-            "messages_held": now.leases_held,
-            "audio_held_seconds": now.held_seconds,
-            "windows_waiting": now.windows_waiting,
-            "batch_fill": now.batch_fill,
-            "speed": now.speed,
-            "jobs": dict(now.jobs),
-            "leases_lost": now.leases_lost,
-            "dollars_per_audio_hour": now.dollars_per_audio_hour,
-            "engine": {},
-            "extra": dict(self._stats().extra),
-            "held": [_task_status(task) for h in self._holdings.all() for task in h.tasks],
-        }
-        if self._engine_started:
-            state["engine"] = self._engine.info.model_dump(mode="json")
-        return state
-
-    def _stats(self) -> EngineStats:
-        return self._engine.stats if self._engine_started else EngineStats()
-
-    def _held(self) -> tuple[int, float]:
-        """Messages, and seconds of audio."""
-        seconds = self._engine.held_seconds() if self._engine_started else 0.0
-        return len(self._holdings), seconds
-
-    def _status_line(self) -> str:
-        now = self._metrics.snapshot()
-        speed = f"{now.speed:.1f}x" if now.speed else "no speed yet"
-        waiting = "?" if now.queue_visible is None else str(now.queue_visible)
-        return (
-            f"{self._state}: {now.leases_held} messages and {now.held_seconds:.0f} s of audio "
-            f"held, {now.jobs.get('committed', 0):.0f} jobs done, {speed}, {waiting} on the queue"
-        )
-
-
-def _task_status(task: Task) -> dict[str, Any]:
-    done, total = task.submission.progress() if task.submission else (0.0, None)
-    return {
-        "job_id": task.job.job_id,
-        "stage": task.stage.value,
-        "bytes": task.size,
-        "done_seconds": done,
-        "total_seconds": total,
-        "receive_count": task.message.receive_count,
-    }
+def _bounded(name: str, action: Callable[[], object], seconds: float) -> bool:
+    """Run something that might hang; whether it ended within so many seconds."""
+    thread = SupervisedThread(name, action)
+    thread.start()
+    return thread.join(seconds)

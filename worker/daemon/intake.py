@@ -1,7 +1,7 @@
 """The intake: takes messages from the queue while there is room, and notices idleness.
 
-One thread. It receives only while the worker may still act on what comes; what a receive
-brings after that is given back at once.
+One thread, for one source. It receives only while the worker may still act on what comes; what
+a receive brings after that is released at once.
 """
 
 from __future__ import annotations
@@ -12,8 +12,15 @@ from collections.abc import Callable
 from typing import Protocol
 
 from worker import retry
-from worker.aws.queue import Depth, Message, Queue
-from worker.daemon.metrics import Metrics
+from worker.aws.queue import Depth, Message
+from worker.aws.source import Source
+from worker.daemon.metrics import (
+    MESSAGE_AGE,
+    QUEUE_DELAYED,
+    QUEUE_IN_FLIGHT,
+    QUEUE_VISIBLE,
+    Metrics,
+)
 from worker.daemon.policy import Idle, IdleClock
 from worker.errors import TransientError
 from worker.logs import get_logger
@@ -29,6 +36,9 @@ _ROOM_SECONDS = 0.5
 
 _MAX_PAUSE_SECONDS = 30.0
 
+Accept = Callable[[Message, Source], bool]
+"""Takes a message over; False if the worker drains."""
+
 
 class Protection(Protocol):
     """What the intake asks of the instance: that nobody ends it while it may hold work."""
@@ -42,13 +52,12 @@ class Intake:
     """The loop from the queue into the worker.
 
     Args:
-        queue: where messages come from.
+        source: where messages come from.
         holdings: what is held; its condition wakes the loop.
-        accept: takes a message over; False if the worker drains (it is given back then).
         room: how many messages to ask for now.
         clock: decides when idleness ends the worker.
         instance: protected before every receive.
-        metrics: told what is seen.
+        metrics: where the queue's depth and the age of messages are noted.
         on_idle: called when the worker is idle for good; False: stay and begin anew.
         poll_seconds: of one long poll, 0 to 20. A stop waits for it, so it is short.
     """
@@ -56,9 +65,8 @@ class Intake:
     def __init__(
         self,
         *,
-        queue: Queue,
+        source: Source,
         holdings: Holdings,
-        accept: Callable[[Message], bool],
         room: Callable[[], int],
         clock: IdleClock,
         instance: Protection,
@@ -66,9 +74,8 @@ class Intake:
         on_idle: Callable[[], bool],
         poll_seconds: int = 5,
     ) -> None:
-        self._queue = queue
+        self._source = source
         self._holdings = holdings
-        self._accept = accept
         self._room = room
         self._clock = clock
         self._instance = instance
@@ -79,14 +86,37 @@ class Intake:
         self._failures = 0
         self._retry_lock = threading.Lock()
         self._retries: list[float] = []
+        self._ended = threading.Event()
+        self._ended.set()
 
-    def given_back(self, delay: float) -> None:
-        """A message was given back, visible again in `delay` seconds. From any thread."""
+    def released(self, delay: float) -> None:
+        """A message was released and is visible again in `delay` seconds. From any thread."""
         with self._retry_lock:
             self._retries.append(time.monotonic() + delay)
 
-    def run(self) -> None:
-        """Receive until the worker drains or is idle. Raises SettingsError for a lost queue."""
+    def wait_ended(self, timeout: float) -> bool:
+        """Wait until `run` has ended, so that no receive is under way; whether it has.
+
+        One that never ran has ended. Callable from any thread.
+        """
+        return self._ended.wait(timeout)
+
+    def run(self, accept: Accept) -> None:
+        """Receive until the worker drains or is idle. Call it once.
+
+        Args:
+            accept: takes a message over; if it won't, the message is released.
+
+        Raises:
+            SettingsError: the queue is gone, or we may no longer receive.
+        """
+        self._ended.clear()
+        try:
+            self._run(accept)
+        finally:
+            self._ended.set()
+
+    def _run(self, accept: Accept) -> None:
         self._clock.work(time.monotonic())  # the model may have loaded for minutes
         while not self._holdings.draining:
             wanted = self._room()
@@ -97,30 +127,30 @@ class Intake:
                         self._holdings.changed.wait(_ROOM_SECONDS)
                 continue
             self._instance.protect()
-            if self._receive(wanted) == 0 and self._idle():
+            if self._receive(wanted, accept) == 0 and self._idle():
                 return
 
-    def _receive(self, wanted: int) -> int | None:
+    def _receive(self, wanted: int, accept: Accept) -> int | None:
         """One long poll; how many messages came, None if it failed."""
         try:
-            messages = self._queue.receive(wanted, self._poll_seconds)
+            messages = self._source.queue.receive(wanted, self._poll_seconds)
         except TransientError as error:
             self._pause(error)
             return None
         self._failures = 0
         if messages:
             self._clock.work(time.monotonic())
-        late = [message for message in messages if not self._accept(message)]
+        late = [message for message in messages if not accept(message, self._source)]
         if late:
             log.info(
                 "intake.late",
                 message="Messages that came while stopping are given back",
                 messages=len(late),
             )
-            self._queue.release(late, 0)
+            self._source.release(late)
         for message in messages:
             if message.sent_at:
-                self._metrics.message_received(time.time() - message.sent_at)
+                self._metrics.set(MESSAGE_AGE, max(0.0, time.time() - message.sent_at))
         return len(messages)
 
     def _pause(self, error: TransientError) -> None:
@@ -173,10 +203,12 @@ class Intake:
 
     def _depth(self) -> Depth | None:
         try:
-            depth = self._queue.depth()
+            depth = self._source.queue.depth()
         except TransientError as error:
             log.warning("intake.depth_failed", message=f"The queue does not answer: {error}")
             return None
         self._asked_at = time.monotonic()
-        self._metrics.queue_seen(depth.visible, depth.in_flight, depth.delayed)
+        self._metrics.set(QUEUE_VISIBLE, depth.visible)
+        self._metrics.set(QUEUE_IN_FLIGHT, depth.in_flight)
+        self._metrics.set(QUEUE_DELAYED, depth.delayed)
         return depth

@@ -1,44 +1,341 @@
-"""What the worker counts, and where it can be read: Prometheus on loopback, CloudWatch EMF.
+"""Every metric of the worker in one table, and the counting.
 
-Counting is a courtesy to the operator: whatever fails here is logged once and forgotten, it
-never fails a job. The engine's own counters are read when somebody asks, not copied.
+The table below is the only list of metrics: Prometheus, CloudWatch (`emf.py`) and the status
+document (`status.py`) are written from it. To add a metric, add one entry:
+
+- A number that something else keeps (the engine's counters, what is held) is given a `read`
+  from `Sources`:
+
+      BATCHES = _add(Metric("batches", "Batches decoded", COUNTER, lambda s: s.engine.batches))
+
+- A number that the worker itself counts has no `read`. Call `metrics.add(NAME)` (counters) or
+  `metrics.set(NAME, value)` (gauges) where it happens:
+
+      LEASES_LOST = _add(Metric("leases_lost", "Leases lost to other workers", COUNTER))
+
+`emf` also sends it to CloudWatch, `status` also puts it into the status document.
+
+Counting never fails a job: whatever goes wrong here is logged, and the work goes on.
 """
 
 from __future__ import annotations
 
 import functools
-import json
-import sys
+import math
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, ParamSpec, TextIO
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any, Literal, ParamSpec
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
-from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client import CollectorRegistry, Histogram
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.core import Metric as Family
 from prometheus_client.registry import Collector
 
-from worker.errors import SettingsError
 from worker.logs import get_logger
 from worker.pipeline.answers import Answer
 from worker.redact import summary
+from worker.results.transcript import Timings
 from worker.speech.api import EngineStats
 
 log = get_logger(__name__)
 
-EMF_NAMESPACE = "TranscriptionWorker"
-EMF_SECONDS = 60.0
-LOOPBACK = "127.0.0.1"
+PREFIX = "transcription_"
+"""Of every Prometheus name."""
 
 _JOB_SECONDS = (0.5, 1, 2, 5, 10, 30, 60, 120, 300, 900, 1800, 3600, 7200)
 
 P = ParamSpec("P")
 
 
-def _harmless(method: Callable[P, None]) -> Callable[P, None]:
+# -- what a metric is -------------------------------------------------------------------------
+
+
+class Kind(Enum):
+    """How a metric's value is to be read.
+
+    COUNTER: a total since start; CloudWatch is sent what was added since the line before.
+    GAUGE: a value of the moment.
+    RATIO: one counter divided by another: since start, or since the line before.
+    """
+
+    COUNTER = "counter"
+    GAUGE = "gauge"
+    RATIO = "ratio"
+
+
+@dataclass(frozen=True, slots=True)
+class Emf:
+    """A metric's name and unit in CloudWatch. A ratio in percent is sent times 100."""
+
+    name: str
+    unit: Literal["Count", "Seconds", "Percent", "None"] = "Count"
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """What metrics are read from, at one moment.
+
+    Attributes:
+        engine: the engine's own counters.
+        messages_held: messages.
+        audio_held_seconds: seconds of audio inside the worker.
+        uptime_seconds: since start.
+        price_per_hour: dollars that the machine costs.
+        counted: what the worker itself has counted.
+    """
+
+    engine: EngineStats
+    messages_held: int
+    audio_held_seconds: float
+    uptime_seconds: float
+    price_per_hour: float
+    counted: Mapping[Metric, float]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Metric:
+    """One series: an entry of the table. Two are equal only if they are the same entry.
+
+    Attributes:
+        name: in Prometheus, without `PREFIX`; None: not shown there.
+        help: what it means.
+        kind: see `Kind`.
+        read: takes it from `Sources` (None: nothing is known yet); without it, the worker counts
+            it with `Metrics.add` or `Metrics.set`.
+        of: what a RATIO divides: (numerator, denominator), two counters.
+        label: (name, value), where several series share a name.
+        late: a counter that is not shown before it has counted something. Others begin at 0, so
+            that a rate sees their first step.
+        emf: its name in CloudWatch; None: not sent.
+        status: its place in the status document, names joined by dots; None: not there.
+    """
+
+    name: str | None
+    help: str
+    kind: Kind
+    read: Callable[[Sources], float | None] | None = None
+    of: tuple[Metric, Metric] | None = None
+    label: tuple[str, str] | None = None
+    late: bool = False
+    emf: Emf | None = None
+    status: str | None = None
+
+    @property
+    def counted(self) -> bool:
+        """Whether the worker itself keeps its value."""
+        return self.read is None and self.of is None
+
+
+def divided(of: float | None, by: float | None) -> float | None:
+    """A ratio; None where one part is not known, or there is nothing to divide by."""
+    return of / by if of is not None and by else None
+
+
+COUNTER, GAUGE, RATIO = Kind.COUNTER, Kind.GAUGE, Kind.RATIO
+
+_table: list[Metric] = []
+
+
+def _add(metric: Metric) -> Metric:
+    _table.append(metric)
+    return metric
+
+
+# -- the table --------------------------------------------------------------------------------
+
+UPTIME = _add(
+    Metric(
+        None, "Seconds since start", COUNTER, lambda s: s.uptime_seconds, status="uptime_seconds"
+    )
+)
+JOBS = {
+    answer: _add(
+        Metric(
+            "jobs",
+            "Jobs answered, by outcome",
+            COUNTER,
+            label=("outcome", answer.value),
+            emf=Emf(f"Jobs{answer.value.capitalize()}"),
+            status=f"jobs.{answer.value}",
+        )
+    )
+    for answer in Answer
+}
+AUDIO_SECONDS = _add(
+    Metric(
+        "audio_seconds",
+        "Seconds of audio committed",
+        COUNTER,
+        emf=Emf("AudioSeconds", "Seconds"),
+    )
+)
+STAGE_SECONDS = {
+    stage: _add(
+        Metric(
+            "stage_seconds",
+            "Seconds spent on committed jobs, by stage",
+            COUNTER,
+            label=("stage", stage),
+            late=True,
+        )
+    )
+    for stage in Timings.model_fields
+    if stage != "total"
+}
+DOLLARS_PER_AUDIO_HOUR = _add(
+    Metric(
+        "dollars_per_audio_hour",
+        "The machine's price since start by audio committed",
+        GAUGE,
+        lambda s: divided(s.price_per_hour * s.uptime_seconds, s.counted.get(AUDIO_SECONDS)),
+        emf=Emf("DollarsPerAudioHour", "None"),
+        status="dollars_per_audio_hour",
+    )
+)
+
+# The queue and its messages.
+QUEUE_VISIBLE, QUEUE_IN_FLIGHT, QUEUE_DELAYED = (
+    _add(
+        Metric(
+            "queue_messages",
+            "Messages on the queue at the last look, by state",
+            GAUGE,
+            label=("state", state),
+            emf=emf,
+            status=f"queue.{state}",
+        )
+    )
+    for state, emf in (
+        ("visible", Emf("QueueVisible")),
+        ("in_flight", Emf("QueueInFlight")),
+        ("delayed", None),
+    )
+)
+MESSAGE_AGE = _add(
+    Metric(
+        "queue_message_age_seconds",
+        "How old the last received message was",
+        GAUGE,
+        emf=Emf("MessageAge", "Seconds"),
+    )
+)
+LEASES_HELD = _add(
+    Metric(
+        "leases_held",
+        "Messages held",
+        GAUGE,
+        lambda s: s.messages_held,
+        emf=Emf("LeasesHeld"),
+        status="messages_held",
+    )
+)
+LEASES_LOST = _add(
+    Metric(
+        "leases_lost",
+        "Leases lost to other workers",
+        COUNTER,
+        emf=Emf("LeasesLost"),
+        status="leases_lost",
+    )
+)
+AUDIO_HELD = _add(
+    Metric(
+        "audio_held_seconds",
+        "Seconds of audio inside the worker",
+        GAUGE,
+        lambda s: s.audio_held_seconds,
+        status="audio_held_seconds",
+    )
+)
+
+# The engine.
+WINDOWS = _add(Metric("windows", "Windows decoded", COUNTER, lambda s: s.engine.windows))
+BATCHES = _add(Metric("batches", "Batches decoded", COUNTER, lambda s: s.engine.batches))
+BATCH_SLOTS = _add(
+    Metric(
+        "batch_slots",
+        "Windows that the batches had room for",
+        COUNTER,
+        lambda s: s.engine.batch_slots,
+    )
+)
+SECOND_ATTEMPTS = _add(
+    Metric(
+        "second_attempts",
+        "Windows decoded again for quality",
+        COUNTER,
+        lambda s: s.engine.second_attempts,
+        emf=Emf("SecondAttempts"),
+    )
+)
+OUT_OF_MEMORY = _add(
+    Metric(
+        "out_of_memory",
+        "Batches halved for memory",
+        COUNTER,
+        lambda s: s.engine.out_of_memory,
+        emf=Emf("OutOfMemorySteps"),
+    )
+)
+BUSY_SECONDS = _add(
+    Metric(
+        "device_busy_seconds",
+        "Seconds that the device was decoding",
+        COUNTER,
+        lambda s: s.engine.busy_seconds,
+    )
+)
+BUSY = _add(
+    Metric(
+        None,
+        "Share of the time that the device was decoding",
+        RATIO,
+        of=(BUSY_SECONDS, UPTIME),
+        emf=Emf("DeviceBusyPercent", "Percent"),
+    )
+)
+BATCH_FILL = _add(
+    Metric(
+        "batch_fill_ratio",
+        "Mean share of a batch that was used",
+        RATIO,
+        of=(WINDOWS, BATCH_SLOTS),
+        emf=Emf("BatchFillPercent", "Percent"),
+        status="batch_fill",
+    )
+)
+SPEED = _add(
+    Metric(
+        "speed_ratio",
+        "Seconds of audio per busy second",
+        RATIO,
+        of=(AUDIO_SECONDS, BUSY_SECONDS),
+        emf=Emf("Speed", "None"),
+        status="speed",
+    )
+)
+WINDOWS_WAITING = _add(
+    Metric(
+        "windows_waiting",
+        "Windows ready for the device",
+        GAUGE,
+        lambda s: s.engine.waiting_windows,
+        emf=Emf("WindowsWaiting"),
+        status="windows_waiting",
+    )
+)
+
+METRICS: tuple[Metric, ...] = tuple(_table)
+"""The table, in the order above."""
+
+
+# -- counting ---------------------------------------------------------------------------------
+
+
+def harmless(method: Callable[P, None]) -> Callable[P, None]:
     """Make a counting method safe to call on a job's way: it logs instead of raising."""
 
     @functools.wraps(method)
@@ -58,43 +355,46 @@ def _harmless(method: Callable[P, None]) -> Callable[P, None]:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """Totals since start, and gauges of the moment, for EMF and `top`.
+    """The value of every metric at one moment; None where nothing is known yet."""
 
-    Seconds are seconds, ratios are 0 to 1; None where nothing is known yet.
-    """
+    values: Mapping[Metric, float | None] = field(default_factory=dict)
 
-    at: float
-    jobs: Mapping[str, float]
-    audio_seconds: float
-    busy_seconds: float
-    windows: float
-    batches: float
-    batch_slots: float
-    second_attempts: float
-    out_of_memory: float
-    leases_lost: float
-    leases_held: int
-    windows_waiting: int
-    held_seconds: float
-    queue_visible: int | None
-    queue_in_flight: int | None
-    queue_delayed: int | None
-    message_age_seconds: float | None
-    dollars_per_audio_hour: float | None
+    def __getitem__(self, metric: Metric) -> float | None:
+        """The value of a metric: a total since start, a value of the moment, or a ratio."""
+        if metric.of is not None:
+            return divided(*(self.values.get(part) for part in metric.of))
+        return self.values.get(metric)
 
-    @property
-    def batch_fill(self) -> float | None:
-        """Windows decoded by the slots that the batches had for them."""
-        return self.windows / self.batch_slots if self.batch_slots else None
+    def since(self, before: Snapshot, metric: Metric) -> float | None:
+        """The same for the time since an earlier snapshot: gauges as they are now."""
+        if metric.of is not None:
+            return divided(*(self.since(before, part) for part in metric.of))
+        now = self.values.get(metric)
+        if metric.kind is GAUGE or now is None:
+            return now
+        return now - (before.values.get(metric) or 0)
 
-    @property
-    def speed(self) -> float | None:
-        """Seconds of audio per second of a busy device."""
-        return self.audio_seconds / self.busy_seconds if self.busy_seconds else None
+    def document(self) -> dict[str, Any]:
+        """The metrics that have a place in the status document, as JSON values.
+
+        Of a counter with a label only what has happened is shown (`jobs: {"committed": 12}`).
+        """
+        found: dict[str, Any] = {}
+        for metric in METRICS:
+            if metric.status is None:
+                continue
+            *folders, name = metric.status.split(".")
+            place = found
+            for folder in folders:
+                place = place.setdefault(folder, {})
+            value = self[metric]
+            if value or not (metric.kind is COUNTER and metric.label):
+                place[name] = value
+        return found
 
 
 class Metrics:
-    """The registry and everything that is counted in it. Thread-safe.
+    """Counts, and reads everything for whoever asks. Thread-safe.
 
     Args:
         stats: reads the engine's counters.
@@ -118,48 +418,34 @@ class Metrics:
         self._clock = clock
         self._started = clock()
         self._lock = threading.Lock()
-        self._jobs_seen: dict[str, float] = {}
-        self._audio = 0.0
-        self._lost = 0.0
-        self._depth: tuple[int, int, int] | None = None
-        self._age: float | None = None
-        self._jobs = Counter(
-            "transcription_jobs", "Jobs answered, by outcome", ["outcome"], registry=self.registry
-        )
-        for answer in Answer:  # series exist from the start, so that rates see the first job
-            self._jobs.labels(answer.value)
-        self._audio_total = Counter(
-            "transcription_audio_seconds", "Seconds of audio committed", registry=self.registry
-        )
+        self._counted: dict[Metric, float] = {
+            metric: 0.0
+            for metric in METRICS
+            if metric.counted and metric.kind is COUNTER and not metric.late
+        }
         self._job_seconds = Histogram(
-            "transcription_job_seconds",
+            f"{PREFIX}job_seconds",
             "Seconds from fetch to commit of a job",
             buckets=_JOB_SECONDS,
             registry=self.registry,
         )
-        self._stage_seconds = Counter(
-            "transcription_stage_seconds",
-            "Seconds spent on committed jobs, by stage",
-            ["stage"],
-            registry=self.registry,
-        )
-        self._queue_messages = Gauge(
-            "transcription_queue_messages",
-            "Messages on the queue at the last look, by state",
-            ["state"],
-            registry=self.registry,
-        )
-        self._message_age = Gauge(
-            "transcription_queue_message_age_seconds",
-            "How old the last received message was",
-            registry=self.registry,
-        )
-        self._leases_lost = Counter(
-            "transcription_leases_lost", "Leases lost to other workers", registry=self.registry
-        )
-        self.registry.register(_Reader(self.snapshot))
+        self.registry.register(_Prometheus(self.snapshot))
 
-    @_harmless
+    @harmless
+    def add(self, metric: Metric, amount: float = 1.0) -> None:
+        """Add to a counter that the worker itself counts."""
+        with self._lock:
+            self._counted[metric] = self._counted.get(metric, 0.0) + amount
+
+    @harmless
+    def set(self, metric: Metric, value: float) -> None:
+        """Set a gauge that the worker itself keeps."""
+        if not math.isfinite(value):
+            raise ValueError(f"{metric.name} = {value}")  # JSON has no such number
+        with self._lock:
+            self._counted[metric] = value
+
+    @harmless
     def job_answered(
         self,
         answer: Answer,
@@ -169,294 +455,64 @@ class Metrics:
         stages: Mapping[str, float] | None = None,
     ) -> None:
         """Count one job's answer; `audio_seconds`, `seconds` and `stages` of committed ones."""
-        self._jobs.labels(answer.value).inc()
-        with self._lock:
-            self._jobs_seen[answer.value] = self._jobs_seen.get(answer.value, 0.0) + 1
-            self._audio += audio_seconds
-        self._audio_total.inc(audio_seconds)
+        self.add(JOBS[answer])
+        self.add(AUDIO_SECONDS, audio_seconds)
         if seconds is not None:
             self._job_seconds.observe(seconds)
         for stage, spent in (stages or {}).items():
-            self._stage_seconds.labels(stage).inc(max(0.0, spent))
-
-    @_harmless
-    def message_received(self, age_seconds: float) -> None:
-        """Note how long a message had waited."""
-        age = max(0.0, age_seconds)
-        with self._lock:
-            self._age = age
-        self._message_age.set(age)
-
-    @_harmless
-    def queue_seen(self, visible: int, in_flight: int, delayed: int) -> None:
-        """Note one look at the queue."""
-        with self._lock:
-            self._depth = (visible, in_flight, delayed)
-        for state, count in zip(
-            ("visible", "in_flight", "delayed"), (visible, in_flight, delayed), strict=True
-        ):
-            self._queue_messages.labels(state).set(count)
-
-    @_harmless
-    def lease_lost(self) -> None:
-        """Count a lost lease."""
-        with self._lock:
-            self._lost += 1
-        self._leases_lost.inc()
+            self.add(STAGE_SECONDS[stage], max(0.0, spent))
 
     def snapshot(self) -> Snapshot:
-        """Everything at this moment."""
-        stats = self._stats()
-        leases, held_seconds = self._held()
-        now = self._clock()
+        """The value of every metric now."""
+        messages, seconds = self._held()
         with self._lock:
-            jobs = dict(self._jobs_seen)
-            audio, lost, depth, age = self._audio, self._lost, self._depth, self._age
-        dollars = None
-        if audio > 0:
-            dollars = self._price * (now - self._started) / audio
+            counted = dict(self._counted)
+        sources = Sources(
+            engine=self._stats(),
+            messages_held=messages,
+            audio_held_seconds=seconds,
+            uptime_seconds=self._clock() - self._started,
+            price_per_hour=self._price,
+            counted=counted,
+        )
         return Snapshot(
-            at=now,
-            jobs=jobs,
-            audio_seconds=audio,
-            busy_seconds=stats.busy_seconds,
-            windows=stats.windows,
-            batches=stats.batches,
-            batch_slots=stats.batch_slots,
-            second_attempts=stats.second_attempts,
-            out_of_memory=stats.out_of_memory,
-            leases_lost=lost,
-            leases_held=leases,
-            windows_waiting=stats.waiting_windows,
-            held_seconds=held_seconds,
-            queue_visible=depth[0] if depth else None,
-            queue_in_flight=depth[1] if depth else None,
-            queue_delayed=depth[2] if depth else None,
-            message_age_seconds=age,
-            dollars_per_audio_hour=dollars,
+            {
+                metric: metric.read(sources) if metric.read else counted.get(metric)
+                for metric in METRICS
+                if metric.of is None
+            }
         )
 
 
-class _Reader(Collector):
-    """Shows the engine's counters and the gauges of the moment when Prometheus asks."""
+class _Prometheus(Collector):
+    """Writes the table's families when Prometheus asks."""
 
     def __init__(self, snapshot: Callable[[], Snapshot]) -> None:
         self._snapshot = snapshot
+        self._created = time.time()
 
-    def describe(self) -> Iterator[Metric]:
+    def describe(self) -> Iterator[Family]:
         """Nothing is described ahead: registering must not read an engine that is loading."""
         return iter(())
 
-    def collect(self) -> Iterator[Metric]:
+    def collect(self) -> Iterator[Family]:
         now = self._snapshot()
-        counters = {
-            "windows": ("Windows decoded", now.windows),
-            "batches": ("Batches decoded", now.batches),
-            "batch_slots": ("Windows that the batches had room for", now.batch_slots),
-            "second_attempts": ("Windows decoded again for quality", now.second_attempts),
-            "out_of_memory": ("Batches halved for memory", now.out_of_memory),
-            "device_busy_seconds": ("Seconds that the device was decoding", now.busy_seconds),
-        }
-        for name, (text, total) in counters.items():
-            yield CounterMetricFamily(f"transcription_{name}", text, value=total)
-        gauges = {
-            "batch_fill_ratio": ("Mean share of a batch that was used", now.batch_fill),
-            "speed_ratio": ("Seconds of audio per busy second", now.speed),
-            "windows_waiting": ("Windows ready for the device", float(now.windows_waiting)),
-            "leases_held": ("Messages held", float(now.leases_held)),
-            "audio_held_seconds": ("Seconds of audio inside the worker", now.held_seconds),
-            "dollars_per_audio_hour": (
-                "The machine's price since start by audio committed",
-                now.dollars_per_audio_hour,
-            ),
-        }
-        for name, (text, value) in gauges.items():
-            if value is not None:
-                yield GaugeMetricFamily(f"transcription_{name}", text, value=value)
-
-
-# -- CloudWatch -------------------------------------------------------------------------------
-
-
-def emf(now: Snapshot, before: Snapshot, *, queue: str, epoch: float) -> str:
-    """One line of CloudWatch's Embedded Metric Format: what happened between two snapshots.
-
-    Format: "Specification: Embedded metric format", Amazon CloudWatch user guide. One
-    dimension, the queue's name: finer ones would make a metric (and a bill) per worker.
-    """
-    seconds = max(1e-9, now.at - before.at)
-    values: dict[str, tuple[str, float | None]] = {
-        "AudioSeconds": ("Seconds", now.audio_seconds - before.audio_seconds),
-        "DeviceBusyPercent": (
-            "Percent",
-            min(100.0, 100 * (now.busy_seconds - before.busy_seconds) / seconds),
-        ),
-        "BatchFillPercent": ("Percent", _percent(now, before)),
-        "Speed": ("None", _speed(now, before)),
-        "WindowsWaiting": ("Count", now.windows_waiting),
-        "LeasesHeld": ("Count", now.leases_held),
-        "LeasesLost": ("Count", now.leases_lost - before.leases_lost),
-        "OutOfMemorySteps": ("Count", now.out_of_memory - before.out_of_memory),
-        "SecondAttempts": ("Count", now.second_attempts - before.second_attempts),
-        "QueueVisible": ("Count", now.queue_visible),
-        "QueueInFlight": ("Count", now.queue_in_flight),
-        "MessageAge": ("Seconds", now.message_age_seconds),
-        "DollarsPerAudioHour": ("None", now.dollars_per_audio_hour),
-    }
-    for answer in Answer:
-        count = now.jobs.get(answer.value, 0.0) - before.jobs.get(answer.value, 0.0)
-        values[f"Jobs{answer.value.capitalize()}"] = ("Count", count)
-    known = {name: (unit, value) for name, (unit, value) in values.items() if value is not None}
-    line: dict[str, Any] = {
-        "_aws": {
-            "Timestamp": int(epoch * 1000),
-            "CloudWatchMetrics": [
-                {
-                    "Namespace": EMF_NAMESPACE,
-                    "Dimensions": [["Queue"]],
-                    "Metrics": [{"Name": name, "Unit": unit} for name, (unit, _) in known.items()],
-                }
-            ],
-        },
-        "Queue": queue,
-    }
-    line.update({name: round(value, 3) for name, (_, value) in known.items()})
-    return json.dumps(line)
-
-
-def _percent(now: Snapshot, before: Snapshot) -> float | None:
-    slots = now.batch_slots - before.batch_slots
-    return 100 * (now.windows - before.windows) / slots if slots else None
-
-
-def _speed(now: Snapshot, before: Snapshot) -> float | None:
-    busy = now.busy_seconds - before.busy_seconds
-    return (now.audio_seconds - before.audio_seconds) / busy if busy else None
-
-
-class EmfReporter:
-    """A thread that writes one EMF line a minute (and one at the end) to `stream`.
-
-    The CloudWatch agent, or a container's log driver, carries the lines on; logs go to
-    stderr, so that stdout is theirs alone.
-    """
-
-    def __init__(
-        self,
-        metrics: Metrics,
-        *,
-        queue: str,
-        stream: TextIO | None = None,
-        seconds: float = EMF_SECONDS,
-    ) -> None:
-        self._metrics = metrics
-        self._queue = queue
-        self._stream = stream or sys.stdout
-        self._seconds = seconds
-        self._end = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="emf", daemon=True)
-        self._before = metrics.snapshot()
-
-    def start(self) -> None:
-        """Start reporting."""
-        self._thread.start()
-
-    def stop(self) -> None:
-        """Write the last line and end."""
-        self._end.set()
-        self._thread.join(timeout=5.0)
-
-    def _run(self) -> None:
-        ended = False
-        while not ended:
-            ended = self._end.wait(self._seconds)
-            self._report()
-
-    @_harmless
-    def _report(self) -> None:
-        now = self._metrics.snapshot()
-        line = emf(now, self._before, queue=self._queue, epoch=time.time())
-        self._before = now
-        self._stream.write(line + "\n")
-        self._stream.flush()
-
-
-# -- loopback ---------------------------------------------------------------------------------
-
-
-class StatusServer:
-    """HTTP on 127.0.0.1: `/metrics` (Prometheus), `/status` (JSON, for `top`), `/health`.
-
-    `/health` answers 200 while the worker makes progress and 503 when it does not.
-
-    Raises:
-        SettingsError: the port can't be had.
-    """
-
-    def __init__(
-        self,
-        port: int,
-        *,
-        registry: CollectorRegistry,
-        status: Callable[[], Mapping[str, Any]],
-        healthy: Callable[[], bool],
-    ) -> None:
-        pages: dict[str, Callable[[], tuple[int, str, bytes]]] = {
-            "/metrics": lambda: (200, CONTENT_TYPE_LATEST, generate_latest(registry)),
-            "/status": lambda: (200, "application/json", json.dumps(dict(status())).encode()),
-            "/health": lambda: (
-                (200, "text/plain", b"ok\n") if healthy() else (503, "text/plain", b"no progress\n")
-            ),
-        }
-
-        class Handler(BaseHTTPRequestHandler):
-            timeout = 10  # a client that says nothing holds a thread no longer than this
-
-            def do_GET(self) -> None:
-                page = pages.get(self.path.partition("?")[0])
-                try:
-                    code, kind, body = page() if page else (404, "text/plain", b"no such page\n")
-                except Exception as error:  # noqa: BLE001  # no traceback on stderr
-                    log.warning(
-                        "metrics.page_failed",
-                        message="A status page could not be made",
-                        page=self.path.partition("?")[0],
-                        error=summary(error),
-                    )
-                    code, kind, body = 500, "text/plain", b"failed\n"
-                self.send_response(code)
-                self.send_header("Content-Type", kind)
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
-
-            def log_message(self, format: str, *args: object) -> None:  # noqa: A002  # its name
-                """Scrapes are not worth a log line."""
-
-        try:
-            self._server = ThreadingHTTPServer((LOOPBACK, port), Handler)
-        except OSError as error:
-            raise SettingsError(
-                f"metrics_port = {port} can't be used on {LOOPBACK}: {error.strerror}; "
-                "choose a free port, or leave it unset to serve no metrics"
-            ) from None
-        self._server.daemon_threads = True
-        self._thread = threading.Thread(
-            target=self._server.serve_forever, name="status", daemon=True
-        )
-
-    @property
-    def port(self) -> int:
-        """The port it listens on (the one asked for, or a free one for 0)."""
-        return int(self._server.server_address[1])
-
-    def start(self) -> None:
-        """Start serving."""
-        self._thread.start()
-
-    def stop(self) -> None:
-        """End. Safe if it never started."""
-        if self._thread.is_alive():
-            self._server.shutdown()
-            self._thread.join(timeout=5.0)
-        self._server.server_close()
+        counters: dict[str, CounterMetricFamily] = {}
+        gauges: dict[str, GaugeMetricFamily] = {}
+        for metric in METRICS:
+            value = now[metric]
+            if value is None and metric.counted and metric.label is None:
+                value = 0.0  # as Prometheus's own clients show a gauge that was never set
+            if metric.name is None or value is None:
+                continue
+            name = PREFIX + metric.name
+            labels, values = zip(metric.label, strict=True) if metric.label else ((), ())
+            if metric.kind is COUNTER:
+                counter = counters.setdefault(
+                    name, CounterMetricFamily(name, metric.help, labels=labels)
+                )
+                counter.add_metric(values, value, self._created if metric.counted else None)
+            else:
+                gauge = gauges.setdefault(name, GaugeMetricFamily(name, metric.help, labels=labels))
+                gauge.add_metric(values, value)
+        yield from (*counters.values(), *gauges.values())

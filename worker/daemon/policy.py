@@ -1,7 +1,7 @@
 """The daemon's decisions, as arithmetic: when to take more work, and when to end (pure).
 
-Nothing here waits, reads a clock or talks to anybody: times come in as numbers (seconds of
-one monotonic clock), so that every decision can be tested on its own.
+Nothing here waits, reads a clock or does I/O: times come in as numbers (seconds of one monotonic
+clock), so that every decision can be tested on its own.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ ENOUGH_RECEIVES = 10
 
 
 def lease_bound(batch_size: int) -> int:
-    """How many messages may be held at once: some batches of one-window jobs, never hoards.
+    """How many messages may be held at once: four batches of one-window jobs, 16 to 256.
 
     What one worker holds no other can take, so the bound stays near what keeps a device
     busy: the batch being decoded, the next ones, and those on their way in and out.
@@ -35,8 +35,8 @@ def room(
 ) -> int:
     """How many messages to ask for now, 0 to 10.
 
-    A held suspect (a job that may have killed a worker) closes the door: what is not held
-    can't be hurt when it does so again.
+    While a suspect is held (a job that may have killed a worker) no message is taken: what is
+    not held comes to no harm if the suspect kills this worker too.
     """
     if suspects or held_seconds >= limit_seconds:
         return 0
@@ -47,7 +47,11 @@ def room(
 
 
 class Idle(StrEnum):
-    """What an observation of the queue says about staying."""
+    """What one look at the queue says about staying.
+
+    BUSY: there is work. WAITING: there is none, but not for long enough. IN_FLIGHT: long enough,
+    but other workers hold messages. END: the worker may end.
+    """
 
     BUSY = "busy"
     WAITING = "waiting"
@@ -60,9 +64,9 @@ class IdleClock:
 
     Idle means: nothing held here, nothing visible or delayed on the queue, over the whole
     timeout. Messages in flight with other workers delay the end by a bounded time: long
-    enough to catch what a dying worker gives back, not so long that a fleet pays for one
-    three-hour job. Retries that this worker gave back itself, with a delay, count as queue
-    work until they are due; SQS shows them as in flight, but we know better.
+    enough to catch what a dying worker releases, not so long that a fleet pays for one
+    three-hour job. Messages that this worker itself released with a delay count as queue work
+    until they are due: SQS counts them as in flight.
 
     Not thread-safe: one thread (the intake) owns it.
 
@@ -92,7 +96,7 @@ class IdleClock:
         self._since = max(self._since, now)
 
     def retry(self, due: float) -> None:
-        """A message was given back and becomes visible at `due`."""
+        """A message was released and becomes visible at `due`."""
         self._retry_due = max(self._retry_due, due)
 
     def idle_seconds(self, now: float) -> float:
@@ -106,7 +110,7 @@ class IdleClock:
             now: when it was taken.
             held: messages held here.
             queued: messages visible or delayed; None if the queue could not be asked, which
-                neither restarts the clock nor lets it ring.
+                neither restarts the clock nor ends the worker.
             in_flight: messages not visible, ours included.
         """
         if held or queued:
@@ -138,7 +142,7 @@ def drain_seconds(drain_timeout: float, notice_seconds: float | None) -> float:
     """How long a drain may wait for running jobs.
 
     On a spot notice the machine goes at a known time; a sixth of what is left, 5 to 20
-    seconds, is kept for saving checkpoints and giving leases back.
+    seconds, is kept for saving checkpoints and releasing messages.
     """
     if notice_seconds is None:
         return drain_timeout

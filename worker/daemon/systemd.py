@@ -1,8 +1,8 @@
-"""Tell systemd how the service is: the sd_notify protocol over `$NOTIFY_SOCKET`.
+"""Reports the service's state to systemd: the sd_notify protocol over `$NOTIFY_SOCKET`.
 
 The protocol is one datagram of `NAME=value` lines to a Unix socket (sd_notify(3)); without
-the variable, all of this does nothing. Failing to tell never disturbs the work, it is only
-logged, and that once.
+the variable, all of this does nothing. A report that can't be sent never disturbs the work: the
+first one is logged, that is all.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from prometheus_client import CollectorRegistry
 
-from worker.daemon.metrics import StatusServer
+from worker.daemon.server import StatusServer
 
 
 @pytest.fixture

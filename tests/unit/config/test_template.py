@@ -10,8 +10,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from worker.daemon.metrics import EMF_NAMESPACE, Snapshot, emf
-from worker.pipeline.answers import Answer
+from worker.daemon.emf import EMF_NAMESPACE, emf
+from worker.daemon.metrics import METRICS, Snapshot
 from worker.settings import Settings
 
 
@@ -239,23 +239,4 @@ def test_dashboard_shows_metrics_that_the_worker_sends(resources: Mapping[str, A
 
 
 def _snapshot(amount: float) -> Snapshot:
-    return Snapshot(
-        at=60 * amount,
-        jobs={answer.value: amount for answer in Answer},
-        audio_seconds=amount,
-        busy_seconds=amount,
-        windows=amount,
-        batches=amount,
-        batch_slots=amount,
-        second_attempts=amount,
-        out_of_memory=amount,
-        leases_lost=amount,
-        leases_held=1,
-        windows_waiting=1,
-        held_seconds=amount,
-        queue_visible=1,
-        queue_in_flight=1,
-        queue_delayed=1,
-        message_age_seconds=amount,
-        dollars_per_audio_hour=amount,
-    )
+    return Snapshot(dict.fromkeys(METRICS, amount))

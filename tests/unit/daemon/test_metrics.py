@@ -1,167 +1,113 @@
 from __future__ import annotations
 
-import io
-import json
-import urllib.error
-import urllib.request
-from collections.abc import Iterator
+from collections import Counter
 
-import pytest
+from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
-from worker.daemon import metrics
-from worker.daemon.metrics import EmfReporter, Metrics, StatusServer
-from worker.errors import SettingsError
+from tests.unit.daemon.conftest import Clock
+from worker.daemon.metrics import (
+    LEASES_LOST,
+    METRICS,
+    QUEUE_VISIBLE,
+    Kind,
+    Metrics,
+    Snapshot,
+)
 from worker.pipeline.answers import Answer
 from worker.speech.api import EngineStats
 
 
-class Clock:
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-def stats() -> EngineStats:
-    return EngineStats()
-
-
-@pytest.fixture
-def counted(stats: EngineStats, clock: Clock) -> Metrics:
-    return Metrics(stats=lambda: stats, held=lambda: (3, 125.0), price_per_hour=0.5, clock=clock)
-
-
-def _page(server: StatusServer, path: str) -> tuple[int, str]:
-    try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{server.port}{path}", timeout=5) as answer:
-            return answer.status, answer.read().decode()
-    except urllib.error.HTTPError as error:
-        return error.code, error.read().decode()
-
-
-@pytest.fixture
-def server(counted: Metrics) -> Iterator[StatusServer]:
-    server = StatusServer(
-        0, registry=counted.registry, status=lambda: {"state": "running"}, healthy=lambda: True
-    )
-    server.start()
-    yield server
-    server.stop()
-
-
-def test_prometheus_reads_everything_from_loopback(
-    counted: Metrics, stats: EngineStats, clock: Clock, server: StatusServer
-) -> None:
-    counted.job_answered(
-        Answer.COMMITTED, audio_seconds=3600.0, seconds=20.0, stages={"fetch": 1.5, "write": 0.5}
-    )
-    counted.job_answered(Answer.FAILED)
-    counted.queue_seen(7, 2, 1)
-    counted.message_received(42.0)
-    counted.lease_lost()
-    stats.windows, stats.batches, stats.batch_slots, stats.busy_seconds = 48, 8, 64, 100.0
-    clock.now += 3600
-    status, text = _page(server, "/metrics")
-    assert status == 200
-    found = {
-        (sample.name, *sample.labels.values()): sample.value
+def _series(metrics: Metrics) -> set[tuple[str, ...]]:
+    """The name and labels of everything that Prometheus is shown."""
+    text = generate_latest(metrics.registry).decode()
+    return {
+        (sample.name, *sample.labels.values())
         for family in text_string_to_metric_families(text)
         for sample in family.samples
     }
-    assert found["transcription_jobs_total", "committed"] == 1
-    assert found["transcription_jobs_total", "failed"] == 1
-    assert found["transcription_jobs_total", "released"] == 0
-    assert found["transcription_audio_seconds_total",] == 3600
-    assert found["transcription_stage_seconds_total", "fetch"] == 1.5
-    assert found["transcription_queue_messages", "visible"] == 7
-    assert found["transcription_queue_message_age_seconds",] == 42
-    assert found["transcription_leases_lost_total",] == 1
-    assert found["transcription_leases_held",] == 3
-    assert found["transcription_batch_fill_ratio",] == 0.75
-    assert found["transcription_speed_ratio",] == 36
-    assert found["transcription_device_busy_seconds_total",] == 100
-    assert found["transcription_dollars_per_audio_hour",] == pytest.approx(0.5)
 
 
-def test_before_anything_happened_ratios_are_left_out(server: StatusServer) -> None:
-    _, text = _page(server, "/metrics")
-    assert "transcription_batch_fill_ratio" not in text
-    assert "transcription_windows_total 0.0" in text
+def test_no_two_entries_of_the_table_are_the_same_series() -> None:
+    for names in (
+        [(m.name, m.label) for m in METRICS if m.name],
+        [m.emf.name for m in METRICS if m.emf],
+        [m.status for m in METRICS if m.status],
+    ):
+        assert [name for name, count in Counter(names).items() if count > 1] == []
 
 
-def test_status_and_health(server: StatusServer) -> None:
-    assert _page(server, "/status") == (200, '{"state": "running"}')
-    assert _page(server, "/health") == (200, "ok\n")
-    assert _page(server, "/")[0] == 404
+def test_every_entry_has_one_source_and_is_shown_somewhere() -> None:
+    for metric in METRICS:
+        assert metric.help
+        assert (metric.kind is Kind.RATIO) == (metric.of is not None)
+        assert metric.read is None or metric.of is None
+        assert metric.name or metric.emf or metric.status
+        for part in metric.of or ():
+            assert part in METRICS
+            assert part.kind is Kind.COUNTER
 
 
-def test_an_unhealthy_worker_says_so_and_a_page_that_fails_is_a_500(counted: Metrics) -> None:
-    server = StatusServer(
-        0, registry=counted.registry, status=lambda: {"x": 1 // 0}, healthy=lambda: False
-    )
-    server.start()
-    try:
-        assert _page(server, "/health")[0] == 503
-        assert _page(server, "/status") == (500, "failed\n")
-    finally:
-        server.stop()
-
-
-def test_a_port_that_is_taken_is_a_wrong_setting(server: StatusServer, counted: Metrics) -> None:
-    with pytest.raises(SettingsError, match=f"metrics_port = {server.port}"):
-        StatusServer(server.port, registry=counted.registry, status=dict, healthy=lambda: True)
-
-
-def test_counting_never_raises(counted: Metrics) -> None:
-    counted.job_answered("no answer at all")  # type: ignore[arg-type]
-    counted.message_received(float("nan"))
-    counted.queue_seen("x", 0, 0)  # type: ignore[arg-type]
-
-
-def test_an_emf_line_tells_what_happened_since_the_last(
-    counted: Metrics, stats: EngineStats, clock: Clock
+def test_outcomes_are_shown_from_the_start_and_stages_once_they_are_counted(
+    counted: Metrics,
 ) -> None:
-    counted.job_answered(Answer.COMMITTED, audio_seconds=100.0)
+    before = _series(counted)
+    assert {("transcription_jobs_total", answer.value) for answer in Answer} <= before
+    assert not [name for name, *_ in before if name.startswith("transcription_stage_seconds")]
+    counted.job_answered(Answer.COMMITTED, stages={"align": 1.0})
+    assert ("transcription_stage_seconds_total", "align") in _series(counted)
+
+
+def test_the_status_document(counted: Metrics, stats: EngineStats, clock: Clock) -> None:
+    empty = {
+        "uptime_seconds": 0.0,
+        "queue": {"visible": None, "in_flight": None, "delayed": None},
+        "messages_held": 3,
+        "audio_held_seconds": 125.0,
+        "windows_waiting": 0,
+        "batch_fill": None,
+        "speed": None,
+        "jobs": {},
+        "leases_lost": 0,
+        "dollars_per_audio_hour": None,
+    }
+    assert counted.snapshot().document() == empty
+    counted.job_answered(Answer.COMMITTED, audio_seconds=3600.0)
+    counted.set(QUEUE_VISIBLE, 7)
+    counted.add(LEASES_LOST)
+    stats.windows, stats.batch_slots, stats.busy_seconds, stats.waiting_windows = 48, 64, 100.0, 9
+    clock.now += 3600
+    assert counted.snapshot().document() == empty | {
+        "uptime_seconds": 3600.0,
+        "queue": {"visible": 7, "in_flight": None, "delayed": None},
+        "windows_waiting": 9,
+        "batch_fill": 0.75,
+        "speed": 36.0,
+        "jobs": {"committed": 1},
+        "leases_lost": 1,
+        "dollars_per_audio_hour": 0.5,
+    }
+
+
+def test_since_an_earlier_moment_counters_count_and_gauges_are_as_they_are() -> None:
+    values = dict(zip(METRICS, range(1, len(METRICS) + 1), strict=True))
+    before, now = Snapshot(dict.fromkeys(METRICS, 1.0)), Snapshot(values)
+    for metric, value in values.items():
+        if metric.of is not None:
+            of, by = (values[part] - 1 for part in metric.of)
+            expected: float | None = of / by if by else None
+        else:
+            expected = value if metric.kind is Kind.GAUGE else value - 1
+        assert now.since(before, metric) == expected
+
+
+def test_counting_never_raises_and_nothing_wrong_is_kept(counted: Metrics) -> None:
     before = counted.snapshot()
-    counted.job_answered(Answer.COMMITTED, audio_seconds=600.0)
-    stats.windows, stats.batch_slots, stats.busy_seconds = 30, 40, 30.0
-    clock.now += 60
-    line = json.loads(metrics.emf(counted.snapshot(), before, queue="work", epoch=1.5))
-    assert line["Queue"] == "work"
-    assert line["AudioSeconds"] == 600
-    assert line["JobsCommitted"] == 1
-    assert line["JobsFailed"] == 0
-    assert line["DeviceBusyPercent"] == 50
-    assert line["BatchFillPercent"] == 75
-    assert line["Speed"] == 20
-    assert "QueueVisible" not in line, "nobody has looked yet"
-    directive = line["_aws"]["CloudWatchMetrics"][0]
-    assert line["_aws"]["Timestamp"] == 1500
-    assert directive["Dimensions"] == [["Queue"]]
-    assert {metric["Name"] for metric in directive["Metrics"]} == set(line) - {"_aws", "Queue"}
-
-
-def test_the_reporter_writes_a_last_line(counted: Metrics) -> None:
-    stream = io.StringIO()
-    reporter = EmfReporter(counted, queue="work", stream=stream, seconds=60)
-    reporter.start()
-    counted.job_answered(Answer.FAILED)
-    reporter.stop()
-    (line,) = stream.getvalue().splitlines()
-    assert json.loads(line)["JobsFailed"] == 1
-
-
-def test_a_stream_that_is_closed_fails_nothing(counted: Metrics) -> None:
-    stream = io.StringIO()
-    stream.close()
-    reporter = EmfReporter(counted, queue="work", stream=stream, seconds=60)
-    reporter.start()
-    reporter.stop()
+    counted.job_answered("no answer at all")  # type: ignore[arg-type]
+    counted.job_answered(Answer.FAILED, stages={"no stage": 1.0})
+    counted.set(QUEUE_VISIBLE, float("nan"))
+    counted.set(QUEUE_VISIBLE, "x")  # type: ignore[arg-type]
+    counted.add(LEASES_LOST, "x")  # type: ignore[arg-type]
+    now = counted.snapshot()
+    assert now[QUEUE_VISIBLE] is before[QUEUE_VISIBLE] is None
+    assert now[LEASES_LOST] == before[LEASES_LOST]

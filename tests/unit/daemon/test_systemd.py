@@ -29,8 +29,8 @@ def test_it_says_what_systemd_waits_for(manager: socket.socket) -> None:
     notifier.watchdog()
     notifier.extend(30)
     notifier.stopping("draining")
-    told = [manager.recv(4096).decode() for _ in range(5)]
-    assert told == [
+    sent = [manager.recv(4096).decode() for _ in range(5)]
+    assert sent == [
         f"READY=1\nSTATUS=up and running\nMAINPID={os.getpid()}",
         "STATUS=42 jobs",
         "WATCHDOG=1",

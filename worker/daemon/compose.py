@@ -1,0 +1,253 @@
+"""Builds a worker from its settings: the one place that knows how the parts fit together.
+
+Everything is built here, at once and complete, before anything starts. What needs the network
+(the queue's redrive policy, the instance's group) is asked in `preflight`, which the daemon runs
+beside the loading of the model.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping
+from contextlib import ExitStack
+from functools import partial
+from typing import TYPE_CHECKING
+
+from worker.aws.instance import Imds, Instance, InstanceWatcher
+from worker.aws.lease import Heartbeat
+from worker.aws.notices import Notices
+from worker.aws.results import ResultStore
+from worker.aws.source import Source, make_source
+from worker.daemon import policy
+from worker.daemon.daemon import Daemon, Pace, Parts, Reporter
+from worker.daemon.dispatch import Dispatch
+from worker.daemon.emf import EmfReporter
+from worker.daemon.intake import Intake
+from worker.daemon.metrics import Metrics
+from worker.daemon.preflight import check_poweroff, check_queue
+from worker.daemon.server import StatusServer
+from worker.daemon.status import Readings, Status
+from worker.daemon.stops import IdleEnd, Stops, Watchdog
+from worker.daemon.systemd import Notifier
+from worker.errors import SettingsError
+from worker.jobs.message import JobDefaults
+from worker.pipeline.holdings import Holdings
+from worker.pipeline.inputs import open_readers
+from worker.pipeline.pipeline import Limits, Pipeline
+from worker.pipeline.workdir import WorkDir
+from worker.speech.api import Transcriber
+from worker.threads import SupervisedThread, ThreadPool
+from worker.uris import S3Prefix
+
+if TYPE_CHECKING:
+    from worker.aws.clients import Clients
+    from worker.settings import Settings
+
+
+def daemon(
+    settings: Settings,
+    clients: Clients,
+    engine: Transcriber,
+    *,
+    pace: Pace | None = None,
+    environ: Mapping[str, str] | None = None,
+) -> Daemon:
+    """A worker that is ready to run; see `parts`.
+
+    Args:
+        settings: `queue_url` must be set.
+        clients: boto3 clients.
+        engine: built, not started.
+        pace: how long it waits for things; None: as in service.
+        environ: of the service manager and the metadata service; None: this process's.
+
+    Raises:
+        SettingsError: a setting is missing, or can't be used on this machine.
+    """
+    pace = pace or Pace()
+    return Daemon(parts(settings, clients, engine, pace=pace, environ=environ), pace)
+
+
+def parts(
+    settings: Settings,
+    clients: Clients,
+    engine: Transcriber,
+    *,
+    pace: Pace,
+    environ: Mapping[str, str] | None = None,
+) -> Parts:
+    """The parts of a worker; nothing runs yet, and nothing has used the network.
+
+    Makes the folder of temporary files and binds the port of the status pages, which `Daemon.run`
+    removes and closes at its end.
+
+    Raises:
+        SettingsError: a setting is missing, or can't be used on this machine.
+    """
+    if settings.queue_url is None:
+        raise SettingsError("queue_url is not set; give the URL of the queue to work on")
+    source = make_source(
+        clients,
+        settings.queue_url,
+        visibility_timeout=settings.visibility_timeout,
+        dead_letter_url=settings.dead_letter_url,
+    )
+    imds = Imds(environ)
+    instance = Instance(imds, clients)
+    holdings = Holdings()
+    stops = Stops(drain_timeout=settings.drain_timeout)
+    readings = Readings(engine, holdings)
+    metrics = Metrics(
+        stats=readings.stats, held=readings.held, price_per_hour=settings.price_per_hour
+    )
+    downloads = ThreadPool("download", settings.download_threads, stops.thread_died)
+    commits = ThreadPool("commit", settings.commit_threads, stops.thread_died)
+    max_leases = pace.max_leases or policy.lease_bound(settings.batch_size)
+
+    def room() -> int:
+        return policy.room(
+            held_seconds=engine.held_seconds() + holdings.unsized_seconds(),
+            limit_seconds=settings.held_seconds,
+            leases=len(holdings),
+            max_leases=max_leases,
+            suspects=holdings.suspects(),
+        )
+
+    def preflight() -> None:
+        check_queue(source.queue)
+        if settings.on_idle == "poweroff":
+            check_poweroff(instance)
+
+    intake = Intake(
+        source=source,
+        holdings=holdings,
+        room=room,
+        clock=policy.IdleClock(
+            time.monotonic(),
+            idle_timeout=settings.idle_timeout,
+            visibility_timeout=settings.visibility_timeout,
+            min_uptime=settings.min_uptime,
+        ),
+        instance=instance,
+        metrics=metrics,
+        on_idle=IdleEnd(
+            stops,
+            instance,
+            terminate=settings.on_idle == "terminate",
+            draining=lambda: holdings.draining,
+        ).end,
+        poll_seconds=_poll_seconds(settings, pace),
+    )
+    with ExitStack() as undo:
+        work = WorkDir(settings.work_dir)
+        undo.callback(work.close)
+        dispatch = Dispatch(
+            pipeline=_pipeline(settings, clients, engine, work, holdings),
+            holdings=holdings,
+            engine=engine,
+            metrics=metrics,
+            downloads=downloads,
+            commits=commits,
+            defaults=JobDefaults(
+                output=S3Prefix.parse(settings.output) if settings.output else None,
+                allowed_buckets=frozenset(settings.allowed_buckets),
+            ),
+            held_seconds=settings.held_seconds,
+            released=intake.released,
+            intake_ended=partial(intake.wait_ended, pace.receive),
+        )
+        intake_thread = SupervisedThread(
+            "intake", partial(intake.run, dispatch.accept), stops.thread_died
+        )
+        heartbeat = Heartbeat(
+            source.queue, source.leases, on_lost=dispatch.lost, on_expiring=dispatch.expiring
+        )
+        watcher = InstanceWatcher(
+            imds,
+            on_spot_notice=stops.spot_notice,
+            on_rebalance=stops.rebalance,
+            on_terminating=stops.terminating,
+            poll_seconds=pace.watch,
+        )
+        watchdog = Watchdog(
+            engine,
+            {"heartbeat": heartbeat, "watcher": watcher},
+            hung_after=settings.watchdog_timeout,
+            # Without a heartbeat, leases hold for two thirds of their time at least.
+            seconds_without=min(settings.drain_timeout, settings.visibility_timeout / 3),
+        )
+        status = Status(readings, metrics, watchdog, intake_thread)
+        reporters = _reporters(settings, source, metrics, status)
+        undo.pop_all()
+    return Parts(
+        engine=engine,
+        readings=readings,
+        source=source,
+        holdings=holdings,
+        dispatch=dispatch,
+        intake=intake_thread,
+        downloads=downloads,
+        commits=commits,
+        heartbeat=heartbeat,
+        watcher=watcher,
+        stops=stops,
+        watchdog=watchdog,
+        status=status,
+        reporters=reporters,
+        notifier=Notifier(environ),
+        instance=instance,
+        work=work,
+        preflight=preflight,
+        drain_timeout=settings.drain_timeout,
+        max_leases=max_leases,
+        poweroff=settings.on_idle == "poweroff",
+    )
+
+
+def _poll_seconds(settings: Settings, pace: Pace) -> int:
+    """A long poll must fit between two heartbeats, and an idle timeout is not overslept."""
+    return max(
+        1, min(pace.poll, math.ceil(settings.idle_timeout), settings.visibility_timeout // 6)
+    )
+
+
+def _pipeline(
+    settings: Settings,
+    clients: Clients,
+    engine: Transcriber,
+    work: WorkDir,
+    holdings: Holdings,
+) -> Pipeline:
+    return Pipeline(
+        inputs=open_readers(clients),
+        results=ResultStore(clients.s3),
+        engine=engine,
+        notices=Notices(clients, settings.notify_url),
+        work=work,
+        limits=Limits(
+            max_input_bytes=settings.max_input_bytes,
+            max_failures=settings.max_failures,
+            vtt_word_times=settings.vtt_word_times,
+        ),
+        draining=lambda: holdings.draining,
+    )
+
+
+def _reporters(
+    settings: Settings, source: Source, metrics: Metrics, status: Status
+) -> tuple[Reporter, ...]:
+    """The pages on loopback and the lines for CloudWatch, where the settings ask for them."""
+    reporters: list[Reporter] = []
+    if settings.metrics_port is not None:
+        reporters.append(
+            StatusServer(
+                settings.metrics_port,
+                registry=metrics.registry,
+                status=status.document,
+                healthy=status.healthy,
+            )
+        )
+    if settings.metrics_emf:
+        reporters.append(EmfReporter(metrics, queue=source.queue.url.rpartition("/")[2]))
+    return tuple(reporters)

@@ -1,0 +1,114 @@
+"""What the worker reports about itself: its state, its health, the status document and line."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Any
+
+from worker.daemon.metrics import AUDIO_HELD, JOBS, LEASES_HELD, QUEUE_VISIBLE, SPEED, Metrics
+from worker.daemon.stops import Watchdog, Watched
+from worker.pipeline.answers import Answer
+from worker.pipeline.holdings import Holdings
+from worker.pipeline.task import Task
+from worker.speech.api import EngineStats, Transcriber
+
+
+class State(StrEnum):
+    """Where in its life the worker is."""
+
+    LOADING = "loading"
+    RUNNING = "running"
+    DRAINING = "draining"
+
+
+class Readings:
+    """What engine and holdings show of themselves; readable while the engine is still loading.
+
+    Args:
+        engine: what is read once it has started.
+        holdings: what is held.
+    """
+
+    def __init__(self, engine: Transcriber, holdings: Holdings) -> None:
+        self._engine = engine
+        self._holdings = holdings
+        self.engine_started = False
+        """Whether the engine has loaded: before that it has nothing to say."""
+
+    def stats(self) -> EngineStats:
+        """The engine's counters."""
+        return self._engine.stats if self.engine_started else EngineStats()
+
+    def held(self) -> tuple[int, float]:
+        """(messages, seconds of audio) inside the worker."""
+        seconds = self._engine.held_seconds() if self.engine_started else 0.0
+        return len(self._holdings), seconds
+
+    def engine_info(self) -> dict[str, Any]:
+        """Model, device and versions, as JSON values; empty before the engine has started."""
+        return self._engine.info.model_dump(mode="json") if self.engine_started else {}
+
+    def tasks(self) -> list[Task]:
+        """The jobs held, those of the oldest message first."""
+        return [task for held in self._holdings.all() for task in held.tasks]
+
+
+class Status:
+    """The worker's state, and what it says when asked. Readable from any thread.
+
+    Args:
+        readings: of engine and holdings.
+        metrics: the numbers.
+        watchdog: asked whether the engine works.
+        intake: the thread that takes messages.
+    """
+
+    def __init__(
+        self, readings: Readings, metrics: Metrics, watchdog: Watchdog, intake: Watched
+    ) -> None:
+        self._readings = readings
+        self._metrics = metrics
+        self._watchdog = watchdog
+        self._intake = intake
+        self.state = State.LOADING
+        """Only the main thread changes it."""
+
+    def healthy(self) -> bool:
+        """Whether the worker makes progress, or has nothing to make it on."""
+        if self.state is State.LOADING:
+            return False
+        takes = self._intake.alive or self.state is State.DRAINING
+        return takes and self._watchdog.engine_works()
+
+    def document(self) -> dict[str, Any]:
+        """Everything that `top` shows, as JSON values; times in seconds."""
+        return {
+            "state": self.state.value,
+            "healthy": self.healthy(),
+            **self._metrics.snapshot().document(),
+            "engine": self._readings.engine_info(),
+            "extra": dict(self._readings.stats().extra),
+            "held": [_task(task) for task in self._readings.tasks()],
+        }
+
+    def line(self) -> str:
+        """One line for `systemctl status`."""
+        now = self._metrics.snapshot()
+        speed = f"{now[SPEED]:.1f}x" if now[SPEED] else "no speed yet"
+        waiting = "?" if now[QUEUE_VISIBLE] is None else str(now[QUEUE_VISIBLE])
+        return (
+            f"{self.state.value}: {now[LEASES_HELD]} messages and {now[AUDIO_HELD]:.0f} s of audio "
+            f"held, {now[JOBS[Answer.COMMITTED]]:.0f} jobs done, {speed}, {waiting} on the queue"
+        )
+
+
+def _task(task: Task) -> dict[str, Any]:
+    done, total = task.submission.progress() if task.submission else (0.0, None)
+    return {
+        "job_id": task.job.job_id,
+        "stage": task.stage.value,
+        "bytes": task.size,
+        "done_seconds": done,
+        "total_seconds": total,
+        "receive_count": task.message.receive_count,
+    }
