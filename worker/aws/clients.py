@@ -19,6 +19,8 @@ from urllib.parse import urlsplit
 import boto3
 from botocore.config import Config
 
+from worker.aws.sqs import MAX_WAIT_SECONDS
+
 if TYPE_CHECKING:
     from mypy_boto3_autoscaling import AutoScalingClient
     from mypy_boto3_ec2 import EC2Client
@@ -87,9 +89,6 @@ class Clients:
     @cached_property
     def sqs_poll(self) -> SQSClient:
         """SQS for ReceiveMessage: the read time-out outlives a long poll."""
-        # Here, because it brings the logs, which `submit` starts without.
-        from worker.aws.queue import MAX_WAIT_SECONDS
-
         with self._lock:
             return self._session.client(
                 "sqs",

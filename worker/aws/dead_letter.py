@@ -9,7 +9,8 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from worker.aws.faults import AWS_ERRORS, describe, ride_out
-from worker.aws.queue import ORIGIN_ATTRIBUTE, Message, Queue, is_fifo, queue_attributes
+from worker.aws.queue import ORIGIN_ATTRIBUTE, Message, Queue, queue_attributes
+from worker.aws.sqs import is_fifo
 from worker.errors import SettingsError, TransientError
 from worker.logs import get_logger
 

@@ -18,7 +18,8 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 
-from worker.aws.queue import BATCH_SIZE, MAX_VISIBILITY_SECONDS, Extension, Message, Queue
+from worker.aws.queue import Extension, Message, Queue
+from worker.aws.sqs import MAX_VISIBILITY_SECONDS, MESSAGES_PER_CALL
 from worker.errors import LeaseLost
 from worker.logs import get_logger
 
@@ -370,10 +371,10 @@ class Heartbeat:
         for message, seconds in self._table.due():
             batches.setdefault(seconds, []).append(message)
         for seconds, messages in batches.items():
-            for start in range(0, len(messages), BATCH_SIZE):
+            for start in range(0, len(messages), MESSAGES_PER_CALL):
                 if self._stopping.is_set():
                     return
-                self._extend(messages[start : start + BATCH_SIZE], seconds)
+                self._extend(messages[start : start + MESSAGES_PER_CALL], seconds)
         if batches:
             self._report()
 

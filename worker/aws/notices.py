@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from worker.aws.faults import AWS_ERRORS, describe
+from worker.aws.sqs import is_fifo
 from worker.errors import SettingsError
 from worker.logs import get_logger
 
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
     from worker.aws.clients import Clients
 
 log = get_logger(__name__)
-
-_FIFO = ".fifo"
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +114,7 @@ class Notices:
     def _publish(self, to: str, notice: Notice) -> None:
         body = notice.body()
         extra: dict[str, Any] = {}
-        if to.endswith(_FIFO):
+        if is_fifo(to):
             # Same result, same notice: one that comes twice within minutes is dropped there.
             key = "\0".join((notice.job_id, notice.status, notice.result or ""))
             extra = {

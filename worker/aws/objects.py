@@ -31,13 +31,11 @@ class ObjectInfo:
         etag: without quotes.
         bytes: its size.
         metadata: the user metadata, keys in lower case.
-        version_id: None in a bucket without versions.
     """
 
     etag: str
     bytes: int
     metadata: Mapping[str, str]
-    version_id: str | None
 
     @property
     def ours(self) -> bool:
@@ -72,7 +70,6 @@ def object_info(
         etag=unquoted(answer["ETag"]),
         bytes=answer["ContentLength"] if size is None else size,
         metadata=answer["Metadata"],
-        version_id=answer.get("VersionId"),
     )
 
 

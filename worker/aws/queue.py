@@ -17,7 +17,7 @@ import re
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from worker import retry
@@ -29,6 +29,12 @@ from worker.aws.faults import (
     ride_out,
     transient,
 )
+from worker.aws.sqs import (
+    MAX_VISIBILITY_SECONDS,
+    MAX_WAIT_SECONDS,
+    MESSAGES_PER_CALL,
+    is_fifo,
+)
 from worker.errors import SettingsError, TransientError
 from worker.logs import get_logger
 
@@ -37,27 +43,17 @@ if TYPE_CHECKING:
     from mypy_boto3_sqs.type_defs import MessageTypeDef, ReceiveMessageRequestTypeDef
 
 __all__ = [
-    "BATCH_SIZE",
-    "MAX_VISIBILITY_SECONDS",
-    "MAX_WAIT_SECONDS",
     "ORIGIN_ATTRIBUTE",
     "Depth",
     "Extension",
     "Message",
     "Queue",
     "QueueInfo",
-    "is_fifo",
     "queue_attributes",
 ]
 
 log = get_logger(__name__)
 
-MAX_VISIBILITY_SECONDS = 43200
-"""SQS: no message stays invisible for longer than twelve hours from its receive."""
-MAX_WAIT_SECONDS = 20
-"""SQS: the longest long poll."""
-BATCH_SIZE = 10
-"""SQS: entries in one batch call, messages in one receive."""
 ORIGIN_ATTRIBUTE = "message_id"
 """Attribute of a dead-letter copy: the id of the message that failed first."""
 _ROUNDS = 4
@@ -67,11 +63,6 @@ _ORIGIN = re.compile(r"[A-Za-z0-9._-]{1,128}")
 # A receipt that no longer holds its message. SQS says InvalidParameterValue for those whose
 # message went to another receiver, and, in another sentence, for visibility over the ceiling.
 _STALE_CODES = frozenset({"InvalidParameterValue", "MessageNotInflight", "ReceiptHandleIsInvalid"})
-
-
-def is_fifo(name: str) -> bool:
-    """Whether a queue or topic, by its URL or ARN, is a FIFO one: SQS and SNS go by the name."""
-    return name.endswith(".fifo")
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +81,6 @@ class Message:
         origin_id: what job ids default to. The MessageId under which the message failed first
             where this is a copy that came back from the dead-letter queue (a copy has another
             MessageId; `DeadLetters` keeps the first), else `message_id`.
-        attributes: the sender's string attributes.
     """
 
     message_id: str
@@ -102,16 +92,19 @@ class Message:
     received_at: float = 0.0
     requested_at: float = 0.0
     origin_id: str = ""
-    attributes: Mapping[str, str] = field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True, slots=True)
 class QueueInfo:
-    """What the queue says of itself; `max_receive_count` is None without a redrive policy."""
+    """What the queue says of itself.
+
+    Attributes:
+        max_receive_count: deliveries that its redrive policy allows; None without one.
+        dead_letter_url: where copies of failed messages go; None without such a queue.
+    """
 
     max_receive_count: int | None
     dead_letter_url: str | None
-    fifo: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,7 +186,6 @@ class Queue:
             self._info = QueueInfo(
                 max_receive_count=int(count) if count is not None else None,
                 dead_letter_url=self._dead_letter_url or (arn and _url_beside(self.url, arn)),
-                fifo=self.fifo,
             )
         return self._info
 
@@ -216,7 +208,7 @@ class Queue:
             raise TransientError(f"{self.url} did not say its {error}") from error
 
     def receive(
-        self, max_messages: int = BATCH_SIZE, wait_seconds: int = MAX_WAIT_SECONDS
+        self, max_messages: int = MESSAGES_PER_CALL, wait_seconds: int = MAX_WAIT_SECONDS
     ) -> list[Message]:
         """Wait for messages and take them; each is hidden for `visibility_timeout`.
 
@@ -232,7 +224,7 @@ class Queue:
         requested_at = self._clock()
         request: ReceiveMessageRequestTypeDef = {
             "QueueUrl": self.url,
-            "MaxNumberOfMessages": 1 if self.fifo else min(max_messages, BATCH_SIZE),
+            "MaxNumberOfMessages": 1 if self.fifo else min(max_messages, MESSAGES_PER_CALL),
             "WaitTimeSeconds": min(wait_seconds, MAX_WAIT_SECONDS),
             "VisibilityTimeout": self.visibility_timeout,
             "MessageSystemAttributeNames": [
@@ -423,8 +415,8 @@ def _refused(error: BaseException, action: str, url: str) -> SettingsError:
 
 
 def _batches(messages: Sequence[Message]) -> Iterator[Sequence[Message]]:
-    for start in range(0, len(messages), BATCH_SIZE):
-        yield messages[start : start + BATCH_SIZE]
+    for start in range(0, len(messages), MESSAGES_PER_CALL):
+        yield messages[start : start + MESSAGES_PER_CALL]
 
 
 def _below_ceiling(message: Message, seconds: int, now: float) -> int:
@@ -457,13 +449,9 @@ def _url_beside(url: str, arn: str) -> str:
 
 def _message(raw: MessageTypeDef, *, requested_at: float, received_at: float) -> Message:
     system = raw.get("Attributes", {})
-    attributes = {
-        name: value["StringValue"]
-        for name, value in raw.get("MessageAttributes", {}).items()
-        if "StringValue" in value
-    }
     message_id = raw.get("MessageId", "")
-    origin = attributes.get(ORIGIN_ATTRIBUTE, "")
+    sent_back = raw.get("MessageAttributes", {}).get(ORIGIN_ATTRIBUTE)
+    origin = sent_back.get("StringValue", "") if sent_back else ""
     return Message(
         message_id=message_id,
         receipt_handle=raw.get("ReceiptHandle", ""),
@@ -474,5 +462,4 @@ def _message(raw: MessageTypeDef, *, requested_at: float, received_at: float) ->
         received_at=received_at,
         requested_at=requested_at,
         origin_id=origin if _ORIGIN.fullmatch(origin) else message_id,
-        attributes=attributes,
     )
