@@ -32,8 +32,9 @@ from dataclasses import dataclass, replace
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
+from worker.aws.imds import Imds, SpotNotice
 from worker.aws.inputs import S3Inputs
-from worker.aws.instance import EndResult, Imds, Instance, InstanceWatcher, SpotNotice
+from worker.aws.instance import EndResult, Instance, InstanceWatcher
 from worker.aws.lease import Heartbeat
 from worker.aws.notices import Notices
 from worker.aws.queue import Message
