@@ -22,6 +22,7 @@ from worker.aws.queue import Extension, Message, Queue
 from worker.aws.sqs import MAX_VISIBILITY_SECONDS, MESSAGES_PER_CALL
 from worker.errors import LeaseLost
 from worker.logs import get_logger
+from worker.threads import SupervisedThread
 
 __all__ = ["Heartbeat", "Lease", "LeaseTable"]
 
@@ -54,13 +55,13 @@ class Lease:
         self.expiring = threading.Event()
         self._table = table
 
-    def ensure(self, seconds: float = 0.0) -> None:
-        """Check that the message is held, for at least `seconds` more.
+    def ensure(self) -> None:
+        """Check that the message is held.
 
         Raises:
             LeaseLost: it is not: its visibility ran out, SQS said so, or it was dropped.
         """
-        self._table.ensure(self, seconds)
+        self._table.ensure(self)
 
     @property
     def expires_at(self) -> float:
@@ -110,17 +111,11 @@ class LeaseTable:
         self._unreported: list[Message] = []
         self._extending: frozenset[str] = frozenset()
         self._changed = threading.Condition()
-        self._lost_count = 0
 
     def __len__(self) -> int:
         """How many messages are held."""
         with self._changed:
             return len(self._entries)
-
-    @property
-    def lost_count(self) -> int:
-        """Leases lost since the start."""
-        return self._lost_count
 
     def add(self, message: Message) -> Lease:
         """Hold a message that was just received.
@@ -155,29 +150,17 @@ class LeaseTable:
                 lambda: handle not in self._extending, timeout=_DROP_WAIT_SECONDS
             )
 
-    def is_held(self, message: Message) -> bool:
-        """Whether the message is in the table and its lease holds."""
-        with self._changed:
-            entry = self._entries.get(message.receipt_handle)
-            return entry is not None and self._holds(entry, self.clock())
-
-    def ensure(self, lease: Lease, seconds: float = 0.0) -> None:
+    def ensure(self, lease: Lease) -> None:
         """See `Lease.ensure`."""
         with self._changed:
             entry = self._entries.get(lease.message.receipt_handle)
-            now = self.clock()
-            if lease.lost.is_set() or (entry is not None and not self._holds(entry, now)):
+            if lease.lost.is_set() or (entry is not None and not self._holds(entry, self.clock())):
                 raise LeaseLost(
                     f"the lease of message {lease.message.message_id} is lost: "
                     "its visibility ended, another worker may hold it"
                 )
             if entry is None:
                 raise LeaseLost(f"message {lease.message.message_id} is no longer held")
-            if entry.expires_at - now < seconds:
-                raise LeaseLost(
-                    f"the lease of message {lease.message.message_id} holds for "
-                    f"{entry.expires_at - now:.1f} s more, {seconds:.1f} s are needed"
-                )
 
     def expires_at(self, message: Message) -> float:
         """See `Lease.expires_at`."""
@@ -193,7 +176,6 @@ class LeaseTable:
 
     def _lose(self, entry: _Entry) -> None:
         entry.lease.lost.set()
-        self._lost_count += 1
         self._unreported.append(entry.lease.message)
         self._changed.notify_all()
 
@@ -331,8 +313,7 @@ class Heartbeat:
         self._on_lost = on_lost
         self._on_expiring = on_expiring
         self._stopping = threading.Event()
-        self._failure: BaseException | None = None
-        self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
+        self._thread = SupervisedThread("heartbeat", self._run, self._died)
 
     def start(self) -> None:
         """Start the thread."""
@@ -342,27 +323,26 @@ class Heartbeat:
         """End the thread; waits for a call under way, `timeout` seconds at most."""
         self._stopping.set()
         self._table.wake()
-        if self._thread.ident is not None:
-            self._thread.join(timeout)
+        self._thread.join(timeout)
 
     @property
     def alive(self) -> bool:
         """Whether the thread runs."""
-        return self._thread.is_alive()
+        return self._thread.alive
 
     @property
     def failure(self) -> BaseException | None:
         """What killed the thread, if anything did."""
-        return self._failure
+        return self._thread.failure
 
     def _run(self) -> None:
-        try:
-            while not self._stopping.is_set():
-                self.beat()
-                self._table.wait(self._stopping)
-        except BaseException as error:  # noqa: BLE001  # kept in `failure`: the daemon drains
-            self._failure = error
-            log.critical("lease.heartbeat_died", message="The heartbeat died", error=repr(error))
+        while not self._stopping.is_set():
+            self.beat()
+            self._table.wait(self._stopping)
+
+    def _died(self, _: str, error: BaseException) -> None:
+        """Log it; the daemon sees `failure` and drains."""
+        log.critical("lease.heartbeat_died", message="The heartbeat died", error=repr(error))
 
     def beat(self) -> None:
         """One pass: report what is lost or expiring, extend what is due."""
