@@ -1,7 +1,8 @@
-"""The instance metadata service (IMDS): what a machine on EC2 is told of itself.
+"""The instance metadata service (IMDS): how a program on EC2 learns about its own instance.
 
-Only version 2, which asks for a token first. Off EC2 there is no such service, and that is how
-the worker finds out where it runs.
+Spot interruption notices, Auto Scaling's plans for the instance and the instance's id are read
+there. Off EC2 there is no such service, which is how the worker finds out that it isn't on EC2.
+Version 2 of the service only, which asks for a token first.
 """
 
 from __future__ import annotations
@@ -34,9 +35,11 @@ class Imds:
     """A client of the instance metadata service, version 2. Callable from any thread.
 
     Args:
-        environ: where AWS's own variables are looked for: `AWS_EC2_METADATA_DISABLED`,
+        environ: environment with AWS's own variables: `AWS_EC2_METADATA_DISABLED`,
             `AWS_EC2_METADATA_SERVICE_ENDPOINT` and `AWS_EC2_METADATA_SERVICE_ENDPOINT_MODE`.
-        timeout: seconds for a connection and for each read. Short: the service is on the host.
+            None: of this process.
+        timeout: seconds for connecting and for each read; short, because the service is on the
+            host itself.
         clock: monotonic seconds, for the token's age.
     """
 
@@ -63,10 +66,10 @@ class Imds:
         self._found = False
 
     def available(self) -> bool:
-        """Whether there is such a service: whether we are on EC2. Takes 2 s at most.
+        """Whether the service exists, that is, whether this is EC2. Takes 2 s at most.
 
-        Once it has answered it is there for good, though `get` may fail: a machine doesn't
-        leave EC2, and must not be taken for one outside because of a moment's silence.
+        Once it has answered, this stays true even if it stops answering: a machine doesn't leave
+        EC2.
         """
         if not self._found:
             try:
@@ -77,7 +80,7 @@ class Imds:
         return True
 
     def get(self, path: str) -> str | None:
-        """Read `/latest/meta-data/<path>`; None if there is nothing (404).
+        """Read `/latest/meta-data/<path>`; None if there is nothing there (404).
 
         Raises:
             TransientError: the service does not answer, or refuses.
@@ -136,29 +139,31 @@ class Imds:
 
 @dataclass(frozen=True, slots=True)
 class SpotNotice:
-    """EC2 is going to take this instance back.
+    """A spot interruption: EC2 is about to take this instance away.
 
     Attributes:
-        action: terminate, stop or hibernate.
-        deadline: epoch seconds when that happens.
+        action: what EC2 will do: terminate, stop or hibernate.
+        deadline: epoch seconds when it will do so.
     """
 
     action: str
     deadline: float
 
     def seconds_left(self, now: float | None = None) -> float:
-        """Seconds until then, 0 if it is past; `now` in epoch seconds."""
+        """Seconds until the deadline, 0 if it is past. `now` in epoch seconds; None: now."""
         return max(0.0, self.deadline - (time.time() if now is None else now))
 
 
 def parse_instance_action(text: str, now: float) -> SpotNotice:
-    """Read `spot/instance-action`: `{"action": "terminate", "time": "2017-09-18T08:22:00Z"}`.
+    """Read the text of `spot/instance-action`.
 
-    Something is there, so the instance does end. What can't be read is taken for the longest
-    warning there is, two minutes; a clock that is off can't make it longer either.
+    It looks like `{"action": "terminate", "time": "2017-09-18T08:22:00Z"}`, and exists only if
+    the instance is about to end. So a text that can't be read is a notice too: two minutes are
+    assumed, which is the longest warning that EC2 gives. Two minutes is also the upper bound if
+    this machine's clock is wrong.
 
     Args:
-        text: as the service gave it.
+        text: what the metadata service returned.
         now: epoch seconds.
     """
     action, deadline = "terminate", now + _NOTICE_SECONDS
@@ -178,10 +183,11 @@ def parse_instance_action(text: str, now: float) -> SpotNotice:
 
 
 def is_terminating(state: str) -> bool:
-    """Whether an Auto Scaling (target) lifecycle state means that work must end here (pure).
+    """Whether an Auto Scaling lifecycle state means that the worker must stop (pure).
 
-    `autoscaling/target-lifecycle-state` says Terminated; the API's states are Terminating,
-    Terminating:Wait and so on. `Warmed:Stopped` and its like put the instance into a warm pool.
+    The metadata service's `autoscaling/target-lifecycle-state` says Terminated; the API's states
+    are Terminating, Terminating:Wait and so on. Warmed:Stopped, Warmed:Hibernated and
+    Warmed:Terminated mean that the instance goes to a warm pool.
     """
     state = state.strip()
     return state.startswith("Terminat") or (

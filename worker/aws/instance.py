@@ -1,6 +1,6 @@
-"""The instance the worker runs on: watching for its end, scale-in protection, and ending it.
+"""The instance the worker runs on: watch for its end, protect it from scale-in, end it.
 
-Off EC2 nothing here does anything but log that it is so.
+Off EC2 there is nothing to watch, to protect or to terminate; only power-off works there.
 """
 
 from __future__ import annotations
@@ -32,15 +32,16 @@ _POWEROFF_SECONDS = 60.0
 
 
 class InstanceWatcher:
-    """One thread that asks IMDS whether the end is near.
+    """A thread that asks the metadata service whether the instance is about to end.
 
-    Each callback is called once at most, from the watcher's thread. Off EC2 the thread idles.
+    Each callback is called once at most, on the watcher's thread. Off EC2 the thread only asks
+    once a minute whether it is on EC2 now.
 
     Args:
         imds: the metadata service.
-        on_spot_notice: `spot/instance-action` appeared.
-        on_rebalance: `events/recommendations/rebalance` appeared: an interruption is likely.
-        on_terminating: Auto Scaling is ending this instance.
+        on_spot_notice: called when EC2 announces a spot interruption.
+        on_rebalance: called when EC2 recommends to rebalance: an interruption is likely.
+        on_terminating: called when Auto Scaling ends this instance.
         poll_seconds: between polls; AWS recommends 5 for spot notices.
         wall_clock: epoch seconds, for the notice's time.
     """
@@ -98,7 +99,7 @@ class InstanceWatcher:
         )
 
     def poll(self) -> None:
-        """Ask once; calls what is to be called."""
+        """Ask once, and call the callbacks for whatever is new."""
         if not self._on_ec2:
             self._on_ec2 = self._imds.available()
             if not self._on_ec2:
@@ -145,20 +146,20 @@ class InstanceWatcher:
 
 
 class EndResult(StrEnum):
-    """What became of a request to end the instance."""
+    """The outcome of a request to end the instance."""
 
     ENDING = "ending"
     AT_MINIMUM = "at_minimum"
-    """The group is at its minimum size and keeps this instance: there will be no end."""
+    """The group is at its minimum size and keeps this instance: it will not end."""
     NOT_ON_EC2 = "not_on_ec2"
 
 
 class Instance:
-    """What this instance can be asked to do. Callable from any thread.
+    """Requests about this instance. Callable from any thread.
 
     Args:
-        imds: tells which instance this is.
-        clients: `autoscaling` and `ec2` are made when first needed.
+        imds: says which instance this is.
+        clients: of Auto Scaling and EC2.
         poweroff_command: run by `poweroff`, without a shell.
         clock: monotonic seconds.
     """
@@ -182,7 +183,7 @@ class Instance:
         self._try_again_at = 0.0
 
     def group(self) -> str | None:
-        """Ask for the Auto Scaling group this instance is in; None if in none, or off EC2.
+        """The Auto Scaling group this instance is in; None if it is in none, or off EC2.
 
         Raises:
             SettingsError: the role lacks autoscaling:DescribeAutoScalingInstances.
@@ -203,17 +204,17 @@ class Instance:
         return self._imds.instance_id() if self._imds.available() else None
 
     def _remembered_group(self) -> str | None:
-        """`group`, from memory where it is known; "in none" is asked again after some minutes."""
+        """`group`, remembered; if it was in none, that is asked again after some minutes."""
         if self._known_group is None and self._clock() >= self._ask_again_at:
             self._ask_again_at = self._clock() + _GROUP_MEMORY_SECONDS
             self._known_group = self.group()
         return self._known_group
 
     def protect(self) -> None:
-        """Take scale-in protection, before a receive. Does nothing where it is held.
+        """Protect the instance from scale-in. Does nothing if it is protected already.
 
-        Failures are logged and tried again half a minute later: an unprotected worker is
-        drained at scale-in like any other.
+        Call it before each receive. A failure is logged, and retried at the first call after
+        half a minute: a worker without protection is merely drained if its group scales in.
         """
         with self._lock:
             if self._protected or self._clock() < self._try_again_at:
@@ -222,14 +223,14 @@ class Instance:
             self._protected = self._set_protection(True)
 
     def unprotect(self) -> None:
-        """Give scale-in protection back: when idle, draining, and at the end. Never raises."""
+        """Remove the protection: when idle, when draining and at the end. Never raises."""
         with self._lock:
             if self._protected and self._set_protection(False):
                 self._protected = False
                 self._try_again_at = 0.0
 
     def _set_protection(self, protected: bool) -> bool:
-        """Whether it is so now."""
+        """Set or remove protection; whether that worked."""
         try:
             group = self._remembered_group()
             if group is None:
@@ -249,14 +250,14 @@ class Instance:
             return False
         log.info(
             "instance.protection",
-            message=f"Scale-in protection {'taken' if protected else 'given back'}",
+            message=f"Scale-in protection {'set' if protected else 'removed'}",
             protected=protected,
             group=group,
         )
         return True
 
     def terminate(self) -> EndResult:
-        """End this instance: through its group, which gets smaller by one, else through EC2.
+        """Terminate this instance: through its group, which gets smaller by one, or through EC2.
 
         Raises:
             SettingsError: the role may not.
@@ -299,12 +300,12 @@ class Instance:
         return EndResult.ENDING
 
     def poweroff(self) -> EndResult:
-        """Switch the machine off, on EC2 or elsewhere.
+        """Power the machine off, on EC2 or elsewhere.
 
         Raises:
             SettingsError: inside an Auto Scaling group, which would only replace the instance,
                 or where we may not ask whether we are in one.
-            TransientError: whether we are in a group can't be told now.
+            TransientError: whether it is in a group can't be found out now.
             MachineError: the command failed.
         """
         group = self.group()
@@ -333,10 +334,10 @@ class Instance:
         return self._ending("a power-off")
 
     def mark_unhealthy(self) -> bool:
-        """Tell the group that this machine can't work, so that it gets replaced.
+        """Report to the group that this machine can't work, so that it gets replaced.
 
         Returns:
-            Whether the group was told; False outside a group. Failures are logged.
+            Whether that was done; False outside a group, or after a failure, which is logged.
         """
         try:
             group = self.group()
@@ -349,7 +350,7 @@ class Instance:
         except (*AWS_ERRORS, TransientError, SettingsError) as error:
             log.error(
                 "instance.mark_unhealthy_failed",
-                message="The group could not be told that this machine can't work",
+                message="This machine could not be marked unhealthy in its group",
                 error=_sentence(error),
             )
             return False

@@ -1,12 +1,12 @@
-"""The queue: receive, delete, release, extend.
+"""The queue: receive, delete, release and extend messages.
 
-Batch calls succeed in part, so every entry is looked for in `Successful`, not only in
-`Failed`: botocore takes a JSON response that was cut off for an empty one, in which nothing
-failed.
+Batch calls may succeed in part. An entry counts as done only where the answer lists it under
+`Successful`; that it isn't under `Failed` proves nothing, because botocore reads a JSON
+response that was cut off as an empty one.
 
-Order in FIFO queues: SQS holds back a group's later messages while an earlier one is in
-flight. `receive` therefore asks a FIFO queue for one message a call, so that no two of one
-group are ever held; releasing a failed one then makes its group wait for it by itself.
+Order in FIFO queues: SQS delivers no message of a group while an earlier one of that group is
+in flight. `receive` asks a FIFO queue for one message a call, so that the worker never holds
+two of one group. When a failed message is released, its group waits for it.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from worker import retry
 from worker.aws.faults import (
     AWS_ERRORS,
     Fault,
+    call_with_retries,
     classify,
     describe,
-    ride_out,
     transient,
 )
 from worker.aws.sqs import (
@@ -67,20 +67,20 @@ _STALE_CODES = frozenset({"InvalidParameterValue", "MessageNotInflight", "Receip
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One delivery of a message. Equal deliveries have equal receipts.
+    """One delivery of a message.
 
     Attributes:
         message_id: as SQS gave it.
-        receipt_handle: names this delivery, not the message.
+        receipt_handle: identifies this delivery; the next one of the message has another.
         body: as sent.
-        receive_count: deliveries so far, with this one (SQS calls it approximate).
+        receive_count: deliveries so far, this one included (SQS calls it approximate).
         sent_at: epoch seconds.
-        group_id: FIFO message group.
+        group_id: message group, of a FIFO queue.
         received_at: clock seconds when the receive call had ended.
-        requested_at: clock seconds when it began; visibility runs from a moment between.
-        origin_id: what job ids default to. The MessageId under which the message failed first
-            where this is a copy that came back from the dead-letter queue (a copy has another
-            MessageId; `DeadLetters` keeps the first), else `message_id`.
+        requested_at: clock seconds when it began. The visibility time-out started in between.
+        origin_id: what job ids default to. Usually `message_id`. A copy that was sent back from
+            the dead-letter queue has a new message id; its origin is the id under which it
+            failed first, which `DeadLetters` wrote on it.
     """
 
     message_id: str
@@ -118,12 +118,13 @@ class Depth:
 
 @dataclass(frozen=True, slots=True)
 class Extension:
-    """What became of an attempt to extend: every message is in exactly one of the three.
+    """The outcome of a batch call, for each message: in exactly one of the three.
 
     Attributes:
-        confirmed: visible again only after the time asked for.
-        lost: SQS refuses the receipt; somebody else may hold the message.
-        failed: no answer, or one that may change; the old visibility may still run.
+        confirmed: SQS did what was asked.
+        lost: SQS refuses the receipt; another worker may hold the message.
+        failed: no answer, or a failure that may be temporary. Nothing has changed, as far as we
+            know.
     """
 
     confirmed: tuple[Message, ...] = ()
@@ -139,8 +140,9 @@ class Queue:
         url: the queue's URL.
         visibility_timeout: seconds for which a receive hides a message.
         dead_letter_url: instead of the one in the queue's redrive policy.
-        poll_client: for ReceiveMessage, its read time-out above `MAX_WAIT_SECONDS`.
-        clock: monotonic seconds, the same as the lease table's.
+        poll_client: for ReceiveMessage, with a read time-out above `MAX_WAIT_SECONDS`; None:
+            `client`.
+        clock: monotonic seconds; the lease table must use the same clock.
         sleep: waits that many seconds between attempts.
     """
 
@@ -166,11 +168,11 @@ class Queue:
 
     @property
     def fifo(self) -> bool:
-        """Whether the queue keeps the order of message groups (SQS: by its name)."""
+        """Whether it is a FIFO queue, which keeps the order of each message group."""
         return is_fifo(self.url)
 
     def describe(self) -> QueueInfo:
-        """Ask the queue for its redrive policy; answered from memory after the first success.
+        """Ask the queue for its redrive policy; the first answer is remembered.
 
         Raises:
             SettingsError: there is no such queue, or we may not ask.
@@ -210,16 +212,16 @@ class Queue:
     def receive(
         self, max_messages: int = MESSAGES_PER_CALL, wait_seconds: int = MAX_WAIT_SECONDS
     ) -> list[Message]:
-        """Wait for messages and take them; each is hidden for `visibility_timeout`.
+        """Receive messages; each is then hidden from others for `visibility_timeout`.
 
         Args:
             max_messages: 1 to 10. A FIFO queue is asked for one (see the module's docstring).
-            wait_seconds: 0 to 20, how long an empty queue is waited for.
+            wait_seconds: 0 to 20, how long to wait if there are none.
 
         Raises:
             SettingsError: there is no such queue, or we may not receive.
-            TransientError: no usable answer. Messages that were on their way come back after
-                one visibility time-out.
+            TransientError: no usable answer. Messages in an answer that got lost are delivered
+                again after one visibility time-out.
         """
         requested_at = self._clock()
         request: ReceiveMessageRequestTypeDef = {
@@ -252,10 +254,10 @@ class Queue:
         ]
 
     def delete(self, messages: Sequence[Message]) -> list[Message]:
-        """Delete messages that are answered.
+        """Delete messages. What fails is logged, after some attempts.
 
         Returns:
-            Those that could not be deleted, after some attempts: they will be delivered again.
+            Those that could not be deleted: they will be delivered again.
         """
 
         def call(batch: Sequence[Message]) -> Mapping[str, Any]:
@@ -278,11 +280,15 @@ class Queue:
         return kept
 
     def release(self, messages: Sequence[Message], delay_seconds: int = 0) -> None:
-        """Give messages back, to be visible after `delay_seconds` (0 to 43200).
+        """Release messages: they become visible to everybody after `delay_seconds`.
 
-        Stale receipts are no error: the message is somebody else's already. Other failures are
-        logged: the message comes back when its visibility ends. Drop the lease first, so that
-        no heartbeat takes the message back.
+        Drop their leases first, or the heartbeat may hide them again. What fails is only
+        logged: a message with a stale receipt is already another worker's, and any other one
+        becomes visible when its visibility time-out ends.
+
+        Args:
+            messages: held ones.
+            delay_seconds: 0 to 43200.
         """
         now = self._clock()
 
@@ -308,7 +314,7 @@ class Queue:
                 log.warning(event, message=f"A message {phrase}", message_id=message.message_id)
 
     def extend(self, messages: Sequence[Message], seconds: int) -> Extension:
-        """Hide messages for `seconds` (1 to 43200) from now. One attempt; the caller repeats."""
+        """Hide messages for `seconds` (1 to 43200) from now. One attempt; the caller retries."""
 
         def call(batch: Sequence[Message]) -> Mapping[str, Any]:
             return self._client.change_message_visibility_batch(
@@ -332,7 +338,7 @@ class Queue:
         *,
         rounds: int,
     ) -> Extension:
-        """Run a batch call over `messages`, again for entries whose failure may pass."""
+        """Call for ten messages at a time; what failed and isn't lost is tried again."""
         confirmed: list[Message] = []
         lost: list[Message] = []
         failed: list[Message] = list(messages)
@@ -398,7 +404,7 @@ def queue_attributes(
         return {str(name): value for name, value in answer.items()}
 
     try:
-        return ride_out(ask, f"read the attributes of {url}", sleep=sleep)
+        return call_with_retries(ask, f"read the attributes of {url}", sleep=sleep)
     except AWS_ERRORS as error:
         raise _refused(error, "sqs:GetQueueAttributes", url) from error
 
@@ -420,7 +426,7 @@ def _batches(messages: Sequence[Message]) -> Iterator[Sequence[Message]]:
 
 
 def _below_ceiling(message: Message, seconds: int, now: float) -> int:
-    """`seconds` of visibility, less where that would pass twelve hours from the receive."""
+    """`seconds`, or fewer where SQS's limit of twelve hours from the receive is nearer."""
     left = math.floor(MAX_VISIBILITY_SECONDS - (now - message.requested_at))
     return max(0, min(seconds, left, MAX_VISIBILITY_SECONDS))
 
@@ -433,7 +439,7 @@ def _is_stale(entry: Mapping[str, Any]) -> bool:
 
 
 def _was_cut_off(metadata: Mapping[str, Any]) -> bool:
-    """Whether a receive without messages was meant to have some: an empty answer is short."""
+    """Whether an answer without messages had some that got lost: a truly empty one is short."""
     return int(metadata.get("HTTPHeaders", {}).get("content-length", 0)) > 64
 
 

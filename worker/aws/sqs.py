@@ -1,4 +1,7 @@
-"""What holds for every SQS queue: its limits, and what its name says (pure)."""
+"""What holds for every SQS queue: its limits, and what its name says (pure).
+
+Source of the limits: Amazon SQS Developer Guide, "Amazon SQS message quotas".
+"""
 
 from __future__ import annotations
 

@@ -43,7 +43,7 @@ def test_a_token_is_renewed_before_it_ends(server: FakeImds) -> None:
     assert server.calls["token"] == 2
 
 
-def test_a_broken_service_is_told_from_an_absent_answer(server: FakeImds) -> None:
+def test_a_broken_service_is_not_taken_for_an_absent_answer(server: FakeImds) -> None:
     imds = imds_of(server)
     assert imds.available()
     server.broken = True

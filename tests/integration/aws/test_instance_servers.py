@@ -59,7 +59,7 @@ def until(condition: Callable[[], object], seconds: float = 5) -> None:
         time.sleep(0.01)
 
 
-def test_each_sign_of_the_end_is_told_once(server: FakeImds) -> None:
+def test_each_sign_of_the_end_is_reported_once(server: FakeImds) -> None:
     seen = Seen()
     watcher = seen.watcher(imds_of(server))
     watcher.start()
@@ -243,7 +243,7 @@ def test_without_a_group_the_end_is_ec2s(fleet: Fleet) -> None:
     assert fleet.state() in ("shutting-down", "terminated")
 
 
-def test_scale_in_protection_is_taken_and_given_back(fleet: Fleet) -> None:
+def test_scale_in_protection_is_set_and_removed(fleet: Fleet) -> None:
     instance = fleet.in_group()
     instance.protect()
     assert fleet.member()["ProtectedFromScaleIn"] is True

@@ -141,7 +141,7 @@ def test_off_ec2_nothing_is_asked() -> None:
     assert stubbed.instance.mark_unhealthy() is False
 
 
-def test_protection_is_taken_once_and_given_back_once() -> None:
+def test_protection_is_set_once_and_removed_once() -> None:
     stubbed = Stubbed()
     stubbed.in_group("fleet")
     stubbed.protection(True)

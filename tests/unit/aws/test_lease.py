@@ -244,17 +244,19 @@ def test_a_drop_waits_for_the_extension_under_way() -> None:
     clock = Clock()
     table = table_of(clock)
     lease, other = table.add(message("a", clock)), table.add(message("b", clock))
-    assert table.begin([lease.message]) == [lease.message]
+    assert table.begin_extending([lease.message]) == [lease.message]
     table.drop(other.message)
     dropping = threading.Thread(target=table.drop, args=(lease.message,))
     dropping.start()
     dropping.join(0.2)
     assert dropping.is_alive(), "else a release could be overtaken by the extension"
-    table.settle(Extension(confirmed=(lease.message,)), sent_at=clock.now, seconds=VISIBILITY)
+    table.end_extending(
+        Extension(confirmed=(lease.message,)), sent_at=clock.now, seconds=VISIBILITY
+    )
     dropping.join(5)
     assert not dropping.is_alive()
     assert len(table) == 0
-    assert table.begin([lease.message]) == []
+    assert table.begin_extending([lease.message]) == []
 
 
 def test_a_defect_kills_the_heartbeat_and_is_kept() -> None:
