@@ -21,7 +21,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 
-from worker.aws.queue import Extension, Message, Queue
+from worker.aws.queue import BatchOutcome, Message, Queue
 from worker.aws.sqs import MAX_VISIBILITY_SECONDS, MESSAGES_PER_CALL
 from worker.errors import LeaseLost
 from worker.logs import get_logger
@@ -241,7 +241,7 @@ class LeaseTable:
             self._extending = frozenset(m.receipt_handle for m in held)
             return held
 
-    def end_extending(self, outcome: Extension, *, sent_at: float, seconds: int) -> None:
+    def end_extending(self, outcome: BatchOutcome, *, sent_at: float, seconds: int) -> None:
         """After a request: record its outcome.
 
         Args:
@@ -373,7 +373,7 @@ class Heartbeat:
     def _extend(self, messages: Sequence[Message], seconds: int) -> None:
         held = self._table.begin_extending(messages)
         sent_at = self._table.clock()
-        outcome = Extension(failed=tuple(held))
+        outcome = BatchOutcome(failed=tuple(held))
         try:
             if held:
                 outcome = self._queue.extend(held, seconds)

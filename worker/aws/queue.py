@@ -44,8 +44,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ORIGIN_ATTRIBUTE",
+    "BatchOutcome",
     "Depth",
-    "Extension",
     "Message",
     "Queue",
     "QueueInfo",
@@ -117,7 +117,7 @@ class Depth:
 
 
 @dataclass(frozen=True, slots=True)
-class Extension:
+class BatchOutcome:
     """The outcome of a batch call, for each message: in exactly one of the three.
 
     Attributes:
@@ -313,7 +313,7 @@ class Queue:
             for message in left:
                 log.warning(event, message=f"A message {phrase}", message_id=message.message_id)
 
-    def extend(self, messages: Sequence[Message], seconds: int) -> Extension:
+    def extend(self, messages: Sequence[Message], seconds: int) -> BatchOutcome:
         """Hide messages for `seconds` (1 to 43200) from now. One attempt; the caller retries."""
 
         def call(batch: Sequence[Message]) -> Mapping[str, Any]:
@@ -337,7 +337,7 @@ class Queue:
         call: Callable[[Sequence[Message]], Mapping[str, Any]],
         *,
         rounds: int,
-    ) -> Extension:
+    ) -> BatchOutcome:
         """Call for ten messages at a time; what failed and isn't lost is tried again."""
         confirmed: list[Message] = []
         lost: list[Message] = []
@@ -354,11 +354,11 @@ class Queue:
             failed = again
             if not failed:
                 break
-        return Extension(tuple(confirmed), tuple(lost), tuple(failed))
+        return BatchOutcome(tuple(confirmed), tuple(lost), tuple(failed))
 
     def _one_batch(
         self, batch: Sequence[Message], call: Callable[[Sequence[Message]], Mapping[str, Any]]
-    ) -> Extension:
+    ) -> BatchOutcome:
         try:
             answer = call(batch)
         except AWS_ERRORS as error:
@@ -368,10 +368,10 @@ class Queue:
                 error=describe(error),
                 messages=len(batch),
             )
-            return Extension(failed=tuple(batch))
+            return BatchOutcome(failed=tuple(batch))
         done = {entry["Id"] for entry in answer.get("Successful", [])}
         stale = {entry["Id"] for entry in answer.get("Failed", []) if _is_stale(entry)}
-        return Extension(
+        return BatchOutcome(
             confirmed=tuple(m for n, m in enumerate(batch) if str(n) in done),
             lost=tuple(m for n, m in enumerate(batch) if str(n) in stale),
             failed=tuple(m for n, m in enumerate(batch) if str(n) not in done | stale),

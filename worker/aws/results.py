@@ -56,7 +56,7 @@ _ROUNDS = 5
 
 @dataclass(frozen=True, slots=True)
 class _Target:
-    """What all writes of one commit have in common."""
+    """Where to write objects, with which metadata, and what to check before each write."""
 
     place: ResultPlace
     metadata: Mapping[str, str]

@@ -13,7 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from structlog.testing import capture_logs
 
 from worker.aws.lease import Heartbeat, Lease, LeaseTable
-from worker.aws.queue import Extension, Message
+from worker.aws.queue import BatchOutcome, Message
 from worker.errors import LeaseLost
 
 VISIBILITY = 120
@@ -48,14 +48,14 @@ class ScriptedQueue:
         self.takes = 0.0
         self.breaks = False
 
-    def extend(self, messages: Sequence[Message], seconds: int) -> Extension:
+    def extend(self, messages: Sequence[Message], seconds: int) -> BatchOutcome:
         self.calls.append(([m.message_id for m in messages], seconds))
         self.clock.now += self.takes
         if self.breaks:
             raise ValueError("a defect")
         if self.failing:
-            return Extension(failed=tuple(messages))
-        return Extension(
+            return BatchOutcome(failed=tuple(messages))
+        return BatchOutcome(
             confirmed=tuple(m for m in messages if m.message_id not in self.lost),
             lost=tuple(m for m in messages if m.message_id in self.lost),
         )
@@ -251,7 +251,7 @@ def test_a_drop_waits_for_the_extension_under_way() -> None:
     dropping.join(0.2)
     assert dropping.is_alive(), "else a release could be overtaken by the extension"
     table.end_extending(
-        Extension(confirmed=(lease.message,)), sent_at=clock.now, seconds=VISIBILITY
+        BatchOutcome(confirmed=(lease.message,)), sent_at=clock.now, seconds=VISIBILITY
     )
     dropping.join(5)
     assert not dropping.is_alive()
@@ -335,7 +335,7 @@ class SqsModel(RuleBasedStateMachine):
         self.count = 0
         self.heartbeat = Heartbeat(self, self.table)  # type: ignore[arg-type]  # see `extend`
 
-    def extend(self, messages: Sequence[Message], seconds: int) -> Extension:
+    def extend(self, messages: Sequence[Message], seconds: int) -> BatchOutcome:
         self.clock.now += self.latency / 2
         confirmed, lost = [], []
         for m in messages:
@@ -348,7 +348,7 @@ class SqsModel(RuleBasedStateMachine):
                 lost.append(m)
         self.clock.now += self.latency / 2
         failed = [m for m in messages if m not in confirmed and m not in lost]
-        return Extension(tuple(confirmed), tuple(lost), tuple(failed))
+        return BatchOutcome(tuple(confirmed), tuple(lost), tuple(failed))
 
     @rule(wait=st.floats(0, 9.9))
     def receive(self, wait: float) -> None:
