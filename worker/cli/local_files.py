@@ -20,7 +20,7 @@ from worker.results.transcript import Transcript
 from worker.speech.api import Options, Recognition, Submission, Transcriber
 from worker.speech.assemble import Input, assemble, timings, with_timings
 
-__all__ = ["FileFailure", "Report", "Stats", "check_files", "transcribe"]
+__all__ = ["FileFailure", "Report", "Stats", "check_files", "transcribe_files"]
 
 MAX_OPEN_FILES = 256
 """Files inside the engine at once, however short they are."""
@@ -113,7 +113,7 @@ def check_files(
     return targets
 
 
-def transcribe(
+def transcribe_files(
     paths: Sequence[Path],
     output_dir: Path,
     engine: Transcriber,
@@ -123,8 +123,7 @@ def transcribe(
     held_seconds: float,
     load_seconds: float,
     vtt_word_times: bool = False,
-    done: Callable[[Path, Transcript | FileFailure], None] = lambda path, result: None,
-    progress: Callable[[float, float | None], None] = lambda seconds, total: None,
+    on_done: Callable[[Path, Transcript | FileFailure], None] = lambda path, result: None,
 ) -> Report:
     """Transcribe files into `output_dir`, which is made if it isn't there.
 
@@ -137,9 +136,7 @@ def transcribe(
         held_seconds: seconds of audio in the engine above which no file is added.
         load_seconds: how long it took until the engine was ready; told in the figures.
         vtt_word_times: whether the vtt carries the times of words.
-        done: called after each file with what came of it.
-        progress: called now and then with the seconds of audio done, and of all files given to
-            the engine (None while one of those isn't known).
+        on_done: called after each file with what came of it.
 
     Raises:
         SettingsError: see `check_files`; or the directory can't be written.
@@ -155,12 +152,11 @@ def transcribe(
     recognitions: list[Recognition] = []
     waiting = list(reversed(paths))
     open_files: dict[Future[Recognition], _Open] = {}
-    finished_seconds = 0.0
 
     def fail(path: Path, error: JobError) -> None:
         failure = FileFailure(path, error.code, error.message)
         failures.append(failure)
-        done(path, failure)
+        on_done(path, failure)
 
     began = time.monotonic()
     while waiting or open_files:
@@ -189,14 +185,7 @@ def transcribe(
                 vtt_word_times=vtt_word_times,
             )
             recognitions.append(recognition)
-            finished_seconds += recognition.audio_seconds
-            done(opened.path, transcript)
-        parts = [opened.submission.progress() for opened in open_files.values()]
-        totals = [total for _, total in parts if total is not None]
-        progress(
-            finished_seconds + sum(seconds for seconds, _ in parts),
-            finished_seconds + sum(totals) if len(totals) == len(parts) else None,
-        )
+            on_done(opened.path, transcript)
         if (broken := engine.failure()) is not None:
             raise broken
     seconds = time.monotonic() - began

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.fakes.engine import FakeEngine, fake_audio
-from worker.cli.local_files import FileFailure, Report, check_files, transcribe
+from worker.cli.local_files import FileFailure, Report, check_files, transcribe_files
 from worker.errors import EngineError, ErrorCode, SettingsError
 from worker.results.formats import Format
 from worker.results.transcript import Transcript
@@ -37,7 +37,7 @@ def run(
     paths: list[Path], output: Path, engine: FakeEngine, *, options: Options | None = None,
     held_seconds: float = 1800.0,
 ) -> Report:  # fmt: skip
-    return transcribe(
+    return transcribe_files(
         paths,
         output,
         engine,
@@ -90,7 +90,7 @@ def test_a_file_that_fails_is_told_and_the_others_are_done(
     text = tmp_path / "text.wav"
     text.write_text("no audio")
     told: list[tuple[Path, object]] = []
-    report = transcribe(
+    report = transcribe_files(
         [bad, text, good],
         tmp_path / "out",
         engine,
@@ -98,7 +98,7 @@ def test_a_file_that_fails_is_told_and_the_others_are_done(
         formats=FORMATS,
         held_seconds=1800,
         load_seconds=0,
-        done=lambda path, result: told.append((path, type(result))),
+        on_done=lambda path, result: told.append((path, type(result))),
     )
     assert {(f.path, f.code) for f in report.failures} == {
         (bad, ErrorCode.DECODE_FAILED),
