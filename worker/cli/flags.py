@@ -89,18 +89,18 @@ def _make_settings_options(*, engine_only: bool) -> list[_SettingOption]:
     All but switches take any text: `worker.settings.load` judges values, in the same words
     whether they come from a flag, a variable or a file.
     """
-    from worker.settings import ENGINE_GROUPS, Settings, allowed, default_text, flag, group
+    from worker.settings import ENGINE_GROUPS, Settings, allowed, default_text, flag, group_of
 
     options = []
     for name, field in Settings.model_fields.items():
-        if engine_only and (group(field) not in ENGINE_GROUPS or name in NOT_FOR_FILES):
+        if engine_only and (group_of(field) not in ENGINE_GROUPS or name in NOT_FOR_FILES):
             continue
         switch = field.annotation is bool
         description = (field.description or "").replace("`", "")  # Markdown's, not a terminal's
         options.append(
             _SettingOption(
                 [f"{flag(name)}/--no-{flag(name)[2:]}" if switch else flag(name)],
-                heading=group(field),
+                heading=group_of(field),
                 type=bool if switch else str,
                 default=None,
                 metavar=None if switch else name.rsplit("_", 1)[-1].upper(),

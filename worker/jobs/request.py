@@ -38,7 +38,7 @@ __all__ = [
 ]
 
 DEFAULT_PREFIX = "transcripts/"
-"""Where results go in the input's bucket when neither the job nor the settings say."""
+"""Where results go in the input's bucket when neither the job nor the settings name an output."""
 
 MAX_PROMPT_CHARACTERS = 4096
 """Ample for the 223 tokens that Whisper's decoder takes; the engine counts those."""
@@ -58,7 +58,7 @@ def is_job_id(text: str) -> bool:
 
 
 _NOTIFY = re.compile(r"arn:[a-z-]+:sns:\S{1,300}|https?://[^\s/?#@]+/[^\s?#]{1,300}")
-"""A topic or a queue, by its form; whether the worker may reach it is AWS's to say."""
+"""The form of a topic's ARN or a queue's URL; whether the worker may write to it, AWS decides."""
 
 
 def _is_unicode(text: str) -> bool:
@@ -160,10 +160,11 @@ class JobRequest(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class JobDefaults:
-    """What the settings say about every job.
+    """What the settings decide for every job.
 
     Attributes:
-        output: where results go unless the job says; None is s3://<input bucket>/transcripts/.
+        output: where results go if the job names no output; None is
+            s3://<input bucket>/transcripts/.
         allowed_buckets: buckets that jobs may name; empty allows any.
         max_body_bytes: largest message body, in bytes of UTF-8.
         max_jobs: most jobs in a message: they share its lease.
@@ -179,11 +180,11 @@ class JobDefaults:
     max_metadata_entries: int = 64
 
     def output_for(self, bucket: str) -> S3Prefix:
-        """Where the results of an input in `bucket` go when its job doesn't say."""
+        """Where the results of an input in `bucket` go when its job names no output."""
         return self.output or S3Prefix(bucket, DEFAULT_PREFIX)
 
     def is_own_output(self, bucket: str, key: str) -> bool:
-        """Whether an object lies where results go by default, so that no job is made of it."""
+        """Whether an object is where results go by default: such an object is no input."""
         if self.output is None:
             return key.startswith(DEFAULT_PREFIX)
         return self.output.holds(bucket, key)
@@ -258,7 +259,7 @@ def sentence(problems: Sequence[str]) -> str:
 
 
 def kind_of(value: object) -> str:
-    """What a JSON value is, without its content."""
+    """The kind of a JSON value, in words; shows nothing of its content."""
     match value:
         case None:
             return "null"
@@ -275,7 +276,7 @@ def kind_of(value: object) -> str:
 
 
 def described(value: object) -> str:
-    """A JSON value as a message shows it: text shortened, of the rest only what it is."""
+    """A JSON value as an error message shows it: text shortened; of others only the kind."""
     return quoted(value) if isinstance(value, str) else kind_of(value)
 
 
@@ -286,11 +287,11 @@ _FIXES = {
     "string_unicode": _UNICODE_FIX,
     "tuple_type": f"it must be a list of any of {', '.join(FORMAT_NAMES)}",
 }
-"""What to do, by pydantic's error types."""
+"""The fix that a message names, by pydantic's error type."""
 
 
 def _explained(problem: ErrorDetails) -> str:
-    """One of pydantic's errors as a person can act on it."""
+    """One of pydantic's errors as a sentence that names field, value and fix."""
     field, *inside = problem["loc"]
     name = f"field '{field}'" + "".join(
         f" {quoted(item, 40)}" if isinstance(item, str) else f" item {item + 1}"
@@ -317,7 +318,7 @@ def _explained(problem: ErrorDetails) -> str:
 
 
 def _metadata_problems(metadata: object, defaults: JobDefaults) -> list[str]:
-    """What is wrong with the size of a job's metadata; what it holds is pydantic's to check."""
+    """What is wrong with the size of a job's metadata; pydantic checks what it holds."""
     if not isinstance(metadata, dict):
         return []
     problems = []
