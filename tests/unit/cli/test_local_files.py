@@ -61,10 +61,19 @@ def test_every_format_of_every_file_is_written(tmp_path: Path, engine: FakeEngin
         assert transcript.input.uri == path.name
         assert transcript.input.bytes == path.stat().st_size
         assert transcript.input.audio_seconds == 40.0 + n
-        assert transcript.timings.total >= transcript.timings.write > 0
+        assert transcript.timings.total >= transcript.timings.write >= 0
         assert transcript.speed > 0
         assert len(transcript.segments) == 2
     assert report.failures == []
+
+
+def test_the_time_of_writing_is_in_the_result(tmp_path: Path, engine: FakeEngine) -> None:
+    # Timings are whole milliseconds, and a short file is written in less than one.
+    path = audio(tmp_path / "long.flac", 10_800.0)
+    run([path], tmp_path / "out", engine)
+    text = (tmp_path / "out" / "long.json").read_text(encoding="utf-8")
+    timings = Transcript.model_validate_json(text).timings
+    assert timings.total >= timings.write > 0
 
 
 def test_the_figures(tmp_path: Path, engine: FakeEngine) -> None:
