@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from worker.cli.demo import _sample
+from worker.cli.demo import sample_recording
 from worker.errors import ExitCode
 from worker.results.transcript import Transcript
 
@@ -38,7 +38,7 @@ def test_local_files_with_the_real_engine(tmp_path: Path) -> None:
     text.write_text("this is no audio")
     out = tmp_path / "out"
     done = command(
-        "transcribe", str(_sample()), str(text), "--output-dir", str(out),
+        "transcribe", str(sample_recording()), str(text), "--output-dir", str(out),
         "--stats", str(tmp_path / "stats.json"), "--model", "base", "--device", "cpu",
         "--compute-type", "int8", "--batch-size", "8", "--beam-size", "2", "--language", "en",
         "--no-words", timeout=280,

@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from worker.cli.demo import _sample, _short_ids
+from worker.cli.demo import sample_recording, short_ids
 from worker.errors import ExitCode
 from worker.results.transcript import Transcript
 
@@ -99,15 +99,15 @@ def test_a_file_that_is_not_there_is_told_at_once(tmp_path: Path) -> None:
 
 def test_the_recording_is_found_without_importing_pyannote() -> None:
     code = (
-        "import sys; from worker.cli.demo import _sample; path = _sample();"
+        "import sys; from worker.cli.demo import sample_recording; path = sample_recording();"
         "assert path.stat().st_size > 900_000; assert 'pyannote.audio' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
-    assert _sample().name == "sample.wav"
+    assert sample_recording().name == "sample.wav"
 
 
 def test_files_of_one_stem_get_ids_of_their_own() -> None:
-    new_id = _short_ids()
+    new_id = short_ids()
     assert [new_id(name) for name in ("a/talk.wav", "b/talk.flac", "c.wav")] == [
         "talk",
         "talk-2",

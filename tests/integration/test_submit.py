@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.conftest import Aws
 from worker.errors import ExitCode
 
@@ -68,6 +70,59 @@ def test_nothing_of_speech_is_imported(aws: Aws) -> None:
     packages = {line.rsplit("|", 1)[-1].strip().partition(".")[0] for line in lines}
     assert "boto3" in packages
     assert not packages & HEAVY
+
+
+def test_everything_typed_is_checked_before_anything_is_sent(aws: Aws) -> None:
+    url = aws.make_queues().url
+    inputs = [f"s3://bucket/{n}" for n in range(1200)]
+    done = submit(aws, *inputs, "s3://Bucket/wrong", "--queue-url", url)
+    assert done.returncode == ExitCode.SETTINGS
+    assert done.stderr.startswith("error: s3://Bucket/wrong: ")
+    assert done.stdout == ""
+    assert bodies(aws, url) == []
+
+
+def test_a_list_of_more_than_a_chunk_is_planned_whole(aws: Aws, tmp_path: Path) -> None:
+    names = [f"s3://bucket/{n}" for n in range(2005)]
+    (tmp_path / "list").write_text("\n".join(names))
+    done = submit(aws, "--from-file", str(tmp_path / "list"), "--dry-run")
+    assert done.returncode == ExitCode.OK, done.stderr
+    assert [json.loads(line)["input"] for line in done.stdout.splitlines()] == names
+
+
+@pytest.mark.long  # the server takes a sixth of a second for ten messages
+def test_a_list_of_more_than_a_chunk_is_sent_whole(aws: Aws, tmp_path: Path) -> None:
+    url = aws.make_queues().url
+    names = [f"s3://bucket/{n}" for n in range(1005)]
+    (tmp_path / "list").write_text("\n".join(names))
+    done = submit(aws, "--from-file", str(tmp_path / "list"), "--queue-url", url)
+    assert done.returncode == ExitCode.OK, done.stderr
+    assert len(set(done.stdout.splitlines())) == len(names)
+    assert aws.depth(url)[0] == len(names)
+
+
+def test_a_prefix_that_can_not_be_listed_is_one_message(aws: Aws) -> None:
+    url = aws.make_queues().url
+    done = submit(aws, "--prefix", "s3://no-such-bucket/in/", "--queue-url", url)
+    assert done.returncode == ExitCode.SETTINGS
+    assert done.stderr.startswith("error: --prefix s3://no-such-bucket/in/ can't be listed: ")
+    assert "Traceback" not in done.stderr
+
+
+def test_a_dry_run_prints_messages_and_sends_and_uploads_nothing(aws: Aws, tmp_path: Path) -> None:
+    url, bucket = aws.make_queues().url, aws.make_bucket()
+    path = tmp_path / "a.flac"
+    path.write_bytes(b"x")
+    done = submit(
+        aws, str(path), "s3://bucket/b", "--queue-url", url, "--upload-to", f"s3://{bucket}/in/",
+        "--stable-ids", "--dry-run",
+    )  # fmt: skip
+    assert done.returncode == ExitCode.OK, done.stderr
+    local, named = [json.loads(line) for line in done.stdout.splitlines()]
+    assert local["input"] == f"s3://{bucket}/in/{local['job_id']}.flac"
+    assert named["input"] == "s3://bucket/b"
+    assert bodies(aws, url) == []
+    assert aws.s3.list_objects_v2(Bucket=bucket)["KeyCount"] == 0
 
 
 def test_bodies_too_large_to_share_a_batch_are_sent_in_several(aws: Aws) -> None:

@@ -14,7 +14,7 @@ from rich.table import Table
 from worker.redact import redact
 from worker.settings import Described, Settings, describe
 
-__all__ = ["aws_summary", "show"]
+__all__ = ["show"]
 
 _AWS_VARIABLES = (
     "AWS_ENDPOINT_URL",
@@ -23,10 +23,10 @@ _AWS_VARIABLES = (
     "AWS_EC2_METADATA_SERVICE_ENDPOINT",
     "AWS_PROFILE",
 )
-"""Variables whose values are no secret (a URL's user part is hidden all the same)."""
+"""Variables whose values are no secret (a user and password in a URL are hidden all the same)."""
 
 
-def aws_summary() -> dict[str, str]:
+def _aws_summary() -> dict[str, str]:
     """Region, endpoints and the kind of credentials that AWS calls will use; no secret."""
     import boto3
 
@@ -43,12 +43,12 @@ def aws_summary() -> dict[str, str]:
 
 
 def show(console: Console, settings: Settings, machine: dict[str, str]) -> None:
-    """Print the tables. `machine` is what `describe_machine` says of this machine."""
+    """Print the tables; `machine` comes from `describe_machine`."""
     for group, rows in groupby(describe(settings), key=lambda row: row.group):
         console.print(_settings_table(group, rows))
     for variable in settings.unknown_variables:
         console.print(f"[yellow]{escape(variable)}[/]")
-    console.print(_table("AWS", aws_summary()))
+    console.print(_table("AWS", _aws_summary()))
     console.print(_table("This machine", machine))
 
 

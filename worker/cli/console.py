@@ -1,4 +1,4 @@
-"""What a person watches: progress on stderr, if stderr is a terminal."""
+"""Progress on stderr, if stderr is a terminal."""
 
 from __future__ import annotations
 
@@ -8,18 +8,13 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-__all__ = ["counter", "stderr"]
-
-
-def stderr() -> Console:
-    """The console that everything but results goes to."""
-    return Console(stderr=True)
+__all__ = ["counter"]
 
 
 @contextmanager
 def counter(description: str, total: int) -> Iterator[Callable[[], None]]:
-    """A bar of `total` steps; gives the function that counts one. Silent without a terminal."""
-    console = stderr()
+    """A bar of `total` steps; yields the function that counts one. Silent without a terminal."""
+    console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     with Progress(
         *columns, TimeElapsedColumn(), console=console, disable=not console.is_terminal

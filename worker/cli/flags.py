@@ -1,111 +1,172 @@
-"""The settings as command-line flags, made only when a command that takes them is parsed.
+"""Flags made from lists: the worker's settings, and the fields of a job.
 
-Reading the settings' descriptions costs half a second of imports, which `--help` and `submit`
-must not pay: so the flags are no parameters of the command's function, but are added to it
-when its arguments are parsed, and taken out again (`given`) before it is called.
+A setting's flag comes from its declaration in `worker.settings`, a job's from
+`worker.jobs.fields`; neither is written out again here. Importing the settings takes longer than
+`--help` or `submit` may: a command makes their flags when its arguments are parsed.
 """
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar, cast
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
 
-import typer
-import typer.core
+import click
 
-__all__ = ["EngineCommand", "SettingsCommand", "given"]
+from worker.errors import SettingsError
+from worker.jobs.fields import JOB_FIELDS, Flag, JobField
 
-_KEY = "worker.cli.flags"
+__all__ = [
+    "CONTEXT",
+    "NOT_FOR_FILES",
+    "SettingsCommand",
+    "config_option",
+    "job_options",
+    "job_part",
+]
+
+CONTEXT: Mapping[str, Any] = {"help_option_names": ["-h", "--help"], "show_default": True}
+"""What every command tells click."""
+
+NOT_FOR_FILES = frozenset({"max_input_bytes"})
+"""Settings among the engine's limits that mean nothing where no object is fetched."""
 
 
-class SettingsCommand(typer.core.TyperCommand):
-    """A command with a flag for every setting."""
+class _SettingOption(click.Option):
+    """A setting's flag, and the heading that the help puts it under."""
 
-    engine_only: ClassVar[bool] = False
-    hidden_settings: ClassVar[frozenset[str]] = frozenset()
-    """Settings whose flag the command's function has, or for which it has no use."""
+    def __init__(self, declarations: Sequence[str], *, heading: str, **attributes: Any) -> None:
+        super().__init__(declarations, **attributes)
+        self.heading = heading
 
-    # Any: the types of contexts and parameters are in modules that typer keeps to itself.
-    def get_params(self, ctx: Any) -> list[Any]:
-        """The function's own parameters, then the settings."""
-        own = super().get_params(ctx)
-        return [*own[:-1], *self._settings_flags(), *own[-1:]]
 
-    def format_options(self, ctx: Any, formatter: Any) -> None:
-        """The help text: the command's own parameters, then the settings in their groups."""
+class SettingsCommand(click.Command):
+    """A command with a flag for every setting, or for those that reach the engine.
+
+    Its callback gets the settings' flags as keyword arguments beside its own parameters, None
+    where a flag was not given.
+    """
+
+    def __init__(self, name: str, *, engine_only: bool = False, **attributes: Any) -> None:
+        super().__init__(name, context_settings=dict(CONTEXT), **attributes)
+        self._engine_only = engine_only
+
+    @cached_property
+    def _settings_options(self) -> list[_SettingOption]:
+        return _make_settings_options(engine_only=self._engine_only)
+
+    def get_params(self, ctx: click.Context) -> list[click.Parameter]:
+        """The command's own parameters, then the settings, then `--help`."""
+        *own, show_help = super().get_params(ctx)
+        return [*own, *self._settings_options, show_help]
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The help text: the command's own options, then the settings under their headings."""
         sections: dict[str, list[tuple[str, str]]] = {}
         for param in self.get_params(ctx):
             record = param.get_help_record(ctx)
-            if record is not None:
-                kind = "Arguments" if param.param_type_name == "argument" else "Options"
-                group = getattr(param, "rich_help_panel", None) or kind
-                sections.setdefault(group, []).append(record)
-        for title, records in sections.items():
-            with formatter.section(title):
+            if record is not None and isinstance(param, click.Option):
+                heading = param.heading if isinstance(param, _SettingOption) else "Options"
+                sections.setdefault(heading, []).append(record)
+        for heading, records in sections.items():
+            with formatter.section(heading):
                 formatter.write_dl(records)
 
-    def invoke(self, ctx: Any) -> Any:
-        """Call the function, with the flags' values in the context instead of as arguments."""
-        ctx.meta[_KEY] = {flag.name: ctx.params.pop(flag.name) for flag in self._settings_flags()}
-        return super().invoke(ctx)
 
-    def _settings_flags(self) -> list[Any]:
-        if not hasattr(self, "_flags"):
-            self._flags = _make_flags(engine_only=self.engine_only, hidden=self.hidden_settings)
-        return self._flags
-
-
-class EngineCommand(SettingsCommand):
-    """A command with a flag for every setting that reaches the engine."""
-
-    engine_only = True
-    hidden_settings = frozenset({"max_input_bytes"})
+def config_option() -> click.Option:
+    """The flag `--config` of commands that read settings."""
+    return click.Option(
+        ["--config"],
+        type=click.Path(path_type=Path),
+        help="TOML file of settings; flags and WORKER_... variables go over it.",
+    )
 
 
-def given(ctx: typer.Context) -> Mapping[str, str | bool | None]:
-    """What the settings' flags said, by setting; None where a flag was not given."""
-    return cast("Mapping[str, str | bool | None]", ctx.meta[_KEY])
+def _make_settings_options(*, engine_only: bool) -> list[_SettingOption]:
+    """A flag for each setting.
 
-
-def _make_flags(*, engine_only: bool, hidden: frozenset[str]) -> list[Any]:
-    """Typer's own parameters for a function that has one option for each setting.
-
-    All but switches take any text: it is `settings.load` that judges values, in the same words
+    All but switches take any text: `worker.settings.load` judges values, in the same words
     whether they come from a flag, a variable or a file.
     """
-    from worker.settings import ENGINE_GROUPS, Settings, allowed, default_text, flag
+    from worker.settings import ENGINE_GROUPS, Settings, allowed, default_text, flag, group_of
 
-    parameters = []
+    options = []
     for name, field in Settings.model_fields.items():
-        extra = cast("dict[str, str]", field.json_schema_extra)
-        if name in hidden or (engine_only and extra["group"] not in ENGINE_GROUPS):
+        if engine_only and (group_of(field) not in ENGINE_GROUPS or name in NOT_FOR_FILES):
             continue
         switch = field.annotation is bool
-        option = typer.Option(
-            f"{flag(name)}/--no-{flag(name)[2:]}" if switch else flag(name),
-            help=f"{_plain(field.description)} (default {default_text(field)}; {allowed(field)})",
-            metavar=None if switch else name.rsplit("_", 1)[-1].upper(),
-            rich_help_panel=extra["group"],  # `format_options` reads it
-            show_default=False,
-        )
-        annotation = Annotated[bool | None if switch else str | None, option]  # type: ignore[valid-type]  # made for typer, not for a checker
-        parameters.append(
-            inspect.Parameter(
-                name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation
+        description = (field.description or "").replace("`", "")  # Markdown's, not a terminal's
+        options.append(
+            _SettingOption(
+                [f"{flag(name)}/--no-{flag(name)[2:]}" if switch else flag(name)],
+                heading=group_of(field),
+                type=bool if switch else str,
+                default=None,
+                metavar=None if switch else name.rsplit("_", 1)[-1].upper(),
+                help=f"{description} (default {default_text(field)}; {allowed(field)})",
             )
         )
-
-    def command(**_: object) -> None:
-        """Only its signature is used."""
-
-    command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]  # PEP 362
-    app = typer.Typer(add_completion=False)
-    app.command()(command)
-    params: list[Any] = typer.main.get_command(app).params
-    return params
+    return options
 
 
-def _plain(description: str | None) -> str:
-    """Markdown's backticks mean nothing in a terminal."""
-    return (description or "").replace("`", "")
+def job_options(command: str) -> list[click.Option]:
+    """The flags of a job's fields that a command has; values come as a message has them."""
+    return [
+        _make_job_option(name, field, field.flag)
+        for name, field in JOB_FIELDS.items()
+        if field.flag is not None and command in field.flag.commands
+    ]
+
+
+def job_part(values: Mapping[str, Any]) -> dict[str, object]:
+    """Of a command's values, those of its job's flags: fields as a message has them."""
+    return {
+        name: values[name]
+        for name, field in JOB_FIELDS.items()
+        if field.flag is not None and name in values
+    }
+
+
+def _make_job_option(name: str, field: JobField, flag: Flag) -> click.Option:
+    dashed = name.replace("_", "-")
+    match flag.kind:
+        case "switch":
+            return click.Option(
+                [f"--{dashed}/--no-{dashed}"], default=field.default, help=flag.help
+            )
+        case "names":
+            return click.Option(
+                [f"--{dashed}"],
+                default=",".join(field.default),
+                callback=_converted(_names),
+                help=flag.help,
+            )
+        case "pairs":
+            return click.Option(
+                [f"--{dashed}"],
+                multiple=True,
+                metavar="NAME=VALUE",
+                callback=_converted(lambda texts: _pairs(f"--{dashed}", texts)),
+                help=flag.help,
+            )
+        case "text":
+            return click.Option([f"--{dashed}"], default=field.default, help=flag.help)
+
+
+def _converted(
+    convert: Callable[[Any], object],
+) -> Callable[[click.Context, click.Parameter, Any], object]:
+    """A click callback that turns what was typed into a field's value."""
+    return lambda ctx, param, value: convert(value)
+
+
+def _names(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def _pairs(flag: str, texts: Sequence[str]) -> dict[str, str]:
+    for text in texts:
+        if text.find("=") < 1:
+            raise SettingsError(f"{flag} {text}: write NAME=VALUE")
+    return dict(text.split("=", 1) for text in texts)

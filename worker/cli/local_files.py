@@ -1,14 +1,14 @@
-"""Local files through the engine: the command `transcribe`. No queue, no AWS.
+"""Local files through the engine, for the command `transcribe`. No queue, no AWS.
 
-Files go in together, so that short ones share batches, bounded by the seconds of audio that
-the engine holds; results are written as they come.
+Many files are in the engine at once, so that short ones share batches; how many is bounded by
+the seconds of audio that the engine holds. Results are written as they come.
 """
 
 from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future
 from concurrent.futures import wait as wait_for
 from dataclasses import asdict, dataclass, field
@@ -20,7 +20,7 @@ from worker.results.transcript import Transcript
 from worker.speech.api import Options, Recognition, Submission, Transcriber
 from worker.speech.assemble import Input, assemble, timings, with_timings
 
-__all__ = ["FileFailure", "Report", "Stats", "check_files", "transcribe"]
+__all__ = ["FileFailure", "Report", "Stats", "check_files", "transcribe_files"]
 
 MAX_OPEN_FILES = 256
 """Files inside the engine at once, however short they are."""
@@ -76,7 +76,7 @@ class Stats:
 
 @dataclass(slots=True)
 class Report:
-    """What came of it: the failures in the order they came, and the figures."""
+    """The figures of the run, and the files that failed, in the order in which they did."""
 
     stats: Stats
     failures: list[FileFailure] = field(default_factory=list)
@@ -113,7 +113,7 @@ def check_files(
     return targets
 
 
-def transcribe(
+def transcribe_files(
     paths: Sequence[Path],
     output_dir: Path,
     engine: Transcriber,
@@ -123,8 +123,7 @@ def transcribe(
     held_seconds: float,
     load_seconds: float,
     vtt_word_times: bool = False,
-    done: Callable[[Path, Transcript | FileFailure], None] = lambda path, result: None,
-    progress: Callable[[float, float | None], None] = lambda seconds, total: None,
+    on_done: Callable[[Path, Transcript | FileFailure], None] = lambda path, result: None,
 ) -> Report:
     """Transcribe files into `output_dir`, which is made if it isn't there.
 
@@ -135,11 +134,9 @@ def transcribe(
         options: of every file.
         formats: to write.
         held_seconds: seconds of audio in the engine above which no file is added.
-        load_seconds: how long it took until the engine was ready; told in the figures.
+        load_seconds: how long it took until the engine was ready; only reported.
         vtt_word_times: whether the vtt carries the times of words.
-        done: called after each file with what came of it.
-        progress: called now and then with the seconds of audio done, and of all files given to
-            the engine (None while one of those isn't known).
+        on_done: called after each file, with its transcript or why there is none.
 
     Raises:
         SettingsError: see `check_files`; or the directory can't be written.
@@ -151,54 +148,9 @@ def transcribe(
     except OSError as error:
         raise SettingsError(f"--output-dir {output_dir}: {error.strerror}") from error
     before = asdict(engine.stats)
-    failures: list[FileFailure] = []
-    recognitions: list[Recognition] = []
-    waiting = list(reversed(paths))
-    open_files: dict[Future[Recognition], _Open] = {}
-    finished_seconds = 0.0
-
-    def fail(path: Path, error: JobError) -> None:
-        failure = FileFailure(path, error.code, error.message)
-        failures.append(failure)
-        done(path, failure)
-
     began = time.monotonic()
-    while waiting or open_files:
-        while waiting and _has_room(engine, len(open_files), held_seconds):
-            path = waiting.pop()
-            try:
-                opened = _Open(path, engine.submit(path, options, name=path.name))
-            except JobError as error:
-                fail(path, error)
-                continue
-            open_files[opened.submission.future] = opened
-        ready, _ = wait_for(open_files, timeout=POLL_SECONDS, return_when=FIRST_COMPLETED)
-        for future in ready:
-            opened = open_files.pop(future)
-            try:
-                recognition = future.result()
-            except JobError as error:
-                fail(opened.path, error)
-                continue
-            transcript = _write(
-                opened,
-                recognition,
-                engine,
-                options,
-                targets[opened.path],
-                vtt_word_times=vtt_word_times,
-            )
-            recognitions.append(recognition)
-            finished_seconds += recognition.audio_seconds
-            done(opened.path, transcript)
-        parts = [opened.submission.progress() for opened in open_files.values()]
-        totals = [total for _, total in parts if total is not None]
-        progress(
-            finished_seconds + sum(seconds for seconds, _ in parts),
-            finished_seconds + sum(totals) if len(totals) == len(parts) else None,
-        )
-        if (broken := engine.failure()) is not None:
-            raise broken
+    run = _Run(engine, options, targets, vtt_word_times=vtt_word_times, on_done=on_done)
+    run.transcribe(paths, held_seconds)
     seconds = time.monotonic() - began
     after = asdict(engine.stats)
 
@@ -206,60 +158,110 @@ def transcribe(
         return int(after[name] - before[name])
 
     stats = Stats(
-        files=len(recognitions),
-        failed=len(failures),
-        audio_seconds=sum(recognition.audio_seconds for recognition in recognitions),
+        files=len(run.recognitions),
+        failed=len(run.failures),
+        audio_seconds=sum(recognition.audio_seconds for recognition in run.recognitions),
         load_seconds=load_seconds,
         seconds=seconds,
-        windows=sum(recognition.windows for recognition in recognitions),
+        windows=sum(recognition.windows for recognition in run.recognitions),
         batches=counted("batches"),
         batch_slots=counted("batch_slots"),
         encoder_calls=counted("encoder_calls"),
         second_attempts=counted("second_attempts"),
     )
-    return Report(stats, failures)
+    return Report(stats, run.failures)
 
 
+@dataclass(frozen=True, slots=True)
 class _Open:
-    """A file inside the engine, and when it went in."""
+    """A file inside the engine, and when it went in (time.monotonic())."""
 
-    def __init__(self, path: Path, submission: Submission) -> None:
-        self.path = path
-        self.submission = submission
-        self.began = time.monotonic()
-
-
-def _has_room(engine: Transcriber, open_files: int, held_seconds: float) -> bool:
-    return open_files < MAX_OPEN_FILES and (open_files == 0 or engine.held_seconds() < held_seconds)
+    path: Path
+    submission: Submission
+    began: float
 
 
-def _write(
-    opened: _Open,
-    recognition: Recognition,
-    engine: Transcriber,
-    options: Options,
-    targets: dict[Format, Path],
-    *,
-    vtt_word_times: bool,
-) -> Transcript:
-    """Write a file's results; the json last, because it says how long the others took."""
-    began = time.monotonic()
-    transcript = assemble(
-        recognition,
-        job_id=opened.path.stem,
-        input=Input(opened.path.name, opened.path.stat().st_size),
-        task=options.task,
-        engine=engine.info,
-        timings=timings(recognition),
-        words=options.words,
-    )
-    for fmt, target in targets.items():
-        if fmt != "json":
-            text = render(transcript, fmt, word_timestamps_in_vtt=vtt_word_times)
-            target.write_text(text, encoding="utf-8")
-    now = time.monotonic()
-    transcript = with_timings(
-        transcript, timings(recognition, write=now - began, total=now - opened.began)
-    )
-    targets["json"].write_text(render(transcript, "json"), encoding="utf-8")
-    return transcript
+class _Run:
+    """Files on their way through the engine, and what became of those that are done."""
+
+    def __init__(
+        self,
+        engine: Transcriber,
+        options: Options,
+        targets: Mapping[Path, Mapping[Format, Path]],
+        *,
+        vtt_word_times: bool,
+        on_done: Callable[[Path, Transcript | FileFailure], None],
+    ) -> None:
+        self.failures: list[FileFailure] = []
+        self.recognitions: list[Recognition] = []
+        self._engine = engine
+        self._options = options
+        self._targets = targets
+        self._vtt_word_times = vtt_word_times
+        self._on_done = on_done
+        self._open: dict[Future[Recognition], _Open] = {}
+
+    def transcribe(self, paths: Sequence[Path], held_seconds: float) -> None:
+        """Every file, several at a time; raises EngineError."""
+        waiting = list(reversed(paths))
+        while waiting or self._open:
+            while waiting and self._has_room(held_seconds):
+                self._submit(waiting.pop())
+            ready, _ = wait_for(self._open, timeout=POLL_SECONDS, return_when=FIRST_COMPLETED)
+            for future in ready:
+                self._finish(self._open.pop(future))
+            if (broken := self._engine.failure()) is not None:
+                raise broken
+
+    def _has_room(self, held_seconds: float) -> bool:
+        if not self._open:
+            return True
+        return len(self._open) < MAX_OPEN_FILES and self._engine.held_seconds() < held_seconds
+
+    def _submit(self, path: Path) -> None:
+        try:
+            submission = self._engine.submit(path, self._options, name=path.name)
+        except JobError as error:
+            self._fail(path, error)
+        else:
+            self._open[submission.future] = _Open(path, submission, time.monotonic())
+
+    def _finish(self, opened: _Open) -> None:
+        try:
+            recognition = opened.submission.future.result()
+        except JobError as error:
+            self._fail(opened.path, error)
+            return
+        transcript = self._write(opened, recognition)
+        self.recognitions.append(recognition)
+        self._on_done(opened.path, transcript)
+
+    def _fail(self, path: Path, error: JobError) -> None:
+        failure = FileFailure(path, error.code, error.message)
+        self.failures.append(failure)
+        self._on_done(path, failure)
+
+    def _write(self, opened: _Open, recognition: Recognition) -> Transcript:
+        """Write a file's results; the json last, as it says how long the others took."""
+        began = time.monotonic()
+        targets = self._targets[opened.path]
+        transcript = assemble(
+            recognition,
+            job_id=opened.path.stem,
+            input=Input(opened.path.name, opened.path.stat().st_size),
+            task=self._options.task,
+            engine=self._engine.info,
+            timings=timings(recognition),
+            words=self._options.words,
+        )
+        for fmt, target in targets.items():
+            if fmt != "json":
+                text = render(transcript, fmt, word_timestamps_in_vtt=self._vtt_word_times)
+                target.write_text(text, encoding="utf-8")
+        now = time.monotonic()
+        transcript = with_timings(
+            transcript, timings(recognition, write=now - began, total=now - opened.began)
+        )
+        targets["json"].write_text(render(transcript, "json"), encoding="utf-8")
+        return transcript

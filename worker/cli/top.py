@@ -22,6 +22,8 @@ from rich.text import Text
 
 from worker.errors import MachineError
 
+__all__ = ["read_status", "view", "watch"]
+
 MOST_JOBS = 20
 """Jobs shown; the rest are counted."""
 
@@ -69,7 +71,7 @@ def view(status: Mapping[str, Any]) -> RenderableType:
     engine = status.get("engine") or {}
     title = Text.assemble(
         (str(status["state"]), "bold green" if status["healthy"] else "bold red"),
-        f"  up {clock(float(status['uptime_seconds']))}",
+        f"  up {_clock(float(status['uptime_seconds']))}",
         f"  {engine.get('model', 'loading')} on {engine.get('device', '?')}"
         f" {engine.get('compute_type', '')}",
     )
@@ -116,7 +118,7 @@ def _jobs(held: Sequence[Mapping[str, Any]]) -> RenderableType:
             str(job["job_id"]),
             str(job["stage"]),
             ProgressBar(total=float(total) if known else 1.0, completed=done if known else 0.0),
-            f"{clock(done)}/{clock(float(total)) if known else '?'}",
+            f"{_clock(done)}/{_clock(float(total)) if known else '?'}",
         )
     if len(held) > MOST_JOBS:
         table.add_row(f"and {len(held) - MOST_JOBS} more", "", "", "")
@@ -138,7 +140,7 @@ def _memory(extra: Mapping[str, float]) -> str:
     return f"{extra.get('gpu_used_bytes', 0) / 2**30:.1f} of {total / 2**30:.1f} GiB"
 
 
-def clock(seconds: float) -> str:
+def _clock(seconds: float) -> str:
     """Seconds as m:ss, or h:mm:ss from an hour on."""
     minutes, rest = divmod(int(seconds), 60)
     hours, minutes = divmod(minutes, 60)

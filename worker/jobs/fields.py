@@ -2,7 +2,10 @@
 
 The model of a message (`worker.jobs.request`) takes defaults and descriptions from here; the
 commands `submit` and `transcribe` take their flags. Plain data, because a command's `--help`
-reads it and must not pay for importing pydantic. What a value may be is the model's to say.
+reads it and must not pay for importing pydantic.
+
+A new field is an entry here, and its type and rules in `JobRequest`. If the engine must know it,
+it gets an entry of the same name in `worker.speech.api.Options`, and reaches it by that name.
 """
 
 from __future__ import annotations

@@ -35,7 +35,7 @@ __all__ = [
 ]
 
 DEFAULT_PREFIX = "transcripts/"
-"""Where results go in the input's bucket when neither the job nor the settings say."""
+"""Where results go in the input's bucket when neither the job nor the settings name an output."""
 
 MAX_PROMPT_CHARACTERS = 4096
 """Ample for the 223 tokens that Whisper's decoder takes; the engine counts those."""
@@ -52,7 +52,7 @@ def is_job_id(text: str) -> bool:
 
 
 _NOTIFY = re.compile(r"arn:[a-z-]+:sns:\S{1,300}|https?://[^\s/?#@]+/[^\s?#]{1,300}")
-"""A topic or a queue, by its form; whether the worker may reach it is AWS's to say."""
+"""The form of a topic's ARN or a queue's URL; whether the worker may write to it, AWS decides."""
 
 
 def _is_unicode(text: str) -> bool:
@@ -154,10 +154,11 @@ class JobRequest(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class JobDefaults:
-    """What the settings say about every job.
+    """What the settings decide for every job.
 
     Attributes:
-        output: where results go unless the job says; None is s3://<input bucket>/transcripts/.
+        output: where results go if the job names no output; None is
+            s3://<input bucket>/transcripts/.
         allowed_buckets: buckets that jobs may name; empty allows any.
         max_body_bytes: largest message body, in bytes of UTF-8.
         max_jobs: most jobs in a message: they share its lease.
@@ -173,7 +174,7 @@ class JobDefaults:
     max_metadata_entries: int = 64
 
     def output_for(self, uri: InputUri) -> S3Prefix:
-        """Where the results of an input go when its job doesn't say.
+        """Where the results of an input go when its job names no output.
 
         Raises:
             JobError: `invalid_job`; the input has no bucket, and the settings name no output.
@@ -190,7 +191,7 @@ class JobDefaults:
         return S3Prefix(uri.bucket, DEFAULT_PREFIX)
 
     def is_own_output(self, bucket: str, key: str) -> bool:
-        """Whether an object lies where results go by default, so that no job is made of it."""
+        """Whether an object is where results go by default: such an object is no input."""
         if self.output is None:
             return key.startswith(DEFAULT_PREFIX)
         return self.output.holds(bucket, key)

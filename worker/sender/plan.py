@@ -1,15 +1,18 @@
-"""What `submit` sends: job ids, and a request for each input (pure but for looking at files).
+"""What `submit` sends: job ids, and a request for each input (pure but for reading local files).
 
-Job ids are made here, so that a sender knows where its result will lie before the queue has
+Job ids are made here, so that a sender knows where its result will be before the queue has
 seen the message. Does not import boto3, which takes longer than refusing a wrong argument may.
 """
 
 from __future__ import annotations
 
+import hashlib
 import re
+import sys
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path, PurePosixPath
 
 from worker.errors import JobError, SettingsError
@@ -17,7 +20,15 @@ from worker.jobs.inputs import InputUri, input_forms, is_input, parse_input
 from worker.jobs.request import JobDefaults, JobRequest, parse_request
 from worker.uris import S3Prefix, S3Uri
 
-__all__ = ["Planned", "make_job_id", "plan"]
+__all__ = [
+    "Planned",
+    "chunks",
+    "job_stem",
+    "make_job_id",
+    "plan",
+    "read_lines",
+    "stable_id",
+]
 
 _STEM_LENGTH = 80
 _NOT_IN_ID = re.compile(r"[^A-Za-z0-9_-]+")
@@ -30,8 +41,9 @@ class Planned:
 
     Attributes:
         job_id: made here.
-        request: the message, without what is left to the worker's settings.
-        output: where its results go, if the message says so (it does if it is waited for).
+        request: the message; what it leaves out is up to the worker's settings.
+        output: where its results go; None where that is left to the worker, which is never so
+            for a job that is waited for.
         path: the local file to upload to the job's input first; None for an object.
     """
 
@@ -41,10 +53,48 @@ class Planned:
     path: Path | None
 
 
-def make_job_id(name: str) -> str:
-    """An id that no other job has and a person recognises: the input's stem and 12 hex digits."""
+def job_stem(name: str) -> str:
+    """The part of a job id that a person recognises: the input's file name, without its type."""
     stem = _NOT_IN_ID.sub("-", PurePosixPath(name).stem).strip("-")[:_STEM_LENGTH].strip("-")
-    return f"{stem or 'job'}-{uuid.uuid4().hex[:12]}"
+    return stem or "job"
+
+
+def make_job_id(name: str) -> str:
+    """An id that no other job has: the input's stem and 12 random hex digits."""
+    return f"{job_stem(name)}-{uuid.uuid4().hex[:12]}"
+
+
+def stable_id(name: str) -> str:
+    """An id that depends on the input's name alone: its stem and 16 hex digits of SHA-256.
+
+    The same list sent twice makes the same jobs, and the worker ends the second of each at once
+    as already done.
+    """
+    digest = hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()
+    return f"{job_stem(name)}-{digest[:16]}"
+
+
+def read_lines(path: str) -> Iterator[str]:
+    """The lines of a file, or of standard input for `-`; stripped, without empty ones.
+
+    Raises:
+        SettingsError: the file can't be read as text.
+    """
+    if path == "-":
+        yield from (line.strip() for line in sys.stdin if line.strip())
+        return
+    try:
+        with Path(path).open(encoding="utf-8") as file:
+            yield from (line.strip() for line in file if line.strip())
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"--from-file {path}: {error}") from error
+
+
+def chunks(inputs: Iterable[str], size: int) -> Iterator[list[str]]:
+    """The inputs in order, in lists of `size`; the last may be shorter, none is empty."""
+    rest = iter(inputs)
+    while chunk := list(islice(rest, size)):
+        yield chunk
 
 
 def plan(
@@ -62,7 +112,7 @@ def plan(
 
     Args:
         inputs: as a person gives them.
-        fields: of every job, as in a message.
+        fields: the other fields of every job, as in a message.
         upload_to: S3 prefix for local files.
         output: S3 prefix for results; None leaves it to the worker.
         fix_output: without `output`, write the default into the message.

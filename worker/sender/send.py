@@ -1,4 +1,4 @@
-"""The sender's side: uploads, messages, and waiting for the answers.
+"""What a sender does with S3 and SQS: list inputs, upload, send, wait for the answers.
 
 What to send is decided in `plan`, before anything here is imported. Imports boto3, and nothing
 of speech.
@@ -10,31 +10,32 @@ import json
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from boto3.exceptions import S3UploadFailedError
 
 from worker.aws.faults import AWS_ERRORS, Fault, classify, describe, transient
 from worker.aws.sqs import MESSAGES_PER_CALL, is_fifo
-from worker.errors import TransientError
+from worker.errors import SettingsError, TransientError
 from worker.results.names import ERROR, TRANSCRIPT
 from worker.sender.plan import Planned
-from worker.uris import S3Uri
+from worker.uris import S3Prefix, S3Uri
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
     from mypy_boto3_sqs import SQSClient
     from mypy_boto3_sqs.type_defs import SendMessageBatchRequestEntryTypeDef
 
-__all__ = ["Answers", "Failure", "send", "upload", "wait"]
+__all__ = ["Answers", "Failure", "list_objects", "send", "upload_each", "wait"]
 
 MAX_BATCH_BYTES = 262_144
-"""Bytes that SendMessageBatch takes in all (newer queues take more)."""
+"""Most bytes that SendMessageBatch takes in all (newer queues take more)."""
 
 POLL_SECONDS = 2.0
 
 PATIENCE = 10
-"""Rounds of polling that may fail one after the other before waiting is given up."""
+"""Rounds of polling that may fail in a row before waiting is given up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,35 +63,59 @@ class Answers:
     waiting: tuple[str, ...] = ()
     forbidden: str | None = None
 
-    def tell(self, timeout: float, say: Callable[[str], None]) -> bool:
-        """Say what went wrong, a line each; True if every job was completed."""
-        for failure in self.failed:
-            say(f"{failure.job_id}: {failure.code}: {failure.message}")
+    @property
+    def all_completed(self) -> bool:
+        """Whether every job was answered, and none failed."""
+        return not self.failed and not self.waiting
+
+    def problems(self, timeout: float) -> list[str]:
+        """What went wrong, in lines for a person; `timeout` is how long was waited, in seconds."""
+        lines = [f"{failure.job_id}: {failure.code}: {failure.message}" for failure in self.failed]
         if self.waiting:
-            say(f"no answer within {timeout:g} s from {len(self.waiting)} jobs:")
-            for job_id in self.waiting:
-                say(f"  {job_id}")
+            lines.append(f"no answer within {timeout:g} s from {len(self.waiting)} jobs:")
+            lines += [f"  {job_id}" for job_id in self.waiting]
             if self.forbidden:
-                say(
+                lines.append(
                     f"{self.forbidden} may not be read, or isn't there yet: these credentials"
                     " need s3:GetObject on results and s3:ListBucket on their bucket"
                 )
-        return not self.failed and not self.waiting
+        return lines
 
 
-def upload(s3: S3Client, job: Planned) -> None:
-    """Put the job's local file, if it has one, where its input says.
+def list_objects(s3: S3Client, prefix: S3Prefix) -> Iterator[str]:
+    """URIs of the objects below a prefix; without folder markers and empty objects.
 
     Raises:
-        TransientError: it could not be uploaded.
+        SettingsError: the bucket can't be listed.
     """
-    if job.path is None:
-        return
-    target = S3Uri.parse(str(job.request.input))  # a local file always becomes an object
+    pages = s3.get_paginator("list_objects_v2").paginate(Bucket=prefix.bucket, Prefix=prefix.prefix)
     try:
-        s3.upload_file(str(job.path), target.bucket, target.key)
+        for page in pages:
+            for item in page.get("Contents", []):
+                if item["Size"] and not item["Key"].endswith("/"):
+                    yield f"s3://{prefix.bucket}/{item['Key']}"
+    except AWS_ERRORS as error:
+        raise SettingsError(f"--prefix {prefix} can't be listed: {describe(error)}") from error
+
+
+def upload_each(s3: S3Client, jobs: Iterable[Planned]) -> Iterator[Planned]:
+    """Each job, once its local file (if it has one) is where its input says.
+
+    Raises:
+        TransientError: a file could not be uploaded.
+    """
+    for job in jobs:
+        if job.path is not None:
+            # A local file always becomes an object.
+            _upload(s3, job.path, S3Uri.parse(str(job.request.input)))
+        yield job
+
+
+def _upload(s3: S3Client, path: Path, target: S3Uri) -> None:
+    try:
+        s3.upload_file(str(path), target.bucket, target.key)
     except (S3UploadFailedError, OSError, *AWS_ERRORS) as error:
-        raise TransientError(f"{job.path} was not uploaded to {target}: {error}") from error
+        raise TransientError(f"{path} was not uploaded to {target}: {error}") from error
 
 
 def send(sqs: SQSClient, queue_url: str, jobs: Iterable[Planned]) -> Iterator[Planned]:
@@ -142,7 +167,7 @@ def wait(
     jobs: Sequence[Planned],
     *,
     timeout: float,
-    told: Callable[[str, str], None] = lambda job_id, state: None,
+    on_answer: Callable[[str, str], None] = lambda job_id, state: None,
     poll_seconds: float = POLL_SECONDS,
 ) -> Answers:
     """Look for every job's transcript.json or error.json until all are there.
@@ -151,7 +176,7 @@ def wait(
         s3: client that may read the results.
         jobs: with their `output`.
         timeout: seconds.
-        told: called with (job id, "completed" or "failed") as answers come.
+        on_answer: called with (job id, "completed" or "failed") as answers come.
         poll_seconds: between one round and the next.
 
     Raises:
@@ -163,7 +188,7 @@ def wait(
     failures = 0
     while left:
         try:
-            left = [job for job in left if not _answered(s3, job, answers, told)]
+            left = [job for job in left if not _answered(s3, job, answers, on_answer)]
             failures = 0
         except AWS_ERRORS as error:
             left = [job for job in left if not _known(job, answers)]
@@ -182,23 +207,23 @@ def _known(job: Planned, answers: Answers) -> bool:
 
 
 def _answered(
-    s3: S3Client, job: Planned, answers: Answers, told: Callable[[str, str], None]
+    s3: S3Client, job: Planned, answers: Answers, on_answer: Callable[[str, str], None]
 ) -> bool:
-    """Whether the job is answered by now; if so, the answer is noted."""
+    """Whether the job is answered by now; the answer is added to `answers`."""
     output = job.output
     if output is None:
-        raise ValueError(f"{job.job_id} doesn't say where its result lies")
+        raise ValueError(f"{job.job_id} doesn't say where its result goes")
     place = output.place(job.job_id)
     if _read(s3, place.bucket, place.key(TRANSCRIPT), answers, body=False) is not None:
         answers.completed[job.job_id] = place.uri(TRANSCRIPT)
-        told(job.job_id, "completed")
+        on_answer(job.job_id, "completed")
         return True
     error = _read(s3, place.bucket, place.key(ERROR), answers)
     if error is None:
         return False
     document = json.loads(error)
     answers.failed.append(Failure(job.job_id, str(document["code"]), str(document["message"])))
-    told(job.job_id, "failed")
+    on_answer(job.job_id, "failed")
     return True
 
 

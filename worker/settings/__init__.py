@@ -1,12 +1,12 @@
 """Every setting of the worker: command line over environment over file over default.
 
-`fields` declares the settings, `load` reads them from the three places that may set them, and
+`fields` declares the settings, `reading` reads them from the three places that may set them, and
 `words` describes them to a person.
 """
 
 from worker.settings.fields import DEFAULT, ENGINE_GROUPS, ENV_PREFIX, Settings
-from worker.settings.load import load
-from worker.settings.words import Described, allowed, default_text, describe, flag, group, table
+from worker.settings.reading import load
+from worker.settings.words import Described, allowed, default_text, describe, flag, group_of, table
 
 __all__ = [
     "DEFAULT",
@@ -18,7 +18,7 @@ __all__ = [
     "default_text",
     "describe",
     "flag",
-    "group",
+    "group_of",
     "load",
     "table",
 ]

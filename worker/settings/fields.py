@@ -1,6 +1,6 @@
 """The settings: name, type, default, bounds and description of each.
 
-`Settings(...)` takes what it is given and reads nothing else; `worker.settings.load` reads the
+`Settings(...)` takes what it is given and reads nothing else; `worker.settings.reading` reads the
 command line, the environment and the file.
 """
 

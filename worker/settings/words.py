@@ -13,7 +13,7 @@ from pydantic.fields import FieldInfo
 from worker.redact import redact
 from worker.settings.fields import Settings
 
-__all__ = ["Described", "allowed", "default_text", "describe", "flag", "group", "table"]
+__all__ = ["Described", "allowed", "default_text", "describe", "flag", "group_of", "table"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,9 @@ def flag(name: str) -> str:
 def describe(settings: Settings) -> list[Described]:
     """Every setting as a person may see it: secrets in URLs hidden."""
     return [
-        Described(name, redact(_text(getattr(settings, name))), settings.origin(name), group(field))
+        Described(
+            name, redact(_text(getattr(settings, name))), settings.origin(name), group_of(field)
+        )
         for name, field in type(settings).model_fields.items()
     ]
 
@@ -85,7 +87,7 @@ def _bounds(field: FieldInfo) -> str:
     return " " + " and ".join(parts) if parts else ""
 
 
-def group(field: FieldInfo) -> str:
+def group_of(field: FieldInfo) -> str:
     """The heading that a setting stands under."""
     extra = field.json_schema_extra
     return str(extra["group"]) if isinstance(extra, dict) else ""
@@ -118,7 +120,7 @@ def table() -> str:
     head = "| setting | default | allowed | meaning |\n|---|---|---|---|"
     tables: dict[str, list[str]] = {}
     for name, field in Settings.model_fields.items():
-        rows = tables.setdefault(group(field), [])
+        rows = tables.setdefault(group_of(field), [])
         rows.append(
             f"| `{name}` | `{default_text(field)}` | {allowed(field)} | {field.description} |"
         )

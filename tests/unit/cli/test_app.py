@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import resource
+import signal
 import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
 
+import click
 import pytest
 
 from worker import __version__
-from worker.__main__ import exit_code
+from worker.__main__ import INTERRUPTED, exit_code, run
 from worker.cli.app import app
-from worker.cli.flags import EngineCommand
+from worker.cli.flags import NOT_FOR_FILES
 from worker.errors import (
     EngineError,
     ErrorCode,
@@ -24,6 +27,8 @@ from worker.errors import (
     SettingsError,
     TransientError,
 )
+from worker.jobs.fields import JOB_FIELDS
+from worker.sender.plan import stable_id
 from worker.settings import Settings, flag
 
 HEAVY = {"torch", "whisperx", "ctranslate2", "faster_whisper", "numpy", "av", "onnxruntime"}
@@ -76,6 +81,17 @@ def test_submit_refuses_before_it_imports_what_sends() -> None:
     assert not packages & (HEAVY | {"boto3", "botocore", "structlog", "rich"})
 
 
+def test_a_dry_run_needs_neither_a_queue_nor_aws() -> None:
+    arguments = ("submit", "s3://bucket/key", "--dry-run", "--stable-ids")
+    done = command(*arguments)
+    assert done.returncode == ExitCode.OK
+    assert json.loads(done.stdout) == {
+        "input": "s3://bucket/key",
+        "job_id": stable_id("s3://bucket/key"),
+    }
+    assert not imported(*arguments) & (HEAVY | {"boto3", "botocore", "structlog", "rich"})
+
+
 @pytest.mark.parametrize("name", ["run", "check", "transcribe"])
 def test_the_help_of_other_commands_imports_nothing_of_speech(name: str) -> None:
     assert not imported(name, "--help") & (HEAVY | {"boto3"})
@@ -84,8 +100,14 @@ def test_the_help_of_other_commands_imports_nothing_of_speech(name: str) -> None
 def test_help_names_every_command() -> None:
     done = command("--help")
     assert done.returncode == ExitCode.OK
-    for name in ("run", "submit", "transcribe", "check", "demo"):
-        assert f"\n  {name} " in done.stdout
+    found = [line.split()[0] for line in done.stdout.partition("Commands:\n")[2].splitlines()]
+    assert found == ["run", "submit", "transcribe", "check", "top", "demo"]
+
+
+def test_no_command_at_all_shows_the_help_and_is_exit_2() -> None:
+    done = command()
+    assert done.returncode == ExitCode.SETTINGS
+    assert done.stderr == command("--help").stdout
 
 
 def test_version() -> None:
@@ -107,7 +129,7 @@ def test_every_setting_that_reaches_the_engine_is_a_flag_of_transcribe() -> None
     assert len(settings) > 10
     for setting in settings:
         assert f"  {flag(setting)} " in text, setting
-    for setting in EngineCommand.hidden_settings:
+    for setting in NOT_FOR_FILES:
         assert f"  {flag(setting)} " not in text
     for option in ("--language", "--words / --no-words", "--output-dir", "--stats"):
         assert f"  {option} " in text
@@ -133,6 +155,10 @@ def test_every_setting_that_reaches_the_engine_is_a_flag_of_transcribe() -> None
         (("transcribe", __file__, "--output-dir", "out", "--formats", "doc"), "formats"),
         (("submit", "s3://bucket/key"), "--queue-url"),
         (("submit",), "INPUT"),
+        (("submit", "--queue-url", "http://127.0.0.1:9/q"), "INPUT"),
+        (("submit", "--from-file", "no-such-list", "--dry-run"), "no-such-list"),
+        (("submit", "--prefix", "audio/calls", "--dry-run"), "--prefix"),
+        (("submit", "s3://bucket/key", "--dry-run", "--metadata", "=x"), "--metadata =x: write"),
         (("nonsense",), "nonsense"),
         (("run", "--no-such-flag"), "--no-such-flag"),
     ],
@@ -163,12 +189,34 @@ def test_exit_codes() -> None:
     assert exit_code(JobError(ErrorCode.INVALID_JOB, "x")) == 2
 
 
+def test_an_interrupt_is_exit_130_as_in_a_shell() -> None:
+    def interrupted() -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(SystemExit) as ended:
+        run(click.Command("wait", callback=interrupted), [], program="wait")
+    assert ended.value.code == INTERRUPTED == 128 + signal.SIGINT
+
+
+def test_a_jobs_flags_are_those_of_the_list() -> None:
+    for name in ("submit", "transcribe"):
+        text = command(name, "--help").stdout
+        for field, listed in JOB_FIELDS.items():
+            if listed.flag is not None:
+                shown = name in listed.flag.commands
+                assert (f"  --{field} " in text) is shown, (name, field)
+
+
+def test_the_help_of_submit_does_not_import_pydantic() -> None:
+    for arguments in (("--help",), ("submit", "--help"), ("top", "--help"), ("demo", "--help")):
+        assert "pydantic" not in imported(*arguments)
+
+
 def test_the_readme_documents_exit_codes_error_codes_and_commands() -> None:
     readme = (Path(__file__).resolve().parents[3] / "README.md").read_text(encoding="utf-8")
     for code in ExitCode:
         assert f"| {int(code)} |" in readme
     for error in ErrorCode:
         assert f"| `{error}` |" in readme
-    for info in app.registered_commands:
-        assert info.callback is not None
-        assert f"transcription-worker {info.name or info.callback.__name__}" in readme
+    for name in app.commands:
+        assert f"transcription-worker {name}" in readme

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.fakes.engine import FakeEngine, fake_audio
-from worker.cli.local_files import FileFailure, Report, check_files, transcribe
+from worker.cli.local_files import FileFailure, Report, check_files, transcribe_files
 from worker.errors import EngineError, ErrorCode, SettingsError
 from worker.results.formats import Format
 from worker.results.transcript import Transcript
@@ -37,7 +37,7 @@ def run(
     paths: list[Path], output: Path, engine: FakeEngine, *, options: Options | None = None,
     held_seconds: float = 1800.0,
 ) -> Report:  # fmt: skip
-    return transcribe(
+    return transcribe_files(
         paths,
         output,
         engine,
@@ -61,10 +61,19 @@ def test_every_format_of_every_file_is_written(tmp_path: Path, engine: FakeEngin
         assert transcript.input.uri == path.name
         assert transcript.input.bytes == path.stat().st_size
         assert transcript.input.audio_seconds == 40.0 + n
-        assert transcript.timings.total >= transcript.timings.write > 0
+        assert transcript.timings.total >= transcript.timings.write >= 0
         assert transcript.speed > 0
         assert len(transcript.segments) == 2
     assert report.failures == []
+
+
+def test_the_time_of_writing_is_in_the_result(tmp_path: Path, engine: FakeEngine) -> None:
+    # Timings are whole milliseconds, and a short file is written in less than one.
+    path = audio(tmp_path / "long.flac", 10_800.0)
+    run([path], tmp_path / "out", engine)
+    text = (tmp_path / "out" / "long.json").read_text(encoding="utf-8")
+    timings = Transcript.model_validate_json(text).timings
+    assert timings.total >= timings.write > 0
 
 
 def test_the_figures(tmp_path: Path, engine: FakeEngine) -> None:
@@ -90,7 +99,7 @@ def test_a_file_that_fails_is_told_and_the_others_are_done(
     text = tmp_path / "text.wav"
     text.write_text("no audio")
     told: list[tuple[Path, object]] = []
-    report = transcribe(
+    report = transcribe_files(
         [bad, text, good],
         tmp_path / "out",
         engine,
@@ -98,7 +107,7 @@ def test_a_file_that_fails_is_told_and_the_others_are_done(
         formats=FORMATS,
         held_seconds=1800,
         load_seconds=0,
-        done=lambda path, result: told.append((path, type(result))),
+        on_done=lambda path, result: told.append((path, type(result))),
     )
     assert {(f.path, f.code) for f in report.failures} == {
         (bad, ErrorCode.DECODE_FAILED),

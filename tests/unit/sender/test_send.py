@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from worker.errors import SettingsError
 from worker.jobs.message import JobDefaults, parse_message
-from worker.sender.plan import make_job_id, plan
+from worker.sender.plan import chunks, make_job_id, plan, read_lines, stable_id
 from worker.sender.send import Answers, Failure
 
 
@@ -26,6 +26,45 @@ def test_job_ids_are_readable_and_differ() -> None:
     assert one != two
     assert re.fullmatch(r"Call-17-[0-9a-f]{12}", one)
     assert re.fullmatch(r"job-[0-9a-f]{12}", make_job_id("s3://b/日本語"))
+
+
+@given(st.text(max_size=300))
+def test_a_stable_id_is_valid_and_depends_on_the_name_alone(name: str) -> None:
+    assert re.fullmatch(r"[A-Za-z0-9._-]{18,128}", stable_id(name))
+    assert stable_id(name) == stable_id(name)
+    assert stable_id(name) != stable_id(f"{name}x")
+
+
+def test_a_stable_id_is_the_stem_and_a_hash() -> None:
+    assert stable_id("s3://b/in/Call 17.flac") == "Call-17-606aa8b8c8dcbe65"
+    assert stable_id("s3://a/talk.wav") != stable_id("s3://b/talk.wav")
+
+
+@given(st.lists(st.text()), st.integers(1, 9))
+def test_chunks_keep_everything_in_order(inputs: list[str], size: int) -> None:
+    found = list(chunks(inputs, size))
+    assert [name for chunk in found for name in chunk] == inputs
+    assert all(len(chunk) == size for chunk in found[:-1])
+    assert all(0 < len(chunk) <= size for chunk in found)
+
+
+def test_chunks_read_no_further_than_asked() -> None:
+    inputs = iter("abcdef")
+    assert next(chunks(inputs, 2)) == ["a", "b"]
+    assert next(inputs) == "c"
+
+
+def test_lines_of_a_list_are_stripped_and_empty_ones_left_out(tmp_path: Path) -> None:
+    path = tmp_path / "list"
+    path.write_text("one.wav\n\n  s3://b/two 2.wav \r\n\n")
+    assert list(read_lines(str(path))) == ["one.wav", "s3://b/two 2.wav"]
+
+
+def test_a_list_that_is_no_text_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "list"
+    path.write_bytes(b"\xff\xfe")
+    with pytest.raises(SettingsError, match=r"--from-file .*list"):
+        list(read_lines(str(path)))
 
 
 def test_an_object_is_sent_as_it_is() -> None:
@@ -113,16 +152,17 @@ def test_a_wrong_prefix_is_refused(option: str) -> None:
         plan(["s3://bucket/key"], {}, **{option: "bucket/prefix"})  # type: ignore[arg-type]  # by name
 
 
-def test_what_is_told_of_the_answers() -> None:
-    lines: list[str] = []
-    assert Answers(completed={"a": "s3://b/a"}).tell(5, lines.append)
-    assert lines == []
+def test_what_is_reported_of_the_answers() -> None:
+    complete = Answers(completed={"a": "s3://b/a"})
+    assert complete.all_completed
+    assert complete.problems(5) == []
     answers = Answers(
         failed=[Failure("b", "not_media", "No decoder knows it.")],
         waiting=("c",),
         forbidden="s3://b/c/transcript.json",
     )
-    assert not answers.tell(5, lines.append)
+    assert not answers.all_completed
+    lines = answers.problems(5)
     assert lines[0] == "b: not_media: No decoder knows it."
     assert lines[1] == "no answer within 5 s from 1 jobs:"
     assert lines[2] == "  c"
