@@ -269,7 +269,8 @@ def find_device(wanted: str, index: int = 0) -> tuple[Device, str | None]:
     Raises:
         MachineError: see `choose_device`.
     """
-    kind, note = choose_device(wanted, cuda_cards())
+    # Counting cards imports torch, which takes a second: not where it changes nothing.
+    kind, note = choose_device(wanted, 0 if wanted == "cpu" else cuda_cards())
     if kind == "cpu":
         return Device("cpu", 0, _processor()), note
     import torch

@@ -23,6 +23,8 @@ from worker.speech.model.weights import Dimensions, read_dimensions
 from worker.speech.model.whisper import Decoded, Request, Whisper
 from worker.speech.prepare.features import FrontEnd
 from worker.speech.windows import FULL_POSITIONS, SAMPLE_RATE
+from worker.speech.words.align_models import import_libraries
+from worker.threads import SupervisedThread
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -133,11 +135,16 @@ def load(config: EngineConfig) -> Loaded:
     if chosen.note:
         notes.append(chosen.note)
         log.warning("device.compute_type", message=chosen.note)
+    if config.word_times == "aligned":
+        # While the model loads, which leaves cores idle. Nobody waits for it: whoever needs these
+        # libraries imports them, and learns then why they can't be had.
+        SupervisedThread("align-imports", import_libraries).start()
     cores = config.cpu_threads or devices.usable_cores()
     began = time.monotonic()
+    standard = config.transcriber == "standard"
     # The standard transcriber makes one call at a time.
-    lanes = devices.lanes(device, cores) if config.transcriber == "optimized" else 1
-    model = Whisper(directory, device, chosen.name, cores, lanes)
+    lanes = 1 if standard else devices.lanes(device, cores)
+    model = Whisper(directory, device, chosen.name, cores, lanes, for_whisperx=standard)
     log.info(
         "model.loaded",
         message=f"Model loaded on {device}",

@@ -1,9 +1,10 @@
-"""A batch of windows -> text, on the object beneath WhisperX's `WhisperModel`.
+"""A batch of windows -> text, on the CTranslate2 model inside faster-whisper's `WhisperModel`.
 
-WhisperX's own batched call takes one prompt for the whole batch and throws the encoder's
-output away. `ctranslate2.models.Whisper` beneath it takes one prompt per window, tells the
-language from the encoder's output that is there anyway, and gives word times from it too: so
-this module calls that, once each, for windows of any jobs.
+faster-whisper loads the weights and brings the tokenizer. Its own batched call, and that of
+WhisperX's subclass, take one prompt for the whole batch and throw the encoder's output away.
+`ctranslate2.models.Whisper` inside it takes one prompt per window, detects the language from the
+encoder's output that is there anyway, and finds word times from it too: so this module calls that
+once for windows of any jobs.
 """
 
 from __future__ import annotations
@@ -88,7 +89,7 @@ class Decoded:
 
 
 class Whisper:
-    """The loaded model. As many threads as it has lanes call `decode` at a time.
+    """The loaded model. At most `lanes` threads call `decode` at a time.
 
     Args:
         directory: CTranslate2 weights.
@@ -96,14 +97,31 @@ class Whisper:
         compute_type: one that the device supports.
         threads: CPU threads that decode (ignored on a card).
         lanes: calls at once, which share the threads.
+        for_whisperx: whether `loaded` must be WhisperX's subclass, which its own pipeline calls.
+            It differs from faster-whisper's class in two methods (`generate_segment_batched`,
+            `encode`) that nothing here uses, and importing it takes up to 8 s and 0.5 GB.
+
+    Attributes:
+        loaded: faster-whisper's object: the model with its tokenizer.
+        model: CTranslate2's model inside it.
+        mels: mel bands of a window's features.
+        multilingual: whether it knows languages other than English, and can translate.
+        languages: Whisper codes of those it knows.
+        encoder_calls: encoder passes so far.
+        encoded_windows: windows in them.
     """
 
     def __init__(
-        self, directory: Path, device: Device, compute_type: str, threads: int, lanes: int = 1
+        self,
+        directory: Path,
+        device: Device,
+        compute_type: str,
+        threads: int,
+        lanes: int = 1,
+        *,
+        for_whisperx: bool = False,
     ) -> None:
-        from whisperx.asr import WhisperModel
-
-        loaded = WhisperModel(
+        loaded = _model_class(for_whisperx=for_whisperx)(
             str(directory),
             device=device.kind,
             device_index=device.index,
@@ -113,8 +131,6 @@ class Whisper:
         )
         self.loaded = loaded
         self.model = cast("ctranslate2.models.Whisper", loaded.model)
-        self.on_card = device.kind == "cuda"
-        self.device = device
         self.mels = int(self.model.n_mels)
         self.multilingual = bool(self.model.is_multilingual)
         self.languages = frozenset(loaded.supported_languages)
@@ -299,6 +315,16 @@ class Whisper:
             for index, words in zip(indices, found, strict=True):
                 decoded[index] = replace(decoded[index], words=tuple(words))
         return decoded
+
+
+def _model_class(*, for_whisperx: bool) -> Any:
+    if for_whisperx:
+        from whisperx.asr import WhisperModel as Subclass
+
+        return Subclass
+    from faster_whisper import WhisperModel
+
+    return WhisperModel
 
 
 def _rows(encoded: ctranslate2.StorageView, indices: Sequence[int]) -> ctranslate2.StorageView:

@@ -13,17 +13,21 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from worker.errors import WorkerError
 from worker.results.transcript import Word
+from worker.speech.windows import SAMPLE_RATE
 from worker.speech.words.align_models import ModelNotHere, NoAlignModel, load_align_model
+from worker.speech.words.batches import MIN_SAMPLES, next_batch
 from worker.speech.words.spelling import spell, words_at
 from worker.speech.words.trellis import align_tokens, token_scores
-from worker.speech.words.wav2vec2 import MIN_SAMPLES, SAMPLE_RATE, AlignModel, next_batch
+
+if TYPE_CHECKING:
+    from worker.speech.words.wav2vec2 import AlignModel
 
 __all__ = ["AlignItem", "Aligner", "AlignmentError"]
 
@@ -65,7 +69,7 @@ class _Attempt:
     over: threading.Event = field(default_factory=threading.Event)
 
 
-Load = Callable[[str, torch.device, Path | None, bool], AlignModel]
+Load = Callable[[str, str, Path | None, bool], "AlignModel"]
 """(language, device, model directory, whether to stay off the network) -> model."""
 
 
@@ -99,11 +103,12 @@ class Aligner:
     ) -> None:
         if cache_size < 1:
             raise ValueError(f"cache_size must be at least 1, not {cache_size}")
-        self._device = torch.device(device)
+        self._device = device
+        self._on_card = device.startswith("cuda")
         self._cache_size = cache_size
         self._model_dir = model_dir
         if batch_seconds is None:
-            batch_seconds = _CPU_SECONDS if self._device.type == "cpu" else _CARD_SECONDS
+            batch_seconds = _CARD_SECONDS if self._on_card else _CPU_SECONDS
         self._max_samples = int(batch_seconds * SAMPLE_RATE)
         self._load_timeout = load_timeout
         self._load = load
@@ -233,7 +238,9 @@ class Aligner:
 
     def _release_memory(self) -> None:
         """Give torch's unused memory back to the device: CTranslate2 needs it."""
-        if self._device.type == "cuda":
+        if self._on_card:
+            import torch
+
             torch.cuda.empty_cache()
 
     def _obtain(self, language: str) -> AlignModel:
@@ -285,13 +292,15 @@ class Aligner:
         self, model: AlignModel, items: Sequence[AlignItem], indices: Sequence[int]
     ) -> Iterator[tuple[int, npt.NDArray[np.float32]]]:
         """The log-probabilities, float32 [frames, classes], of the items with these indices."""
+        import torch  # as late as this: the module is imported before any model is wanted
+
         left = list(indices)
         while left:
             chosen, padded = next_batch(
                 [len(items[index].samples) for index in left],
                 max_samples=self._max_samples,
                 paddable=model.paddable,
-                bucketed=self._device.type == "cuda",
+                bucketed=self._on_card,
             )
             batch = [left[at] for at in chosen]
             try:
