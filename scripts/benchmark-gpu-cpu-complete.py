@@ -38,7 +38,7 @@ from worker.bench.report import Report, draw, to_json, to_markdown
 from worker.bench.trial import Trial, run_trial
 from worker.errors import ExitCode, SettingsError, WorkerError
 from worker.speech.model import device as devices
-from worker.speech.model import models
+from worker.speech.model import memory, models
 from worker.speech.model.whisper import Whisper
 from worker.speech.windows import FULL_POSITIONS
 
@@ -350,7 +350,7 @@ def _calibrate(arguments: argparse.Namespace, scratch: Path, console: Console) -
     )
     cores = arguments.threads or devices.usable_cores()
     model = Whisper(models.resolve(arguments.model), device, chosen.name, cores)
-    windows = arguments.batch_size or devices.CPU_WINDOWS
+    windows = arguments.batch_size or memory.CPU_WINDOWS
     rows = calibrate(
         model,
         clips,

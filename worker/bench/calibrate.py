@@ -35,7 +35,7 @@ from worker.speech.engine.state import FileState, Ladder, Rung, full_ladder
 from worker.speech.model.loaded import Model
 from worker.speech.model.whisper import Request
 from worker.speech.prepare.child import PrepareConfig, PrepareTask, Tools, prepare
-from worker.speech.windows import FULL_POSITIONS, Span
+from worker.speech.windows import FULL_POSITIONS, SAMPLE_RATE, Span
 
 MARGINS = (5.0, 2.0, 1.0, 0.5)
 """Seconds of silence after the speech that are tried."""
@@ -213,7 +213,7 @@ def decode_all(
     for number, window in enumerate(windows):
         state = FileState(str(number), Options(language=language or "en"), ladder)
         state.add_window(0, [Span(0, window.samples)], window.features, None)
-        state.end(window.samples / 16_000, 0, {})
+        state.end(window.samples / SAMPLE_RATE, 0, {})
         states.append(state)
     failed = 0
     while waiting := [state for state in states if not state.finished]:

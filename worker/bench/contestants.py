@@ -18,9 +18,10 @@ from typing import TYPE_CHECKING, Any, Literal
 from worker.bench.probe import Probe
 from worker.errors import MachineError
 from worker.speech.api import Options, Recognition
-from worker.speech.model import allocator, models
+from worker.speech.model import allocator, memory, models
 from worker.speech.model import device as devices
 from worker.speech.model.weights import read_dimensions
+from worker.speech.windows import FULL_POSITIONS
 
 if TYPE_CHECKING:
     from worker.speech.engine.engine import Engine
@@ -211,12 +212,9 @@ class Peer(Contestant):
         )
         threads = plan.threads or devices.usable_cores()
         self.load(directory, device, chosen.name, threads)
-        # Here, because it brings the libraries, which cost seconds and memory.
-        from worker.speech.windows import FULL_POSITIONS
-
         self._batch_size = plan.batch_size
         if not self.spec.exact_batch:
-            self._batch_size = devices.budget(
+            self._batch_size = memory.budget(
                 read_dimensions(directory),
                 batch_size=plan.batch_size,
                 batch_size_given=True,

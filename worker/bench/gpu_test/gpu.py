@@ -15,6 +15,7 @@ from worker.bench.machine import PeakMemory, card_bytes, resident_bytes
 from worker.errors import MachineError
 from worker.speech.model import device as devices
 from worker.speech.model.selftest import KnownSpeech, check_text, known_speech
+from worker.speech.windows import FULL_POSITIONS
 
 if TYPE_CHECKING:
     from worker.speech.config import EngineConfig
@@ -91,8 +92,8 @@ class LoadedSession:
         self._loaded = loaded
         self._speech = speech
         self.tuned: Sequence[str] = devices.tune_torch(loaded.device)
-        self.window_bytes = loaded.budget.cost.bytes(1500)
-        self.capacity = loaded.budget.capacity(1500)
+        self.window_bytes = loaded.budget.cost.bytes(FULL_POSITIONS)
+        self.capacity = loaded.budget.capacity(FULL_POSITIONS)
         assert loaded.probe is not None
         self.window_seconds = loaded.probe.seconds
 
@@ -121,7 +122,7 @@ class LoadedSession:
             began = time.perf_counter()
             decoded = loaded.model.decode(
                 [loaded.probe] * windows,
-                positions=1500,
+                positions=FULL_POSITIONS,
                 beam_size=loaded.config.beam_size,
                 temperature=0.0,
             )

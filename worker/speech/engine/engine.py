@@ -47,6 +47,7 @@ from worker.speech.engine.state import (
 from worker.speech.engine.word_router import Wording
 from worker.speech.model.device import memory_in_use
 from worker.speech.model.loaded import Loaded, load
+from worker.speech.model.memory import is_out_of_memory
 from worker.speech.model.whisper import Decoded, Request
 from worker.speech.prepare.child import PrepareConfig, PrepareTask
 from worker.speech.prepare.features import FrontEnd
@@ -635,9 +636,8 @@ class Engine(Transcriber):
 
 def _detector_failed(error: RuntimeError) -> JobError:
     """Pyannote looks at a whole file at once, so it is the file that was too much for it."""
-    memory = "out of memory" in str(error).lower()
     return JobError(
-        ErrorCode.OUT_OF_MEMORY if memory else ErrorCode.ENGINE_FAILED,
+        ErrorCode.OUT_OF_MEMORY if is_out_of_memory(error) else ErrorCode.ENGINE_FAILED,
         f"The pyannote speech detector failed on the file ({type(error).__name__}: {error}); "
         "use vad = silero.",
     )

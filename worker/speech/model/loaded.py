@@ -17,7 +17,8 @@ from worker.results.transcript import EngineInfo
 from worker.speech.api import Options
 from worker.speech.config import SPANS, WINDOWS, WINDOWS_ADAPTIVE, EngineConfig
 from worker.speech.model import device as devices
-from worker.speech.model import models
+from worker.speech.model import memory, models
+from worker.speech.model.memory import Budget
 from worker.speech.model.selftest import check_text, known_speech
 from worker.speech.model.weights import Dimensions, read_dimensions
 from worker.speech.model.whisper import Decoded, Request, Whisper
@@ -77,7 +78,7 @@ class Loaded:
     device: devices.Device
     dimensions: Dimensions
     compute_type: str
-    budget: devices.Budget
+    budget: Budget
     info: EngineInfo
     fingerprint: str
     lanes: int = 1
@@ -154,7 +155,7 @@ def load(config: EngineConfig) -> Loaded:
         seconds=round(time.monotonic() - began, 2),
     )
     tuned = devices.tune_torch(device)
-    budget = devices.budget(
+    budget = memory.budget(
         dimensions,
         batch_size=config.batch_size,
         batch_size_given=config.batch_size_given,

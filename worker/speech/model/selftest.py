@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from worker.errors import MachineError
+from worker.speech.windows import WINDOW_SAMPLES
 
 MIN_RECALL = 0.4
 """Share of the known words that must be heard. Whisper base hears over three quarters; a
@@ -52,7 +53,7 @@ def known_speech() -> KnownSpeech | None:
     if path is None or not path.with_suffix(".stm").is_file():
         return None
     with AudioReader(path, AudioLimits(max_seconds=60)) as reader:
-        samples = np.concatenate(list(reader))[: 30 * 16_000]
+        samples = np.concatenate(list(reader))[:WINDOW_SAMPLES]
     return KnownSpeech(samples, reference_words(path.with_suffix(".stm").read_text()))
 
 

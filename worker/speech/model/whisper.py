@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from worker.errors import ErrorCode, JobError
 from worker.speech.api import Options, Task
+from worker.speech.model.weights import DECODER_POSITIONS
 from worker.speech.prepare.features import pad
 
 if TYPE_CHECKING:
@@ -31,8 +32,8 @@ if TYPE_CHECKING:
     from worker.results.transcript import Word
     from worker.speech.model.device import Device
 
-MAX_LENGTH = 448
-"""Decoder positions of every Whisper model: prompt and text together."""
+MAX_LENGTH = DECODER_POSITIONS
+"""Tokens of prompt and text together."""
 
 PROMPT_TOKENS = MAX_LENGTH // 2 - 1
 """What Whisper leaves a prompt, so that text has the other half."""

@@ -212,7 +212,13 @@ class _SpeechChain:
     """Samples -> spans -> windows -> features, holding one open window at the most."""
 
     def __init__(self, tools: Tools, task: PrepareTask) -> None:
-        from worker.speech.windows import Padder, SpanFinder, WindowBuilder, WindowOptions
+        from worker.speech.windows import (
+            SAMPLE_RATE,
+            Padder,
+            SpanFinder,
+            WindowBuilder,
+            WindowOptions,
+        )
 
         self._tools = tools
         self._task = task
@@ -224,7 +230,7 @@ class _SpeechChain:
             tools.windows if task.windows is None else WindowOptions(**task.windows)
         )
         self._buffer = _SampleBuffer()
-        self._pad = int(tools.spans.pad * 16_000)
+        self._pad = int(tools.spans.pad * SAMPLE_RATE)
 
     def feed(self, samples: NDArray[np.float32]) -> Iterator[tuple[dict[str, Any], bytes]]:
         self._buffer.add(samples)

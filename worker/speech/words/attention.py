@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from worker.results.transcript import Word
 from worker.speech.words.fit import fit_words
+from worker.speech.words.languages import LANGUAGES_WITHOUT_SPACES
 from worker.speech.words.pauses import find_pauses, leave_pauses
 
 if TYPE_CHECKING:
@@ -27,9 +28,6 @@ __all__ = ["SECONDS_PER_FRAME", "find_words", "words_from_alignment"]
 
 SECONDS_PER_FRAME = 0.02
 """Of the encoder's output: two mel frames of 10 ms."""
-
-# The languages whose tokens faster_whisper's tokenizer takes as words.
-_WITHOUT_SPACES = frozenset({"zh", "ja", "th", "lo", "my", "yue"})
 
 _MEL_FRAMES_PER_SECOND = 100
 _SCORE_DECIMALS = 3
@@ -123,7 +121,7 @@ def words_from_alignment(
         for index, (text, group) in enumerate(zip(texts[:-1], groups[:-1], strict=True))
     ]
     merge_punctuations(parts, _PREPENDED, _APPENDED)
-    if tokenizer.language_code not in _WITHOUT_SPACES:
+    if tokenizer.language_code not in LANGUAGES_WITHOUT_SPACES:
         parts = _split_at_spaces_only(parts)
     words = [
         Word(
