@@ -13,7 +13,6 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,7 +33,8 @@ from worker.speech.engine.context import BUCKET_SECONDS, adaptive_ladder, positi
 from worker.speech.engine.state import FileState, Ladder, Rung, full_ladder
 from worker.speech.model.loaded import Model
 from worker.speech.model.whisper import Request
-from worker.speech.prepare.child import PrepareConfig, PrepareTask, Tools, prepare
+from worker.speech.prepare.frames import PrepareConfig, PrepareTask, read_window
+from worker.speech.prepare.stages import Tools, prepare
 from worker.speech.windows import FULL_POSITIONS, SAMPLE_RATE, Span
 
 MARGINS = (5.0, 2.0, 1.0, 0.5)
@@ -185,15 +185,13 @@ def prepare_clips(clips: Sequence[Clip], mels: int) -> tuple[list[Prepared], flo
     for index, clip in enumerate(clips):
         for header, payload in prepare(PrepareTask(str(clip.path)), config, tools):
             if header["kind"] == "window":
-                found.append(_window(index, header, payload, mels))
+                window = read_window(header, payload, mels)
+                assert window.features is not None
+                samples = sum(span.length for span in window.spans)
+                found.append(Prepared(index, window.features, samples))
             elif header["kind"] == "end":
                 audio_seconds += float(header["audio_seconds"])
     return found, audio_seconds
-
-
-def _window(clip: int, header: dict[str, Any], payload: bytes, mels: int) -> Prepared:
-    features = np.frombuffer(payload, dtype=np.float32).reshape(mels, int(header["frames"]))
-    return Prepared(clip, features, sum(end - start for start, end in header["spans"]))
 
 
 def decode_all(

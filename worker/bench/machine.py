@@ -14,6 +14,7 @@ from pathlib import Path
 from types import TracebackType
 
 from worker.speech.model import device as devices
+from worker.threads import SupervisedThread
 
 __all__ = ["PeakMemory", "card_bytes", "describe", "resident_bytes"]
 
@@ -69,7 +70,7 @@ class PeakMemory:
         self._read = read
         self._discount = discount
         self._closed = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="memory", daemon=True)
+        self._thread = SupervisedThread("memory", self._run)
 
     def __enter__(self) -> PeakMemory:
         self._sample()

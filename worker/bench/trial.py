@@ -9,7 +9,6 @@ from __future__ import annotations
 import multiprocessing
 import os
 import sys
-import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -25,6 +24,7 @@ from worker.bench.loads import Load
 from worker.bench.machine import PeakMemory, card_bytes
 from worker.bench.probe import Floor, replay
 from worker.errors import WorkerError
+from worker.threads import SupervisedThread
 
 __all__ = ["Measurement", "Trial", "measure", "run_trial"]
 
@@ -215,7 +215,7 @@ def _serve(
     """The process: one contestant, from start to stop."""
     began = time.monotonic()
     _send_output_to(log)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    SupervisedThread("watch-parent", _end_with_parent).start()
     from worker.logs import configure
 
     configure("WARNING")

@@ -37,7 +37,7 @@ from worker.speech.engine.state import segments
 from worker.speech.model import device as devices
 from worker.speech.model.loaded import Loaded, load
 from worker.speech.model.memory import is_out_of_memory
-from worker.speech.prepare.child import PrepareConfig, PrepareTask
+from worker.speech.prepare.frames import PrepareConfig, PrepareTask, read_samples
 from worker.speech.prepare.pool import PreparePool
 from worker.speech.windows import FULL_POSITIONS, SAMPLE_RATE
 from worker.speech.words.fit import fit_words
@@ -94,7 +94,7 @@ class _StandardFile(Submission):
     def frame(self, header: dict[str, Any], payload: bytes) -> None:
         """See `pool.Client`."""
         if header["kind"] == "samples":
-            self.pieces.append(np.frombuffer(payload, dtype=np.float32))
+            self.pieces.append(read_samples(payload))
         elif header["kind"] == "end":
             self.seconds = dict(header["seconds"])
             self.damaged = int(header["damaged"])

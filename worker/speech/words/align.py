@@ -25,6 +25,7 @@ from worker.speech.words.align_models import ModelNotHere, NoAlignModel, load_al
 from worker.speech.words.batches import MIN_SAMPLES, next_batch
 from worker.speech.words.spelling import spell, words_at
 from worker.speech.words.trellis import align_tokens, token_scores
+from worker.threads import SupervisedThread
 
 if TYPE_CHECKING:
     from worker.speech.words.wav2vec2 import AlignModel
@@ -150,10 +151,7 @@ class Aligner:
                 return
             attempt = _Attempt(deadline=time.monotonic() + self._load_timeout)
             self._attempts[language] = attempt
-        # A daemon: a download that hangs must not keep the process from ending.
-        threading.Thread(
-            target=self._fetch, args=(language, attempt), name=f"align-load-{language}", daemon=True
-        ).start()
+        SupervisedThread(f"align-load-{language}", lambda: self._fetch(language, attempt)).start()
 
     def why_not(self, language: str) -> str:
         """One sentence on why the language's model is not ready; empty where it is."""
