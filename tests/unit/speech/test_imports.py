@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+import worker.speech
 from tests.fakes.speech import talk
 
 NEVER_AT_START = {
@@ -27,8 +28,7 @@ NEVER_AT_START = {
 # In Welsh, because no alignment model is looked for on the network then.
 TRANSCRIBE = """
 from pathlib import Path
-from worker.speech.api import Options
-from worker.speech.engine.engine import EngineConfig, build
+from worker.speech import EngineConfig, Options, build
 
 config = EngineConfig(
     model=sys.argv[1], device="cpu", word_times=sys.argv[3], self_test=False, num_workers=1
@@ -40,6 +40,11 @@ try:
     assert done.windows == 1
 finally:
     engine.stop()
+"""
+
+PUBLIC = """
+import worker.speech
+assert set(worker.speech.__all__) <= set(dir(worker.speech))
 """
 
 KNOWN_SPEECH = """
@@ -68,6 +73,20 @@ def modules_of(script: str, *arguments: str) -> set[str]:
 
 def packages(modules: set[str]) -> set[str]:
     return {name.partition(".")[0] for name in modules}
+
+
+def test_importing_the_library_imports_nothing_else() -> None:
+    found = modules_of(PUBLIC)
+    assert {name for name in found if name.startswith("worker")} == {"worker", "worker.speech"}
+    others = packages(found) - packages(modules_of("")) - sys.stdlib_module_names
+    assert others == {"worker"}
+
+
+def test_every_public_name_is_there_once_it_is_asked_for() -> None:
+    for name in worker.speech.__all__:
+        assert getattr(worker.speech, name).__name__ == name
+    with pytest.raises(AttributeError, match="no attribute 'no_such_name'"):
+        _ = worker.speech.no_such_name
 
 
 @pytest.mark.timeout(300)
