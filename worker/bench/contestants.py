@@ -33,6 +33,7 @@ __all__ = [
     "PEERS",
     "Contestant",
     "Context",
+    "Ours",
     "Plan",
     "Spec",
     "Started",
@@ -78,6 +79,7 @@ class Plan:
         beam_size: width of the beam search.
         language: Whisper code, or None to detect it.
         threads: of the model on a CPU; 0 for all cores.
+        num_workers: children that decode media for our transcribers.
         context: how long encoder windows are; only the optimized transcriber's are ever shorter.
         fixed_tokens: tokens generated for each window of a model with random weights.
         after_model: model of the rows "after".
@@ -92,6 +94,7 @@ class Plan:
     beam_size: int = 5
     language: str | None = "en"
     threads: int = 0
+    num_workers: int = 2
     context: Context = "full"
     fixed_tokens: int | None = None
     after_model: str = "large-v3"
@@ -317,7 +320,11 @@ class FasterWhisper(Peer):
 
 
 class Ours(Contestant):
-    """One of the two transcribers: files in, all at once, as the daemon hands them in."""
+    """One of the two transcribers: files in, all at once, as the daemon hands them in.
+
+    Attributes:
+        engine: the transcriber itself; after `start`.
+    """
 
     def start(self) -> Started:
         """See `Contestant`."""
@@ -336,26 +343,27 @@ class Ours(Contestant):
             word_times="aligned" if self.spec.words else "none",
             context=plan.context,
             cpu_threads=plan.threads,
+            num_workers=plan.num_workers,
             # Random weights recognise nothing.
             self_test=plan.fixed_tokens is None,
         )
-        self._engine: Engine | StandardTranscriber
+        self.engine: Engine | StandardTranscriber
         if self.spec.name.startswith("standard"):
-            self._engine = StandardTranscriber(replace(config, transcriber="standard"))
+            self.engine = StandardTranscriber(replace(config, transcriber="standard"))
         else:
-            self._engine = Engine(config)
-        self._engine.start()
-        whisper = self._engine.loaded.model
+            self.engine = Engine(config)
+        self.engine.start()
+        whisper = self.engine.loaded.model
         assert isinstance(whisper, Whisper)
         probe = self.wrap(whisper.model)
         # The optimized one calls CTranslate2 itself, the standard one through WhisperX's object.
         whisper.model = whisper.loaded.model = probe
-        info = self._engine.info
-        self.lanes = self._engine.loaded.lanes
+        info = self.engine.info
+        self.lanes = self.engine.loaded.lanes
         return Started(
             compute_type=info.compute_type,
             batch_size=info.batch_size,
-            device=self._engine.loaded.device.name,
+            device=self.engine.loaded.device.name,
             notes=info.notes,
         )
 
@@ -367,13 +375,13 @@ class Ours(Contestant):
         """
         plan = self.spec.plan
         options = Options(language=plan.language, words=self.spec.words)
-        before = replace(self._engine.stats)
-        submissions = [self._engine.submit(path, options, name=path.name) for path in paths]
+        before = replace(self.engine.stats)
+        submissions = [self.engine.submit(path, options, name=path.name) for path in paths]
         found = []
         for submission in submissions:
             found.append(submission.future.result())
             told()
-        after = self._engine.stats
+        after = self.engine.stats
         self.second_attempts = after.second_attempts - before.second_attempts
         # The standard one leaves its batches to WhisperX and counts no places.
         self.slots = (after.batch_slots - before.batch_slots) or None
@@ -384,12 +392,12 @@ class Ours(Contestant):
         """See `Contestant`: the engine audits short windows when nobody waits for the device."""
         from worker.speech.engine.engine import Engine
 
-        while isinstance(self._engine, Engine) and not self._engine.idle():
+        while isinstance(self.engine, Engine) and not self.engine.idle():
             time.sleep(SETTLE_SECONDS)
 
     def stop(self) -> None:
         """See `Contestant`."""
-        self._engine.stop()
+        self.engine.stop()
 
     def _note(self, found: Sequence[Recognition]) -> None:
         notes = {note for recognition in found for note in recognition.notes}

@@ -58,7 +58,7 @@ def resolve(name: str, model_dir: Path | None = None) -> Path:
                 "CTranslate2 Whisper weights"
             )
         return directory
-    if name == _PACKAGED_NAME and (packaged := _packaged_weights()) is not None:
+    if name == _PACKAGED_NAME and (packaged := packaged_weights()) is not None:
         return packaged
     return _from_hub(name, model_dir)
 
@@ -99,8 +99,14 @@ def cache_directory() -> Path:
     return (Path(base) if base else Path.home() / ".cache") / "transcription-worker"
 
 
-def _packaged_weights() -> Path | None:
-    """The packaged base model, joined once; None where the extra `demo` isn't installed."""
+def packaged_weights() -> Path | None:
+    """The directory of the packaged base model; None where the extra `demo` isn't installed.
+
+    Two packages bring the weights in parts; they are joined once, in `cache_directory`.
+
+    Raises:
+        MachineError: what the packages bring is damaged.
+    """
     parts = [_package_data(package) for package in _PACKAGED_PARTS]
     if any(part is None for part in parts):
         return None

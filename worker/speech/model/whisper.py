@@ -197,6 +197,11 @@ class Whisper:
         """Tokens of a start sequence: start, language and task (if multilingual), no times."""
         return 4 if self.multilingual else 2
 
+    def prompt(self, request: Request, language: str) -> list[int]:
+        """The tokens that a window's decoding begins with: context, start sequence, no times."""
+        tokenizer = self.tokenizer(language, request.task)
+        return [*request.context, *tokenizer.sot_sequence, tokenizer.no_timestamps]
+
     def decode(
         self, requests: Sequence[Request], *, positions: int, beam_size: int, temperature: float
     ) -> list[Decoded]:
@@ -215,7 +220,7 @@ class Whisper:
         encoded = self._encode([request.features for request in requests], positions)
         languages, ranked = self._settle(requests, encoded)
         prompts = [
-            self._prompt(request, language)
+            self.prompt(request, language)
             for request, language in zip(requests, languages, strict=True)
         ]
         sampling: dict[str, Any] = (
@@ -267,10 +272,6 @@ class Whisper:
             for request, ranking in zip(requests, ranked, strict=True)
         ]
         return languages, ranked
-
-    def _prompt(self, request: Request, language: str) -> list[int]:
-        tokenizer = self.tokenizer(language, request.task)
-        return [*request.context, *tokenizer.sot_sequence, tokenizer.no_timestamps]
 
     def _read(
         self, request: Request, language: str, ranking: tuple[tuple[str, float], ...], result: Any
