@@ -18,8 +18,8 @@ from worker.errors import MachineError
 from worker.speech.windows import WINDOW_SAMPLES
 
 MIN_RECALL = 0.4
-"""Share of the known words that must be heard. Whisper base hears over three quarters; a
-broken card hears none."""
+"""Share of the known words that must be recognised. Even Whisper base recognises far more; a broken
+card none."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,6 +36,7 @@ _MAX_ITEMS = 64
 """Segments aligned together: a full window with 400 characters holds 2.4 MB of scores."""
 
 _CARD_SECONDS, _CPU_SECONDS = 60.0, 20.0
+"""Audio in one forward pass; on a CPU batching gains nothing (see `worker/bench/README.md`)."""
 
 
 class AlignmentError(WorkerError):
@@ -84,9 +85,8 @@ class Aligner:
         model_dir: where WhisperX's models lie or are downloaded to; None for the caches of
             torch and of the hub.
         batch_seconds: of audio in one forward pass, padding included; None for 60 on a card and
-            20 on a CPU, where batching a model of real size gains nothing. Activations of the
-            usual convolutions take about 25 MB a second (arithmetic: 512 channels x 3200
-            frames x 4 bytes, four times). Halved when the device's memory runs out.
+            20 on a CPU. Activations take about 25 MB a second (512 channels x 3200 frames x
+            4 bytes, four times). Halved when the device's memory runs out.
         load_timeout: seconds after which a model that has not loaded counts as not to be had.
             One that still comes later is used.
         load: loads a model; replaced in tests.
