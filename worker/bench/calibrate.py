@@ -46,7 +46,8 @@ FINE_BUCKETS = tuple(float(second) for second in range(2, 31))
 FULL_NAME = "30 s, always"
 """The row that the others are held against."""
 
-Told = Callable[[str], None]
+OnRow = Callable[[str], None]
+"""Called with the name of each row before it is measured."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +109,7 @@ def calibrate(
     language: str | None,
     beam_size: int,
     batch_positions: int,
-    told: Told,
+    on_row: OnRow,
     peers: Sequence[PeerRun] = (),
 ) -> list[Calibration]:
     """Decodes the clips once in full and once for each margin and kind of buckets.
@@ -136,7 +137,7 @@ def calibrate(
         ]
 
     def decode(name: str, ladder: Ladder) -> tuple[float, list[int], int]:
-        told(name)
+        on_row(name)
         began = time.perf_counter()
         texts, failed = decode_all(
             model,

@@ -45,7 +45,7 @@ Context = Literal["full", "adaptive", "auto"]
 
 CONTEXTS: tuple[Context, ...] = ("full", "adaptive", "auto")
 
-Told = Callable[[], None]
+OnFile = Callable[[], None]
 """Called after each file."""
 
 PEERS = ("whisperx", "faster-whisper")
@@ -172,11 +172,11 @@ class Contestant(ABC):
         self.probe: Probe
         """What its model's calls go through. After `start`."""
         self.notes: list[str] = []
-        """What it decided about files, each sentence once."""
+        """Notes that it made about files, each sentence once."""
         self.second_attempts = 0
         """Windows decoded again because their text failed the checks."""
         self.slots: int | None = None
-        """Windows that its calls had room for, where it isn't the same for all of them."""
+        """Windows that its calls had room for, where that differs from call to call."""
         self.lanes = 1
         """Calls that it makes at once. After `start`."""
 
@@ -185,11 +185,11 @@ class Contestant(ABC):
         """Loads the model. Raises MachineError or SettingsError."""
 
     @abstractmethod
-    def transcribe(self, paths: Sequence[Path], told: Told) -> list[str]:
+    def transcribe(self, paths: Sequence[Path], on_file: OnFile) -> list[str]:
         """The text of each file."""
 
     def settle(self) -> None:
-        """Waits until what it does after the last text is done."""
+        """Waits until work that goes on after the last text (audits) is done."""
         return
 
     def stop(self) -> None:
@@ -235,14 +235,14 @@ class Peer(Contestant):
             notes=(chosen.note,) if chosen.note else (),
         )
 
-    def transcribe(self, paths: Sequence[Path], told: Told) -> list[str]:
+    def transcribe(self, paths: Sequence[Path], on_file: OnFile) -> list[str]:
         """See `Contestant`."""
         from faster_whisper import decode_audio
 
         texts = []
         for path in paths:
             texts.append(self.text(decode_audio(str(path)), self._batch_size))
-            told()
+            on_file()
         return texts
 
     @abstractmethod
@@ -367,7 +367,7 @@ class Ours(Contestant):
             notes=info.notes,
         )
 
-    def transcribe(self, paths: Sequence[Path], told: Told) -> list[str]:
+    def transcribe(self, paths: Sequence[Path], on_file: OnFile) -> list[str]:
         """See `Contestant`.
 
         Raises:
@@ -380,7 +380,7 @@ class Ours(Contestant):
         found = []
         for submission in submissions:
             found.append(submission.future.result())
-            told()
+            on_file()
         after = self.engine.stats
         self.second_attempts = after.second_attempts - before.second_attempts
         # The standard one leaves its batches to WhisperX and counts no places.

@@ -70,7 +70,7 @@ class Loaded:
 
     Attributes:
         lanes: batches decoded at once.
-        probe: a window that is known to work, to tell a broken device from a broken window.
+        probe: a window that is known to work: if it fails too, the device is broken.
     """
 
     config: EngineConfig

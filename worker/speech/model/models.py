@@ -71,12 +71,12 @@ def translates(name: str, dimensions: Dimensions) -> bool:
     their encoder (turbo 4 of 32 layers, distil-large 2 of 32): no other Whisper has one.
     """
     last = Path(name).name.lower()
-    told = any(word in last for word in ("turbo", "distil"))
-    return not told and dimensions.decoder_layers * 2 >= dimensions.encoder_layers
+    transcribes_only = any(word in last for word in ("turbo", "distil"))
+    return not transcribes_only and dimensions.decoder_layers * 2 >= dimensions.encoder_layers
 
 
 def identity(directory: Path) -> str:
-    """What tells one set of weights from another without reading gigabytes.
+    """A digest by which sets of weights differ, without reading gigabytes.
 
     The configuration's digest, the weights' size, and their first and last megabyte.
     """

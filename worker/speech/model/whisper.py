@@ -22,6 +22,7 @@ from worker.errors import ErrorCode, JobError
 from worker.speech.api import Options, Task
 from worker.speech.model.weights import DECODER_POSITIONS
 from worker.speech.prepare.features import pad
+from worker.speech.windows import MEL_FRAMES_PER_SECOND, POSITIONS_PER_SECOND
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -40,9 +41,6 @@ PROMPT_TOKENS = MAX_LENGTH // 2 - 1
 
 BEST_OF = 5
 """Samples of which the likeliest is taken at temperatures over 0 (Whisper's default)."""
-
-POSITION_FRAMES = 2
-"""Mel frames per encoder position: the second convolution has stride 2."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,7 +248,7 @@ class Whisper:
     ) -> ctranslate2.StorageView:
         import ctranslate2
 
-        frames = positions * POSITION_FRAMES
+        frames = positions * MEL_FRAMES_PER_SECOND // POSITIONS_PER_SECOND
         stacked = np.stack([pad(item, frames) for item in features])
         with self._lock:
             self.encoder_calls += 1

@@ -13,12 +13,10 @@ import numpy as np
 from faster_whisper.feature_extractor import FeatureExtractor
 from numpy.typing import NDArray
 
-from worker.speech.windows import SAMPLE_RATE, WINDOW_SAMPLES
+from worker.speech.windows import MEL_FRAMES_PER_SECOND, SAMPLE_RATE, WINDOW_SAMPLES
 
-HOP = 160
-"""Samples per mel frame."""
-
-FRAMES_PER_SECOND = SAMPLE_RATE // HOP
+HOP = SAMPLE_RATE // MEL_FRAMES_PER_SECOND
+"""160: samples per mel frame."""
 
 WINDOW_FRAMES = WINDOW_SAMPLES // HOP
 """3000: mel frames of a full window."""

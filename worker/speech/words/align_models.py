@@ -2,8 +2,8 @@
 
 Which model serves which language is read from WhisperX's tables (see `whisperx_tables`), and the
 files lie where WhisperX would put them, so a directory filled by either serves both. Its own
-loader is not used because it prints to stdout, where a result may be going, and can't be
-told to stay off the network for torchaudio's models.
+loader is not used because it prints to stdout, where a result may be going, and can't be kept
+off the network for torchaudio's models.
 
 Importing this module costs nothing; torch, torchaudio and transformers are imported where a model
 is loaded.

@@ -15,13 +15,14 @@ import numpy as np
 import numpy.typing as npt
 
 from worker.results.transcript import Word
+from worker.speech.windows import MEL_FRAMES_PER_SECOND
 
 __all__ = ["Pause", "find_pauses", "leave_pauses"]
 
 Pause = tuple[float, float]
 """Start and end in seconds of the window."""
 
-_SECONDS_PER_FRAME = 0.01  # of the log-mel
+_SECONDS_PER_FRAME = 1.0 / MEL_FRAMES_PER_SECOND
 _MIN_PAUSE = 0.15  # seconds; the closure of a stop consonant is shorter
 
 # A frame is silent if its loudest band lies less than a third of the way from the quietest
