@@ -1,8 +1,8 @@
 """What is compared: WhisperX, faster-whisper and the two transcribers, behind one interface.
 
 Each is used as its own documentation says, on the same model, compute type, beam, language and
-threads. All get the batch size that the device's memory allows by the engine's arithmetic,
-at most the one asked for; on a card where the one asked for doesn't fit, a peer would else fail.
+threads. All get the same batch size: the one asked for, or as much of it as fits the device by the
+engine's arithmetic, because a peer would fail with more.
 """
 
 from __future__ import annotations

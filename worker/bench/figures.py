@@ -1,7 +1,7 @@
 """Measurements -> the figures of a report (pure).
 
 Ratios between contestants are taken repeat by repeat, each against the other's run in the same
-repeat, and their median is reported: a machine that grows slower over the hours then changes both.
+repeat, and their median is reported: a machine that grows slower over the hours slows both.
 """
 
 from __future__ import annotations

@@ -247,7 +247,7 @@ def _serve(
 
 
 def _end_with_parent() -> None:
-    """A benchmark that was killed leaves no process that goes on computing."""
+    """Ends this process with the benchmark's, so that nothing goes on computing unasked."""
     parent = multiprocessing.parent_process()
     assert parent is not None
     parent.join()

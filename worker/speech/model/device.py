@@ -70,7 +70,7 @@ class ComputeType:
 
 
 def choose_device(wanted: str, cards: int) -> tuple[str, str | None]:
-    """(cuda or cpu, a note where the choice was ours and is not what a GPU host wants).
+    """(cuda or cpu, a note for the log where `auto` found no card).
 
     Raises:
         MachineError: `cuda` was asked for and there is no card.

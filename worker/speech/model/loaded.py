@@ -34,11 +34,19 @@ if TYPE_CHECKING:
 log = get_logger(__name__)
 
 CODE_VERSION = 2
-"""Raised when a change of ours may change texts: checkpoints of older code aren't resumed."""
+"""To be raised when a change of this code may change texts: a checkpoint of another version is not
+resumed."""
 
 
 class Model(Protocol):
-    """What the engine needs of `whisper.Whisper`; the tests have a small one of their own."""
+    """What the engine needs of a model: `whisper.Whisper`, or the tests' small one.
+
+    Attributes:
+        mels: mel bands of a window's features.
+        multilingual: whether it knows languages other than English.
+        encoder_calls: encoder passes so far.
+        encoded_windows: windows in them.
+    """
 
     mels: int
     multilingual: bool
@@ -66,7 +74,7 @@ class Model(Protocol):
 
 @dataclass(slots=True)
 class Loaded:
-    """The model and what is known of it.
+    """A loaded model with its device and batch budget, tested and ready to be used.
 
     Attributes:
         lanes: batches decoded at once.
@@ -101,7 +109,7 @@ class Loaded:
             )
 
     def run_probe(self) -> str:
-        """Decodes what is known to work; its text.
+        """The text of a window that is known to work.
 
         Raises:
             RuntimeError: the device fails even on that.
@@ -199,7 +207,7 @@ def load(config: EngineConfig) -> Loaded:
 
 
 def fingerprint(config: EngineConfig, directory: Path, compute_type: str) -> str:
-    """A digest of everything that decides windows and texts; the batch size doesn't."""
+    """A digest of everything that may change windows or texts; the batch size may not."""
     identity = {
         "code": CODE_VERSION,
         "model": models.identity(directory),
@@ -218,7 +226,7 @@ def fingerprint(config: EngineConfig, directory: Path, compute_type: str) -> str
 
 
 def _warm_up(loaded: Loaded) -> None:
-    """The first decoding, on known speech where it is wanted and at hand."""
+    """Decodes once: known speech if the self-test is on and its recording is here, else silence."""
     speech = known_speech() if loaded.config.self_test else None
     began = time.monotonic()
     if speech is None:

@@ -64,7 +64,7 @@ def resolve(name: str, model_dir: Path | None = None) -> Path:
 
 
 def translates(name: str, dimensions: Dimensions) -> bool:
-    """Whether `task: translate` means anything to a model.
+    """Whether a model can translate.
 
     Turbo and distilled models were trained on transcription alone and answer `translate`
     with a transcription. They are known by their name, or by a decoder far shallower than

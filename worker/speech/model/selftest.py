@@ -1,4 +1,4 @@
-"""Speech whose words are known: the recording that ships with pyannote-audio.
+"""The self-test at start: speech whose words are known, from pyannote-audio's package.
 
 On some drivers CTranslate2 has given silently empty transcripts; a worker that starts there
 would answer a whole queue with nothing.
@@ -78,7 +78,7 @@ def recall(text: str, words: frozenset[str]) -> float:
 
 
 def check_text(text: str, speech: KnownSpeech, device: str) -> None:
-    """Compares what was heard with what is known.
+    """Checks that a transcript of known speech has enough of its words.
 
     Raises:
         MachineError: too little of it was heard.

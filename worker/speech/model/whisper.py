@@ -37,10 +37,10 @@ MAX_LENGTH = DECODER_POSITIONS
 """Tokens of prompt and text together."""
 
 PROMPT_TOKENS = MAX_LENGTH // 2 - 1
-"""What Whisper leaves a prompt, so that text has the other half."""
+"""Most tokens of a prompt: half of the decoder, so that text has the other half."""
 
 BEST_OF = 5
-"""Samples of which the likeliest is taken at temperatures over 0 (Whisper's default)."""
+"""Texts sampled at temperatures over 0, of which the likeliest is taken (Whisper's default)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +66,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Decoded:
-    """What a window said.
+    """The text of a window, and how sure the model is of it.
 
     Attributes:
         text: stripped.
@@ -216,7 +216,7 @@ class Whisper:
             ValueError: contexts of different length.
         """
         encoded = self._encode([request.features for request in requests], positions)
-        languages, ranked = self._settle(requests, encoded)
+        languages, ranked = self._choose_languages(requests, encoded)
         prompts = [
             self.prompt(request, language)
             for request, language in zip(requests, languages, strict=True)
@@ -255,7 +255,7 @@ class Whisper:
             self.encoded_windows += len(features)
         return self.model.encode(ctranslate2.StorageView.from_array(np.ascontiguousarray(stacked)))
 
-    def _settle(
+    def _choose_languages(
         self, requests: Sequence[Request], encoded: ctranslate2.StorageView
     ) -> tuple[list[str], list[list[tuple[str, float]]]]:
         """Each window's language, and the ranking where it had to be detected."""

@@ -1,8 +1,8 @@
 """The prepare pool: child processes, each with a thread that feeds it and reads it.
 
-`num_workers` children prepare at the same time. One whose file has enough windows waiting for
-the device pauses and lends its place to another child, so that a short file never waits for
-long ones to end; a few more children than `num_workers` may exist for that, paused.
+`num_workers` children prepare at the same time. A child whose file has enough windows waiting for
+the device is paused and another one works in its place, so that a short file never waits for long
+ones to end; for that, a few more children than `num_workers` may exist.
 A child that dies or falls silent fails the one file it holds and is replaced.
 """
 
@@ -41,13 +41,13 @@ PAUSED_CHILDREN = 8
 """Children beyond `num_workers` that may be paused at a time (90 MB each)."""
 
 START_SECONDS = 60.0
-"""A child imports numpy, PyAV and onnxruntime: a second, or many on a cold disk."""
+"""Seconds a child may take to start: importing PyAV and onnxruntime is slow on a cold disk."""
 
 DEATH_SECONDS = 1.0
-"""A child whose pipes are closed is ending; its status says why."""
+"""Seconds that a child which closed its pipes gets to end: its exit status says why."""
 
 KEPT_VARIABLES = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "LD_LIBRARY_PATH", "VIRTUAL_ENV")
-"""The environment of a child: nothing that could hold a credential."""
+"""Environment variables that a child gets: none that could hold a credential."""
 
 
 class Client(Protocol):
@@ -220,7 +220,7 @@ class PreparePool:
             self._grow()
 
     def children(self) -> list[int]:
-        """Process ids, for tests and metrics."""
+        """Process ids of the children that run."""
         with self._lock:
             return [child.pid for child in self._children]
 

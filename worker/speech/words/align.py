@@ -199,7 +199,7 @@ class Aligner:
         return results
 
     def close(self) -> None:
-        """Let go of the models and their memory on the device."""
+        """Drop the models and release their memory on the device."""
         with self._lock:
             self._models.clear()
         self._release_memory()
@@ -235,7 +235,7 @@ class Aligner:
             self._release_memory()
 
     def _release_memory(self) -> None:
-        """Give torch's unused memory back to the device: CTranslate2 needs it."""
+        """Release torch's unused memory: CTranslate2 needs it on the card."""
         if self._on_card:
             import torch
 
