@@ -38,7 +38,7 @@ from worker.bench.report import Report, draw, to_json, to_markdown
 from worker.bench.trial import Trial, run_trial
 from worker.errors import ExitCode, SettingsError, WorkerError
 from worker.speech.model import device as devices
-from worker.speech.model import models
+from worker.speech.model import memory, models
 from worker.speech.model.whisper import Whisper
 from worker.speech.windows import FULL_POSITIONS
 
@@ -212,7 +212,7 @@ class _Display:
         """A contestant's turn."""
         self._progress.update(self._turn, description=f"{name}: loading", completed=0, total=None)
 
-    def tell(self, load: str, done: int, files: int) -> None:
+    def progress(self, load: str, done: int, files: int) -> None:
         """A file is done."""
         self._progress.update(self._turn, description=f"{load}: files", completed=done, total=files)
 
@@ -256,7 +256,7 @@ def _run(
                         warm_up=warm_up,
                         timeout=timeout,
                         log=scratch / "output.log",
-                        tell=display.tell,
+                        on_progress=display.progress,
                     )
                 if trial.failure:
                     failed[spec] = trial.failure  # it would fail again
@@ -325,7 +325,7 @@ def _peers(
     scratch: Path,
     console: Console,
 ) -> list[PeerRun]:
-    """What those peers that take part make of the clips; one that fails is told, and left out."""
+    """What the chosen peers make of the clips; one that fails is reported and left out."""
     names = [name for name in PEERS if name in arguments.contestants]
     on: Literal["cpu", "cuda"] = "cuda" if device.kind == "cuda" else "cpu"
     specs = line_up(_plan(arguments, scratch), [on], names)
@@ -350,14 +350,14 @@ def _calibrate(arguments: argparse.Namespace, scratch: Path, console: Console) -
     )
     cores = arguments.threads or devices.usable_cores()
     model = Whisper(models.resolve(arguments.model), device, chosen.name, cores)
-    windows = arguments.batch_size or devices.CPU_WINDOWS
+    windows = arguments.batch_size or memory.CPU_WINDOWS
     rows = calibrate(
         model,
         clips,
         language=None if arguments.language == "detect" else arguments.language,
         beam_size=arguments.beam_size,
         batch_positions=windows * FULL_POSITIONS,
-        told=lambda name: console.print(f"decoding: {escape(name)}", soft_wrap=True),
+        on_row=lambda name: console.print(f"decoding: {escape(name)}", soft_wrap=True),
         peers=peers,
     )
     text = (

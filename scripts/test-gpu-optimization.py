@@ -36,7 +36,7 @@ LOG_FILE = Path("/var/log/gpu-test.log")
 COLOURS = {
     Outcome.PASSED: "green",
     Outcome.FAILED: "bold red",
-    Outcome.TOLD: "cyan",
+    Outcome.INFO: "cyan",
     Outcome.SKIPPED: "yellow",
 }
 

@@ -15,8 +15,9 @@ import numpy as np
 from worker.results.transcript import EngineInfo, Word
 from worker.speech.api import Options
 from worker.speech.config import EngineConfig
-from worker.speech.model.device import Budget, Device, WindowCost
+from worker.speech.model.device import Device
 from worker.speech.model.loaded import Loaded
+from worker.speech.model.memory import Budget, WindowCost
 from worker.speech.model.weights import Dimensions
 from worker.speech.model.whisper import Decoded, Request
 

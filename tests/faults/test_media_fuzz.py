@@ -21,7 +21,7 @@ import pytest
 from tests.fakes.media import encode, tone, wav_bytes
 from worker.errors import ErrorCode, JobError
 from worker.speech.config import SPANS, WINDOWS
-from worker.speech.prepare.child import PrepareConfig, PrepareTask
+from worker.speech.prepare.frames import PrepareConfig, PrepareTask
 from worker.speech.prepare.pool import PreparePool
 
 SEED = 4

@@ -69,7 +69,7 @@ def test_on_a_cpu_it_runs_what_can_be_run(tmp_path: Path) -> None:
     text = log.read_text()
     assert text.splitlines()[-1] == "CPU test PASSED"
     assert "GPU test PASSED" not in text
-    for line in ("self-test: passed", "batch of 2: passed", "memory arithmetic: told"):
+    for line in ("self-test: passed", "batch of 2: passed", "memory arithmetic: info"):
         assert line in text
     assert "batch of 2" in result.stdout
 
@@ -142,7 +142,7 @@ def attempt(speech_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
             warm_up=clips[0].path,
             timeout=timeout,
             log=tmp_path / "output.log",
-            tell=lambda *_: None,
+            on_progress=lambda *_: None,
         )
 
     return run_it

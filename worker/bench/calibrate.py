@@ -13,7 +13,6 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,8 +33,9 @@ from worker.speech.engine.context import BUCKET_SECONDS, adaptive_ladder, positi
 from worker.speech.engine.state import FileState, Ladder, Rung, full_ladder
 from worker.speech.model.loaded import Model
 from worker.speech.model.whisper import Request
-from worker.speech.prepare.child import PrepareConfig, PrepareTask, Tools, prepare
-from worker.speech.windows import FULL_POSITIONS, Span
+from worker.speech.prepare.frames import PrepareConfig, PrepareTask, read_window
+from worker.speech.prepare.stages import Tools, prepare
+from worker.speech.windows import FULL_POSITIONS, SAMPLE_RATE, Span
 
 MARGINS = (5.0, 2.0, 1.0, 0.5)
 """Seconds of silence after the speech that are tried."""
@@ -46,7 +46,8 @@ FINE_BUCKETS = tuple(float(second) for second in range(2, 31))
 FULL_NAME = "30 s, always"
 """The row that the others are held against."""
 
-Told = Callable[[str], None]
+OnRow = Callable[[str], None]
+"""Called with the name of each row before it is measured."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +109,7 @@ def calibrate(
     language: str | None,
     beam_size: int,
     batch_positions: int,
-    told: Told,
+    on_row: OnRow,
     peers: Sequence[PeerRun] = (),
 ) -> list[Calibration]:
     """Decodes the clips once in full and once for each margin and kind of buckets.
@@ -136,7 +137,7 @@ def calibrate(
         ]
 
     def decode(name: str, ladder: Ladder) -> tuple[float, list[int], int]:
-        told(name)
+        on_row(name)
         began = time.perf_counter()
         texts, failed = decode_all(
             model,
@@ -185,15 +186,13 @@ def prepare_clips(clips: Sequence[Clip], mels: int) -> tuple[list[Prepared], flo
     for index, clip in enumerate(clips):
         for header, payload in prepare(PrepareTask(str(clip.path)), config, tools):
             if header["kind"] == "window":
-                found.append(_window(index, header, payload, mels))
+                window = read_window(header, payload, mels)
+                assert window.features is not None
+                samples = sum(span.length for span in window.spans)
+                found.append(Prepared(index, window.features, samples))
             elif header["kind"] == "end":
                 audio_seconds += float(header["audio_seconds"])
     return found, audio_seconds
-
-
-def _window(clip: int, header: dict[str, Any], payload: bytes, mels: int) -> Prepared:
-    features = np.frombuffer(payload, dtype=np.float32).reshape(mels, int(header["frames"]))
-    return Prepared(clip, features, sum(end - start for start, end in header["spans"]))
 
 
 def decode_all(
@@ -213,7 +212,7 @@ def decode_all(
     for number, window in enumerate(windows):
         state = FileState(str(number), Options(language=language or "en"), ladder)
         state.add_window(0, [Span(0, window.samples)], window.features, None)
-        state.end(window.samples / 16_000, 0, {})
+        state.end(window.samples / SAMPLE_RATE, 0, {})
         states.append(state)
     failed = 0
     while waiting := [state for state in states if not state.finished]:

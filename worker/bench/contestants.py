@@ -1,8 +1,8 @@
 """What is compared: WhisperX, faster-whisper and the two transcribers, behind one interface.
 
 Each is used as its own documentation says, on the same model, compute type, beam, language and
-threads. All get the batch size that the device's memory allows by the engine's arithmetic,
-at most the one asked for; on a card where the one asked for doesn't fit, a peer would else fail.
+threads. All get the same batch size: the one asked for, or as much of it as fits the device by the
+engine's arithmetic, because a peer would fail with more.
 """
 
 from __future__ import annotations
@@ -18,9 +18,10 @@ from typing import TYPE_CHECKING, Any, Literal
 from worker.bench.probe import Probe
 from worker.errors import MachineError
 from worker.speech.api import Options, Recognition
-from worker.speech.model import allocator, models
+from worker.speech.model import allocator, memory, models
 from worker.speech.model import device as devices
 from worker.speech.model.weights import read_dimensions
+from worker.speech.windows import FULL_POSITIONS
 
 if TYPE_CHECKING:
     from worker.speech.engine.engine import Engine
@@ -32,6 +33,7 @@ __all__ = [
     "PEERS",
     "Contestant",
     "Context",
+    "Ours",
     "Plan",
     "Spec",
     "Started",
@@ -43,7 +45,7 @@ Context = Literal["full", "adaptive", "auto"]
 
 CONTEXTS: tuple[Context, ...] = ("full", "adaptive", "auto")
 
-Told = Callable[[], None]
+OnFile = Callable[[], None]
 """Called after each file."""
 
 PEERS = ("whisperx", "faster-whisper")
@@ -77,6 +79,7 @@ class Plan:
         beam_size: width of the beam search.
         language: Whisper code, or None to detect it.
         threads: of the model on a CPU; 0 for all cores.
+        num_workers: children that decode media for our transcribers.
         context: how long encoder windows are; only the optimized transcriber's are ever shorter.
         fixed_tokens: tokens generated for each window of a model with random weights.
         after_model: model of the rows "after".
@@ -91,6 +94,7 @@ class Plan:
     beam_size: int = 5
     language: str | None = "en"
     threads: int = 0
+    num_workers: int = 2
     context: Context = "full"
     fixed_tokens: int | None = None
     after_model: str = "large-v3"
@@ -168,11 +172,11 @@ class Contestant(ABC):
         self.probe: Probe
         """What its model's calls go through. After `start`."""
         self.notes: list[str] = []
-        """What it decided about files, each sentence once."""
+        """Notes that it made about files, each sentence once."""
         self.second_attempts = 0
         """Windows decoded again because their text failed the checks."""
         self.slots: int | None = None
-        """Windows that its calls had room for, where it isn't the same for all of them."""
+        """Windows that its calls had room for, where that differs from call to call."""
         self.lanes = 1
         """Calls that it makes at once. After `start`."""
 
@@ -181,11 +185,11 @@ class Contestant(ABC):
         """Loads the model. Raises MachineError or SettingsError."""
 
     @abstractmethod
-    def transcribe(self, paths: Sequence[Path], told: Told) -> list[str]:
+    def transcribe(self, paths: Sequence[Path], on_file: OnFile) -> list[str]:
         """The text of each file."""
 
     def settle(self) -> None:
-        """Waits until what it does after the last text is done."""
+        """Waits until work that goes on after the last text (audits) is done."""
         return
 
     def stop(self) -> None:
@@ -211,12 +215,9 @@ class Peer(Contestant):
         )
         threads = plan.threads or devices.usable_cores()
         self.load(directory, device, chosen.name, threads)
-        # Here, because it brings the libraries, which cost seconds and memory.
-        from worker.speech.windows import FULL_POSITIONS
-
         self._batch_size = plan.batch_size
         if not self.spec.exact_batch:
-            self._batch_size = devices.budget(
+            self._batch_size = memory.budget(
                 read_dimensions(directory),
                 batch_size=plan.batch_size,
                 batch_size_given=True,
@@ -234,14 +235,14 @@ class Peer(Contestant):
             notes=(chosen.note,) if chosen.note else (),
         )
 
-    def transcribe(self, paths: Sequence[Path], told: Told) -> list[str]:
+    def transcribe(self, paths: Sequence[Path], on_file: OnFile) -> list[str]:
         """See `Contestant`."""
         from faster_whisper import decode_audio
 
         texts = []
         for path in paths:
             texts.append(self.text(decode_audio(str(path)), self._batch_size))
-            told()
+            on_file()
         return texts
 
     @abstractmethod
@@ -319,7 +320,11 @@ class FasterWhisper(Peer):
 
 
 class Ours(Contestant):
-    """One of the two transcribers: files in, all at once, as the daemon hands them in."""
+    """One of the two transcribers: files in, all at once, as the daemon hands them in.
+
+    Attributes:
+        engine: the transcriber itself; after `start`.
+    """
 
     def start(self) -> Started:
         """See `Contestant`."""
@@ -338,30 +343,31 @@ class Ours(Contestant):
             word_times="aligned" if self.spec.words else "none",
             context=plan.context,
             cpu_threads=plan.threads,
+            num_workers=plan.num_workers,
             # Random weights recognise nothing.
             self_test=plan.fixed_tokens is None,
         )
-        self._engine: Engine | StandardTranscriber
+        self.engine: Engine | StandardTranscriber
         if self.spec.name.startswith("standard"):
-            self._engine = StandardTranscriber(replace(config, transcriber="standard"))
+            self.engine = StandardTranscriber(replace(config, transcriber="standard"))
         else:
-            self._engine = Engine(config)
-        self._engine.start()
-        whisper = self._engine.loaded.model
+            self.engine = Engine(config)
+        self.engine.start()
+        whisper = self.engine.loaded.model
         assert isinstance(whisper, Whisper)
         probe = self.wrap(whisper.model)
         # The optimized one calls CTranslate2 itself, the standard one through WhisperX's object.
         whisper.model = whisper.loaded.model = probe
-        info = self._engine.info
-        self.lanes = self._engine.loaded.lanes
+        info = self.engine.info
+        self.lanes = self.engine.loaded.lanes
         return Started(
             compute_type=info.compute_type,
             batch_size=info.batch_size,
-            device=self._engine.loaded.device.name,
+            device=self.engine.loaded.device.name,
             notes=info.notes,
         )
 
-    def transcribe(self, paths: Sequence[Path], told: Told) -> list[str]:
+    def transcribe(self, paths: Sequence[Path], on_file: OnFile) -> list[str]:
         """See `Contestant`.
 
         Raises:
@@ -369,13 +375,13 @@ class Ours(Contestant):
         """
         plan = self.spec.plan
         options = Options(language=plan.language, words=self.spec.words)
-        before = replace(self._engine.stats)
-        submissions = [self._engine.submit(path, options, name=path.name) for path in paths]
+        before = replace(self.engine.stats)
+        submissions = [self.engine.submit(path, options, name=path.name) for path in paths]
         found = []
         for submission in submissions:
             found.append(submission.future.result())
-            told()
-        after = self._engine.stats
+            on_file()
+        after = self.engine.stats
         self.second_attempts = after.second_attempts - before.second_attempts
         # The standard one leaves its batches to WhisperX and counts no places.
         self.slots = (after.batch_slots - before.batch_slots) or None
@@ -386,12 +392,12 @@ class Ours(Contestant):
         """See `Contestant`: the engine audits short windows when nobody waits for the device."""
         from worker.speech.engine.engine import Engine
 
-        while isinstance(self._engine, Engine) and not self._engine.idle():
+        while isinstance(self.engine, Engine) and not self.engine.idle():
             time.sleep(SETTLE_SECONDS)
 
     def stop(self) -> None:
         """See `Contestant`."""
-        self._engine.stop()
+        self.engine.stop()
 
     def _note(self, found: Sequence[Recognition]) -> None:
         notes = {note for recognition in found for note in recognition.notes}

@@ -1,7 +1,7 @@
 """Measurements -> the figures of a report (pure).
 
 Ratios between contestants are taken repeat by repeat, each against the other's run in the same
-repeat, and their median is told: a machine that grows slower over the hours then changes both.
+repeat, and their median is reported: a machine that grows slower over the hours slows both.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ from worker.bench.wer import (
 __all__ = ["Cell", "Claim", "Missing", "Prices", "Row", "claims", "make_rows"]
 
 SETTLED_SECONDS = 0.1
-"""What goes on for longer than this after the last text is told."""
+"""Work that goes on for longer than this after the last text is reported."""
 
 TITLES = {"whisperx": "WhisperX", "faster-whisper": "faster-whisper"}
 
 
 @dataclass(frozen=True, slots=True)
 class Missing:
-    """A figure that can't be told, and why.
+    """A figure that is missing, and why.
 
     Attributes:
         reason: a sentence.
@@ -282,7 +282,7 @@ def _collect(entries: dict[_Key, _Entry], number: int, trial: Trial, load: Load)
 
 
 def _errors(entry: _Entry) -> list[float]:
-    """Word errors of each clip, the mean over repeats; nothing where they can't be told."""
+    """Word errors of each clip, the mean over repeats; nothing where they are unknown."""
     references = entry.load.references
     if references is None or not entry.runs or entry.spec.plan.fixed_tokens is not None:
         return []
@@ -311,7 +311,7 @@ def _row(entry: _Entry, entries: Mapping[_Key, _Entry], prices: Prices, seed: in
         known = [value for value in values if value is not None]
         return median(known) if known else (otherwise if runs else nothing)
 
-    seconds: Cell = Missing(entry.failure)  # the one cell that tells the row's reason
+    seconds: Cell = Missing(entry.failure)  # the one cell that says why the row is empty
     speed: Cell = nothing
     if runs:
         seconds = median(run.seconds for run in runs)

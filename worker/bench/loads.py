@@ -1,7 +1,7 @@
 """What is transcribed: folders of clips, one by one or joined into one long file.
 
 A folder may have a `transcripts.csv` with the columns `file` and `text`; then its files are
-those named there, and word error rates can be told.
+those named there, and word error rates can be computed.
 """
 
 from __future__ import annotations

@@ -14,6 +14,7 @@ from pathlib import Path
 from types import TracebackType
 
 from worker.speech.model import device as devices
+from worker.threads import SupervisedThread
 
 __all__ = ["PeakMemory", "card_bytes", "describe", "resident_bytes"]
 
@@ -30,7 +31,7 @@ def describe() -> dict[str, str]:
 
 
 def resident_bytes(pid: int | None = None, proc: Path = Path("/proc")) -> int | None:
-    """Resident bytes of a process and its descendants; None where /proc doesn't tell.
+    """Resident bytes of a process and its descendants; None where /proc doesn't show it.
 
     Args:
         pid: the process; this one if None.
@@ -55,7 +56,7 @@ class PeakMemory:
     """The highest reading while it is open; a context manager with a thread that samples.
 
     Args:
-        read: bytes in use, or None where that can't be told.
+        read: bytes in use, or None where that is unknown.
         discount: bytes of it that the measurement itself holds.
     """
 
@@ -65,11 +66,11 @@ class PeakMemory:
         discount: Callable[[], int] = lambda: 0,
     ) -> None:
         self.bytes: int | None = None
-        """The peak so far; None if it can't be told."""
+        """The peak so far; None if it is unknown."""
         self._read = read
         self._discount = discount
         self._closed = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="memory", daemon=True)
+        self._thread = SupervisedThread("memory", self._run)
 
     def __enter__(self) -> PeakMemory:
         self._sample()

@@ -20,7 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from worker.errors import SettingsError
-from worker.speech.model.weights import LARGE_V3, Dimensions
+from worker.speech.model.weights import DECODER_POSITIONS, LARGE_V3, Dimensions
+from worker.speech.windows import FULL_POSITIONS
 
 __all__ = ["ARCHITECTURES", "write_random_model"]
 
@@ -36,9 +37,6 @@ ARCHITECTURES = MappingProxyType(
     }
 )
 """From the published configurations of openai/whisper-tiny, -large-v3-turbo and -large-v3."""
-
-ENCODER_POSITIONS, DECODER_POSITIONS = 1500, 448
-"""The same in every Whisper."""
 
 SCALE = 0.02
 """Standard deviation of the weights, as transformers initializes Whisper; activations stay far
@@ -164,7 +162,7 @@ def _shape(name: str, dimensions: Dimensions) -> tuple[int, ...]:
         case ["encoder", "conv2"]:
             inputs = (width, 3)
         case ["encoder", "position_encodings"]:
-            outputs = ENCODER_POSITIONS
+            outputs = FULL_POSITIONS
         case ["decoder", "position_encodings"]:
             outputs = DECODER_POSITIONS
         case ["decoder", "embeddings" | "projection"]:

@@ -19,7 +19,7 @@ from worker.bench.wer import Interval
 __all__ = ["Report", "draw", "to_json", "to_markdown"]
 
 SPREAD_RUNS = 2
-"""From this many repeats on, the least and the most are told beside the median."""
+"""From this many repeats on, the least and the most stand beside the median."""
 
 
 @dataclass(frozen=True, slots=True)

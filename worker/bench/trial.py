@@ -9,7 +9,6 @@ from __future__ import annotations
 import multiprocessing
 import os
 import sys
-import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -25,14 +24,15 @@ from worker.bench.loads import Load
 from worker.bench.machine import PeakMemory, card_bytes
 from worker.bench.probe import Floor, replay
 from worker.errors import WorkerError
+from worker.threads import SupervisedThread
 
 __all__ = ["Measurement", "Trial", "measure", "run_trial"]
 
-Tell = Callable[[str, int, int], None]
+OnProgress = Callable[[str, int, int], None]
 """Called with a load's name, how many of its files are done, and how many it has."""
 
 END_SECONDS = 30.0
-"""How long a process may take to end after its last word."""
+"""Seconds that a process may take to end after its last message."""
 
 LOG_TAIL = 400
 """Characters of a crashed process's output that go into the reason."""
@@ -50,7 +50,7 @@ class Measurement:
         windows: decoded, each second attempt counted again.
         slots: windows that its calls of `generate` had room for.
         second_attempts: windows decoded again because their text failed the checks.
-        peak_bytes: resident, of the process and its children; None if it can't be told.
+        peak_bytes: resident, of the process and its children; None if it is unknown.
         card_peak_bytes: in use on the card; None on a CPU.
         floor: the same calls, bare; None if that was not asked for.
         notes: what the contestant decided by itself.
@@ -75,36 +75,36 @@ class Trial:
 
     Attributes:
         started: None if it didn't get that far.
-        load_seconds: imports, model and a first clip; no part of any measurement.
         measurements: by load; those that a failure cut off are missing.
         failure: why something is missing, or None.
     """
 
     spec: Spec
     started: Started | None = None
-    load_seconds: float = 0.0
     measurements: dict[str, Measurement] = field(default_factory=dict)
     failure: str | None = None
 
 
-def measure(contestant: Contestant, load: Load, batch_size: int, tell: Tell) -> Measurement:
+def measure(
+    contestant: Contestant, load: Load, batch_size: int, on_progress: OnProgress
+) -> Measurement:
     """Runs a started contestant on a load.
 
     Args:
         contestant: started.
         load: what to transcribe.
         batch_size: windows that its calls have room for.
-        tell: told of each file.
+        on_progress: called after each file.
     """
     probe = contestant.probe
     probe.reset()
     probe.record = contestant.spec.floor
     done = 0
 
-    def told() -> None:
+    def on_file() -> None:
         nonlocal done
         done += 1
-        tell(load.name, done, len(load.paths))
+        on_progress(load.name, done, len(load.paths))
 
     card: PeakMemory | None = None
     with ExitStack() as open_now:
@@ -112,7 +112,7 @@ def measure(contestant: Contestant, load: Load, batch_size: int, tell: Tell) -> 
         if contestant.spec.device == "cuda":
             card = open_now.enter_context(PeakMemory(card_bytes))
         began = time.perf_counter()
-        texts = contestant.transcribe(load.paths, told)
+        texts = contestant.transcribe(load.paths, on_file)
         seconds = time.perf_counter() - began
         recorded = list(probe.recorded)
     contestant.settle()
@@ -137,7 +137,13 @@ def measure(contestant: Contestant, load: Load, batch_size: int, tell: Tell) -> 
 
 
 def run_trial(
-    spec: Spec, loads: Sequence[Load], *, warm_up: Path, timeout: float, log: Path, tell: Tell
+    spec: Spec,
+    loads: Sequence[Load],
+    *,
+    warm_up: Path,
+    timeout: float,
+    log: Path,
+    on_progress: OnProgress,
 ) -> Trial:
     """Gives a contestant its turn on all loads; never raises for what the contestant does.
 
@@ -148,7 +154,7 @@ def run_trial(
             kernels and models that no later one does.
         timeout: seconds for all of it.
         log: where the process's output goes; overwritten.
-        tell: told of each file.
+        on_progress: called after each file.
     """
     trial = Trial(spec)
     spawn = multiprocessing.get_context("spawn")
@@ -171,7 +177,7 @@ def run_trial(
                 break
             if kind == "end":
                 break
-            _follow(trial, kind, values, tell)
+            _follow(trial, kind, values, on_progress)
         process.join(0.0 if trial.failure else END_SECONDS)
     finally:
         ours.close()
@@ -196,12 +202,12 @@ def _environment(values: Mapping[str, str]) -> Iterator[None]:
                 os.environ[name] = value
 
 
-def _follow(trial: Trial, kind: str, values: list[Any], tell: Tell) -> None:
+def _follow(trial: Trial, kind: str, values: list[Any], on_progress: OnProgress) -> None:
     """One message of the process."""
-    if kind == "told":
-        tell(*values)
+    if kind == "progress":
+        on_progress(*values)
     elif kind == "started":
-        trial.started, trial.load_seconds = values
+        (trial.started,) = values
     elif kind == "measured":
         name, measurement = values
         trial.measurements[name] = measurement
@@ -213,9 +219,8 @@ def _serve(
     connection: Connection, spec: Spec, loads: Sequence[Load], warm_up: Path, log: Path
 ) -> None:
     """The process: one contestant, from start to stop."""
-    began = time.monotonic()
     _send_output_to(log)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    SupervisedThread("watch-parent", _end_with_parent).start()
     from worker.logs import configure
 
     configure("WARNING")
@@ -223,10 +228,13 @@ def _serve(
     try:
         started = contestant.start()
         contestant.transcribe([warm_up], lambda: None)
-        connection.send(("started", started, time.monotonic() - began))
+        connection.send(("started", started))
         for load in loads:
             measurement = measure(
-                contestant, load, started.batch_size, lambda *told: connection.send(("told", *told))
+                contestant,
+                load,
+                started.batch_size,
+                lambda *progress: connection.send(("progress", *progress)),
             )
             connection.send(("measured", load.name, measurement))
         contestant.stop()
@@ -239,7 +247,7 @@ def _serve(
 
 
 def _end_with_parent() -> None:
-    """A benchmark that was killed leaves no process that goes on computing."""
+    """Ends this process with the benchmark's, so that nothing goes on computing unasked."""
     parent = multiprocessing.parent_process()
     assert parent is not None
     parent.join()

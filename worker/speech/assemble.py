@@ -11,15 +11,12 @@ from dataclasses import dataclass
 
 from worker.results.transcript import EngineInfo, InputInfo, Segment, Timings, Transcript, Word
 from worker.speech.api import Recognition, Task
+from worker.speech.words.languages import LANGUAGES_WITHOUT_SPACES
 
 __all__ = ["Input", "assemble", "timings", "with_timings"]
 
-_UNSPACED = frozenset({"ja", "lo", "my", "th", "yue", "zh"})
-"""Languages written without spaces between words: the list in Whisper's tokenizer
-(`split_to_word_tokens`)."""
-
 _DECIMALS = 3
-"""Times are told to the millisecond, like those of subtitles."""
+"""Times are rounded to milliseconds, as in subtitles."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +65,9 @@ def assemble(
     segments = _in_order(recognition.segments, audio_seconds, words=words)
     with_words = any(segment.words for segment in segments)
     language = recognition.language
-    unspaced = task == "transcribe" and language is not None and language.code in _UNSPACED
+    unspaced = (
+        task == "transcribe" and language is not None and language.code in LANGUAGES_WITHOUT_SPACES
+    )
     return Transcript(
         job_id=job_id,
         input=InputInfo(

@@ -26,8 +26,14 @@ WINDOW_SECONDS = 30
 
 WINDOW_SAMPLES = WINDOW_SECONDS * SAMPLE_RATE
 
-FULL_POSITIONS = WINDOW_SECONDS * 50
-"""1500: encoder positions of a window of 30 s, one for each two mel frames of 10 ms."""
+MEL_FRAMES_PER_SECOND = 100
+"""Columns of Whisper's log-mel features: one for each 10 ms."""
+
+POSITIONS_PER_SECOND = MEL_FRAMES_PER_SECOND // 2
+"""Encoder positions: one for each two mel frames, because its second convolution has stride 2."""
+
+FULL_POSITIONS = WINDOW_SECONDS * POSITIONS_PER_SECOND
+"""1500: encoder positions of a window of 30 s."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -87,18 +87,18 @@ def test_every_margin_has_its_row(tmp_path: Path) -> None:
     found, seconds = prepare_clips(clips, 80)
     assert len(found) == 6
     assert seconds == pytest.approx(sum(2 * (2.0 + n / 2 + 5.0) for n in range(3)))
-    told: list[str] = []
+    begun: list[str] = []
     rows = calibrate(
         FakeModel(),
         clips,
         language="en",
         beam_size=5,
         batch_positions=12_000,
-        told=told.append,
+        on_row=begun.append,
         peers=[PeerRun("another", 7.0, ["sound of words"] * 3)],
     )
     peer, full, *short = rows
-    assert [row.name for row in rows] == ["another", *told]
+    assert [row.name for row in rows] == ["another", *begun]
     assert len(short) == 2 * len(MARGINS)
     assert full.interval is None
     assert all(row.interval is not None and row.interval.difference == 0.0 for row in short)
@@ -111,7 +111,7 @@ def test_every_margin_has_its_row(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("clips", [[Clip(Path("a.wav"), "words")], [Clip(Path("a.wav"), None)] * 2])
-def test_what_can_not_be_compared_is_told(clips: list[Clip]) -> None:
+def test_what_can_not_be_compared_is_refused(clips: list[Clip]) -> None:
     with pytest.raises(SettingsError, match="at least two, and a transcripts"):
         check_clips(clips)
 

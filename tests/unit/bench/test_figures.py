@@ -46,7 +46,7 @@ def measured(
 def trial(name: str, *args: float, device: str = "cpu", texts: Sequence[str] = REFERENCES) -> Trial:
     seconds, floor = (*args, None)[:2]
     assert seconds is not None
-    found = Trial(spec(name, device), STARTED, 1.0)
+    found = Trial(spec(name, device), STARTED)
     found.measurements = {"clips": measured(seconds, texts, floor=floor)}
     return found
 

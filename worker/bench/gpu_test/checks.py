@@ -49,8 +49,8 @@ class Outcome(StrEnum):
 
     PASSED = "passed"
     FAILED = "failed"
-    TOLD = "told"
-    """It says something that is neither right nor wrong."""
+    INFO = "info"
+    """Neither right nor wrong."""
     SKIPPED = "not run"
 
 
@@ -85,7 +85,7 @@ class Run:
     Attributes:
         windows: in it.
         seconds: it took.
-        used_bytes: peak memory in use while it ran; None if that can't be told.
+        used_bytes: peak memory in use while it ran; None if that is unknown.
         problem: what is wrong with its texts; empty if they are right.
     """
 
@@ -235,22 +235,22 @@ def _asked(name: str, question: _Question) -> Check:
 def _driver(cards: Sequence[Driver]) -> tuple[Outcome, str]:
     if not cards:
         return Outcome.FAILED, "no GPU: the driver knows none on this machine"
-    told = "; ".join(
+    summary = "; ".join(
         f"{card.card}, {card.memory_mib} MiB, compute capability {card.capability}, "
         f"driver {card.version}"
         for card in cards
     )
     oldest = min(card.number for card in cards)
     if oldest < COMPATIBLE_DRIVER:
-        return Outcome.FAILED, f"{told}: too old, CUDA 12.8 needs 570 or newer"
+        return Outcome.FAILED, f"{summary}: too old, CUDA 12.8 needs 570 or newer"
     if oldest < MIN_DRIVER:
-        # Whether its compatibility package is there, the libraries' check tells.
-        return Outcome.TOLD, f"{told}: below 570, so CUDA 12.8 needs its compatibility package"
-    return Outcome.PASSED, told
+        # The libraries' check shows whether its compatibility package is there.
+        return Outcome.INFO, f"{summary}: below 570, so CUDA 12.8 needs its compatibility package"
+    return Outcome.PASSED, summary
 
 
 def _libraries(found: Libraries, kind: Kind) -> tuple[Outcome, str]:
-    told = (
+    summary = (
         f"torch {found.torch} (CUDA {found.cuda or 'none'}, cuDNN {found.cudnn or 'none'}), "
         f"CTranslate2 {found.ctranslate2}; cards: torch {found.torch_cards}, "
         f"CTranslate2 {found.ctranslate2_cards}"
@@ -263,15 +263,15 @@ def _libraries(found: Libraries, kind: Kind) -> tuple[Outcome, str]:
     if not found.torch_cards or not found.ctranslate2_cards:
         problems.append("no card can be used")
     if not problems:
-        return Outcome.PASSED, told
-    outcome = Outcome.FAILED if kind == "cuda" else Outcome.TOLD
-    return outcome, f"{told}; {'; '.join(problems)}"
+        return Outcome.PASSED, summary
+    outcome = Outcome.FAILED if kind == "cuda" else Outcome.INFO
+    return outcome, f"{summary}; {'; '.join(problems)}"
 
 
 def _switch(line: str) -> tuple[str, Outcome, str]:
     """`TF32: not on this card` -> a check; a switch that a card doesn't have is no failure."""
     name, _, detail = line.partition(": ")
-    return name, Outcome.PASSED if detail == "on" else Outcome.TOLD, detail
+    return name, Outcome.PASSED if detail == "on" else Outcome.INFO, detail
 
 
 def _batches(
@@ -315,7 +315,7 @@ def _memory(session: Session, kind: Kind, runs: Sequence[Run]) -> Check:
         f"{session.capacity} windows fit a batch"
     )
     if kind == "cpu":
-        return Check(name, Outcome.TOLD, detail)  # its allocator shares and keeps
+        return Check(name, Outcome.INFO, detail)  # its allocator shares and keeps
     fits = measured <= session.window_bytes * MEMORY_SLACK
     return Check(name, Outcome.PASSED if fits else Outcome.FAILED, detail)
 
@@ -328,7 +328,7 @@ def _gain(kind: Kind, runs: Sequence[Run]) -> Check:
     gain = best.rate / runs[0].rate
     detail = f"{gain:.1f} times the windows a second in a batch of {best.windows}"
     if kind == "cpu":
-        return Check(name, Outcome.TOLD, detail)
+        return Check(name, Outcome.INFO, detail)
     if gain < BATCH_GAIN:
         return Check(name, Outcome.FAILED, f"{detail}; at least {BATCH_GAIN:g} times is expected")
     return Check(name, Outcome.PASSED, detail)

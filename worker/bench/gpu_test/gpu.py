@@ -15,6 +15,7 @@ from worker.bench.machine import PeakMemory, card_bytes, resident_bytes
 from worker.errors import MachineError
 from worker.speech.model import device as devices
 from worker.speech.model.selftest import KnownSpeech, check_text, known_speech
+from worker.speech.windows import FULL_POSITIONS
 
 if TYPE_CHECKING:
     from worker.speech.config import EngineConfig
@@ -76,7 +77,9 @@ class ThisMachine:
         """Loads and tests the model. Raises MachineError or SettingsError."""
         from worker.speech.model.loaded import load
 
-        return LoadedSession(load(replace(self._config, device=kind)), known_speech())
+        # Without a self-test, nothing is known of the language that the model knows.
+        speech = known_speech() if self._config.self_test else None
+        return LoadedSession(load(replace(self._config, device=kind)), speech)
 
 
 class LoadedSession:
@@ -91,8 +94,8 @@ class LoadedSession:
         self._loaded = loaded
         self._speech = speech
         self.tuned: Sequence[str] = devices.tune_torch(loaded.device)
-        self.window_bytes = loaded.budget.cost.bytes(1500)
-        self.capacity = loaded.budget.capacity(1500)
+        self.window_bytes = loaded.budget.cost.bytes(FULL_POSITIONS)
+        self.capacity = loaded.budget.capacity(FULL_POSITIONS)
         assert loaded.probe is not None
         self.window_seconds = loaded.probe.seconds
 
@@ -108,7 +111,9 @@ class LoadedSession:
     def self_test(self) -> tuple[Outcome, str]:
         """See `checks.Session`."""
         if self._speech is None:
-            return Outcome.SKIPPED, "no known speech is here: texts are not checked"
+            on = self._loaded.config.self_test
+            why = "no known speech is here" if on else "self_test is off"
+            return Outcome.SKIPPED, f"{why}: texts are not checked"
         return Outcome.PASSED, "known speech was recognised"
 
     def run(self, windows: int) -> Run:
@@ -121,7 +126,7 @@ class LoadedSession:
             began = time.perf_counter()
             decoded = loaded.model.decode(
                 [loaded.probe] * windows,
-                positions=1500,
+                positions=FULL_POSITIONS,
                 beam_size=loaded.config.beam_size,
                 temperature=0.0,
             )

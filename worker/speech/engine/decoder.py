@@ -14,8 +14,8 @@ from typing import TypeVar
 
 from worker.errors import EngineError, ErrorCode, JobError
 from worker.logs import get_logger
-from worker.speech.model.device import Budget
 from worker.speech.model.loaded import Model
+from worker.speech.model.memory import Budget, is_out_of_memory
 from worker.speech.model.whisper import Decoded, Request
 
 log = get_logger(__name__)
@@ -68,8 +68,7 @@ class Decoder:
                 temperature=temperature,
             )
         except (RuntimeError, ValueError, MemoryError) as error:
-            # A card says it in words; the host's allocator has a class of its own.
-            memory = isinstance(error, MemoryError) or "out of memory" in str(error).lower()
+            memory = is_out_of_memory(error)
             if memory:
                 self._shrink(len(pairs), positions)
             if len(pairs) == 1:

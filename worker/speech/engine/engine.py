@@ -47,11 +47,17 @@ from worker.speech.engine.state import (
 from worker.speech.engine.word_router import Wording
 from worker.speech.model.device import memory_in_use
 from worker.speech.model.loaded import Loaded, load
+from worker.speech.model.memory import is_out_of_memory
 from worker.speech.model.whisper import Decoded, Request
-from worker.speech.prepare.child import PrepareConfig, PrepareTask
 from worker.speech.prepare.features import FrontEnd
+from worker.speech.prepare.frames import (
+    PrepareConfig,
+    PrepareTask,
+    read_samples,
+    read_window,
+)
 from worker.speech.prepare.pool import PreparePool
-from worker.speech.windows import FULL_POSITIONS, Span
+from worker.speech.windows import FULL_POSITIONS
 
 if TYPE_CHECKING:
     from worker.speech.model.pyannote import PyannoteDetector
@@ -313,7 +319,7 @@ class Engine(Transcriber):
                 # Hours without speech give the device nothing to do: the file comes on.
                 self._last_step = time.monotonic()
         if kind == "samples":
-            file.pieces.append(np.frombuffer(payload, dtype=np.float32))
+            file.pieces.append(read_samples(payload))
             return
         if kind == "end" and self._pyannote is not None:
             with self.lock:
@@ -376,19 +382,8 @@ class Engine(Transcriber):
                     file.future.set_exception(error)
 
     def _add(self, file: File, header: dict[str, Any], payload: bytes) -> Step:
-        spans = [Span(start, end) for start, end in header["spans"]]
-        if header.get("done"):
-            return file.state.add_window(header["index"], spans, None, None)
-        mels, frames = self.loaded.model.mels, int(header["frames"])
-        size = mels * frames * 4
-        features = np.frombuffer(payload, dtype=np.float32, count=mels * frames)
-        samples = None
-        if len(payload) > size:
-            raw = np.frombuffer(payload, dtype="<i2", offset=size)
-            samples = raw.astype(np.float32) / 32767.0
-        return file.state.add_window(
-            header["index"], spans, features.reshape(mels, frames), samples
-        )
+        window = read_window(header, payload, self.loaded.model.mels)
+        return file.state.add_window(window.index, window.spans, window.features, window.samples)
 
     # What follows from an event; with the lock.
 
@@ -635,9 +630,8 @@ class Engine(Transcriber):
 
 def _detector_failed(error: RuntimeError) -> JobError:
     """Pyannote looks at a whole file at once, so it is the file that was too much for it."""
-    memory = "out of memory" in str(error).lower()
     return JobError(
-        ErrorCode.OUT_OF_MEMORY if memory else ErrorCode.ENGINE_FAILED,
+        ErrorCode.OUT_OF_MEMORY if is_out_of_memory(error) else ErrorCode.ENGINE_FAILED,
         f"The pyannote speech detector failed on the file ({type(error).__name__}: {error}); "
         "use vad = silero.",
     )

@@ -14,7 +14,7 @@ from worker.results.transcript import Word
 from worker.speech.api import Partial, Recognition, Submission, WordTimes
 from worker.speech.engine.quality import best
 from worker.speech.engine.state import FileState
-from worker.speech.prepare.child import PrepareTask
+from worker.speech.prepare.frames import PrepareTask
 
 
 class Owner(Protocol):

@@ -36,9 +36,10 @@ from worker.speech.config import QUEUED_SECONDS, EngineConfig
 from worker.speech.engine.state import segments
 from worker.speech.model import device as devices
 from worker.speech.model.loaded import Loaded, load
-from worker.speech.prepare.child import PrepareConfig, PrepareTask
+from worker.speech.model.memory import is_out_of_memory
+from worker.speech.prepare.frames import PrepareConfig, PrepareTask, read_samples
 from worker.speech.prepare.pool import PreparePool
-from worker.speech.windows import SAMPLE_RATE
+from worker.speech.windows import FULL_POSITIONS, SAMPLE_RATE
 from worker.speech.words.fit import fit_words
 
 if TYPE_CHECKING:
@@ -93,7 +94,7 @@ class _StandardFile(Submission):
     def frame(self, header: dict[str, Any], payload: bytes) -> None:
         """See `pool.Client`."""
         if header["kind"] == "samples":
-            self.pieces.append(np.frombuffer(payload, dtype=np.float32))
+            self.pieces.append(read_samples(payload))
         elif header["kind"] == "end":
             self.seconds = dict(header["seconds"])
             self.damaged = int(header["damaged"])
@@ -325,7 +326,7 @@ class StandardTranscriber(Transcriber):
         try:
             result: Mapping[str, Any] = pipeline.transcribe(
                 samples,
-                batch_size=self.loaded.budget.capacity(1500),
+                batch_size=self.loaded.budget.capacity(FULL_POSITIONS),
                 language=options.language,
                 task=options.task,
             )
@@ -401,7 +402,7 @@ class StandardTranscriber(Transcriber):
         return bool(ready)
 
     def _verdict(self, error: RuntimeError) -> JobError:
-        if "out of memory" in str(error).lower():
+        if is_out_of_memory(error):
             return JobError(
                 ErrorCode.OUT_OF_MEMORY,
                 "The device's memory ran out: lower batch_size, or use the optimized "

@@ -2,9 +2,9 @@
 
 Every encoder layer takes a buffer for its attention scores, 72 MB for a window of 30 s, and
 frees it. glibc by default gets each such block from the kernel, which hands it over in zeroed
-pages of 4 KB, and gives it back at once: on two cores, half of an encoder pass went into that.
-`TUNABLES` keep memory once taken, in one heap, in huge pages. glibc reads them when a process
-starts, so a process that should have them has to start anew.
+pages of 4 KB, and returns it at once: that takes as long as the computing (see
+`worker/bench/README.md`). `TUNABLES` keep memory once taken, in one heap, in huge pages. glibc
+reads them when a process starts, so a process that should have them has to start anew.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ TUNABLES = {
 """Their meaning: the GNU C library's manual, "Memory Allocation Tunables"."""
 
 CARD = Path("/dev/nvidiactl")
-"""There where an NVIDIA driver is; asking CUDA itself would take seconds of imports."""
+"""Exists where an NVIDIA driver is; asking CUDA itself would take seconds of imports."""
 
 
 def tuned(value: str) -> str:

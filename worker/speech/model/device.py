@@ -1,8 +1,9 @@
-"""What this machine can do: device, compute type, TF32 and cuDNN, memory -> batch size.
+"""What this machine can do: its device, compute types, TF32 and cuDNN switches, free memory.
 
-The arithmetic is pure and tested without a card; the functions that ask the hardware are
-small and import torch or CTranslate2 only when called. torch's switches (TF32, cuDNN
-benchmark) reach torch's models, alignment and pyannote, not CTranslate2.
+The choices (device, compute type) are pure and tested without a card; the functions that ask the
+hardware are small and import torch or CTranslate2 only when called. torch's switches (TF32, cuDNN
+benchmark) reach torch's models (alignment, pyannote), not CTranslate2. How much memory a batch
+may take is `memory`'s.
 """
 
 from __future__ import annotations
@@ -15,8 +16,6 @@ from importlib import metadata
 from pathlib import Path
 
 from worker.errors import MachineError, SettingsError
-from worker.speech.model.weights import Dimensions
-from worker.speech.windows import FULL_POSITIONS
 
 PREFERENCES = {
     "cuda": {
@@ -32,33 +31,14 @@ PREFERENCES = {
         "auto": ("int8", "float32"),
     },
 }
-"""Compute types in the order they are tried, by device and by what was asked."""
+"""Compute types in the order they are tried, by device and by what was asked for."""
 
 TF32_CAPABILITY = (8, 0)
 """TF32 came with Ampere; a T4 (7, 5) has none."""
 
-BYTES = {"float32": 4, "float16": 2, "bfloat16": 2}
-
-TYPICAL_TOKENS = 176
-"""Tokens of a window of 30 s that the self-attention cache is sized for: with beam 5, large-v3
-then takes the 390 MB a window that were measured (246 MB of it cross-attention)."""
-
-RESERVE_BYTES = 600 << 20
-"""Kept free: CUDA's own allocations, cuBLAS workspaces, fragmentation."""
-
-ALIGN_BYTES = 700 << 20
-"""Kept free for an alignment model and its activations (wav2vec2 base is 380 MB)."""
-
-NO_BOUND = 1 << 16
-"""Windows in a batch that only memory and positions bound."""
-
-CPU_WINDOWS = 8
-"""On a CPU more windows at once gain nothing (8, 16 and 64 were equal on 2 cores)."""
-
 CPU_LANES = 2
-"""Calls at once on a CPU, each on its share of the cores: 16 windows of 30 s took 13.8 s in
-batches of two on both cores, 11.3 s in batches of four on one core each (2 cores, base int8,
-beam 5). Threads of one call wait for one another at every layer, those of two calls never."""
+"""Calls at once on a CPU, each on its share of the cores: threads of one call wait for one another
+at every layer, those of two calls never (see `worker/bench/README.md`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,142 +63,14 @@ class Device:
 
 @dataclass(frozen=True, slots=True)
 class ComputeType:
-    """The type chosen, and the sentence that says so where it is not what was asked."""
+    """The type chosen; `note` is a sentence for the log where it is not what was asked for."""
 
     name: str
     note: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class WindowCost:
-    """Bytes of device memory that a window of some encoder positions takes in a batch."""
-
-    per_position: int
-    per_position_squared: int
-
-    def bytes(self, positions: int) -> int:
-        """For a window padded to this many positions (1500 is 30 s)."""
-        return self.per_position * positions + self.per_position_squared * positions * positions
-
-
-@dataclass(frozen=True, slots=True)
-class Budget:
-    """What one batch may hold.
-
-    Attributes:
-        windows: upper bound on windows, whatever their length.
-        bytes: device memory for the batch, or None where memory does not decide.
-        positions: encoder positions in all, or None where they do not decide (on a CPU they
-            do: a longer batch gains nothing there).
-        cost: what a window takes of `bytes`.
-    """
-
-    windows: int
-    bytes: int | None
-    positions: int | None
-    cost: WindowCost
-
-    def capacity(self, positions: int) -> int:
-        """How many windows of this length share a batch; at least one."""
-        fit = self.windows
-        if self.bytes is not None:
-            fit = min(fit, self.bytes // self.cost.bytes(positions))
-        if self.positions is not None:
-            fit = min(fit, self.positions // positions)
-        return max(1, fit)
-
-    def halved(self, failed: int, positions: int) -> Budget:
-        """The budget after a batch of `failed` windows of this length ran out of memory."""
-        fits = max(1, failed // 2) * self.cost.bytes(positions)
-        return Budget(
-            windows=self.windows,
-            # The other half of a split batch may fail at a size over the one now remembered.
-            bytes=fits if self.bytes is None else min(self.bytes, fits),
-            positions=self.positions,
-            cost=self.cost,
-        )
-
-
-def window_cost(dimensions: Dimensions, *, beam_size: int, compute_type: str) -> WindowCost:
-    """The arithmetic of a batch's memory, per window.
-
-    Cross-attention keys and values (decoder layers x 2 x positions x width), the encoder's
-    attention scores of one layer (heads x positions^2), its output, and the self-attention
-    cache (decoder layers x 2 x beam x tokens x width; as many tokens as such a window has of
-    `TYPICAL_TOKENS`). int8 types shrink weights only: what is computed stays float16 on a card,
-    float32 on a CPU.
-    """
-    size = activation_bytes(compute_type)
-    cross = dimensions.decoder_layers * 2 * dimensions.width * size
-    output = dimensions.width * size
-    scores = dimensions.heads * size
-    own = dimensions.decoder_layers * 2 * dimensions.width * size * TYPICAL_TOKENS * beam_size
-    return WindowCost(
-        per_position=cross + output + own // FULL_POSITIONS,
-        per_position_squared=scores,
-    )
-
-
-def activation_bytes(compute_type: str) -> int:
-    """Bytes of a computed value: int8 types compute in what stands behind the underscore."""
-    return BYTES.get(compute_type.removeprefix("int8_"), 4)
-
-
-def budget(
-    dimensions: Dimensions,
-    *,
-    batch_size: int,
-    batch_size_given: bool,
-    beam_size: int,
-    compute_type: str,
-    device: Device,
-    free_bytes: int,
-    reserve_align: bool,
-    cores: int,
-    lanes: int = 1,
-) -> Budget:
-    """How much one batch may hold on this device.
-
-    Args:
-        dimensions: of the loaded model.
-        batch_size: the setting; an upper bound.
-        batch_size_given: whether it bounds windows whatever their length, or (as a default)
-            the positions of that many windows of 30 s.
-        beam_size: the setting.
-        compute_type: the chosen one.
-        device: where the model is loaded.
-        free_bytes: free memory after the model was loaded.
-        reserve_align: whether alignment models will share the card.
-        cores: on a CPU, the threads that decode.
-        lanes: batches that are decoded at once, and share what there is.
-
-    Raises:
-        MachineError: not even one window of 30 s fits.
-    """
-    cost = window_cost(dimensions, beam_size=beam_size, compute_type=compute_type)
-    most = batch_size if batch_size_given else NO_BOUND
-    if device.kind == "cpu":
-        windows = max(CPU_WINDOWS, cores)
-        if not batch_size_given:
-            windows = max(1, windows // lanes)
-        # A quarter of what is free: a CPU's memory is shared with everything else.
-        return Budget(
-            most, free_bytes // 4 // lanes, FULL_POSITIONS * min(batch_size, windows), cost
-        )
-    usable = free_bytes - RESERVE_BYTES - (ALIGN_BYTES if reserve_align else 0)
-    one = cost.bytes(FULL_POSITIONS)
-    if usable < one:
-        raise MachineError(
-            f"{device} has {free_bytes >> 20} MiB free after loading the model, and one window "
-            f"takes {one >> 20} MiB beside {(free_bytes - usable) >> 20} MiB kept "
-            "free: use compute_type = int8_float16, model = turbo or medium, a smaller "
-            "beam_size, or end other processes on the card"
-        )
-    return Budget(most, usable, FULL_POSITIONS * batch_size, cost)
-
-
 def choose_device(wanted: str, cards: int) -> tuple[str, str | None]:
-    """(cuda or cpu, a note where the choice was ours and is not what a GPU host wants).
+    """(cuda or cpu, a note for the log where `auto` found no card).
 
     Raises:
         MachineError: `cuda` was asked for and there is no card.
@@ -269,7 +121,8 @@ def find_device(wanted: str, index: int = 0) -> tuple[Device, str | None]:
     Raises:
         MachineError: see `choose_device`.
     """
-    kind, note = choose_device(wanted, cuda_cards())
+    # Counting cards imports torch, which takes a second: not where it changes nothing.
+    kind, note = choose_device(wanted, 0 if wanted == "cpu" else cuda_cards())
     if kind == "cpu":
         return Device("cpu", 0, _processor()), note
     import torch

@@ -17,12 +17,15 @@ from worker.results.transcript import EngineInfo
 from worker.speech.api import Options
 from worker.speech.config import SPANS, WINDOWS, WINDOWS_ADAPTIVE, EngineConfig
 from worker.speech.model import device as devices
-from worker.speech.model import models
+from worker.speech.model import memory, models
+from worker.speech.model.memory import Budget
 from worker.speech.model.selftest import check_text, known_speech
 from worker.speech.model.weights import Dimensions, read_dimensions
 from worker.speech.model.whisper import Decoded, Request, Whisper
 from worker.speech.prepare.features import FrontEnd
 from worker.speech.windows import FULL_POSITIONS, SAMPLE_RATE
+from worker.speech.words.align_models import import_libraries
+from worker.threads import SupervisedThread
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,11 +34,19 @@ if TYPE_CHECKING:
 log = get_logger(__name__)
 
 CODE_VERSION = 2
-"""Raised when a change of ours may change texts: checkpoints of older code aren't resumed."""
+"""To be raised when a change of this code may change texts: a checkpoint of another version is not
+resumed."""
 
 
 class Model(Protocol):
-    """What the engine needs of `whisper.Whisper`; the tests have a small one of their own."""
+    """What the engine needs of a model: `whisper.Whisper`, or the tests' small one.
+
+    Attributes:
+        mels: mel bands of a window's features.
+        multilingual: whether it knows languages other than English.
+        encoder_calls: encoder passes so far.
+        encoded_windows: windows in them.
+    """
 
     mels: int
     multilingual: bool
@@ -63,11 +74,11 @@ class Model(Protocol):
 
 @dataclass(slots=True)
 class Loaded:
-    """The model and what is known of it.
+    """A loaded model with its device and batch budget, tested and ready to be used.
 
     Attributes:
         lanes: batches decoded at once.
-        probe: a window that is known to work, to tell a broken device from a broken window.
+        probe: a window that is known to work: if it fails too, the device is broken.
     """
 
     config: EngineConfig
@@ -75,7 +86,7 @@ class Loaded:
     device: devices.Device
     dimensions: Dimensions
     compute_type: str
-    budget: devices.Budget
+    budget: Budget
     info: EngineInfo
     fingerprint: str
     lanes: int = 1
@@ -98,7 +109,7 @@ class Loaded:
             )
 
     def run_probe(self) -> str:
-        """Decodes what is known to work; its text.
+        """The text of a window that is known to work.
 
         Raises:
             RuntimeError: the device fails even on that.
@@ -133,11 +144,16 @@ def load(config: EngineConfig) -> Loaded:
     if chosen.note:
         notes.append(chosen.note)
         log.warning("device.compute_type", message=chosen.note)
+    if config.word_times == "aligned":
+        # While the model loads, which leaves cores idle. Nobody waits for it: whoever needs these
+        # libraries imports them, and learns then why they can't be had.
+        SupervisedThread("align-imports", import_libraries).start()
     cores = config.cpu_threads or devices.usable_cores()
     began = time.monotonic()
+    standard = config.transcriber == "standard"
     # The standard transcriber makes one call at a time.
-    lanes = devices.lanes(device, cores) if config.transcriber == "optimized" else 1
-    model = Whisper(directory, device, chosen.name, cores, lanes)
+    lanes = 1 if standard else devices.lanes(device, cores)
+    model = Whisper(directory, device, chosen.name, cores, lanes, for_whisperx=standard)
     log.info(
         "model.loaded",
         message=f"Model loaded on {device}",
@@ -147,7 +163,7 @@ def load(config: EngineConfig) -> Loaded:
         seconds=round(time.monotonic() - began, 2),
     )
     tuned = devices.tune_torch(device)
-    budget = devices.budget(
+    budget = memory.budget(
         dimensions,
         batch_size=config.batch_size,
         batch_size_given=config.batch_size_given,
@@ -191,7 +207,7 @@ def load(config: EngineConfig) -> Loaded:
 
 
 def fingerprint(config: EngineConfig, directory: Path, compute_type: str) -> str:
-    """A digest of everything that decides windows and texts; the batch size doesn't."""
+    """A digest of everything that may change windows or texts; the batch size may not."""
     identity = {
         "code": CODE_VERSION,
         "model": models.identity(directory),
@@ -210,7 +226,7 @@ def fingerprint(config: EngineConfig, directory: Path, compute_type: str) -> str
 
 
 def _warm_up(loaded: Loaded) -> None:
-    """The first decoding, on known speech where it is wanted and at hand."""
+    """Decodes once: known speech if the self-test is on and its recording is here, else silence."""
     speech = known_speech() if loaded.config.self_test else None
     began = time.monotonic()
     if speech is None:

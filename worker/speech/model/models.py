@@ -58,25 +58,25 @@ def resolve(name: str, model_dir: Path | None = None) -> Path:
                 "CTranslate2 Whisper weights"
             )
         return directory
-    if name == _PACKAGED_NAME and (packaged := _packaged_weights()) is not None:
+    if name == _PACKAGED_NAME and (packaged := packaged_weights()) is not None:
         return packaged
     return _from_hub(name, model_dir)
 
 
 def translates(name: str, dimensions: Dimensions) -> bool:
-    """Whether `task: translate` means anything to a model.
+    """Whether a model can translate.
 
     Turbo and distilled models were trained on transcription alone and answer `translate`
     with a transcription. They are known by their name, or by a decoder far shallower than
     their encoder (turbo 4 of 32 layers, distil-large 2 of 32): no other Whisper has one.
     """
     last = Path(name).name.lower()
-    told = any(word in last for word in ("turbo", "distil"))
-    return not told and dimensions.decoder_layers * 2 >= dimensions.encoder_layers
+    transcribes_only = any(word in last for word in ("turbo", "distil"))
+    return not transcribes_only and dimensions.decoder_layers * 2 >= dimensions.encoder_layers
 
 
 def identity(directory: Path) -> str:
-    """What tells one set of weights from another without reading gigabytes.
+    """A digest by which sets of weights differ, without reading gigabytes.
 
     The configuration's digest, the weights' size, and their first and last megabyte.
     """
@@ -99,8 +99,14 @@ def cache_directory() -> Path:
     return (Path(base) if base else Path.home() / ".cache") / "transcription-worker"
 
 
-def _packaged_weights() -> Path | None:
-    """The packaged base model, joined once; None where the extra `demo` isn't installed."""
+def packaged_weights() -> Path | None:
+    """The directory of the packaged base model; None where the extra `demo` isn't installed.
+
+    Two packages bring the weights in parts; they are joined once, in `cache_directory`.
+
+    Raises:
+        MachineError: what the packages bring is damaged.
+    """
     parts = [_package_data(package) for package in _PACKAGED_PARTS]
     if any(part is None for part in parts):
         return None

@@ -1,8 +1,8 @@
 """WhisperX's pyannote speech detector, for whoever prefers it to Silero.
 
 It looks at a whole file at once and runs on torch, so it lives in the main process: memory
-grows with the file, and it takes some forty times what Silero takes. pyannote turns TF32 off
-for the process with every call; it is set again after each.
+grows with the file, and it is far slower than Silero. pyannote turns TF32 off for the process with
+every call; it is set again after each.
 """
 
 from __future__ import annotations

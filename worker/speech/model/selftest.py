@@ -1,4 +1,4 @@
-"""Speech whose words are known: the recording that ships with pyannote-audio.
+"""The self-test at start: speech whose words are known, from pyannote-audio's package.
 
 On some drivers CTranslate2 has given silently empty transcripts; a worker that starts there
 would answer a whole queue with nothing.
@@ -15,10 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from worker.errors import MachineError
+from worker.speech.windows import WINDOW_SAMPLES
 
 MIN_RECALL = 0.4
-"""Share of the known words that must be heard. Whisper base hears over three quarters; a
-broken card hears none."""
+"""Share of the known words that must be recognised. Even Whisper base recognises far more; a broken
+card none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +53,7 @@ def known_speech() -> KnownSpeech | None:
     if path is None or not path.with_suffix(".stm").is_file():
         return None
     with AudioReader(path, AudioLimits(max_seconds=60)) as reader:
-        samples = np.concatenate(list(reader))[: 30 * 16_000]
+        samples = np.concatenate(list(reader))[:WINDOW_SAMPLES]
     return KnownSpeech(samples, reference_words(path.with_suffix(".stm").read_text()))
 
 
@@ -77,7 +78,7 @@ def recall(text: str, words: frozenset[str]) -> float:
 
 
 def check_text(text: str, speech: KnownSpeech, device: str) -> None:
-    """Compares what was heard with what is known.
+    """Checks that a transcript of known speech has enough of its words.
 
     Raises:
         MachineError: too little of it was heard.

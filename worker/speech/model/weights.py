@@ -1,6 +1,6 @@
 """The dimensions of a Whisper model, read from the head of its CTranslate2 file.
 
-CTranslate2 does not tell the dimensions of a model it has loaded, and they decide how many
+CTranslate2 does not report the dimensions of a model it has loaded, and they decide how many
 windows fit a card. The layout read here is the one that `ctranslate2.specs.ModelSpec`
 writes (binary version 6): names and shapes, each followed by its data, which is skipped.
 """
@@ -14,6 +14,9 @@ from pathlib import Path
 from typing import BinaryIO
 
 from worker.errors import MachineError
+
+DECODER_POSITIONS = 448
+"""Of every Whisper model: prompt and text together."""
 
 _MAX_NAME = 1_000
 """Names are paths such as `decoder/layer_31/ffn/linear_0/weight`."""

@@ -1,9 +1,10 @@
-"""A batch of windows -> text, on the object beneath WhisperX's `WhisperModel`.
+"""A batch of windows -> text, on the CTranslate2 model inside faster-whisper's `WhisperModel`.
 
-WhisperX's own batched call takes one prompt for the whole batch and throws the encoder's
-output away. `ctranslate2.models.Whisper` beneath it takes one prompt per window, tells the
-language from the encoder's output that is there anyway, and gives word times from it too: so
-this module calls that, once each, for windows of any jobs.
+faster-whisper loads the weights and brings the tokenizer. Its own batched call, and that of
+WhisperX's subclass, take one prompt for the whole batch and throw the encoder's output away.
+`ctranslate2.models.Whisper` inside it takes one prompt per window, detects the language from the
+encoder's output that is there anyway, and finds word times from it too: so this module calls that
+once for windows of any jobs.
 """
 
 from __future__ import annotations
@@ -19,7 +20,9 @@ from numpy.typing import NDArray
 
 from worker.errors import ErrorCode, JobError
 from worker.speech.api import Options, Task
+from worker.speech.model.weights import DECODER_POSITIONS
 from worker.speech.prepare.features import pad
+from worker.speech.windows import MEL_FRAMES_PER_SECOND, POSITIONS_PER_SECOND
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -30,17 +33,14 @@ if TYPE_CHECKING:
     from worker.results.transcript import Word
     from worker.speech.model.device import Device
 
-MAX_LENGTH = 448
-"""Decoder positions of every Whisper model: prompt and text together."""
+MAX_LENGTH = DECODER_POSITIONS
+"""Tokens of prompt and text together."""
 
 PROMPT_TOKENS = MAX_LENGTH // 2 - 1
-"""What Whisper leaves a prompt, so that text has the other half."""
+"""Most tokens of a prompt: half of the decoder, so that text has the other half."""
 
 BEST_OF = 5
-"""Samples of which the likeliest is taken at temperatures over 0 (Whisper's default)."""
-
-POSITION_FRAMES = 2
-"""Mel frames per encoder position: the second convolution has stride 2."""
+"""Texts sampled at temperatures over 0, of which the likeliest is taken (Whisper's default)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +66,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Decoded:
-    """What a window said.
+    """The text of a window, and how sure the model is of it.
 
     Attributes:
         text: stripped.
@@ -88,7 +88,7 @@ class Decoded:
 
 
 class Whisper:
-    """The loaded model. As many threads as it has lanes call `decode` at a time.
+    """The loaded model. At most `lanes` threads call `decode` at a time.
 
     Args:
         directory: CTranslate2 weights.
@@ -96,14 +96,31 @@ class Whisper:
         compute_type: one that the device supports.
         threads: CPU threads that decode (ignored on a card).
         lanes: calls at once, which share the threads.
+        for_whisperx: whether `loaded` must be WhisperX's subclass, which its own pipeline calls.
+            It differs from faster-whisper's class in two methods (`generate_segment_batched`,
+            `encode`) that nothing here uses, and importing it takes up to 8 s and 0.5 GB.
+
+    Attributes:
+        loaded: faster-whisper's object: the model with its tokenizer.
+        model: CTranslate2's model inside it.
+        mels: mel bands of a window's features.
+        multilingual: whether it knows languages other than English, and can translate.
+        languages: Whisper codes of those it knows.
+        encoder_calls: encoder passes so far.
+        encoded_windows: windows in them.
     """
 
     def __init__(
-        self, directory: Path, device: Device, compute_type: str, threads: int, lanes: int = 1
+        self,
+        directory: Path,
+        device: Device,
+        compute_type: str,
+        threads: int,
+        lanes: int = 1,
+        *,
+        for_whisperx: bool = False,
     ) -> None:
-        from whisperx.asr import WhisperModel
-
-        loaded = WhisperModel(
+        loaded = _model_class(for_whisperx=for_whisperx)(
             str(directory),
             device=device.kind,
             device_index=device.index,
@@ -113,8 +130,6 @@ class Whisper:
         )
         self.loaded = loaded
         self.model = cast("ctranslate2.models.Whisper", loaded.model)
-        self.on_card = device.kind == "cuda"
-        self.device = device
         self.mels = int(self.model.n_mels)
         self.multilingual = bool(self.model.is_multilingual)
         self.languages = frozenset(loaded.supported_languages)
@@ -180,6 +195,11 @@ class Whisper:
         """Tokens of a start sequence: start, language and task (if multilingual), no times."""
         return 4 if self.multilingual else 2
 
+    def prompt(self, request: Request, language: str) -> list[int]:
+        """The tokens that a window's decoding begins with: context, start sequence, no times."""
+        tokenizer = self.tokenizer(language, request.task)
+        return [*request.context, *tokenizer.sot_sequence, tokenizer.no_timestamps]
+
     def decode(
         self, requests: Sequence[Request], *, positions: int, beam_size: int, temperature: float
     ) -> list[Decoded]:
@@ -196,9 +216,9 @@ class Whisper:
             ValueError: contexts of different length.
         """
         encoded = self._encode([request.features for request in requests], positions)
-        languages, ranked = self._settle(requests, encoded)
+        languages, ranked = self._choose_languages(requests, encoded)
         prompts = [
-            self._prompt(request, language)
+            self.prompt(request, language)
             for request, language in zip(requests, languages, strict=True)
         ]
         sampling: dict[str, Any] = (
@@ -228,14 +248,14 @@ class Whisper:
     ) -> ctranslate2.StorageView:
         import ctranslate2
 
-        frames = positions * POSITION_FRAMES
+        frames = positions * MEL_FRAMES_PER_SECOND // POSITIONS_PER_SECOND
         stacked = np.stack([pad(item, frames) for item in features])
         with self._lock:
             self.encoder_calls += 1
             self.encoded_windows += len(features)
         return self.model.encode(ctranslate2.StorageView.from_array(np.ascontiguousarray(stacked)))
 
-    def _settle(
+    def _choose_languages(
         self, requests: Sequence[Request], encoded: ctranslate2.StorageView
     ) -> tuple[list[str], list[list[tuple[str, float]]]]:
         """Each window's language, and the ranking where it had to be detected."""
@@ -250,10 +270,6 @@ class Whisper:
             for request, ranking in zip(requests, ranked, strict=True)
         ]
         return languages, ranked
-
-    def _prompt(self, request: Request, language: str) -> list[int]:
-        tokenizer = self.tokenizer(language, request.task)
-        return [*request.context, *tokenizer.sot_sequence, tokenizer.no_timestamps]
 
     def _read(
         self, request: Request, language: str, ranking: tuple[tuple[str, float], ...], result: Any
@@ -299,6 +315,16 @@ class Whisper:
             for index, words in zip(indices, found, strict=True):
                 decoded[index] = replace(decoded[index], words=tuple(words))
         return decoded
+
+
+def _model_class(*, for_whisperx: bool) -> Any:
+    if for_whisperx:
+        from whisperx.asr import WhisperModel as Subclass
+
+        return Subclass
+    from faster_whisper import WhisperModel
+
+    return WhisperModel
 
 
 def _rows(encoded: ctranslate2.StorageView, indices: Sequence[int]) -> ctranslate2.StorageView:

@@ -1,10 +1,10 @@
 """Samples -> log-mel features, without padding.
 
-Whisper was trained on samples padded with zeros to 30 s. Silence has the lowest value that a
-window's features may have (its loudest value less 8, before scaling), so a window computed on
-its own samples, a little silence after them, and padded with that value is what it would be
-if the samples had been padded: `padding_value`. Features can so be cut and padded to any
-length when a batch is put together, and travel between processes at their own length.
+Whisper was trained on samples padded with zeros to 30 s. Its front end raises every value that is
+far below the window's loudest to a lowest value (the loudest less 8, before scaling), so padding
+has one and the same value in all its features, and that is known without computing it
+(`padding_value`). Features are therefore computed at a window's own length, sent between processes
+so, and cut or padded to a batch's length when the batch is put together.
 """
 
 from __future__ import annotations
@@ -13,18 +13,16 @@ import numpy as np
 from faster_whisper.feature_extractor import FeatureExtractor
 from numpy.typing import NDArray
 
-from worker.speech.windows import SAMPLE_RATE, WINDOW_SAMPLES
+from worker.speech.windows import MEL_FRAMES_PER_SECOND, SAMPLE_RATE, WINDOW_SAMPLES
 
-HOP = 160
-"""Samples per mel frame."""
-
-FRAMES_PER_SECOND = SAMPLE_RATE // HOP
+HOP = SAMPLE_RATE // MEL_FRAMES_PER_SECOND
+"""160: samples per mel frame."""
 
 WINDOW_FRAMES = WINDOW_SAMPLES // HOP
 """3000: mel frames of a full window."""
 
 _TAIL = 400
-"""Samples of silence after the speech: one FFT length, so that no frame sees an edge."""
+"""Samples of silence added after the speech: one FFT length, so that no frame sees an edge."""
 
 _REACH = 200
 """Samples on either side of a frame's centre that it sees: half an FFT."""
@@ -53,7 +51,7 @@ class FrontEnd:
 
 
 def padding_value(features: NDArray[np.float32]) -> float:
-    """What the features of digital silence are, beside these."""
+    """The value of digital silence in a window with these features."""
     return max(_FLOOR, float(features.max()) - _RANGE) if features.size else _FLOOR
 
 

@@ -1,15 +1,14 @@
 """The prepare pool: child processes, each with a thread that feeds it and reads it.
 
-`num_workers` children prepare at the same time. One whose file has enough windows waiting for
-the device pauses and lends its place to another child, so that a short file never waits for
-long ones to end; a few more children than `num_workers` may exist for that, paused.
+`num_workers` children prepare at the same time. A child whose file has enough windows waiting for
+the device is paused and another one works in its place, so that a short file never waits for long
+ones to end; for that, a few more children than `num_workers` may exist.
 A child that dies or falls silent fails the one file it holds and is replaced.
 """
 
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import queue
 import select
@@ -19,38 +18,44 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict
 from typing import Any, BinaryIO, Protocol, cast
 
 from worker.errors import ErrorCode, JobError
-from worker.speech.prepare.child import (
-    LENGTHS_SIZE,
+from worker.speech.prepare.frames import (
+    READY,
+    TAKEN,
+    TAKES_ROOM,
+    Frame,
     FrameError,
     PrepareConfig,
     PrepareTask,
-    parse_lengths,
-    request_header,
+    config_frame,
+    read_error,
+    read_frame,
+    task_frame,
     write_frame,
 )
+from worker.threads import SupervisedThread
 
 PAUSED_CHILDREN = 8
 """Children beyond `num_workers` that may be paused at a time (90 MB each)."""
 
 START_SECONDS = 60.0
-"""A child imports numpy, PyAV and onnxruntime: a second, or many on a cold disk."""
+"""Seconds a child may take to start: importing PyAV and onnxruntime is slow on a cold disk."""
 
 DEATH_SECONDS = 1.0
-"""A child whose pipes are closed is ending; its status says why."""
-
-TAKES_ROOM = ("window", "samples")
-"""Kinds of frames that hold audio."""
+"""Seconds that a child which closed its pipes gets to end: its exit status says why."""
 
 KEPT_VARIABLES = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "LD_LIBRARY_PATH", "VIRTUAL_ENV")
-"""The environment of a child: nothing that could hold a credential."""
+"""Environment variables that a child gets: none that could hold a credential."""
 
 
 class Client(Protocol):
-    """Who gets the frames of one file. Called on a pool thread, one call at a time."""
+    """Who gets the frames of one file. Called on a pool thread, one call at a time.
+
+    Attributes:
+        task: the file, and what is wanted of it.
+    """
 
     task: PrepareTask
 
@@ -67,7 +72,7 @@ class Client(Protocol):
         ...
 
     def frame(self, header: dict[str, Any], payload: bytes) -> None:
-        """A window, progress, samples or the end."""
+        """Takes a frame: opened, window, samples, progress or end (see `frames`)."""
         ...
 
     def failed(self, error: JobError) -> None:
@@ -92,7 +97,7 @@ class Child:
         )
         self._requests = cast("BinaryIO", self._process.stdin)
         self._replies = cast("BinaryIO", self._process.stdout)
-        write_frame(self._requests, asdict(config))
+        write_frame(self._requests, *config_frame(config))
 
     @property
     def pid(self) -> int:
@@ -106,29 +111,32 @@ class Child:
             FrameError: it did not come up.
             TimeoutError: it takes too long.
         """
-        self._expect("ready", seconds)
+        self._expect(READY, seconds)
 
     def request(self, task: PrepareTask, seconds: float = START_SECONDS) -> None:
-        """Asks for a file, and blocks until the child has heard it.
+        """Asks for a file, and blocks until the child knows of it.
 
         Raises:
             FrameError: the child was gone before it knew of the file.
             TimeoutError: it doesn't answer.
         """
         try:
-            write_frame(self._requests, request_header(task))
+            write_frame(self._requests, *task_frame(task))
         except BrokenPipeError as error:
             raise FrameError("the child is gone") from error
-        self._expect("taken", seconds)
+        self._expect(TAKEN, seconds)
 
-    def read(self, seconds: float) -> tuple[dict[str, Any], bytes]:
+    def read(self, seconds: float) -> Frame:
         """The next frame.
 
         Raises:
             TimeoutError: nothing came in time.
-            FrameError: the child is gone.
+            FrameError: the child is gone, or sent what no child of ours sends.
         """
-        return self._read(time.monotonic() + seconds)
+        deadline = time.monotonic() + seconds
+        frame = read_frame(lambda count: self._read_bytes(count, deadline))
+        assert frame is not None  # `_read_bytes` raises at the end of the stream
+        return frame
 
     def end(self, grace: float = 0.0) -> int:
         """Kills the process if it lives; its exit status, negative for a signal.
@@ -148,18 +156,10 @@ class Child:
             self._process.kill()
         return self._process.wait()
 
-    def _expect(self, kind: str, seconds: float) -> None:
-        header, _ = self._read(time.monotonic() + seconds)
-        if header.get("kind") != kind:
-            raise FrameError(f"a child said {header.get('kind')!r}, not {kind!r}")
-
-    def _read(self, deadline: float) -> tuple[dict[str, Any], bytes]:
-        header, payload = parse_lengths(self._read_bytes(LENGTHS_SIZE, deadline))
-        try:
-            decoded = json.loads(self._read_bytes(header, deadline))
-        except ValueError as error:
-            raise FrameError(f"a child sent a broken header: {error}") from error
-        return decoded, self._read_bytes(payload, deadline)
+    def _expect(self, wanted: Frame, seconds: float) -> None:
+        header, _ = self.read(seconds)
+        if header != wanted[0]:
+            raise FrameError(f"a child sent {header.get('kind')!r}, not {wanted[0]['kind']!r}")
 
     def _read_bytes(self, count: int, deadline: float) -> bytes:
         descriptor = self._replies.fileno()
@@ -182,7 +182,7 @@ class PreparePool:
         config: what all files have in common.
         workers: children that work at the same time.
         stall_seconds: a child that sends nothing for so long while it is read is killed.
-        on_failure: told, on a pool thread, when a thread of the pool can't go on.
+        on_failure: called on a pool thread that can't go on, with what stopped it.
     """
 
     def __init__(
@@ -199,7 +199,7 @@ class PreparePool:
         self._queue: queue.SimpleQueue[Client | None] = queue.SimpleQueue()
         self._places = threading.Semaphore(workers)
         self._lock = threading.Lock()
-        self._threads: list[threading.Thread] = []
+        self._threads: list[SupervisedThread] = []
         self._children: set[Child] = set()
         self._paused = 0
         self._stopping = False
@@ -220,7 +220,7 @@ class PreparePool:
             self._grow()
 
     def children(self) -> list[int]:
-        """Process ids, for tests and metrics."""
+        """Process ids of the children that run."""
         with self._lock:
             return [child.pid for child in self._children]
 
@@ -244,8 +244,8 @@ class PreparePool:
             self._add_thread()
 
     def _add_thread(self) -> None:
-        thread = threading.Thread(
-            target=self._run, name=f"prepare-{len(self._threads)}", daemon=True
+        thread = SupervisedThread(
+            f"prepare-{len(self._threads)}", self._run, lambda _, error: self._on_failure(error)
         )
         self._threads.append(thread)
         thread.start()
@@ -260,9 +260,10 @@ class PreparePool:
                 with self._places:
                     child = self._hand_over(child, client.task)
                     child = self._serve(child, client)
-        except BaseException as error:  # noqa: BLE001 # silence would strand its files
+        except BaseException:
+            # Children that are killed by `stop` are no failure; anything else would strand files.
             if not self._stopping:
-                self._on_failure(error)
+                raise
         finally:
             if child is not None:
                 self._discard(child)
@@ -272,7 +273,7 @@ class PreparePool:
         try:
             for header, payload in self._frames(child):
                 if header["kind"] == "error":
-                    client.failed(_told(header))
+                    client.failed(read_error(header))
                     return child
                 # Only windows take room; the end of a file may be what its last ones wait for.
                 if header["kind"] in TAKES_ROOM and not client.has_room():
@@ -320,7 +321,7 @@ class PreparePool:
         return child
 
     def _pause(self, client: Client) -> None:
-        """Lends this thread's place to another until the file has room."""
+        """Lets another thread prepare in this one's place until the file has room."""
         with self._lock:
             self._paused += 1
             self._grow()
@@ -332,7 +333,7 @@ class PreparePool:
                 self._paused -= 1
             self._places.acquire()
 
-    def _frames(self, child: Child) -> Iterator[tuple[dict[str, Any], bytes]]:
+    def _frames(self, child: Child) -> Iterator[Frame]:
         while True:
             yield child.read(self._stall)
 
@@ -351,18 +352,6 @@ class PreparePool:
         with self._lock:
             self._children.discard(child)
         return child.end(grace)
-
-
-def _told(header: dict[str, Any]) -> JobError:
-    """The error that a child reports.
-
-    Raises:
-        FrameError: it is none that a child of ours would report.
-    """
-    try:
-        return JobError(ErrorCode(header["code"]), str(header["message"]))
-    except (KeyError, ValueError) as error:
-        raise FrameError(f"a child sent an unknown error: {error}") from error
 
 
 def _death(status: int) -> JobError:

@@ -1,8 +1,8 @@
 """Where is speech? Silero's model, run over a stream of samples.
 
-The ONNX model ships inside faster-whisper. Its own wrapper starts the recurrent state anew
-with every call, so this one carries state and context across pieces. pyannote, the other
-choice, looks at a whole file at once and runs where torch is: see `standard`.
+The ONNX model ships inside faster-whisper, whose own wrapper starts the recurrent state anew with
+every call; this one carries state and context across pieces. The other detector, pyannote, looks
+at a whole file at once and needs torch: see `model.pyannote`.
 """
 
 from __future__ import annotations

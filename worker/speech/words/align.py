@@ -13,17 +13,22 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from worker.errors import WorkerError
 from worker.results.transcript import Word
+from worker.speech.windows import SAMPLE_RATE
 from worker.speech.words.align_models import ModelNotHere, NoAlignModel, load_align_model
+from worker.speech.words.batches import MIN_SAMPLES, next_batch
 from worker.speech.words.spelling import spell, words_at
 from worker.speech.words.trellis import align_tokens, token_scores
-from worker.speech.words.wav2vec2 import MIN_SAMPLES, SAMPLE_RATE, AlignModel, next_batch
+from worker.threads import SupervisedThread
+
+if TYPE_CHECKING:
+    from worker.speech.words.wav2vec2 import AlignModel
 
 __all__ = ["AlignItem", "Aligner", "AlignmentError"]
 
@@ -31,6 +36,7 @@ _MAX_ITEMS = 64
 """Segments aligned together: a full window with 400 characters holds 2.4 MB of scores."""
 
 _CARD_SECONDS, _CPU_SECONDS = 60.0, 20.0
+"""Audio in one forward pass; on a CPU batching gains nothing (see `worker/bench/README.md`)."""
 
 
 class AlignmentError(WorkerError):
@@ -65,7 +71,7 @@ class _Attempt:
     over: threading.Event = field(default_factory=threading.Event)
 
 
-Load = Callable[[str, torch.device, Path | None, bool], AlignModel]
+Load = Callable[[str, str, Path | None, bool], "AlignModel"]
 """(language, device, model directory, whether to stay off the network) -> model."""
 
 
@@ -79,9 +85,8 @@ class Aligner:
         model_dir: where WhisperX's models lie or are downloaded to; None for the caches of
             torch and of the hub.
         batch_seconds: of audio in one forward pass, padding included; None for 60 on a card and
-            20 on a CPU, where batching a model of real size gains nothing. Activations of the
-            usual convolutions take about 25 MB a second (arithmetic: 512 channels x 3200
-            frames x 4 bytes, four times). Halved when the device's memory runs out.
+            20 on a CPU. Activations take about 25 MB a second (512 channels x 3200 frames x
+            4 bytes, four times). Halved when the device's memory runs out.
         load_timeout: seconds after which a model that has not loaded counts as not to be had.
             One that still comes later is used.
         load: loads a model; replaced in tests.
@@ -99,11 +104,12 @@ class Aligner:
     ) -> None:
         if cache_size < 1:
             raise ValueError(f"cache_size must be at least 1, not {cache_size}")
-        self._device = torch.device(device)
+        self._device = device
+        self._on_card = device.startswith("cuda")
         self._cache_size = cache_size
         self._model_dir = model_dir
         if batch_seconds is None:
-            batch_seconds = _CPU_SECONDS if self._device.type == "cpu" else _CARD_SECONDS
+            batch_seconds = _CARD_SECONDS if self._on_card else _CPU_SECONDS
         self._max_samples = int(batch_seconds * SAMPLE_RATE)
         self._load_timeout = load_timeout
         self._load = load
@@ -145,10 +151,7 @@ class Aligner:
                 return
             attempt = _Attempt(deadline=time.monotonic() + self._load_timeout)
             self._attempts[language] = attempt
-        # A daemon: a download that hangs must not keep the process from ending.
-        threading.Thread(
-            target=self._fetch, args=(language, attempt), name=f"align-load-{language}", daemon=True
-        ).start()
+        SupervisedThread(f"align-load-{language}", lambda: self._fetch(language, attempt)).start()
 
     def why_not(self, language: str) -> str:
         """One sentence on why the language's model is not ready; empty where it is."""
@@ -196,7 +199,7 @@ class Aligner:
         return results
 
     def close(self) -> None:
-        """Let go of the models and their memory on the device."""
+        """Drop the models and release their memory on the device."""
         with self._lock:
             self._models.clear()
         self._release_memory()
@@ -232,8 +235,10 @@ class Aligner:
             self._release_memory()
 
     def _release_memory(self) -> None:
-        """Give torch's unused memory back to the device: CTranslate2 needs it."""
-        if self._device.type == "cuda":
+        """Release torch's unused memory: CTranslate2 needs it on the card."""
+        if self._on_card:
+            import torch
+
             torch.cuda.empty_cache()
 
     def _obtain(self, language: str) -> AlignModel:
@@ -285,13 +290,15 @@ class Aligner:
         self, model: AlignModel, items: Sequence[AlignItem], indices: Sequence[int]
     ) -> Iterator[tuple[int, npt.NDArray[np.float32]]]:
         """The log-probabilities, float32 [frames, classes], of the items with these indices."""
+        import torch  # as late as this: the module is imported before any model is wanted
+
         left = list(indices)
         while left:
             chosen, padded = next_batch(
                 [len(items[index].samples) for index in left],
                 max_samples=self._max_samples,
                 paddable=model.paddable,
-                bucketed=self._device.type == "cuda",
+                bucketed=self._on_card,
             )
             batch = [left[at] for at in chosen]
             try:

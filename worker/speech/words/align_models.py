@@ -1,24 +1,28 @@
 """Loading WhisperX's alignment models: from the disk or, only if asked, from the network.
 
-Which model serves which language is read from `whisperx.alignment`'s tables, and the files
-lie where WhisperX would put them, so a directory filled by either serves both. Its own
-loader is not used because it prints to stdout, where a result may be going, and can't be
-told to stay off the network for torchaudio's models.
+Which model serves which language is read from WhisperX's tables (see `whisperx_tables`), and the
+files lie where WhisperX would put them, so a directory filled by either serves both. Its own
+loader is not used because it prints to stdout, where a result may be going, and can't be kept
+off the network for torchaudio's models.
+
+Importing this module costs nothing; torch, torchaudio and transformers are imported where a model
+is loaded.
 """
 
 from __future__ import annotations
 
-import logging
 import os
 import shutil
 import urllib.request
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import torch
+from worker.speech.words.whisperx_tables import read_tables
 
-from worker.speech.words.wav2vec2 import AlignModel
+if TYPE_CHECKING:
+    from worker.speech.words.wav2vec2 import AlignModel
 
-__all__ = ["ModelNotHere", "NoAlignModel", "download", "load_align_model"]
+__all__ = ["ModelNotHere", "NoAlignModel", "download", "import_libraries", "load_align_model"]
 
 _TORCHAUDIO_URL = "https://download.pytorch.org/torchaudio/models/"
 _NETWORK_TIMEOUT = 30.0  # seconds without a byte
@@ -32,16 +36,24 @@ class ModelNotHere(FileNotFoundError):
     """The model's files are not on this machine, and the network was not to be used."""
 
 
+def import_libraries() -> None:
+    """Import what loading any alignment model needs: torch and torchaudio, more than a second."""
+    import torchaudio  # noqa: F401
+
+    import worker.speech.words.wav2vec2  # noqa: F401
+
+
 def load_align_model(
-    language: str, device: torch.device, model_dir: Path | None, offline: bool
+    language: str, device: str, model_dir: Path | None, offline: bool
 ) -> AlignModel:
     """Load WhisperX's default alignment model for a language.
 
-    Imports whisperx and transformers: seconds, so never on a thread that others wait for.
+    A model of the hub needs transformers, whose import takes seconds: never call this on a
+    thread that others wait for.
 
     Args:
         language: Whisper language code.
-        device: where its weights go.
+        device: torch's name for where its weights go.
         model_dir: where the files lie or go; None for the caches of torch and of the hub.
         offline: whether to use only what is on this machine.
 
@@ -50,16 +62,11 @@ def load_align_model(
         ModelNotHere: `offline`, and the files are not here.
         OSError, RuntimeError, ValueError: the files can't be had or read.
     """
-    # whisperx sends its log to stdout unless its logger already has a handler.
-    logger = logging.getLogger("whisperx")
-    if not logger.handlers:
-        logger.addHandler(logging.NullHandler())
-    from whisperx import alignment
-
-    spaced = language not in alignment.LANGUAGES_WITHOUT_SPACES
-    if name := alignment.DEFAULT_ALIGN_MODELS_TORCH.get(language):
+    tables = read_tables()
+    spaced = language not in tables.without_spaces
+    if name := tables.torchaudio.get(language):
         return _load_torchaudio(name, device, model_dir, offline, spaced)
-    if name := alignment.DEFAULT_ALIGN_MODELS_HF.get(language):
+    if name := tables.hub.get(language):
         return _load_hub(name, device, model_dir, offline, spaced)
     raise NoAlignModel(f"There is no alignment model for the language {language!r}.")
 
@@ -91,10 +98,13 @@ def download(url: str, target: Path) -> None:
 
 
 def _load_torchaudio(
-    name: str, device: torch.device, model_dir: Path | None, offline: bool, spaced: bool
+    name: str, device: str, model_dir: Path | None, offline: bool, spaced: bool
 ) -> AlignModel:
     """One of torchaudio's bundles; its files lie flat in the directory."""
+    import torch
     import torchaudio
+
+    from worker.speech.words.wav2vec2 import AlignModel
 
     bundle = getattr(torchaudio.pipelines, name)
     directory = model_dir or Path(torch.hub.get_dir()) / "checkpoints"
@@ -110,11 +120,13 @@ def _load_torchaudio(
 
 
 def _load_hub(
-    name: str, device: torch.device, model_dir: Path | None, offline: bool, spaced: bool
+    name: str, device: str, model_dir: Path | None, offline: bool, spaced: bool
 ) -> AlignModel:
     """One of the hub's models; its files lie in the hub's cache layout."""
     from huggingface_hub.utils.tqdm import disable_progress_bars
     from transformers import Wav2Vec2ForCTC, Wav2Vec2Processor
+
+    from worker.speech.words.wav2vec2 import AlignModel
 
     disable_progress_bars()
     # Without this, transformers asks a service to convert a repository that has no safetensors.

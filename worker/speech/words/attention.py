@@ -16,7 +16,9 @@ import numpy as np
 import numpy.typing as npt
 
 from worker.results.transcript import Word
+from worker.speech.windows import MEL_FRAMES_PER_SECOND, POSITIONS_PER_SECOND
 from worker.speech.words.fit import fit_words
+from worker.speech.words.languages import LANGUAGES_WITHOUT_SPACES
 from worker.speech.words.pauses import find_pauses, leave_pauses
 
 if TYPE_CHECKING:
@@ -25,13 +27,9 @@ if TYPE_CHECKING:
 
 __all__ = ["SECONDS_PER_FRAME", "find_words", "words_from_alignment"]
 
-SECONDS_PER_FRAME = 0.02
+SECONDS_PER_FRAME = 1.0 / POSITIONS_PER_SECOND
 """Of the encoder's output: two mel frames of 10 ms."""
 
-# The languages whose tokens faster_whisper's tokenizer takes as words.
-_WITHOUT_SPACES = frozenset({"zh", "ja", "th", "lo", "my", "yue"})
-
-_MEL_FRAMES_PER_SECOND = 100
 _SCORE_DECIMALS = 3
 
 # faster_whisper.transcribe's defaults.
@@ -72,7 +70,7 @@ def find_words(
     results = model.align(encoder_output, tokenizer.sot_sequence, texts, frames)
     found: list[list[Word]] = []
     for index, (result, tokens, count) in enumerate(zip(results, texts, frames, strict=True)):
-        seconds = count / _MEL_FRAMES_PER_SECOND
+        seconds = count / MEL_FRAMES_PER_SECOND
         words = words_from_alignment(
             result.alignments, result.text_token_probs, tokens, tokenizer, seconds=seconds
         )
@@ -123,7 +121,7 @@ def words_from_alignment(
         for index, (text, group) in enumerate(zip(texts[:-1], groups[:-1], strict=True))
     ]
     merge_punctuations(parts, _PREPENDED, _APPENDED)
-    if tokenizer.language_code not in _WITHOUT_SPACES:
+    if tokenizer.language_code not in LANGUAGES_WITHOUT_SPACES:
         parts = _split_at_spaces_only(parts)
     words = [
         Word(

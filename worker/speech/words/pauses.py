@@ -1,10 +1,9 @@
 """Word edges moved off the pauses that a window's log-mel shows (pure).
 
-The decoder's attention gives every frame to some token, silence included: in clips joined with
-silences of 0.3 to 1.5 s, the first word after each began 0.5 s early on average and the last
-before it ended 0.16 s early. Where sound stops and starts again is plain in the features that
-are there; moved to it, both edges were right within 0.02 s on average, at signal-to-noise
-ratios from 40 down to 14 dB. What is loud throughout shows no pauses.
+The decoder's attention gives every frame to some token, silence included, so words reach into the
+pauses beside them. Where sound stops and starts again is plain in the features that are there;
+moved to it, word edges are right within 0.02 s on average (see `worker/bench/README.md`). What is
+loud throughout shows no pauses.
 """
 
 from __future__ import annotations
@@ -16,21 +15,22 @@ import numpy as np
 import numpy.typing as npt
 
 from worker.results.transcript import Word
+from worker.speech.windows import MEL_FRAMES_PER_SECOND
 
 __all__ = ["Pause", "find_pauses", "leave_pauses"]
 
 Pause = tuple[float, float]
 """Start and end in seconds of the window."""
 
-_SECONDS_PER_FRAME = 0.01  # of the log-mel
+_SECONDS_PER_FRAME = 1.0 / MEL_FRAMES_PER_SECOND
 _MIN_PAUSE = 0.15  # seconds; the closure of a stop consonant is shorter
 
 # A frame is silent if its loudest band lies less than a third of the way from the quietest
-# frames (5th percentile) to the loud ones (90th). 0.1 to 0.4 gave the same edges.
+# frames (5th percentile) to the loud ones (90th).
 _QUIET, _LOUD, _SILENT_BELOW = 5.0, 90.0, 0.3
 
 _LATE = 0.4
-"""Seconds that a word's end may move on to the pause that follows: 0.37 was the most needed."""
+"""Seconds that a word's end may move on to the pause that follows."""
 
 
 def find_pauses(features: npt.NDArray[np.float32]) -> list[Pause]:

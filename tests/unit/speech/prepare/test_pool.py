@@ -22,7 +22,7 @@ import pytest
 from tests.fakes.speech import talk
 from worker.errors import ErrorCode, JobError
 from worker.speech.config import SPANS, WINDOWS
-from worker.speech.prepare.child import PrepareConfig, PrepareTask
+from worker.speech.prepare.frames import PrepareConfig, PrepareTask
 from worker.speech.prepare.pool import KEPT_VARIABLES, PreparePool
 
 PATIENCE = 60.0
@@ -372,9 +372,8 @@ def test_stopping_ends_children_and_threads_in_the_middle_of_files(tmp_path: Pat
 
 PARENT = """
 import sys, time
-from dataclasses import asdict
 from worker.speech.prepare.pool import PreparePool
-from worker.speech.prepare.child import PrepareConfig
+from worker.speech.prepare.frames import PrepareConfig
 pool = PreparePool(
     PrepareConfig(mels=80), workers=2, stall_seconds=30.0, on_failure=lambda error: None
 )

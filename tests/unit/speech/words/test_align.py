@@ -36,7 +36,7 @@ class Loads:
         self.threads: set[threading.Thread] = set()
 
     def __call__(
-        self, language: str, device: torch.device, model_dir: Path | None, offline: bool
+        self, language: str, device: str, model_dir: Path | None, offline: bool
     ) -> AlignModel:
         self.calls.append((language, offline))
         self.threads.add(threading.current_thread())
@@ -239,7 +239,7 @@ class FromAfar(Loads):
         self.gate, self.slow, self.far = gate, slow, far
 
     def __call__(
-        self, language: str, device: torch.device, model_dir: Path | None, offline: bool
+        self, language: str, device: str, model_dir: Path | None, offline: bool
     ) -> AlignModel:
         model = super().__call__(language, device, model_dir, offline)
         if offline and language in self.far:

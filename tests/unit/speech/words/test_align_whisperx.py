@@ -6,7 +6,7 @@ Importing whisperx takes seconds, so all that needs it is in this module.
 from __future__ import annotations
 
 import importlib
-import sys
+import logging
 import threading
 import time
 from collections.abc import Iterator
@@ -33,16 +33,18 @@ from worker.speech.words.align import Aligner, AlignItem
 from worker.speech.words.align_models import ModelNotHere, NoAlignModel, download, load_align_model
 from worker.speech.words.trellis import WILDCARD, align_tokens, token_scores
 from worker.speech.words.wav2vec2 import AlignModel
+from worker.speech.words.whisperx_tables import read_tables
 
-CPU = torch.device("cpu")
+CPU = "cpu"
 
 
 @pytest.fixture(scope="module")
 def whisperx_alignment() -> Any:
-    """`whisperx.alignment`, imported the way the loader does it: without its log on stdout."""
-    with pytest.raises(NoAlignModel):
-        load_align_model("xx", CPU, None, True)
-    return sys.modules["whisperx.alignment"]
+    """`whisperx.alignment`; its logger has a handler, or it would log to stdout."""
+    logger = logging.getLogger("whisperx")
+    if not logger.handlers:
+        logger.addHandler(logging.NullHandler())
+    return importlib.import_module("whisperx.alignment")
 
 
 def reference(
@@ -187,6 +189,16 @@ def test_whole_segments_give_whisperx_words(
             assert word.start == pytest.approx(other["start"], abs=0.021)
             assert word.end == pytest.approx(other["end"], abs=0.021)
             assert word.score == pytest.approx(other["score"], abs=0.02)
+
+
+def test_the_tables_read_from_the_source_are_those_that_an_import_gives(
+    whisperx_alignment: Any,
+) -> None:
+    tables = read_tables()
+    assert tables.torchaudio == whisperx_alignment.DEFAULT_ALIGN_MODELS_TORCH
+    assert tables.hub == whisperx_alignment.DEFAULT_ALIGN_MODELS_HF
+    assert tables.without_spaces == set(whisperx_alignment.LANGUAGES_WITHOUT_SPACES)
+    assert len(tables.hub) > 30
 
 
 def test_torchaudios_models_are_as_the_batching_assumes(whisperx_alignment: Any) -> None:

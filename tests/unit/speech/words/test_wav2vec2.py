@@ -1,4 +1,4 @@
-"""Forward passes: padding and batching change nothing, and batches keep their bounds."""
+"""Forward passes: padding and batching change nothing."""
 
 from __future__ import annotations
 
@@ -6,12 +6,10 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from torch import nn
 
 from tests.fakes.align_models import Kind, Norm, small_model, small_module
-from worker.speech.words.wav2vec2 import MIN_SAMPLES, AlignModel, next_batch
+from worker.speech.words.wav2vec2 import AlignModel
 
 # 400 is one frame; 30001 ends within a frame.
 LENGTHS = [30_001, 16_000, 24_320, 400, 719, 720, 9_999]
@@ -76,51 +74,3 @@ def test_blank_is_the_padding_token_where_the_dictionary_names_one() -> None:
     assert small_model().blank == 0
     assert small_model(letters=["a", "b", "<pad>", "|"]).blank == 2
     assert small_model(letters=["a", "[pad]", "|"]).blank == 1
-
-
-@given(
-    lengths=st.lists(st.integers(MIN_SAMPLES, 30 * 16_000), min_size=1, max_size=40),
-    seconds=st.integers(1, 120),
-    paddable=st.booleans(),
-    bucketed=st.booleans(),
-)
-@settings(deadline=None)
-def test_batches_hold_every_segment_once_and_keep_their_bound(
-    lengths: list[int], seconds: int, paddable: bool, bucketed: bool
-) -> None:
-    limit = seconds * 16_000
-    left = list(range(len(lengths)))
-    while left:
-        chosen, padded = next_batch(
-            [lengths[i] for i in left], max_samples=limit, paddable=paddable, bucketed=bucketed
-        )
-        batch = [left[at] for at in chosen]
-        assert batch
-        assert len(set(batch)) == len(batch)
-        assert max(lengths[i] for i in batch) <= padded
-        assert len(batch) == 1 or padded * len(batch) <= limit
-        if not paddable:
-            assert {lengths[i] for i in batch} == {padded}
-        elif not bucketed:
-            assert padded == max(lengths[i] for i in batch)
-        elif padded > 10_000:
-            # Four steps an octave: no segment is padded by more than a quarter.
-            assert all(lengths[i] > 0.79 * padded for i in batch)
-        if bucketed:
-            assert len(batch) & (len(batch) - 1) == 0
-        left = [i for i in left if i not in set(batch)]
-
-
-def test_bucketed_shapes_are_few() -> None:
-    rng = np.random.default_rng(0)
-    shapes = set()
-    for _ in range(300):
-        lengths = rng.integers(MIN_SAMPLES, 30 * 16_000 + 1, size=20).tolist()
-        chosen, padded = next_batch(lengths, max_samples=960_000, paddable=True, bucketed=True)
-        shapes.add((len(chosen), padded))
-    assert len(shapes) <= 24 * 4
-
-
-def test_a_full_window_is_a_bucket_and_is_not_padded() -> None:
-    chosen, padded = next_batch([480_000] * 3, max_samples=960_000, paddable=True, bucketed=True)
-    assert (len(chosen), padded) == (2, 480_000)

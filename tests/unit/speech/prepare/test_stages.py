@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import tracemalloc
 from dataclasses import asdict
 from itertools import pairwise
@@ -11,30 +10,16 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from tests.fakes.media import tone, wav_bytes, write_wav
 from worker.errors import ErrorCode, JobError
 from worker.speech.config import SPANS, WINDOWS
-from worker.speech.prepare.child import (
-    LENGTHS_SIZE,
-    MAX_HEADER,
-    MAX_PAYLOAD,
-    FrameError,
-    PrepareConfig,
-    PrepareTask,
-    Tools,
-    parse_lengths,
-    prepare,
-    read_frame,
-    write_frame,
-)
 from worker.speech.prepare.features import FrontEnd
+from worker.speech.prepare.frames import Frame, PrepareConfig, PrepareTask
+from worker.speech.prepare.stages import Tools, prepare
 from worker.speech.windows import FRAME, SAMPLE_RATE, Span
 
-Frame = tuple[dict[str, Any], bytes]
 CONFIG = PrepareConfig(mels=80, spans=asdict(SPANS), windows=asdict(WINDOWS))
 
 
@@ -209,34 +194,3 @@ def test_a_file_over_the_limit(talk: Path, tools: Tools) -> None:
     with pytest.raises(JobError) as caught:
         list(prepare(PrepareTask(str(talk)), config, tools))
     assert caught.value.code is ErrorCode.AUDIO_TOO_LONG
-
-
-headers = st.dictionaries(
-    st.text(max_size=10),
-    st.one_of(st.integers(), st.text(), st.booleans(), st.none(), st.lists(st.integers())),
-)
-
-
-@given(st.lists(st.tuples(headers, st.binary(max_size=1_000)), max_size=5))
-def test_frames_survive_the_pipe(frames: list[Frame]) -> None:
-    stream = io.BytesIO()
-    for header, payload in frames:
-        write_frame(stream, header, payload)
-    stream.seek(0)
-    found = []
-    while (frame := read_frame(stream)) is not None:
-        found.append(frame)
-    assert found == frames
-
-
-@pytest.mark.parametrize(("header", "payload"), [(MAX_HEADER + 1, 0), (2, MAX_PAYLOAD + 1)])
-def test_a_frame_longer_than_any_of_ours(header: int, payload: int) -> None:
-    lengths = header.to_bytes(4, "little") + payload.to_bytes(4, "little")
-    assert len(lengths) == LENGTHS_SIZE
-    with pytest.raises(FrameError, match="a frame of"):
-        parse_lengths(lengths)
-
-
-def test_half_a_frame_is_the_end() -> None:
-    assert read_frame(io.BytesIO(b"\x01\x00")) is None
-    assert read_frame(io.BytesIO()) is None

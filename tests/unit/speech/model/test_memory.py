@@ -1,0 +1,191 @@
+"""How many windows fit a batch: the arithmetic of memory, without a card."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from worker.errors import MachineError
+from worker.speech.model.device import Device
+from worker.speech.model.memory import (
+    ALIGN_BYTES,
+    CPU_WINDOWS,
+    RESERVE_BYTES,
+    Budget,
+    WindowCost,
+    activation_bytes,
+    budget,
+    is_out_of_memory,
+    window_cost,
+)
+from worker.speech.model.weights import LARGE_V3, Dimensions
+
+MB = 1_000_000
+T4 = Device("cuda", 0, "Tesla T4", (7, 5))
+CPU = Device("cpu", 0, "a processor")
+BASE = Dimensions(encoder_layers=6, decoder_layers=6, width=512, heads=8, mels=80, vocabulary=51865)
+TURBO = Dimensions(
+    encoder_layers=32, decoder_layers=4, width=1280, heads=20, mels=128, vocabulary=51866
+)
+
+
+def on_card(free_bytes: int, dimensions: Dimensions = LARGE_V3, *, batch_size: int = 64,
+            given_: bool = True, align: bool = True, beam_size: int = 5,
+            compute_type: str = "int8_float16") -> Budget:  # fmt: skip
+    return budget(
+        dimensions,
+        batch_size=batch_size,
+        batch_size_given=given_,
+        beam_size=beam_size,
+        compute_type=compute_type,
+        device=T4,
+        free_bytes=free_bytes,
+        reserve_align=align,
+        cores=4,
+    )
+
+
+def test_a_large_v3_window_takes_390_mb_with_beam_5() -> None:
+    cost = window_cost(LARGE_V3, beam_size=5, compute_type="float16")
+    cross = 32 * 2 * 1500 * 1280 * 2
+    assert cross == pytest.approx(246 * MB, rel=0.01)
+    output = 1500 * 1280 * 2
+    own = cost.per_position * 1500 - cross - output
+    assert cross + own == pytest.approx(390 * MB, rel=0.01)
+    # While the encoder runs, its scores come on top.
+    assert cost.per_position_squared * 1500**2 == pytest.approx(90 * MB, rel=0.01)
+    assert cost.bytes(1500) == cross + output + own + 90 * MB
+
+
+def test_turbo_has_a_small_decoder() -> None:
+    cost = window_cost(TURBO, beam_size=5, compute_type="float16")
+    cross = 4 * 2 * 1500 * 1280 * 2
+    assert cross == pytest.approx(31 * MB, rel=0.02)
+    assert (
+        cost.bytes(1500)
+        < window_cost(LARGE_V3, beam_size=5, compute_type="float16").bytes(1500) / 3
+    )
+
+
+def test_int8_shrinks_weights_alone() -> None:
+    as_float16 = window_cost(LARGE_V3, beam_size=5, compute_type="float16")
+    assert window_cost(LARGE_V3, beam_size=5, compute_type="int8_float16") == as_float16
+    as_float32 = window_cost(LARGE_V3, beam_size=5, compute_type="float32")
+    assert as_float32.bytes(1500) == 2 * as_float16.bytes(1500)
+    assert window_cost(LARGE_V3, beam_size=5, compute_type="int8") == as_float32
+
+
+@pytest.mark.parametrize(
+    ("compute_type", "size"),
+    [
+        ("float32", 4), ("float16", 2), ("bfloat16", 2), ("int8", 4),
+        ("int8_float16", 2), ("int8_float32", 4), ("int8_bfloat16", 2), ("int16", 4),
+    ],
+)  # fmt: skip
+def test_bytes_of_a_computed_value(compute_type: str, size: int) -> None:
+    assert activation_bytes(compute_type) == size
+
+
+def test_about_24_windows_fit_a_t4_beside_large_v3_int8() -> None:
+    # 15 GB of which CUDA has some; the weights in int8 take 1.6 GB.
+    free = 15_360 * (1 << 20) - 400 * (1 << 20) - 1_600 * MB
+    capacity = on_card(free).capacity(1500)
+    assert 22 <= capacity <= 26
+    assert on_card(free, TURBO).capacity(1500) == 64
+    # Short windows take less: more of them fit.
+    assert on_card(free).capacity(300) > 2 * capacity
+
+
+def test_batch_size_is_an_upper_bound() -> None:
+    assert on_card(80 << 30, batch_size=3).capacity(1500) == 3
+    assert on_card(80 << 30, batch_size=3).capacity(200) == 3
+    # As a default it bounds what windows cost: ten of 3 s are one of 30.
+    assert on_card(80 << 30, batch_size=3, given_=False).capacity(150) == 30
+
+
+def test_what_alignment_needs_is_kept_free() -> None:
+    free = 8 << 30
+    window = window_cost(LARGE_V3, beam_size=5, compute_type="int8_float16").bytes(1500)
+    without = on_card(free, align=False).bytes
+    assert without == free - RESERVE_BYTES
+    assert on_card(free).bytes == without - ALIGN_BYTES
+    assert on_card(free, align=False).capacity(1500) == without // window
+
+
+def test_a_card_too_small_for_one_window_says_what_to_do() -> None:
+    with pytest.raises(MachineError, match="use compute_type = int8_float16, model = turbo"):
+        on_card(1_700 * (1 << 20))
+
+
+def on_cpu(
+    batch_size: int, cores: int, *, given_: bool = True, free: int = 64 << 30, lanes: int = 1
+) -> Budget:
+    return budget(
+        BASE,
+        batch_size=batch_size,
+        batch_size_given=given_,
+        beam_size=5,
+        compute_type="int8",
+        device=CPU,
+        free_bytes=free,
+        reserve_align=True,
+        cores=cores,
+        lanes=lanes,
+    )
+
+
+def test_on_a_cpu_cores_and_memory_bound_a_batch() -> None:
+    assert on_cpu(64, 2).capacity(1500) == CPU_WINDOWS
+    assert on_cpu(64, 16).capacity(1500) == 16
+    assert on_cpu(4, 16).capacity(1500) == 4
+    window = window_cost(BASE, beam_size=5, compute_type="int8").bytes(1500)
+    assert on_cpu(64, 16, free=4 * 3 * window).capacity(1500) == 3
+    assert on_cpu(64, 16, free=0).capacity(1500) == 1
+
+
+def test_lanes_share_memory_and_what_nobody_chose() -> None:
+    assert on_cpu(64, 2, given_=False, lanes=2).capacity(1500) == CPU_WINDOWS // 2
+    assert on_cpu(1, 2, given_=False, lanes=2).capacity(1500) == 1
+    assert on_cpu(8, 2, given_=True, lanes=2).capacity(1500) == 8
+    window = window_cost(BASE, beam_size=5, compute_type="int8").bytes(1500)
+    assert on_cpu(64, 2, free=4 * 6 * window, lanes=2).capacity(1500) == 3
+
+
+budgets = st.builds(
+    Budget,
+    windows=st.integers(1, 64),
+    bytes=st.one_of(st.none(), st.integers(0, 1 << 34)),
+    positions=st.one_of(st.none(), st.integers(0, 64 * 1500)),
+    cost=st.builds(WindowCost, st.integers(1, 1 << 18), st.integers(0, 64)),
+)
+
+
+@given(budgets, st.integers(1, 1500), st.integers(1, 1500))
+def test_longer_windows_never_fit_more_often(chosen: Budget, one: int, other: int) -> None:
+    low, high = sorted((one, other))
+    assert 1 <= chosen.capacity(high) <= chosen.capacity(low) <= chosen.windows
+
+
+@given(budgets, st.lists(st.tuples(st.integers(1, 64), st.integers(1, 1500)), min_size=1))
+def test_a_budget_only_shrinks(chosen: Budget, failures: list[tuple[int, int]]) -> None:
+    for failed, positions in failures:
+        before = chosen
+        chosen = chosen.halved(failed, positions)
+        assert chosen.capacity(positions) <= max(1, failed // 2)
+        for length in (1, positions, 1500):
+            assert chosen.capacity(length) <= before.capacity(length)
+
+
+@pytest.mark.parametrize(
+    ("error", "is_memory"),
+    [
+        (RuntimeError("CUDA failed with error out of memory"), True),
+        (RuntimeError("CUDA Out Of Memory. Tried to allocate 2 GiB"), True),
+        (MemoryError(), True),
+        (RuntimeError("CUDA error: an illegal memory access was encountered"), False),
+        (ValueError("prompts must start at the same position"), False),
+    ],
+)
+def test_out_of_memory_is_told_from_other_errors(error: Exception, is_memory: bool) -> None:
+    assert is_out_of_memory(error) is is_memory

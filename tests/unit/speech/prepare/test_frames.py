@@ -1,0 +1,143 @@
+"""Frames between child and parent: what is written on one end is read on the other."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from worker.errors import ErrorCode
+from worker.speech.prepare.frames import (
+    MAX_HEADER,
+    MAX_PAYLOAD,
+    Frame,
+    FrameError,
+    PrepareConfig,
+    PreparedWindow,
+    PrepareTask,
+    config_frame,
+    error_frame,
+    read_config,
+    read_error,
+    read_frame,
+    read_task,
+    read_window,
+    task_frame,
+    window_frame,
+    write_frame,
+)
+from worker.speech.windows import Span, Window
+
+headers = st.dictionaries(
+    st.text(max_size=10),
+    st.one_of(st.integers(), st.text(), st.booleans(), st.none(), st.lists(st.integers())),
+)
+
+
+@given(st.lists(st.tuples(headers, st.binary(max_size=1_000)), max_size=5))
+def test_frames_survive_the_pipe(frames: list[Frame]) -> None:
+    stream = io.BytesIO()
+    for header, payload in frames:
+        write_frame(stream, header, payload)
+    stream.seek(0)
+    found = []
+    while (frame := read_frame(stream.read)) is not None:
+        found.append(frame)
+    assert found == frames
+
+
+@pytest.mark.parametrize(("header", "payload"), [(MAX_HEADER + 1, 0), (2, MAX_PAYLOAD + 1)])
+def test_a_frame_longer_than_any_of_ours(header: int, payload: int) -> None:
+    lengths = header.to_bytes(4, "little") + payload.to_bytes(4, "little")
+    with pytest.raises(FrameError, match="a frame of"):
+        read_frame(io.BytesIO(lengths).read)
+
+
+def test_half_a_frame_is_the_end() -> None:
+    assert read_frame(io.BytesIO(b"\x01\x00").read) is None
+    assert read_frame(io.BytesIO().read) is None
+
+
+def test_a_header_that_is_no_json_is_refused() -> None:
+    stream = io.BytesIO((3).to_bytes(4, "little") + (0).to_bytes(4, "little") + b"{x}")
+    with pytest.raises(FrameError, match="a broken header"):
+        read_frame(stream.read)
+
+
+def sent(frame: Frame) -> Frame:
+    """The frame as it comes out of the pipe."""
+    stream = io.BytesIO()
+    write_frame(stream, *frame)
+    stream.seek(0)
+    received = read_frame(stream.read)
+    assert received is not None
+    return received
+
+
+configs = st.builds(
+    PrepareConfig,
+    mels=st.sampled_from([80, 128]),
+    vad=st.sampled_from(["silero", "none"]),
+    spans=st.dictionaries(st.text(max_size=5), st.floats(0, 30)),
+    memory_bytes=st.integers(0, 1 << 40),
+)
+
+seconds = st.floats(0, 43_200)
+tasks = st.builds(
+    PrepareTask,
+    path=st.text(max_size=20),
+    done=st.lists(st.tuples(st.integers(0, 5_000), seconds, seconds), max_size=4).map(tuple),
+    samples=st.booleans(),
+    windows=st.none() | st.dictionaries(st.text(max_size=5), st.floats(0, 30)),
+)
+
+
+@given(configs, tasks)
+def test_configuration_and_tasks_arrive_as_they_were(
+    config: PrepareConfig, task: PrepareTask
+) -> None:
+    assert read_config(sent(config_frame(config))[0]) == config
+    assert read_task(sent(task_frame(task))[0]) == task
+
+
+@given(
+    st.integers(0, 5_000),
+    st.lists(st.tuples(st.integers(0, 1 << 30), st.integers(1, 480_000)), min_size=1, max_size=3),
+    st.integers(1, 40),
+    st.integers(0, 100) | st.none(),
+)
+def test_windows_arrive_as_they_were(
+    index: int, pairs: list[tuple[int, int]], frames: int, count: int | None
+) -> None:
+    window = Window(index, tuple(Span(start, start + length) for start, length in pairs))
+    rng = np.random.default_rng(index)
+    features = rng.normal(size=(80, frames)).astype(np.float32)
+    samples = None if not count else rng.uniform(-1, 1, size=count).astype(np.float32)
+    found = read_window(*sent(window_frame(window, features, samples)), 80)
+    assert (found.index, found.spans) == (window.index, window.spans)
+    assert found.features is not None
+    np.testing.assert_array_equal(found.features, features)
+    if samples is None:
+        assert found.samples is None
+    else:
+        assert found.samples is not None
+        np.testing.assert_allclose(found.samples, samples, atol=1 / 32_767)
+
+
+def test_a_window_that_is_done_is_named_alone() -> None:
+    window = Window(3, (Span(10, 20), Span(40, 50)))
+    header, payload = sent(window_frame(window, None))
+    assert payload == b""
+    assert read_window(header, payload, 80) == PreparedWindow(3, window.spans, None, None)
+
+
+def test_errors_arrive_with_code_and_message_and_unknown_ones_are_refused() -> None:
+    header, _ = sent(error_frame(ErrorCode.NOT_MEDIA, "No decoder recognises the file."))
+    error = read_error(header)
+    assert (error.code, error.message) == (ErrorCode.NOT_MEDIA, "No decoder recognises the file.")
+    for wrong in ({"kind": "error"}, {"code": "no_such_code", "message": "x"}):
+        with pytest.raises(FrameError, match="unknown error"):
+            read_error(wrong)

@@ -1,0 +1,108 @@
+"""What using the library costs in imports: nothing heavy before it is needed, some of it never."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import worker.speech
+from tests.fakes.speech import talk
+
+NEVER_AT_START = {
+    "whisperx",
+    "pyannote",
+    "lightning",
+    "pytorch_lightning",
+    "transformers",
+    "pandas",
+    "matplotlib",
+    "sklearn",
+    "nltk",
+}
+"""Packages that WhisperX's own import brings, and that decoding a file needs nothing of."""
+
+# In Welsh, because no alignment model is looked for on the network then.
+TRANSCRIBE = """
+from pathlib import Path
+from worker.speech import EngineConfig, Options, build
+
+config = EngineConfig(
+    model=sys.argv[1], device="cpu", word_times=sys.argv[3], self_test=False, num_workers=1
+)
+engine = build(config)
+engine.start()
+try:
+    done = engine.submit(Path(sys.argv[2]), Options(language="cy"), name="a").future.result(120)
+    assert done.windows == 1
+finally:
+    engine.stop()
+"""
+
+PUBLIC = """
+import worker.speech
+assert set(worker.speech.__all__) <= set(dir(worker.speech))
+"""
+
+KNOWN_SPEECH = """
+from worker.speech.model.selftest import known_speech
+assert known_speech() is not None
+"""
+
+SHOW = """
+import json
+print(json.dumps(sorted(sys.modules)))
+"""
+
+
+def modules_of(script: str, *arguments: str) -> set[str]:
+    """The names of the modules that a process has imported after it ran a script."""
+    done = subprocess.run(
+        [sys.executable, "-c", "import sys\n" + script + SHOW, *arguments],
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return set(json.loads(done.stdout.splitlines()[-1]))
+
+
+def packages(modules: set[str]) -> set[str]:
+    return {name.partition(".")[0] for name in modules}
+
+
+def test_importing_the_library_imports_nothing_else() -> None:
+    found = modules_of(PUBLIC)
+    assert {name for name in found if name.startswith("worker")} == {"worker", "worker.speech"}
+    others = packages(found) - packages(modules_of("")) - sys.stdlib_module_names
+    assert others == {"worker"}
+
+
+def test_every_public_name_is_there_once_it_is_asked_for() -> None:
+    for name in worker.speech.__all__:
+        assert getattr(worker.speech, name).__name__ == name
+    with pytest.raises(AttributeError, match="no attribute 'no_such_name'"):
+        _ = worker.speech.no_such_name
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("word_times", ["aligned", "attention"])
+def test_an_engine_starts_and_transcribes_without_what_whisperx_imports(
+    tiny_model: Path, tmp_path: Path, word_times: str
+) -> None:
+    path = talk(tmp_path / "a.wav")
+    found = packages(modules_of(TRANSCRIBE, str(tiny_model), str(path), word_times))
+    assert {"ctranslate2", "faster_whisper"} <= found
+    assert not found & NEVER_AT_START
+    if word_times == "attention":
+        assert "torch" not in found
+
+
+def test_the_recording_of_the_self_test_is_found_without_importing_its_package() -> None:
+    found = modules_of(KNOWN_SPEECH)
+    assert "pyannote.audio" not in found
+    assert not packages(found) & {"torch", "lightning"}

@@ -1,0 +1,187 @@
+"""How many windows fit a batch: the arithmetic of device memory (pure).
+
+A batch is sized from the model's dimensions and from what is free after it was loaded, so that it
+fits at the first try. Where the arithmetic is wrong all the same, memory runs out, the batch is
+halved and the lower size is remembered (`engine.decoder`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from worker.errors import MachineError
+from worker.speech.model.device import Device
+from worker.speech.model.weights import Dimensions
+from worker.speech.windows import FULL_POSITIONS
+
+__all__ = [
+    "ALIGN_BYTES",
+    "CPU_WINDOWS",
+    "RESERVE_BYTES",
+    "TYPICAL_TOKENS",
+    "Budget",
+    "WindowCost",
+    "activation_bytes",
+    "budget",
+    "is_out_of_memory",
+    "window_cost",
+]
+
+TYPICAL_TOKENS = 176
+"""Tokens of a window of 30 s that the decoder's self-attention cache is sized for: what makes the
+arithmetic for large-v3 with beam 5 meet a measurement (see `worker/bench/README.md`)."""
+
+RESERVE_BYTES = 600 << 20
+"""Kept free on a card: CUDA's own allocations, cuBLAS workspaces, fragmentation."""
+
+ALIGN_BYTES = 700 << 20
+"""Kept free on a card for an alignment model (wav2vec2 base is 380 MB) and its activations."""
+
+CPU_WINDOWS = 8
+"""Windows of 30 s in a batch on a CPU; more gain nothing there (see `worker/bench/README.md`)."""
+
+_BYTES = {"float32": 4, "float16": 2, "bfloat16": 2}
+
+_NO_BOUND = 1 << 16
+"""Windows in a batch that only memory and positions bound."""
+
+
+@dataclass(frozen=True, slots=True)
+class WindowCost:
+    """Bytes of device memory that one window takes in a batch.
+
+    Attributes:
+        per_position: for each encoder position.
+        per_position_squared: for each pair of positions.
+    """
+
+    per_position: int
+    per_position_squared: int
+
+    def bytes(self, positions: int) -> int:
+        """For a window padded to this many positions (`FULL_POSITIONS` is 30 s)."""
+        return self.per_position * positions + self.per_position_squared * positions * positions
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """What one batch may hold.
+
+    Attributes:
+        windows: upper bound on windows, whatever their length.
+        bytes: device memory for the batch, or None where memory sets no bound.
+        positions: encoder positions in all windows together, or None where they set no bound.
+        cost: what a window takes of `bytes`.
+    """
+
+    windows: int
+    bytes: int | None
+    positions: int | None
+    cost: WindowCost
+
+    def capacity(self, positions: int) -> int:
+        """How many windows of this many positions share a batch; at least one."""
+        fit = self.windows
+        if self.bytes is not None:
+            fit = min(fit, self.bytes // self.cost.bytes(positions))
+        if self.positions is not None:
+            fit = min(fit, self.positions // positions)
+        return max(1, fit)
+
+    def halved(self, failed: int, positions: int) -> Budget:
+        """The budget after a batch of `failed` windows of this length ran out of memory."""
+        fits = max(1, failed // 2) * self.cost.bytes(positions)
+        # The other half of a split batch may fail at a size over the one now remembered.
+        return replace(self, bytes=fits if self.bytes is None else min(self.bytes, fits))
+
+
+def window_cost(dimensions: Dimensions, *, beam_size: int, compute_type: str) -> WindowCost:
+    """What a window takes while it is encoded and decoded.
+
+    The sum of: keys and values of cross-attention (decoder layers x 2 x positions x width), the
+    encoder's attention scores of one layer (heads x positions^2), its output (positions x width),
+    and the self-attention cache (decoder layers x 2 x width x beam x tokens; as many tokens as
+    such a window has of `TYPICAL_TOKENS`). int8 types shrink weights only: what is computed stays
+    float16 on a card, float32 on a CPU.
+
+    Args:
+        dimensions: of the model.
+        beam_size: width of the beam search.
+        compute_type: one of CTranslate2's.
+    """
+    size = activation_bytes(compute_type)
+    cross = dimensions.decoder_layers * 2 * dimensions.width * size
+    output = dimensions.width * size
+    scores = dimensions.heads * size
+    own = dimensions.decoder_layers * 2 * dimensions.width * size * TYPICAL_TOKENS * beam_size
+    return WindowCost(
+        per_position=cross + output + own // FULL_POSITIONS,
+        per_position_squared=scores,
+    )
+
+
+def activation_bytes(compute_type: str) -> int:
+    """Bytes of a computed value: int8 types compute in the type behind the underscore."""
+    return _BYTES.get(compute_type.removeprefix("int8_"), 4)
+
+
+def budget(
+    dimensions: Dimensions,
+    *,
+    batch_size: int,
+    batch_size_given: bool,
+    beam_size: int,
+    compute_type: str,
+    device: Device,
+    free_bytes: int,
+    reserve_align: bool,
+    cores: int,
+    lanes: int = 1,
+) -> Budget:
+    """How much one batch may hold on a device.
+
+    Args:
+        dimensions: of the loaded model.
+        batch_size: the setting; an upper bound.
+        batch_size_given: explicit: most windows in a batch. Otherwise (a default): most 30-s
+            equivalents, so that short windows pack denser.
+        beam_size: the setting.
+        compute_type: the chosen one.
+        device: where the model is loaded.
+        free_bytes: free memory after the model was loaded.
+        reserve_align: whether alignment models will share the card.
+        cores: on a CPU, the threads that decode.
+        lanes: batches that are decoded at once, and share what there is.
+
+    Raises:
+        MachineError: not even one window of 30 s fits the card.
+    """
+    cost = window_cost(dimensions, beam_size=beam_size, compute_type=compute_type)
+    most = batch_size if batch_size_given else _NO_BOUND
+    if device.kind == "cpu":
+        windows = max(CPU_WINDOWS, cores)
+        if not batch_size_given:
+            windows = max(1, windows // lanes)
+        # A quarter of what is free: a CPU's memory is shared with everything else.
+        return Budget(
+            most, free_bytes // 4 // lanes, FULL_POSITIONS * min(batch_size, windows), cost
+        )
+    usable = free_bytes - RESERVE_BYTES - (ALIGN_BYTES if reserve_align else 0)
+    one = cost.bytes(FULL_POSITIONS)
+    if usable < one:
+        raise MachineError(
+            f"{device} has {free_bytes >> 20} MiB free after loading the model, and one window "
+            f"takes {one >> 20} MiB beside {(free_bytes - usable) >> 20} MiB kept "
+            "free: use compute_type = int8_float16, model = turbo or medium, a smaller "
+            "beam_size, or end other processes on the card"
+        )
+    return Budget(most, usable, FULL_POSITIONS * batch_size, cost)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory ran out.
+
+    Libraries on a card have no common class for it and say it in words (`CUDA failed with error
+    out of memory`); the host's allocator raises MemoryError.
+    """
+    return isinstance(error, MemoryError) or "out of memory" in str(error).lower()

@@ -1,0 +1,295 @@
+"""The frames that a prepare child and its parent exchange: their kinds, writing and reading.
+
+A child is not trusted: it runs media decoders. So nothing that it sends is unpickled or executed;
+a frame is two little-endian uint32 lengths, a JSON header and a binary payload, and the lengths
+have limits.
+
+    parent -> child   the configuration, once; then a task for each file
+    child -> parent   ready, once; then for each file: taken, opened, window or samples, progress,
+                      and end; or error at any point after taken
+
+| kind | header | payload |
+|---|---|---|
+| ready | | |
+| taken | | |
+| opened | stated_seconds: length by the file's header, or null | |
+| window | index; spans: [[start, end], ...] in samples; frames, or done: true | features float32 |
+| | | [mels, frames], then samples int16 [n] if asked for; nothing if done |
+| samples | | samples float32 [n], where speech is found elsewhere |
+| progress | seconds: of audio decoded so far | |
+| end | audio_seconds; damaged: packets skipped; seconds: {stage: seconds} | |
+| error | code; message: of a `JobError` | |
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from worker.errors import ErrorCode, JobError
+from worker.speech.windows import Span, Window
+
+__all__ = [
+    "MAX_HEADER",
+    "MAX_PAYLOAD",
+    "READY",
+    "TAKEN",
+    "TAKES_ROOM",
+    "Frame",
+    "FrameError",
+    "PrepareConfig",
+    "PrepareTask",
+    "PreparedWindow",
+    "config_frame",
+    "end_frame",
+    "error_frame",
+    "opened_frame",
+    "progress_frame",
+    "read_config",
+    "read_error",
+    "read_frame",
+    "read_samples",
+    "read_task",
+    "read_window",
+    "samples_frame",
+    "task_frame",
+    "window_frame",
+    "write_frame",
+]
+
+Frame = tuple[dict[str, Any], bytes]
+"""A header, which has a `kind` if it comes from a child, and a payload."""
+
+READY: Frame = ({"kind": "ready"}, b"")
+"""The child has loaded what it needs."""
+
+TAKEN: Frame = ({"kind": "taken"}, b"")
+"""The child knows of the file: from here on a death is the file's doing."""
+
+TAKES_ROOM = ("window", "samples")
+"""Kinds of frames that hold audio."""
+
+MAX_HEADER = 1 << 22
+MAX_PAYLOAD = 1 << 24
+"""A window of 128 bands and its samples is 2.5 MB."""
+
+_LENGTHS = struct.Struct("<II")
+
+_LOUDEST = 32_767.0
+"""int16 of a sample of 1.0."""
+
+
+class FrameError(Exception):
+    """The other end is gone, or sent what no child of ours sends."""
+
+
+@dataclass(frozen=True, slots=True)
+class PrepareConfig:
+    """What all files have in common.
+
+    Attributes:
+        mels: bands of the loaded model.
+        vad: silero, or none to send the samples alone (speech is then found elsewhere).
+        spans: `windows.SpanOptions` as a mapping.
+        windows: `windows.WindowOptions` as a mapping.
+        max_audio_seconds: longer audio is refused.
+        memory_bytes: address space of the child; 0 sets no limit.
+    """
+
+    mels: int
+    vad: str = "silero"
+    spans: dict[str, float] = field(default_factory=dict)
+    windows: dict[str, float] = field(default_factory=dict)
+    max_audio_seconds: float = 43_200.0
+    memory_bytes: int = 2 << 30
+
+
+@dataclass(frozen=True, slots=True)
+class PrepareTask:
+    """One file.
+
+    Attributes:
+        path: a local file.
+        done: (index, start, end) in seconds of windows that need no features: a checkpoint has
+            them.
+        samples: whether windows come with their samples (for alignment).
+        windows: `windows.WindowOptions` as a mapping, in place of the configuration's.
+    """
+
+    path: str
+    done: tuple[tuple[int, float, float], ...] = ()
+    samples: bool = False
+    windows: dict[str, float] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedWindow:
+    """A window as the parent gets it.
+
+    Attributes:
+        index: position among the file's windows, from 0.
+        spans: what it was cut from.
+        features: float32 [mels, frames]; None where the task said that it is done.
+        samples: float32 [n] at 16 kHz, of its spans one after the other; None unless asked for.
+    """
+
+    index: int
+    spans: tuple[Span, ...]
+    features: NDArray[np.float32] | None
+    samples: NDArray[np.float32] | None
+
+
+def write_frame(stream: BinaryIO, header: dict[str, Any], payload: bytes = b"") -> None:
+    """Sends one frame."""
+    encoded = json.dumps(header).encode()
+    stream.write(_LENGTHS.pack(len(encoded), len(payload)))
+    stream.write(encoded)
+    stream.write(payload)
+    stream.flush()
+
+
+def read_frame(read: Callable[[int], bytes]) -> Frame | None:
+    """The next frame, or None at the end of the stream.
+
+    Args:
+        read: takes so many bytes from the stream; fewer only at its end.
+
+    Raises:
+        FrameError: the frame is longer than any of ours, or its header is not JSON.
+    """
+    lengths = read(_LENGTHS.size)
+    if len(lengths) < _LENGTHS.size:
+        return None
+    header_bytes, payload_bytes = _LENGTHS.unpack(lengths)
+    if header_bytes > MAX_HEADER or payload_bytes > MAX_PAYLOAD:
+        raise FrameError(f"a frame of {header_bytes} + {payload_bytes} bytes")
+    try:
+        header = json.loads(read(header_bytes))
+    except ValueError as error:
+        raise FrameError(f"a frame with a broken header: {error}") from error
+    return header, read(payload_bytes)
+
+
+# From parent to child.
+
+
+def config_frame(config: PrepareConfig) -> Frame:
+    """The first frame that a child gets."""
+    return asdict(config), b""
+
+
+def read_config(header: dict[str, Any]) -> PrepareConfig:
+    """The configuration in a header."""
+    return PrepareConfig(**header)
+
+
+def task_frame(task: PrepareTask) -> Frame:
+    """The frame that asks for a file."""
+    return asdict(task), b""
+
+
+def read_task(header: dict[str, Any]) -> PrepareTask:
+    """The task in a header."""
+    done = tuple((index, start, end) for index, start, end in header["done"])
+    return PrepareTask(**header | {"done": done})
+
+
+# From child to parent.
+
+
+def opened_frame(stated_seconds: float | None) -> Frame:
+    """The file is media, and maybe says how long it is."""
+    return {"kind": "opened", "stated_seconds": stated_seconds}, b""
+
+
+def window_frame(
+    window: Window,
+    features: NDArray[np.float32] | None,
+    samples: NDArray[np.float32] | None = None,
+) -> Frame:
+    """A window.
+
+    Args:
+        window: its place in the file.
+        features: float32 [mels, frames]; None for one that is done.
+        samples: float32 [n] at 16 kHz in [-1, 1]; None where nobody asked for them.
+    """
+    header: dict[str, Any] = {
+        "kind": "window",
+        "index": window.index,
+        "spans": [[span.start, span.end] for span in window.spans],
+    }
+    if features is None:
+        return {**header, "done": True}, b""
+    payload = features.tobytes()
+    if samples is not None:
+        payload += (samples * _LOUDEST).astype("<i2").tobytes()
+    return {**header, "frames": features.shape[1]}, payload
+
+
+def read_window(header: dict[str, Any], payload: bytes, mels: int) -> PreparedWindow:
+    """The window in a frame.
+
+    Args:
+        header: of the frame.
+        payload: of the frame.
+        mels: bands of the features, as configured.
+    """
+    spans = tuple(Span(start, end) for start, end in header["spans"])
+    if header.get("done"):
+        return PreparedWindow(header["index"], spans, None, None)
+    frames = int(header["frames"])
+    features = np.frombuffer(payload, dtype=np.float32, count=mels * frames).reshape(mels, frames)
+    samples = None
+    if len(payload) > features.nbytes:
+        raw = np.frombuffer(payload, dtype="<i2", offset=features.nbytes)
+        samples = raw.astype(np.float32) / _LOUDEST
+    return PreparedWindow(header["index"], spans, features, samples)
+
+
+def samples_frame(samples: NDArray[np.float32]) -> Frame:
+    """Some samples, float32 [n], of a file whose speech is found elsewhere."""
+    return {"kind": "samples"}, samples.astype(np.float32).tobytes()
+
+
+def read_samples(payload: bytes) -> NDArray[np.float32]:
+    """The samples in a frame, float32 [n]."""
+    return np.frombuffer(payload, dtype=np.float32)
+
+
+def progress_frame(seconds: float) -> Frame:
+    """So many seconds of audio are decoded."""
+    return {"kind": "progress", "seconds": seconds}, b""
+
+
+def end_frame(audio_seconds: float, damaged: int, seconds: dict[str, float]) -> Frame:
+    """The file is at its end: its length, packets skipped, seconds spent in each stage."""
+    return {
+        "kind": "end",
+        "audio_seconds": audio_seconds,
+        "damaged": damaged,
+        "seconds": seconds,
+    }, b""
+
+
+def error_frame(code: ErrorCode, message: str) -> Frame:
+    """The file can't be prepared."""
+    return {"kind": "error", "code": code, "message": message}, b""
+
+
+def read_error(header: dict[str, Any]) -> JobError:
+    """The error in a header.
+
+    Raises:
+        FrameError: it is none that a child of ours would report.
+    """
+    try:
+        return JobError(ErrorCode(header["code"]), str(header["message"]))
+    except (KeyError, ValueError) as error:
+        raise FrameError(f"a child sent an unknown error: {error}") from error
