@@ -26,7 +26,7 @@ import threading
 import time
 from collections import deque
 from concurrent.futures import Future
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from worker.errors import EngineError, ErrorCode, JobError
@@ -172,7 +172,10 @@ class FakeEngine:
 
     @property
     def stats(self) -> EngineStats:
-        return self._stats
+        return replace(self._stats)
+
+    def sample(self) -> EngineStats:
+        return self.stats
 
     def start(self) -> None:
         time.sleep(self._start_seconds)

@@ -21,7 +21,7 @@ from worker.errors import EngineError, ErrorCode, JobError
 from worker.results.transcript import Word
 from worker.speech.api import Options, Partial, Recognition, Submission
 from worker.speech.config import EngineConfig
-from worker.speech.engine import engine as engine_module
+from worker.speech.engine import inflow
 from worker.speech.engine.engine import Engine
 from worker.speech.model.whisper import Request
 from worker.speech.windows import FULL_POSITIONS
@@ -349,7 +349,7 @@ def test_what_is_held_stays_bounded_and_short_files_pass_a_long_one(
 def test_a_vote_for_the_language_needs_its_windows_whatever_is_held(
     engines: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(engine_module, "MIN_HELD_SECONDS", 8.0)
+    monkeypatch.setattr(inflow, "MIN_HELD_SECONDS", 8.0)
     rankings = {3.0: ("de", 0.4), 6.0: ("fr", 0.45), 4.0: ("de", 0.45)}
 
     def language(request: Request) -> tuple[str, float]:
@@ -450,13 +450,17 @@ def test_short_windows_go_in_short_and_their_audits_belong_to_no_job(
         assert recognition.notes == ()
     until(lambda: engine.stats.waiting_windows == 0)
     assert min(positions) < FULL_POSITIONS
-    extra = engine.stats.extra
-    assert extra["short_windows"] == 36
-    assert extra["short_failed"] == 0
+    stats = engine.stats
+    assert (stats.short_windows, stats.short_failed) == (36, 0)
     # Some are decoded in full as well, whether or not their job is still there.
-    assert extra["audits"] > 0
+    assert stats.audits > 0
     assert FULL_POSITIONS in positions
-    assert engine.stats.windows == 36 + extra["audits"]
+    assert stats.windows == 36 + stats.audits
+    assert engine.sample().extra() == {
+        "short_windows": 36,
+        "short_failed": 0,
+        "audits": stats.audits,
+    }
 
 
 class Aligner:

@@ -669,7 +669,7 @@ class Daemon:
             "leases_lost": now.leases_lost,
             "dollars_per_audio_hour": now.dollars_per_audio_hour,
             "engine": {},
-            "extra": dict(self._stats().extra),
+            "extra": self._engine.sample().extra() if self._engine_started else {},
             "held": [_task_status(task) for h in self._holdings.all() for task in h.tasks],
         }
         if self._engine_started:
