@@ -467,6 +467,7 @@ class Aligner:
     """Stands for the alignment models: ready after a while, or not to be had."""
 
     verdict: bool | None = None
+    broken: bool = False
     asked: list[str]
 
     def __init__(self, device: str) -> None:
@@ -486,6 +487,8 @@ class Aligner:
     def align(self, items: Sequence[Any]) -> list[list[Word]]:
         from worker.speech.words.align import AlignmentError
 
+        if type(self).broken:
+            raise RuntimeError("the device is lost")
         if any(len(item.samples) > 5 * 16_000 for item in items):
             raise AlignmentError("no numbers")
         return [
@@ -501,6 +504,7 @@ def aligner(monkeypatch: pytest.MonkeyPatch) -> type[Aligner]:
     from worker.speech.words import align
 
     monkeypatch.setattr(Aligner, "verdict", None)
+    monkeypatch.setattr(Aligner, "broken", False)
     monkeypatch.setattr(align, "Aligner", Aligner)
     return Aligner
 
@@ -542,3 +546,30 @@ def test_where_no_aligner_is_to_be_had_attention_stands_in_and_says_so(
         assert [len(segment.words) for segment in recognition.segments] == [3, 3]
     translated = engine.submit(path, Options(language="en", task="translate"), name="c")
     assert result(translated).word_times == "attention"
+
+
+def test_an_align_thread_that_dies_ends_the_engine(
+    engines: Make,
+    tmp_path: Path,
+    aligner: type[Aligner],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    aligner.verdict = aligner.broken = True
+    engine = engines(FakeModel(), word_times="aligned")
+    path = talk(tmp_path / "a.wav", bursts=2)
+    submission = engine.submit(path, ENGLISH, name="a")
+    with pytest.raises(EngineError, match="the device is lost"):
+        submission.future.result(PATIENCE)
+    assert isinstance(engine.failure(), RuntimeError)
+    assert "engine.broken" in caplog.text
+    with pytest.raises(EngineError, match="has stopped"):
+        engine.submit(path, ENGLISH, name="late")
+
+
+def test_an_engine_that_was_never_started_can_be_stopped() -> None:
+    engine = Engine(EngineConfig(model="fake", device="cpu"))
+    engine.stop()
+    assert engine.failure() is None
+    assert engine.children() == []
+    with pytest.raises(RuntimeError, match="not started"):
+        engine.held_seconds()
