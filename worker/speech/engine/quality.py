@@ -65,7 +65,6 @@ class Attempt:
     """One decoding of one window.
 
     Attributes:
-        temperature: of sampling; 0 is beam search.
         text: stripped.
         tokens: text tokens, without special ones.
         avg_logprob: mean log-probability of the tokens and the end.
@@ -75,7 +74,6 @@ class Attempt:
         heard_until: second of the window at which the last word ends, if that is known.
     """
 
-    temperature: float
     text: str
     tokens: tuple[int, ...]
     avg_logprob: float

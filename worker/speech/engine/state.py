@@ -122,7 +122,6 @@ class FileState:
         total: how many windows the file has; None while more may come.
         audio_seconds: length of the decoded audio; None before its end.
         stated_seconds: length according to the file's header, if that says one.
-        damaged: packets that could not be decoded.
         resumed: windows taken from `resume`.
         second_attempts: decodings beyond each window's first.
         seconds: this file's share of each stage.
@@ -142,7 +141,6 @@ class FileState:
     total: int | None = None
     audio_seconds: float | None = None
     stated_seconds: float | None = None
-    damaged: int = 0
     resumed: int = 0
     second_attempts: int = 0
     seconds: dict[str, float] = field(default_factory=dict)
@@ -198,7 +196,6 @@ class FileState:
             seconds: what preparing took, by stage.
         """
         self.audio_seconds = audio_seconds
-        self.damaged = damaged
         for stage, value in seconds.items():
             self.spend(stage, value)
         if damaged:
@@ -224,7 +221,6 @@ class FileState:
         """A window was decoded at a rung."""
         window = self.windows[index]
         attempt = Attempt(
-            temperature=rung.temperature,
             text=decoded.text,
             tokens=decoded.tokens,
             avg_logprob=decoded.avg_logprob,
