@@ -29,13 +29,13 @@ import boto3
 from worker.aws.clients import make_clients
 from worker.aws.faults import AWS_ERRORS, describe
 from worker.aws.queue import Depth, Queue
+from worker.aws.sqs import MESSAGES_PER_CALL, is_fifo
 from worker.errors import ExitCode, SettingsError, TransientError, WorkerError
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
     from mypy_boto3_sqs.type_defs import MessageTypeDef, SendMessageRequestTypeDef
 
-BATCH = 10
 HIDDEN_SECONDS = 30
 """How long a look may hide dead letters; they are shown again as soon as it is over."""
 MOVE_SECONDS = 120
@@ -93,7 +93,7 @@ def held(sqs: SQSClient, url: str, *, most: int, seconds: int) -> Iterator[list[
     while len(seen) < most:
         answer = sqs.receive_message(
             QueueUrl=url,
-            MaxNumberOfMessages=min(BATCH, most - len(seen)),
+            MaxNumberOfMessages=min(MESSAGES_PER_CALL, most - len(seen)),
             VisibilityTimeout=seconds,
             WaitTimeSeconds=1,  # a long poll asks all of SQS's servers: empty means empty
             MessageAttributeNames=["All"],
@@ -111,12 +111,12 @@ def held(sqs: SQSClient, url: str, *, most: int, seconds: int) -> Iterator[list[
 
 def show_again(sqs: SQSClient, url: str, letters: Sequence[DeadLetter]) -> None:
     """Makes dead letters visible at once; one that can't be will be when its time is over."""
-    for start in range(0, len(letters), BATCH):
+    for start in range(0, len(letters), MESSAGES_PER_CALL):
         sqs.change_message_visibility_batch(
             QueueUrl=url,
             Entries=[
                 {"Id": str(n), "ReceiptHandle": letter.receipt, "VisibilityTimeout": 0}
-                for n, letter in enumerate(letters[start : start + BATCH])
+                for n, letter in enumerate(letters[start : start + MESSAGES_PER_CALL])
             ],
         )
 
@@ -182,7 +182,7 @@ def _copy(url: str, letter: DeadLetter) -> SendMessageRequestTypeDef:
             "message_id": {"DataType": "String", "StringValue": letter.origin_id}
         },
     }
-    if url.endswith(".fifo"):
+    if is_fifo(url):
         copy["MessageGroupId"] = letter.group_id or letter.origin_id
         # The dead letter's own id: sent again after the same failure it must not count as a copy.
         copy["MessageDeduplicationId"] = letter.message_id

@@ -9,6 +9,7 @@ Anything without such a header is "not media". Header fields:
               hang:  the device never finishes that window
               sticky: the engine breaks for good, as after a CUDA error
               bad:   the job fails with `decode_failed`
+              garbled: the result can't be read; the error that says so quotes a private text
     marker_window  which window the marker strikes at (default 0)
 
 Each decoded window is one line in the file that `FAKE_ENGINE_LOG` names, appended in one
@@ -26,8 +27,9 @@ import threading
 import time
 from collections import deque
 from concurrent.futures import Future
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import NoReturn
 
 from worker.errors import EngineError, ErrorCode, JobError
 from worker.results.transcript import EngineInfo, Language, Segment, Word
@@ -35,6 +37,7 @@ from worker.speech.api import EngineStats, Options, Partial, Recognition, Submis
 
 WINDOW_SECONDS = 30.0
 LOG_VARIABLE = "FAKE_ENGINE_LOG"
+PRIVATE_TEXT = "the secret words of a customer"
 _MAGIC = b"FAKE "
 
 
@@ -320,8 +323,17 @@ class FakeEngine:
                 job.result.set_exception(JobError(ErrorCode.NOT_MEDIA, "no decoder knows it"))
             elif marker == "bad":
                 job.result.set_exception(JobError(ErrorCode.DECODE_FAILED, "it is damaged"))
+            elif marker == "garbled":
+                job.result.set_result(replace(_recognition(job), segments=_Garbled()))
             else:
                 job.result.set_result(_recognition(job))
+
+
+class _Garbled(list[Segment]):
+    """Segments that can't be read."""
+
+    def __iter__(self) -> NoReturn:
+        raise ValueError(PRIVATE_TEXT)
 
 
 def _recognition(job: _Job) -> Recognition:

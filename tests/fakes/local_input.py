@@ -57,7 +57,7 @@ class FileInputs:
             content = Path(uri.path).read_bytes()
         except FileNotFoundError:
             return None
-        return ObjectInfo(hashlib.sha256(content).hexdigest(), len(content), {}, None)
+        return ObjectInfo(hashlib.sha256(content).hexdigest(), len(content), {})
 
     def fetch(
         self,

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from worker.redact import quoted
-from worker.uris import MAX_JOB_ID, MAX_KEY_BYTES, MAX_PREFIX_BYTES, S3Prefix, S3Uri
+from worker.uris import MAX_JOB_ID, MAX_KEY_BYTES, MAX_PREFIX_BYTES, ResultPlace, S3Prefix, S3Uri
 
 
 @pytest.mark.parametrize(
@@ -101,6 +101,15 @@ def test_a_prefix_holds_what_lies_under_it() -> None:
     assert prefix.holds("bucket", "out/")
     assert not prefix.holds("bucket", "output/job/transcript.json")
     assert not prefix.holds("other", "out/job/transcript.json")
+
+
+def test_each_job_has_a_place_of_its_own_under_the_prefix() -> None:
+    place = S3Prefix.parse("s3://bucket/out").place("call-17")
+    assert place == ResultPlace("bucket", "out/call-17/")
+    assert place.key("error.json") == "out/call-17/error.json"
+    assert place.uri("error.json") == "s3://bucket/out/call-17/error.json"
+    assert str(place) == "s3://bucket/out/call-17/"
+    assert S3Prefix.parse("s3://bucket").place("call-17").key("error.json") == "call-17/error.json"
 
 
 def test_in_a_model_prefixes_are_text() -> None:

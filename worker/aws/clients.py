@@ -1,9 +1,9 @@
 """The boto3 clients: made once, with bounded time-outs, and shared between threads.
 
-Clients are thread-safe, the session that makes them is not, and making one costs tens of
-milliseconds and some megabytes: so all but the queue's are made, under a lock, when first asked
-for. Region, endpoints (`AWS_ENDPOINT_URL`) and credentials come from where they come from
-everywhere.
+A client may be used from any thread; the session that makes clients may not. Making one costs
+tens of milliseconds and some megabytes, so all but the queue's are made when first used, under
+a lock. Region, endpoints (`AWS_ENDPOINT_URL`) and credentials are found as in every program
+that uses boto3.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ from urllib.parse import urlsplit
 import boto3
 from botocore.config import Config
 
+from worker.aws.sqs import MAX_WAIT_SECONDS
+
 if TYPE_CHECKING:
     from mypy_boto3_autoscaling import AutoScalingClient
     from mypy_boto3_ec2 import EC2Client
@@ -33,7 +35,7 @@ _CONNECT_SECONDS = 5.0
 _READ_SECONDS = 20.0
 _POLL_MARGIN_SECONDS = 15.0
 _MAX_ATTEMPTS = 3
-"""botocore's own attempts; ours come on top (see `faults.ride_out`)."""
+"""botocore's own attempts at each call; `faults.call_with_retries` repeats the whole."""
 _PATH_STYLE = Config(s3={"addressing_style": "path"})
 _QUEUE_HOSTS = (
     re.compile(r"^sqs\.(?P<region>[a-z0-9-]+)\.(amazonaws|api\.aws)"),
@@ -55,12 +57,13 @@ class Clients:
 
     Args:
         session: used here only, always under a lock.
-        region: for everything but a queue whose URL names another.
-        queue_region: the region of the queue.
-        visibility_timeout: seconds; a hung control call must end well before a lease does.
+        region: of everything but the queue.
+        queue_region: of the queue; None: `region`.
+        visibility_timeout: seconds, of the queue's messages. Time-outs of calls are derived from
+            it: a call that hangs must end well before a lease does.
 
     Attributes:
-        sqs: SQS for control calls; short time-outs.
+        sqs: SQS for everything but ReceiveMessage; short time-outs.
     """
 
     def __init__(
@@ -86,10 +89,7 @@ class Clients:
 
     @cached_property
     def sqs_poll(self) -> SQSClient:
-        """SQS for ReceiveMessage: the read time-out outlives a long poll."""
-        # Here, because it brings the logs, which `submit` starts without.
-        from worker.aws.queue import MAX_WAIT_SECONDS
-
+        """SQS for ReceiveMessage; its read time-out is longer than the longest long poll."""
         with self._lock:
             return self._session.client(
                 "sqs",
@@ -99,7 +99,7 @@ class Clients:
 
     @cached_property
     def s3(self) -> S3Client:
-        """S3, for objects; path-style addresses on endpoints that are not AWS's."""
+        """S3; with path-style addresses at endpoints that are not AWS's."""
         with self._lock:
             return self._make_s3()
 
@@ -139,7 +139,7 @@ class Clients:
 
 
 def _config(*, read_seconds: float = _READ_SECONDS, connections: int = 32) -> Config:
-    """The limits every client gets: time-outs, attempts, connections."""
+    """What every client gets: time-outs, attempts, connections."""
     return Config(
         connect_timeout=_CONNECT_SECONDS,
         read_timeout=read_seconds,

@@ -1,4 +1,9 @@
-"""Dead letters: a copy of each message that failed for good, with why it failed."""
+"""Dead letters: a copy of each message that failed for good, with the reason.
+
+SQS moves a message to the dead-letter queue by itself only after it has been received many
+times, and without a word. The worker copies a message there as soon as it knows that a job in
+it can't succeed, with attributes that say which job failed and why.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +13,9 @@ import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from worker.aws.faults import AWS_ERRORS, describe, ride_out
-from worker.aws.queue import ORIGIN_ATTRIBUTE, Message, Queue, is_fifo, queue_attributes
+from worker.aws.faults import AWS_ERRORS, call_with_retries, describe
+from worker.aws.queue import ORIGIN_ATTRIBUTE, Message, Queue, queue_attributes
+from worker.aws.sqs import is_fifo
 from worker.errors import SettingsError, TransientError
 from worker.logs import get_logger
 
@@ -32,11 +38,11 @@ _NOT_ALLOWED = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ff
 
 
 class DeadLetters:
-    """The dead-letter queue of one queue. Callable from any thread.
+    """Copies failed messages of one queue to its dead-letter queue. Callable from any thread.
 
     Args:
         client: with short time-outs.
-        queue: whose failed messages are kept; it knows where.
+        queue: the one that the messages came from; it knows its dead-letter queue.
         sleep: waits that many seconds between attempts.
     """
 
@@ -49,16 +55,16 @@ class DeadLetters:
         self._max_bytes: int | None = None
 
     def send(self, message: Message, *, job_id: str | None, code: str, reason: str) -> bool:
-        """Copy a message to the dead-letter queue, with why it failed (see `dead_letter_entry`).
+        """Copy a message to the dead-letter queue, with the reason (see `dead_letter_entry`).
 
-        A copy whose answer got lost is sent again: there may be two of it.
+        If SQS's answer gets lost, the copy is sent again: there may be two.
 
         Returns:
             Whether there is a copy; False where there is no dead-letter queue.
 
         Raises:
-            TransientError: it could not be kept, whatever the cause. Don't delete the message:
-                the redrive policy will keep it in the end.
+            TransientError: there is no copy, whatever the cause. Don't delete the message: the
+                redrive policy keeps it in the end.
         """
         try:
             url = self._queue.describe().dead_letter_url
@@ -79,7 +85,7 @@ class DeadLetters:
                 max_bytes=self._limit(url),
                 fifo=is_fifo(url),
             )
-            ride_out(
+            call_with_retries(
                 lambda: self._send(url, entry),
                 "copy a message to its dead-letter queue",
                 sleep=self._sleep,
@@ -97,7 +103,7 @@ class DeadLetters:
             raise ConnectionError("the answer was cut off")
 
     def _limit(self, url: str) -> int:
-        """The dead-letter queue's MaximumMessageSize; the common one if it may not be asked."""
+        """Bytes that the dead-letter queue takes; the usual limit if it can't be asked."""
         if self._max_bytes is None:
             limit = _DEFAULT_MAX_MESSAGE_BYTES
             try:
@@ -120,23 +126,26 @@ def dead_letter_entry(
 ) -> dict[str, Any]:
     """The arguments of SendMessage for a failed message's copy (pure).
 
-    The copy has the original body and string attributes `job_id` (the message's origin where
-    no job id is known), `code`, `reason` and `message_id` (its origin, so that a copy which is
-    sent back keeps its default job ids). Characters that SQS refuses become U+FFFD, and the
-    reason ends after 1024 characters, the rest after 128.
+    The copy has the original body and four string attributes: `job_id` (the message's origin id
+    where no job id is known), `code`, `reason`, and `message_id`, the origin id, so that the
+    default job ids stay the same if the copy is sent back to the queue. Characters that SQS
+    refuses become U+FFFD. The reason is cut to 1024 characters, the other attributes to 128.
 
-    Body and attributes share the queue's limit. Where they don't fit, the reason is cut first,
-    down to 64 characters, so that the body stays whole and can be sent back; only a body that
-    leaves no room for that is cut, between characters, with its length in UTF-8 in attribute
-    `original_bytes`.
+    Body and attributes together may not exceed the queue's limit. If they do, the reason is cut
+    first, to 64 characters at least, so that the body stays whole and can be sent back. If that
+    isn't enough, the body is cut, between characters, and the attribute `original_bytes` gives
+    its full length in UTF-8.
 
     Args:
         message: what failed.
-        job_id: the job that failed, if known.
+        job_id: the job that failed; None if not known.
         code: why, for programs.
-        reason: why, for a person.
+        reason: why, for people.
         max_bytes: the queue's limit on body and attributes together.
-        fifo: the queue wants a group and a deduplication id.
+        fifo: whether the queue needs a group and a deduplication id.
+
+    Returns:
+        Everything but the queue's URL.
     """
     origin = message.origin_id or message.message_id
     texts = {
@@ -165,7 +174,7 @@ def dead_letter_entry(
 
 
 def _attribute_text(text: str, characters: int) -> str:
-    """`text` as a string attribute: allowed characters, bounded, never empty (SQS refuses '')."""
+    """`text` as SQS takes it for an attribute: allowed characters, cut, never empty."""
     return _NOT_ALLOWED.sub("\ufffd", text)[:characters] or "-"
 
 
@@ -174,10 +183,10 @@ def _bytes(text: str) -> int:
 
 
 def _attributes_bytes(texts: Mapping[str, str]) -> int:
-    """What attributes count for in a message's size: name, type and value."""
+    """What attributes add to a message's size: name, type and value."""
     return sum(_bytes(name) + len("String") + _bytes(text) for name, text in texts.items())
 
 
 def _cut(text: str, max_bytes: int) -> str:
-    """The longest beginning of `text` that has at most `max_bytes` in UTF-8."""
+    """The longest start of `text` that has at most `max_bytes` in UTF-8."""
     return text.encode()[: max(max_bytes, 0)].decode(errors="ignore")

@@ -1,9 +1,9 @@
-"""What an AWS failure means: may it pass, is it a refusal, or is it an answer.
+"""What a failed AWS call means, and retries of calls that may succeed later.
 
 botocore raises some dozen kinds of exception, and services put what matters into an error
 code. `classify` maps them all to a `Fault`; callers decide by that, never by exception type.
-`ride_out` repeats a call while its failures may pass. botocore's own few retries happen
-beneath both.
+`call_with_retries` repeats a call as long as its failure may be temporary. botocore's own few
+retries have been made before either sees a failure.
 """
 
 from __future__ import annotations
@@ -31,14 +31,22 @@ from worker import retry
 from worker.errors import TransientError
 from worker.redact import redact
 
-__all__ = ["AWS_ERRORS", "Fault", "classify", "describe", "error_code", "ride_out", "transient"]
+__all__ = [
+    "AWS_ERRORS",
+    "Fault",
+    "call_with_retries",
+    "classify",
+    "describe",
+    "error_code",
+    "transient",
+]
 
 T = TypeVar("T")
 
 AWS_ERRORS = (ClientError, BotoCoreError, ResponseParserError, ConnectionError, TimeoutError)
-"""Everything a boto3 call may raise for the world's or AWS's reasons. `ResponseParserError`
-(a response cut off inside its XML) is not a BotoCoreError; the last two are Python's own, which
-escape while a body is read."""
+"""Everything that a boto3 call may raise because of the network or AWS. `ResponseParserError`
+(a response cut off inside its XML) is not a BotoCoreError; the last two are Python's own, raised
+while a body is read."""
 
 _MAX_DESCRIPTION = 400
 
@@ -150,7 +158,7 @@ _INVALID_ERRORS = (ParamValidationError, ValidationError)
 
 
 def error_code(error: BaseException) -> str:
-    """The service's error code without its prefix ('' if the failure is not an answer).
+    """The service's error code without its prefix; '' if the service did not answer.
 
     SQS says `AWS.SimpleQueueService.NonExistentQueue`, S3 passes on `KMS.ThrottlingException`.
     """
@@ -200,7 +208,7 @@ def _classify_answer(code: str, status: int) -> Fault:
 
 
 def transient(error: BaseException) -> bool:
-    """Whether trying again may help."""
+    """Whether another attempt may help."""
     return classify(error) in (Fault.TRANSIENT, Fault.CREDENTIALS, Fault.CONFLICT)
 
 
@@ -214,7 +222,7 @@ def describe(error: BaseException) -> str:
     return redact(" ".join(text.split()))[:_MAX_DESCRIPTION]
 
 
-def ride_out(
+def call_with_retries(
     call: Callable[[], T],
     doing: str,
     *,
@@ -224,22 +232,22 @@ def ride_out(
     before: Callable[[], None] = lambda: None,
     sleep: Callable[[float], None] = time.sleep,
 ) -> T:
-    """Repeat `call` while its failures may pass, waiting longer each time.
+    """Repeat `call` as long as its failure may be temporary, waiting longer each time.
 
     Waits follow `retry.full_jitter`.
 
     Args:
-        call: one boto3 call; it must bear being repeated.
-        doing: what is being done, for the error's sentence ("write s3://...").
+        call: one boto3 call that may safely be repeated.
+        doing: what the call does, for the error message: "could not <doing>".
         attempts: calls in all, at least 1.
         base: seconds, the scale of the first wait.
         cap: seconds, the longest wait.
-        before: called before each attempt; what it raises ends the trying.
+        before: called before each attempt; if it raises, there are no more attempts.
         sleep: waits that many seconds.
 
     Raises:
-        TransientError: the last attempt failed in a way that may still pass.
-        Exception: the failure itself, where trying again can't help.
+        TransientError: the last attempt failed, for a reason that may be temporary.
+        Exception: the failure itself, where another attempt can't help.
     """
     for attempt in range(1, attempts + 1):
         before()

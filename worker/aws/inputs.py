@@ -1,7 +1,7 @@
-"""Fetch a job's input: download an object from S3, going on where a download broke.
+"""Download a job's input from S3, continuing a download that broke.
 
-An input is an S3 URI. Every download is of one state of the object (its ETag), so that a file
-is never put together from two contents.
+A download is always of one state of the object, identified by its ETag, so that a file is
+never put together from two contents.
 """
 
 from __future__ import annotations
@@ -45,9 +45,9 @@ __all__ = ["S3Inputs", "open_inputs"]
 
 _CHUNK_BYTES = 256 * 1024
 _MAX_STALLS = 5
-"""Attempts in a row that bring no byte, after which a download is given up."""
+"""Attempts in a row without a single byte, after which a download is given up."""
 _MAX_ATTEMPTS = 200
-"""Attempts in all: a server that breaks off after each few bytes is not waited for for ever."""
+"""Attempts in all, for a server that breaks off after a few bytes each time."""
 _RETRY_SECONDS = 0.2
 _MAX_RETRY_SECONDS = 5.0
 _CONTENT_RANGE = re.compile(r"bytes (?P<start>\d+)-\d+/(?P<total>\d+)")
@@ -66,7 +66,7 @@ class S3Inputs:
         self._sleep = sleep
 
     def head(self, uri: S3Uri, *, version_id: str | None = None) -> ObjectInfo | None:
-        """Ask for an input without its content; None if there is no such object.
+        """Look at an input without its content; None if there is no such object.
 
         Raises:
             JobError: INPUT_FORBIDDEN.
@@ -89,19 +89,20 @@ class S3Inputs:
         max_bytes: int,
         check: Callable[[], None] = no_check,
     ) -> ObjectInfo:
-        """Download an input. A broken download goes on where it broke, on the same ETag.
+        """Download an input. One that breaks is continued where it broke, on the same ETag.
 
         Args:
             uri: of the input.
             dest: created or overwritten; removed again if anything is raised.
-            etag: take the object only in this state (with or without quotes).
-            version_id: take this version.
-            max_bytes: refuse an object with more, before its content is read.
-            check: called before every request and every 256 KiB; what it raises
-                (LeaseLost, Interrupted) ends the download.
+            etag: download the object only in this state (with or without quotes); None: as it
+                is now.
+            version_id: download this version; None: the latest.
+            max_bytes: a larger object is refused before its content is read.
+            check: called before every request and every 256 KiB; if it raises (LeaseLost,
+                Interrupted), the download ends with that.
 
         Returns:
-            What was downloaded.
+            What S3 says of the downloaded object.
 
         Raises:
             JobError: INPUT_NOT_FOUND, INPUT_FORBIDDEN, INPUT_CHANGED, INPUT_TOO_LARGE,
@@ -137,7 +138,7 @@ def open_inputs(clients: Clients) -> S3Inputs:
 
 
 class _Download:
-    """One download in as many requests as it takes."""
+    """One download, in as many requests as it needs."""
 
     def __init__(
         self,
@@ -180,7 +181,7 @@ class _Download:
         raise TransientError(f"could not download {shown(self._uri)}: {describe(last)}") from last
 
     def _must_restart(self, error: BaseException) -> bool:
-        """Whether what was received so far is of no use."""
+        """Whether what was received so far can't be used."""
         changed = classify(error) is Fault.PRECONDITION or error_code(error) == "InvalidRange"
         if changed and self._pinned:
             return False
@@ -214,11 +215,11 @@ class _Download:
         return object_info(answer, self.received)
 
     def _begin(self, answer: GetObjectOutputTypeDef, file: IO[bytes]) -> int:
-        """Check what is about to come; returns the object's size in bytes."""
+        """Check an answer before its body is read; returns the whole object's size in bytes."""
         self._etag = unquoted(answer["ETag"])
         part = _CONTENT_RANGE.fullmatch(answer.get("ContentRange") or "")
         if self.received and (part is None or int(part["start"]) != self.received):
-            # The whole object, though a part was asked for: some servers do that.
+            # Some servers send the whole object though a part was asked for.
             file.seek(0)
             file.truncate()
             self.received = 0
@@ -236,7 +237,7 @@ class _Download:
 
 
 def _input_error(error: BaseException, uri: S3Uri) -> JobError | TransientError:
-    """What a refused read of an input means for the job (pure)."""
+    """What a failed read of an input means for the job (pure)."""
     name = shown(uri)
     fault = classify(error)
     if transient(error):

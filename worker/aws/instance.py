@@ -1,223 +1,47 @@
-"""The machine we run on: notices that it ends, scale-in protection, and ending it.
+"""The instance the worker runs on: watch for its end, protect it from scale-in, end it.
 
-Whether we are on EC2 at all is told by the instance metadata service (IMDS, version 2); off
-EC2 nothing here does anything but say so in the log.
+Off EC2 there is nothing to watch, to protect or to terminate; only power-off works there.
 """
 
 from __future__ import annotations
 
-import http.client
-import json
-import os
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from collections.abc import Callable, Sequence
 from enum import StrEnum
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 from worker.aws.faults import AWS_ERRORS, describe, error_code, transient
+from worker.aws.imds import Imds, SpotNotice, is_terminating, parse_instance_action
 from worker.errors import MachineError, SettingsError, TransientError
 from worker.logs import get_logger
+from worker.threads import SupervisedThread
 
 if TYPE_CHECKING:
     from worker.aws.clients import Clients
 
-__all__ = [
-    "EndResult",
-    "Imds",
-    "Instance",
-    "InstanceWatcher",
-    "SpotNotice",
-    "is_terminating",
-    "parse_instance_action",
-]
+__all__ = ["EndResult", "Instance", "InstanceWatcher"]
 
 log = get_logger(__name__)
 
-_ENDPOINT = "http://169.254.169.254"
-_ENDPOINT_IPV6 = "http://[fd00:ec2::254]"
-_TOKEN_SECONDS = 21600
-_NOTICE_SECONDS = 120.0
-"""The warning a spot interruption gives, at most."""
 _OFF_EC2_POLL_SECONDS = 60.0
 _GROUP_MEMORY_SECONDS = 300.0
 _PROTECT_RETRY_SECONDS = 30.0
 _POWEROFF_SECONDS = 60.0
 
 
-class Imds:
-    """A client of the instance metadata service, version 2. Callable from any thread.
-
-    Args:
-        environ: where AWS's own variables are looked for: `AWS_EC2_METADATA_DISABLED`,
-            `AWS_EC2_METADATA_SERVICE_ENDPOINT` and `AWS_EC2_METADATA_SERVICE_ENDPOINT_MODE`.
-        timeout: seconds for a connection and for each read. Short: the service is on the host.
-        clock: monotonic seconds, for the token's age.
-    """
-
-    def __init__(
-        self,
-        environ: Mapping[str, str] | None = None,
-        *,
-        timeout: float = 1.0,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
-        environ = os.environ if environ is None else environ
-        ipv6 = environ.get("AWS_EC2_METADATA_SERVICE_ENDPOINT_MODE", "").lower() == "ipv6"
-        default = _ENDPOINT_IPV6 if ipv6 else _ENDPOINT
-        endpoint = urlsplit(environ.get("AWS_EC2_METADATA_SERVICE_ENDPOINT") or default)
-        self._host = endpoint.hostname or ""
-        self._port = endpoint.port or 80
-        self._base = endpoint.path.rstrip("/")
-        self._disabled = environ.get("AWS_EC2_METADATA_DISABLED", "").lower() == "true"
-        self._timeout = timeout
-        self._clock = clock
-        self._lock = threading.Lock()
-        self._token = ""
-        self._token_until = 0.0
-        self._found = False
-
-    def available(self) -> bool:
-        """Whether there is such a service: whether we are on EC2. Takes 2 s at most.
-
-        Once it has answered it is there for good, though `get` may fail: a machine doesn't
-        leave EC2, and must not be taken for one outside because of a moment's silence.
-        """
-        if not self._found:
-            try:
-                self._fresh_token()
-            except TransientError:
-                return False
-            self._found = True
-        return True
-
-    def get(self, path: str) -> str | None:
-        """Read `/latest/meta-data/<path>`; None if there is nothing (404).
-
-        Raises:
-            TransientError: the service does not answer, or refuses.
-        """
-        for attempt in range(2):
-            headers = {"X-aws-ec2-metadata-token": self._fresh_token()}
-            status, text = self._request("GET", f"/latest/meta-data/{path}", headers)
-            if status == 200:
-                return text
-            if status == 404:
-                return None
-            if status != 401 or attempt:
-                break
-            with self._lock:
-                self._token = ""
-        raise TransientError(f"the instance metadata service answers {status} for {path}")
-
-    def instance_id(self) -> str:
-        """This instance's id. Raises TransientError."""
-        found = self.get("instance-id")
-        if not found:
-            raise TransientError("the instance metadata service does not say the instance's id")
-        return found
-
-    def _fresh_token(self) -> str:
-        with self._lock:
-            if self._token and self._clock() < self._token_until:
-                return self._token
-            asked_at = self._clock()
-            status, token = self._request(
-                "PUT",
-                "/latest/api/token",
-                {"X-aws-ec2-metadata-token-ttl-seconds": str(_TOKEN_SECONDS)},
-            )
-            if status != 200 or not token:
-                raise TransientError(f"the instance metadata service gives no token ({status})")
-            self._token = token
-            self._token_until = asked_at + _TOKEN_SECONDS * 0.9
-            return token
-
-    def _request(self, method: str, path: str, headers: Mapping[str, str]) -> tuple[int, str]:
-        if self._disabled:
-            raise TransientError("AWS_EC2_METADATA_DISABLED is set")
-        connection = http.client.HTTPConnection(self._host, self._port, timeout=self._timeout)
-        try:
-            connection.request(method, self._base + path, headers=dict(headers))
-            response = connection.getresponse()
-            return response.status, response.read(65536).decode(errors="replace")
-        except (OSError, http.client.HTTPException) as error:
-            raise TransientError(
-                f"the instance metadata service does not answer: {error!r}"
-            ) from error
-        finally:
-            connection.close()
-
-
-@dataclass(frozen=True, slots=True)
-class SpotNotice:
-    """EC2 is going to take this instance back.
-
-    Attributes:
-        action: terminate, stop or hibernate.
-        deadline: epoch seconds when that happens.
-    """
-
-    action: str
-    deadline: float
-
-    def seconds_left(self, now: float | None = None) -> float:
-        """Seconds until then, 0 if it is past; `now` in epoch seconds."""
-        return max(0.0, self.deadline - (time.time() if now is None else now))
-
-
-def parse_instance_action(text: str, now: float) -> SpotNotice:
-    """Read `spot/instance-action`: `{"action": "terminate", "time": "2017-09-18T08:22:00Z"}`.
-
-    Something is there, so the instance does end. What can't be read is taken for the longest
-    warning there is, two minutes; a clock that is off can't make it longer either.
-
-    Args:
-        text: as the service gave it.
-        now: epoch seconds.
-    """
-    action, deadline = "terminate", now + _NOTICE_SECONDS
-    try:
-        document = json.loads(text)
-        action = str(document["action"])
-        moment = datetime.fromisoformat(document["time"])
-        moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-        deadline = min(deadline, moment.timestamp())
-    except (ValueError, KeyError, TypeError, OverflowError) as error:
-        log.warning(
-            "instance.notice_unclear",
-            message="The spot notice can't be read; two minutes are assumed",
-            error=repr(error),
-        )
-    return SpotNotice(action=action, deadline=deadline)
-
-
-def is_terminating(state: str) -> bool:
-    """Whether an Auto Scaling (target) lifecycle state means that work must end here (pure).
-
-    `autoscaling/target-lifecycle-state` says Terminated; the API's states are Terminating,
-    Terminating:Wait and so on. `Warmed:Stopped` and its like put the instance into a warm pool.
-    """
-    state = state.strip()
-    return state.startswith("Terminat") or (
-        state.startswith("Warmed:") and state != "Warmed:Running"
-    )
-
-
 class InstanceWatcher:
-    """One thread that asks IMDS whether the end is near.
+    """A thread that asks the metadata service whether the instance is about to end.
 
-    Each callback is called once at most, from the watcher's thread. Off EC2 the thread idles.
+    Each callback is called once at most, on the watcher's thread. Off EC2 the thread only asks
+    once a minute whether it is on EC2 now.
 
     Args:
         imds: the metadata service.
-        on_spot_notice: `spot/instance-action` appeared.
-        on_rebalance: `events/recommendations/rebalance` appeared: an interruption is likely.
-        on_terminating: Auto Scaling is ending this instance.
+        on_spot_notice: called when EC2 announces a spot interruption.
+        on_rebalance: called when EC2 recommends to rebalance: an interruption is likely.
+        on_terminating: called when Auto Scaling ends this instance.
         poll_seconds: between polls; AWS recommends 5 for spot notices.
         wall_clock: epoch seconds, for the notice's time.
     """
@@ -242,43 +66,40 @@ class InstanceWatcher:
         self._on_ec2 = False
         self._out_of_reach = False
         self._stopping = threading.Event()
-        self._failure: BaseException | None = None
-        self._thread = threading.Thread(target=self._run, name="instance-watcher", daemon=True)
+        self._thread = SupervisedThread("instance-watcher", self._run, self._died)
 
     def start(self) -> None:
         """Start the thread."""
         self._thread.start()
 
     def stop(self, timeout: float = 5.0) -> None:
-        """End the thread."""
+        """End the thread; waits for a poll under way, `timeout` seconds at most."""
         self._stopping.set()
-        if self._thread.ident is not None:
-            self._thread.join(timeout)
+        self._thread.join(timeout)
 
     @property
     def alive(self) -> bool:
         """Whether the thread runs (it does so off EC2 too)."""
-        return self._thread.is_alive()
+        return self._thread.alive
 
     @property
     def failure(self) -> BaseException | None:
         """What killed the thread, if anything did."""
-        return self._failure
+        return self._thread.failure
 
     def _run(self) -> None:
-        try:
-            while not self._stopping.is_set():
-                self.poll()
-                seconds = self._poll_seconds if self._on_ec2 else _OFF_EC2_POLL_SECONDS
-                self._stopping.wait(seconds)
-        except BaseException as error:  # noqa: BLE001  # kept in `failure`: the daemon drains
-            self._failure = error
-            log.critical(
-                "instance.watcher_died", message="The instance watcher died", error=repr(error)
-            )
+        while not self._stopping.is_set():
+            self.poll()
+            self._stopping.wait(self._poll_seconds if self._on_ec2 else _OFF_EC2_POLL_SECONDS)
+
+    def _died(self, _: str, error: BaseException) -> None:
+        """Log it; the daemon sees `failure` and drains."""
+        log.critical(
+            "instance.watcher_died", message="The instance watcher died", error=repr(error)
+        )
 
     def poll(self) -> None:
-        """Ask once; calls what is to be called."""
+        """Ask once, and call the callbacks for whatever is new."""
         if not self._on_ec2:
             self._on_ec2 = self._imds.available()
             if not self._on_ec2:
@@ -325,20 +146,20 @@ class InstanceWatcher:
 
 
 class EndResult(StrEnum):
-    """What became of a request to end the instance."""
+    """The outcome of a request to end the instance."""
 
     ENDING = "ending"
     AT_MINIMUM = "at_minimum"
-    """The group is at its minimum size and keeps this instance: there will be no end."""
+    """The group is at its minimum size and keeps this instance: it will not end."""
     NOT_ON_EC2 = "not_on_ec2"
 
 
 class Instance:
-    """What this instance can be asked to do. Callable from any thread.
+    """Requests about this instance. Callable from any thread.
 
     Args:
-        imds: tells which instance this is.
-        clients: `autoscaling` and `ec2` are made when first needed.
+        imds: says which instance this is.
+        clients: of Auto Scaling and EC2.
         poweroff_command: run by `poweroff`, without a shell.
         clock: monotonic seconds.
     """
@@ -362,7 +183,7 @@ class Instance:
         self._try_again_at = 0.0
 
     def group(self) -> str | None:
-        """Ask for the Auto Scaling group this instance is in; None if in none, or off EC2.
+        """The Auto Scaling group this instance is in; None if it is in none, or off EC2.
 
         Raises:
             SettingsError: the role lacks autoscaling:DescribeAutoScalingInstances.
@@ -383,17 +204,17 @@ class Instance:
         return self._imds.instance_id() if self._imds.available() else None
 
     def _remembered_group(self) -> str | None:
-        """`group`, from memory where it is known; "in none" is asked again after some minutes."""
+        """`group`, remembered; if it was in none, that is asked again after some minutes."""
         if self._known_group is None and self._clock() >= self._ask_again_at:
             self._ask_again_at = self._clock() + _GROUP_MEMORY_SECONDS
             self._known_group = self.group()
         return self._known_group
 
     def protect(self) -> None:
-        """Take scale-in protection, before a receive. Does nothing where it is held.
+        """Protect the instance from scale-in. Does nothing if it is protected already.
 
-        Failures are logged and tried again half a minute later: an unprotected worker is
-        drained at scale-in like any other.
+        Call it before each receive. A failure is logged, and retried at the first call after
+        half a minute: a worker without protection is merely drained if its group scales in.
         """
         with self._lock:
             if self._protected or self._clock() < self._try_again_at:
@@ -402,14 +223,14 @@ class Instance:
             self._protected = self._set_protection(True)
 
     def unprotect(self) -> None:
-        """Give scale-in protection back: when idle, draining, and at the end. Never raises."""
+        """Remove the protection: when idle, when draining and at the end. Never raises."""
         with self._lock:
             if self._protected and self._set_protection(False):
                 self._protected = False
                 self._try_again_at = 0.0
 
     def _set_protection(self, protected: bool) -> bool:
-        """Whether it is so now."""
+        """Set or remove protection; whether that worked."""
         try:
             group = self._remembered_group()
             if group is None:
@@ -429,14 +250,14 @@ class Instance:
             return False
         log.info(
             "instance.protection",
-            message=f"Scale-in protection {'taken' if protected else 'given back'}",
+            message=f"Scale-in protection {'set' if protected else 'removed'}",
             protected=protected,
             group=group,
         )
         return True
 
     def terminate(self) -> EndResult:
-        """End this instance: through its group, which gets smaller by one, else through EC2.
+        """Terminate this instance: through its group, which gets smaller by one, or through EC2.
 
         Raises:
             SettingsError: the role may not.
@@ -479,12 +300,12 @@ class Instance:
         return EndResult.ENDING
 
     def poweroff(self) -> EndResult:
-        """Switch the machine off, on EC2 or elsewhere.
+        """Power the machine off, on EC2 or elsewhere.
 
         Raises:
             SettingsError: inside an Auto Scaling group, which would only replace the instance,
                 or where we may not ask whether we are in one.
-            TransientError: whether we are in a group can't be told now.
+            TransientError: whether it is in a group can't be found out now.
             MachineError: the command failed.
         """
         group = self.group()
@@ -513,10 +334,10 @@ class Instance:
         return self._ending("a power-off")
 
     def mark_unhealthy(self) -> bool:
-        """Tell the group that this machine can't work, so that it gets replaced.
+        """Report to the group that this machine can't work, so that it gets replaced.
 
         Returns:
-            Whether the group was told; False outside a group. Failures are logged.
+            Whether that was done; False outside a group, or after a failure, which is logged.
         """
         try:
             group = self.group()
@@ -529,7 +350,7 @@ class Instance:
         except (*AWS_ERRORS, TransientError, SettingsError) as error:
             log.error(
                 "instance.mark_unhealthy_failed",
-                message="The group could not be told that this machine can't work",
+                message="This machine could not be marked unhealthy in its group",
                 error=_sentence(error),
             )
             return False

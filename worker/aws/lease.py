@@ -1,13 +1,16 @@
-"""Leases: which messages are held, until when, and the heartbeat that keeps them.
+"""Leases: which messages the worker holds and until when, and the heartbeat that keeps them.
 
-The clock decides, not a flag alone. An extension counts from the moment before its request
-was sent, since SQS starts counting somewhere between that and the answer; a message whose
-last confirmed visibility has run out is lost, even if no thread of ours ran meanwhile (a
-stopped process, a suspended machine) and even if SQS has not given it to anybody yet. Once
-lost, a lease stays lost: its work may already be somebody else's.
+A lease is the time for which SQS hides a message from everybody else. The heartbeat extends it
+until the message is deleted or released.
 
-SQS ends every hold twelve hours after the receive. Some minutes before, a lease is marked
-`expiring`, so that its job is checkpointed and released rather than lost.
+Whether a lease still holds is decided by the clock. An extension counts from the moment before
+its request was sent, because SQS starts counting somewhere between that and its answer. A
+message whose last confirmed visibility has run out is lost, even if no thread of ours ran
+meanwhile (a stopped process, a suspended machine), and even if SQS has not delivered it to
+anybody else yet. A lost lease stays lost: another worker may already do its work.
+
+SQS ends every lease twelve hours after the receive. Some minutes before, the lease is marked
+`expiring`, so that its jobs can be checkpointed and released instead of lost.
 """
 
 from __future__ import annotations
@@ -18,9 +21,11 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 
-from worker.aws.queue import BATCH_SIZE, MAX_VISIBILITY_SECONDS, Extension, Message, Queue
+from worker.aws.queue import BatchOutcome, Message, Queue
+from worker.aws.sqs import MAX_VISIBILITY_SECONDS, MESSAGES_PER_CALL
 from worker.errors import LeaseLost
 from worker.logs import get_logger
+from worker.threads import SupervisedThread
 
 __all__ = ["Heartbeat", "Lease", "LeaseTable"]
 
@@ -31,20 +36,18 @@ EXPIRING_SECONDS = 600.0
 _CEILING_MARGIN_SECONDS = 5.0
 _BEATS_PER_TIMEOUT = 3
 _JITTER = 0.25
-_COMPANY = 0.25
-"""A message due within this share of the beat goes along in a batch that is sent anyway."""
+_EARLY = 0.25
+"""When a batch is sent, messages due within this share of a beat are extended with it."""
 _DROP_WAIT_SECONDS = 2.0
 
 
 class Lease:
-    """Our hold on one delivery of a message: what the pipeline carries along with its jobs.
-
-    Made by `LeaseTable.add`.
+    """The worker's hold on one delivery of a message. Made by `LeaseTable.add`.
 
     Attributes:
         message: what is held.
-        lost: set once the lease is lost; it never clears.
-        expiring: set near the twelve-hour ceiling: checkpoint and release now.
+        lost: set when the lease is lost, and never cleared.
+        expiring: set shortly before SQS's limit of twelve hours: checkpoint and release now.
     """
 
     def __init__(self, message: Message, table: LeaseTable) -> None:
@@ -53,22 +56,23 @@ class Lease:
         self.expiring = threading.Event()
         self._table = table
 
-    def ensure(self, seconds: float = 0.0) -> None:
-        """Check that the message is held, for at least `seconds` more.
+    def ensure(self) -> None:
+        """Check that the message is still held.
 
         Raises:
-            LeaseLost: it is not: its visibility ran out, SQS said so, or it was dropped.
+            LeaseLost: it is not: its visibility ran out, SQS refused to extend it, or it was
+                dropped.
         """
-        self._table.ensure(self, seconds)
+        self._table.ensure(self)
 
     @property
     def expires_at(self) -> float:
-        """Clock seconds until which the last confirmed extension holds; -inf once dropped."""
+        """Clock seconds at which the last confirmed visibility ends; -inf once dropped."""
         return self._table.expires_at(self.message)
 
 
 class _Entry:
-    """What the table knows of one lease."""
+    """One lease in the table. Times in clock seconds."""
 
     __slots__ = ("ceiling_at", "due_at", "expires_at", "lease")
 
@@ -80,11 +84,14 @@ class _Entry:
 
 
 class LeaseTable:
-    """Every held message and when its visibility ends. Callable from any thread; no I/O.
+    """The held messages of one queue, and when their visibility ends. No I/O.
+
+    Callable from any thread. `add`, `drop` and `Lease.ensure` are for whoever works on a
+    message, the rest is for the heartbeat.
 
     Args:
         visibility_timeout: seconds for which a receive or a heartbeat hides a message.
-        clock: monotonic seconds, the same as the queue's.
+        clock: monotonic seconds; the queue must use the same clock.
         rng: source of the jitter.
         max_hold_seconds: what SQS allows from the receive on.
     """
@@ -109,24 +116,18 @@ class LeaseTable:
         self._unreported: list[Message] = []
         self._extending: frozenset[str] = frozenset()
         self._changed = threading.Condition()
-        self._lost_count = 0
 
     def __len__(self) -> int:
         """How many messages are held."""
         with self._changed:
             return len(self._entries)
 
-    @property
-    def lost_count(self) -> int:
-        """Leases lost since the start."""
-        return self._lost_count
-
     def add(self, message: Message) -> Lease:
         """Hold a message that was just received.
 
-        Its visibility began between the request and the answer of the receive. A short call
-        counts from its beginning; after a long poll that would be far too early, so it counts
-        from its end and the heartbeat makes sure of it at once.
+        Its visibility time-out started at some moment between the request and the answer. The
+        safe assumption is the request. After a long poll that would be far too early, so there
+        the time counts from the answer, and the heartbeat extends the message at once.
         """
         lease = Lease(message, self)
         long_poll = message.received_at - message.requested_at > self._beat_seconds
@@ -144,8 +145,8 @@ class LeaseTable:
     def drop(self, message: Message) -> None:
         """Stop holding a message that is about to be deleted or released, or that is lost.
 
-        Waits a moment while an extension of it is under way: after a release that would take
-        the message back. Unknown messages are no error.
+        If an extension of it is under way, waits a moment for its end: an extension that
+        overtook the release would hide the message again. Unknown messages are no error.
         """
         handle = message.receipt_handle
         with self._changed:
@@ -154,29 +155,17 @@ class LeaseTable:
                 lambda: handle not in self._extending, timeout=_DROP_WAIT_SECONDS
             )
 
-    def is_held(self, message: Message) -> bool:
-        """Whether the message is in the table and its lease holds."""
-        with self._changed:
-            entry = self._entries.get(message.receipt_handle)
-            return entry is not None and self._holds(entry, self.clock())
-
-    def ensure(self, lease: Lease, seconds: float = 0.0) -> None:
+    def ensure(self, lease: Lease) -> None:
         """See `Lease.ensure`."""
         with self._changed:
             entry = self._entries.get(lease.message.receipt_handle)
-            now = self.clock()
-            if lease.lost.is_set() or (entry is not None and not self._holds(entry, now)):
+            if lease.lost.is_set() or (entry is not None and not self._holds(entry, self.clock())):
                 raise LeaseLost(
                     f"the lease of message {lease.message.message_id} is lost: "
                     "its visibility ended, another worker may hold it"
                 )
             if entry is None:
                 raise LeaseLost(f"message {lease.message.message_id} is no longer held")
-            if entry.expires_at - now < seconds:
-                raise LeaseLost(
-                    f"the lease of message {lease.message.message_id} holds for "
-                    f"{entry.expires_at - now:.1f} s more, {seconds:.1f} s are needed"
-                )
 
     def expires_at(self, message: Message) -> float:
         """See `Lease.expires_at`."""
@@ -185,21 +174,20 @@ class LeaseTable:
             return entry.expires_at if entry is not None else -math.inf
 
     def _holds(self, entry: _Entry, now: float) -> bool:
-        """Whether the lease holds at `now`; flags it lost if not. Call with the lock."""
+        """Whether the lease holds at `now`; marks it lost if not. Call with the lock."""
         if not entry.lease.lost.is_set() and now >= entry.expires_at:
             self._lose(entry)
         return not entry.lease.lost.is_set()
 
     def _lose(self, entry: _Entry) -> None:
         entry.lease.lost.set()
-        self._lost_count += 1
         self._unreported.append(entry.lease.message)
         self._changed.notify_all()
 
-    # What follows is the heartbeat's side.
+    # -- for the heartbeat --------------------------------------------------------------------
 
     def take_lost(self) -> list[Message]:
-        """The leases found lost, by the clock or by SQS, since the last call."""
+        """The messages whose leases were lost since the last call."""
         with self._changed:
             now = self.clock()
             for entry in self._entries.values():
@@ -208,7 +196,7 @@ class LeaseTable:
             return lost
 
     def take_expiring(self) -> list[Message]:
-        """The leases that came near the ceiling since the last call; marks them."""
+        """The messages that came near twelve hours since the last call; marks their leases."""
         with self._changed:
             now = self.clock()
             expiring = [
@@ -222,20 +210,21 @@ class LeaseTable:
             return [lease.message for lease in expiring]
 
     def due(self) -> list[tuple[Message, int]]:
-        """The messages to extend now and by how many seconds each, the most urgent first.
+        """The messages to extend now, and for how many seconds; the most urgent first.
 
-        As soon as one is due, those due shortly after go along: calls are per ten messages.
-        At the ceiling seconds get fewer, and a message that can gain nothing more is left out.
+        When one is due, those due shortly after are included, because one call extends ten.
+        Near twelve hours the seconds get fewer; a message that can't be extended any further is
+        left out.
         """
         with self._changed:
             now = self.clock()
             held = [entry for entry in self._entries.values() if self._holds(entry, now)]
             if not any(entry.due_at <= now for entry in held):
                 return []
-            company = now + self._beat_seconds * _COMPANY
+            early = now + self._beat_seconds * _EARLY
             due = []
             for entry in sorted(held, key=lambda entry: entry.expires_at):
-                if entry.due_at > company:
+                if entry.due_at > early:
                     continue
                 left = math.floor(entry.ceiling_at - now)
                 seconds = min(self.visibility_timeout, left)
@@ -245,20 +234,26 @@ class LeaseTable:
                     due.append((entry.lease.message, seconds))
             return due
 
-    def begin(self, messages: Iterable[Message]) -> list[Message]:
-        """Those of `messages` still held; `drop` waits for them until `settle`."""
+    def begin_extending(self, messages: Iterable[Message]) -> list[Message]:
+        """Before a request: those of `messages` still held. `drop` waits for `end_extending`."""
         with self._changed:
             held = [m for m in messages if m.receipt_handle in self._entries]
             self._extending = frozenset(m.receipt_handle for m in held)
             return held
 
-    def settle(self, outcome: Extension, *, sent_at: float, seconds: int) -> None:
-        """Record what became of an extension by `seconds` that was sent at `sent_at`."""
+    def end_extending(self, outcome: BatchOutcome, *, sent_at: float, seconds: int) -> None:
+        """After a request: record its outcome.
+
+        Args:
+            outcome: what SQS answered.
+            sent_at: clock seconds just before the request.
+            seconds: for which it asked.
+        """
         with self._changed:
             now = self.clock()
             for message in outcome.confirmed:
                 entry = self._entries.get(message.receipt_handle)
-                # An answer that came after the old visibility had ended mends nothing: the
+                # A confirmation that comes after the old visibility had ended is too late: the
                 # job may have been stopped already.
                 if entry is not None and self._holds(entry, now):
                     entry.expires_at = sent_at + seconds
@@ -275,9 +270,9 @@ class LeaseTable:
             self._changed.notify_all()
 
     def wait(self, stopping: threading.Event) -> None:
-        """Return when something is to be done: a message is due or ends, or `stopping` is set.
+        """Wait until a message is due or its lease ends, or `stopping` is set.
 
-        Also returns early; the caller looks again.
+        May return early; the caller then finds nothing to do and waits again.
         """
         with self._changed:
             if stopping.is_set() or self._unreported:
@@ -301,20 +296,20 @@ class LeaseTable:
         return max(0.0, min(moments) - self.clock()) if moments else None
 
     def _next_beat(self) -> float:
-        """Seconds to the next beat: a third of the time-out, less jitter, never more."""
+        """Seconds to a message's next beat: a third of the time-out, less a random part."""
         return self._beat_seconds * self._rng.uniform(1 - _JITTER, 1)
 
 
 class Heartbeat:
-    """One thread that extends every held message at a third of the visibility time-out.
+    """A thread that extends every held message each third of the visibility time-out.
 
-    While the network fails it keeps trying; what its failures cost is decided by the clock.
+    If SQS can't be reached it keeps trying, until the clock says that the lease is lost.
 
     Args:
-        queue: where messages are extended.
-        table: what is held.
-        on_lost: called for each lost lease, from the heartbeat's thread.
-        on_expiring: called for each lease that comes near the twelve-hour ceiling, likewise.
+        queue: the one that the messages came from.
+        table: the messages held.
+        on_lost: called for each lost lease, on the heartbeat's thread.
+        on_expiring: called for each lease that comes near twelve hours, likewise.
     """
 
     def __init__(
@@ -330,8 +325,7 @@ class Heartbeat:
         self._on_lost = on_lost
         self._on_expiring = on_expiring
         self._stopping = threading.Event()
-        self._failure: BaseException | None = None
-        self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
+        self._thread = SupervisedThread("heartbeat", self._run, self._died)
 
     def start(self) -> None:
         """Start the thread."""
@@ -341,51 +335,50 @@ class Heartbeat:
         """End the thread; waits for a call under way, `timeout` seconds at most."""
         self._stopping.set()
         self._table.wake()
-        if self._thread.ident is not None:
-            self._thread.join(timeout)
+        self._thread.join(timeout)
 
     @property
     def alive(self) -> bool:
         """Whether the thread runs."""
-        return self._thread.is_alive()
+        return self._thread.alive
 
     @property
     def failure(self) -> BaseException | None:
         """What killed the thread, if anything did."""
-        return self._failure
+        return self._thread.failure
 
     def _run(self) -> None:
-        try:
-            while not self._stopping.is_set():
-                self.beat()
-                self._table.wait(self._stopping)
-        except BaseException as error:  # noqa: BLE001  # kept in `failure`: the daemon drains
-            self._failure = error
-            log.critical("lease.heartbeat_died", message="The heartbeat died", error=repr(error))
+        while not self._stopping.is_set():
+            self.beat()
+            self._table.wait(self._stopping)
+
+    def _died(self, _: str, error: BaseException) -> None:
+        """Log it; the daemon sees `failure` and drains."""
+        log.critical("lease.heartbeat_died", message="The heartbeat died", error=repr(error))
 
     def beat(self) -> None:
-        """One pass: report what is lost or expiring, extend what is due."""
+        """One round: report the lost and the expiring, extend what is due."""
         self._report()
         batches: dict[int, list[Message]] = {}
         for message, seconds in self._table.due():
             batches.setdefault(seconds, []).append(message)
         for seconds, messages in batches.items():
-            for start in range(0, len(messages), BATCH_SIZE):
+            for start in range(0, len(messages), MESSAGES_PER_CALL):
                 if self._stopping.is_set():
                     return
-                self._extend(messages[start : start + BATCH_SIZE], seconds)
+                self._extend(messages[start : start + MESSAGES_PER_CALL], seconds)
         if batches:
             self._report()
 
     def _extend(self, messages: Sequence[Message], seconds: int) -> None:
-        held = self._table.begin(messages)
+        held = self._table.begin_extending(messages)
         sent_at = self._table.clock()
-        outcome = Extension(failed=tuple(held))
+        outcome = BatchOutcome(failed=tuple(held))
         try:
             if held:
                 outcome = self._queue.extend(held, seconds)
         finally:
-            self._table.settle(outcome, sent_at=sent_at, seconds=seconds)
+            self._table.end_extending(outcome, sent_at=sent_at, seconds=seconds)
 
     def _report(self) -> None:
         for message in self._table.take_lost():
@@ -400,7 +393,7 @@ class Heartbeat:
         for message in self._table.take_expiring():
             log.warning(
                 "lease.expiring",
-                message="A message comes near the twelve hours SQS allows; its job is given back",
+                message="A message comes near the twelve hours SQS allows; its job is released",
                 message_id=message.message_id,
             )
             if self._on_expiring is not None:

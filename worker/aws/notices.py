@@ -1,9 +1,9 @@
-"""Tell a topic or a queue that a job is answered, and where its result lies.
+"""Notices: a short message to an SNS topic or an SQS queue when a job has its answer.
 
-A notice is sent after the result exists and before the message is deleted: a worker that
-dies in between leaves the message, and the next one sends the notice. So a notice may come
-twice, and readers go by its job_id. A notice that can't be sent is logged, and the result
-stands: nothing here raises on a job's way.
+A notice is sent after the result exists and before the job's message is deleted: if the worker
+dies in between, the message is delivered again and the next worker sends the notice. So a
+notice may come twice; readers compare job ids. A notice that can't be sent is only logged: the
+job has its result all the same.
 """
 
 from __future__ import annotations
@@ -15,20 +15,21 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from worker.aws.faults import AWS_ERRORS, describe
+from worker.aws.sqs import is_fifo
 from worker.errors import SettingsError
 from worker.logs import get_logger
 
 if TYPE_CHECKING:
     from worker.aws.clients import Clients
 
-log = get_logger(__name__)
+__all__ = ["Notice", "Notices", "check_target", "fifo_fields", "is_topic"]
 
-_FIFO = ".fifo"
+log = get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """What is told: JSON with these fields, None ones left out.
+    """What a notice says: JSON with these fields, without those that are None.
 
     Attributes:
         job_id: the job.
@@ -47,7 +48,7 @@ class Notice:
     audio_seconds: float | None = None
 
     def body(self) -> str:
-        """The notice as JSON; no text of the transcript, no metadata of the job."""
+        """The notice as JSON. It holds no text of the transcript and no metadata of the job."""
         fields: dict[str, Any] = {
             "schema_version": 1,
             "job_id": self.job_id,
@@ -66,7 +67,7 @@ def is_topic(target: str) -> bool:
 
 
 def check_target(target: str) -> str:
-    """The target, if notices can be sent to something that looks like it.
+    """Return `target` if it looks like something that notices can be sent to.
 
     Raises:
         SettingsError: it is neither a topic's ARN nor a queue's URL.
@@ -82,12 +83,29 @@ def check_target(target: str) -> str:
     )
 
 
+def fifo_fields(notice: Notice) -> dict[str, str]:
+    """What a FIFO queue or topic wants besides the body (pure).
+
+    The same result has the same deduplication id, so a notice that is sent twice within five
+    minutes is delivered once. Each job is a group of its own: jobs don't wait for one another.
+    """
+    named = "\0".join((notice.job_id, notice.status, notice.result or ""))
+    return {
+        "MessageGroupId": notice.job_id,
+        "MessageDeduplicationId": hashlib.sha256(named.encode()).hexdigest(),
+    }
+
+
 class Notices:
-    """Sends notices, if anybody asked for them.
+    """Sends notices. Callable from any thread.
 
     Args:
         clients: boto3 clients.
-        target: SNS topic ARN or SQS queue URL for every job; None for none.
+        target: SNS topic ARN or SQS queue URL for the notices of every job; None: no notices,
+            unless a job names a target of its own.
+
+    Raises:
+        SettingsError: `target` is neither.
     """
 
     def __init__(self, clients: Clients, target: str | None) -> None:
@@ -95,7 +113,15 @@ class Notices:
         self._target = check_target(target) if target else None
 
     def send(self, notice: Notice, *, target: str | None = None) -> bool:
-        """Send one; `target` instead of the worker's own. False: not sent (logged if asked)."""
+        """Send one notice.
+
+        Args:
+            notice: what to send.
+            target: where, instead of the worker's own target.
+
+        Returns:
+            Whether it was sent. False without a target, or after a failure, which is logged.
+        """
         to = target or self._target
         if to is None:
             return False
@@ -114,14 +140,7 @@ class Notices:
 
     def _publish(self, to: str, notice: Notice) -> None:
         body = notice.body()
-        extra: dict[str, Any] = {}
-        if to.endswith(_FIFO):
-            # Same result, same notice: one that comes twice within minutes is dropped there.
-            key = "\0".join((notice.job_id, notice.status, notice.result or ""))
-            extra = {
-                "MessageGroupId": notice.job_id,
-                "MessageDeduplicationId": hashlib.sha256(key.encode()).hexdigest(),
-            }
+        extra: dict[str, Any] = fifo_fields(notice) if is_fifo(to) else {}
         if is_topic(to):
             self._clients.sns.publish(TopicArn=to, Message=body, **extra)
         else:

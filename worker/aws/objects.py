@@ -1,7 +1,8 @@
-"""What reading inputs and writing results have in common: asking S3 about an object.
+"""What S3 says of an object: shared by reading inputs and writing results.
 
-An ETag is a name for an object's state, compared for equality and nothing else. It is not the
-MD5 of the content: multipart uploads and KMS encryption make it something else.
+An ETag identifies the state of an object; the worker only ever compares two for equality. It
+is not always the MD5 of the content: multipart uploads and KMS encryption make it something
+else.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from worker.aws.faults import AWS_ERRORS, Fault, classify, ride_out
+from worker.aws.faults import AWS_ERRORS, Fault, call_with_retries, classify
 from worker.redact import quoted
 
 if TYPE_CHECKING:
@@ -25,19 +26,17 @@ MARKER = "transcription-worker"
 
 @dataclass(frozen=True, slots=True)
 class ObjectInfo:
-    """What S3 says of an object, with its content or without.
+    """An object without its content.
 
     Attributes:
         etag: without quotes.
-        bytes: its size.
+        bytes: its size in bytes.
         metadata: the user metadata, keys in lower case.
-        version_id: None in a bucket without versions.
     """
 
     etag: str
     bytes: int
     metadata: Mapping[str, str]
-    version_id: str | None
 
     @property
     def ours(self) -> bool:
@@ -46,33 +45,32 @@ class ObjectInfo:
 
 
 def no_check() -> None:
-    """Nothing to check."""
+    """For callers that have nothing to check."""
 
 
 def unquoted(etag: str) -> str:
-    """An ETag without its quotes and the mark of a weak one."""
+    """An ETag without its quotes and without the W/ of a weak one."""
     return etag.removeprefix("W/").strip('"')
 
 
 def shown(uri: object) -> str:
-    """A URI as logs and messages show it: quoted, of bounded length."""
+    """A URI as logs and error messages show it: quoted, without secrets, of bounded length."""
     return quoted(str(uri), 300)
 
 
 def object_info(
     answer: HeadObjectOutputTypeDef | GetObjectOutputTypeDef, size: int | None = None
 ) -> ObjectInfo:
-    """The answer of a request, in short.
+    """What an answer to HeadObject or GetObject says of the object.
 
     Args:
-        answer: of HeadObject or GetObject.
-        size: of the whole object, in bytes; None: it is what the answer says.
+        answer: as boto3 returns it.
+        size: of the whole object, in bytes, where the answer holds only a part of it.
     """
     return ObjectInfo(
         etag=unquoted(answer["ETag"]),
         bytes=answer["ContentLength"] if size is None else size,
         metadata=answer["Metadata"],
-        version_id=answer.get("VersionId"),
     )
 
 
@@ -88,13 +86,13 @@ def head_object(
 
     Raises:
         TransientError: no usable answer.
-        ClientError: S3 refuses; what that means depends on what the object is.
+        botocore.exceptions.ClientError: S3 refuses; what that means is for the caller to say.
     """
     request: dict[str, Any] = {"Bucket": bucket, "Key": key}
     if version_id:
         request["VersionId"] = version_id
     try:
-        answer = ride_out(
+        answer = call_with_retries(
             lambda: client.head_object(**request),
             f"look at {shown(f's3://{bucket}/{key}')}",
             sleep=sleep,

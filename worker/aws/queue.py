@@ -1,12 +1,12 @@
-"""The queue: receive, delete, release, extend.
+"""The queue: receive, delete, release and extend messages.
 
-Batch calls succeed in part, so every entry is looked for in `Successful`, not only in
-`Failed`: botocore takes a JSON response that was cut off for an empty one, in which nothing
-failed.
+Batch calls may succeed in part. An entry counts as done only where the answer lists it under
+`Successful`; that it isn't under `Failed` proves nothing, because botocore reads a JSON
+response that was cut off as an empty one.
 
-Order in FIFO queues: SQS holds back a group's later messages while an earlier one is in
-flight. `receive` therefore asks a FIFO queue for one message a call, so that no two of one
-group are ever held; releasing a failed one then makes its group wait for it by itself.
+Order in FIFO queues: SQS delivers no message of a group while an earlier one of that group is
+in flight. `receive` asks a FIFO queue for one message a call, so that the worker never holds
+two of one group. When a failed message is released, its group waits for it.
 """
 
 from __future__ import annotations
@@ -17,17 +17,23 @@ import re
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from worker import retry
 from worker.aws.faults import (
     AWS_ERRORS,
     Fault,
+    call_with_retries,
     classify,
     describe,
-    ride_out,
     transient,
+)
+from worker.aws.sqs import (
+    MAX_VISIBILITY_SECONDS,
+    MAX_WAIT_SECONDS,
+    MESSAGES_PER_CALL,
+    is_fifo,
 )
 from worker.errors import SettingsError, TransientError
 from worker.logs import get_logger
@@ -37,27 +43,17 @@ if TYPE_CHECKING:
     from mypy_boto3_sqs.type_defs import MessageTypeDef, ReceiveMessageRequestTypeDef
 
 __all__ = [
-    "BATCH_SIZE",
-    "MAX_VISIBILITY_SECONDS",
-    "MAX_WAIT_SECONDS",
     "ORIGIN_ATTRIBUTE",
+    "BatchOutcome",
     "Depth",
-    "Extension",
     "Message",
     "Queue",
     "QueueInfo",
-    "is_fifo",
     "queue_attributes",
 ]
 
 log = get_logger(__name__)
 
-MAX_VISIBILITY_SECONDS = 43200
-"""SQS: no message stays invisible for longer than twelve hours from its receive."""
-MAX_WAIT_SECONDS = 20
-"""SQS: the longest long poll."""
-BATCH_SIZE = 10
-"""SQS: entries in one batch call, messages in one receive."""
 ORIGIN_ATTRIBUTE = "message_id"
 """Attribute of a dead-letter copy: the id of the message that failed first."""
 _ROUNDS = 4
@@ -69,28 +65,22 @@ _ORIGIN = re.compile(r"[A-Za-z0-9._-]{1,128}")
 _STALE_CODES = frozenset({"InvalidParameterValue", "MessageNotInflight", "ReceiptHandleIsInvalid"})
 
 
-def is_fifo(name: str) -> bool:
-    """Whether a queue or topic, by its URL or ARN, is a FIFO one: SQS and SNS go by the name."""
-    return name.endswith(".fifo")
-
-
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One delivery of a message. Equal deliveries have equal receipts.
+    """One delivery of a message.
 
     Attributes:
         message_id: as SQS gave it.
-        receipt_handle: names this delivery, not the message.
+        receipt_handle: identifies this delivery; the next one of the message has another.
         body: as sent.
-        receive_count: deliveries so far, with this one (SQS calls it approximate).
+        receive_count: deliveries so far, this one included (SQS calls it approximate).
         sent_at: epoch seconds.
-        group_id: FIFO message group.
+        group_id: message group, of a FIFO queue.
         received_at: clock seconds when the receive call had ended.
-        requested_at: clock seconds when it began; visibility runs from a moment between.
-        origin_id: what job ids default to. The MessageId under which the message failed first
-            where this is a copy that came back from the dead-letter queue (a copy has another
-            MessageId; `DeadLetters` keeps the first), else `message_id`.
-        attributes: the sender's string attributes.
+        requested_at: clock seconds when it began. The visibility time-out started in between.
+        origin_id: what job ids default to. Usually `message_id`. A copy that was sent back from
+            the dead-letter queue has a new message id; its origin is the id under which it
+            failed first, which `DeadLetters` wrote on it.
     """
 
     message_id: str
@@ -102,16 +92,19 @@ class Message:
     received_at: float = 0.0
     requested_at: float = 0.0
     origin_id: str = ""
-    attributes: Mapping[str, str] = field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True, slots=True)
 class QueueInfo:
-    """What the queue says of itself; `max_receive_count` is None without a redrive policy."""
+    """What the queue says of itself.
+
+    Attributes:
+        max_receive_count: deliveries that its redrive policy allows; None without one.
+        dead_letter_url: where copies of failed messages go; None without such a queue.
+    """
 
     max_receive_count: int | None
     dead_letter_url: str | None
-    fifo: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,13 +117,14 @@ class Depth:
 
 
 @dataclass(frozen=True, slots=True)
-class Extension:
-    """What became of an attempt to extend: every message is in exactly one of the three.
+class BatchOutcome:
+    """The outcome of a batch call, for each message: in exactly one of the three.
 
     Attributes:
-        confirmed: visible again only after the time asked for.
-        lost: SQS refuses the receipt; somebody else may hold the message.
-        failed: no answer, or one that may change; the old visibility may still run.
+        confirmed: SQS did what was asked.
+        lost: SQS refuses the receipt; another worker may hold the message.
+        failed: no answer, or a failure that may be temporary. Nothing has changed, as far as we
+            know.
     """
 
     confirmed: tuple[Message, ...] = ()
@@ -146,8 +140,9 @@ class Queue:
         url: the queue's URL.
         visibility_timeout: seconds for which a receive hides a message.
         dead_letter_url: instead of the one in the queue's redrive policy.
-        poll_client: for ReceiveMessage, its read time-out above `MAX_WAIT_SECONDS`.
-        clock: monotonic seconds, the same as the lease table's.
+        poll_client: for ReceiveMessage, with a read time-out above `MAX_WAIT_SECONDS`; None:
+            `client`.
+        clock: monotonic seconds; the lease table must use the same clock.
         sleep: waits that many seconds between attempts.
     """
 
@@ -173,11 +168,11 @@ class Queue:
 
     @property
     def fifo(self) -> bool:
-        """Whether the queue keeps the order of message groups (SQS: by its name)."""
+        """Whether it is a FIFO queue, which keeps the order of each message group."""
         return is_fifo(self.url)
 
     def describe(self) -> QueueInfo:
-        """Ask the queue for its redrive policy; answered from memory after the first success.
+        """Ask the queue for its redrive policy; the first answer is remembered.
 
         Raises:
             SettingsError: there is no such queue, or we may not ask.
@@ -193,7 +188,6 @@ class Queue:
             self._info = QueueInfo(
                 max_receive_count=int(count) if count is not None else None,
                 dead_letter_url=self._dead_letter_url or (arn and _url_beside(self.url, arn)),
-                fifo=self.fifo,
             )
         return self._info
 
@@ -216,23 +210,23 @@ class Queue:
             raise TransientError(f"{self.url} did not say its {error}") from error
 
     def receive(
-        self, max_messages: int = BATCH_SIZE, wait_seconds: int = MAX_WAIT_SECONDS
+        self, max_messages: int = MESSAGES_PER_CALL, wait_seconds: int = MAX_WAIT_SECONDS
     ) -> list[Message]:
-        """Wait for messages and take them; each is hidden for `visibility_timeout`.
+        """Receive messages; each is then hidden from others for `visibility_timeout`.
 
         Args:
             max_messages: 1 to 10. A FIFO queue is asked for one (see the module's docstring).
-            wait_seconds: 0 to 20, how long an empty queue is waited for.
+            wait_seconds: 0 to 20, how long to wait if there are none.
 
         Raises:
             SettingsError: there is no such queue, or we may not receive.
-            TransientError: no usable answer. Messages that were on their way come back after
-                one visibility time-out.
+            TransientError: no usable answer. Messages in an answer that got lost are delivered
+                again after one visibility time-out.
         """
         requested_at = self._clock()
         request: ReceiveMessageRequestTypeDef = {
             "QueueUrl": self.url,
-            "MaxNumberOfMessages": 1 if self.fifo else min(max_messages, BATCH_SIZE),
+            "MaxNumberOfMessages": 1 if self.fifo else min(max_messages, MESSAGES_PER_CALL),
             "WaitTimeSeconds": min(wait_seconds, MAX_WAIT_SECONDS),
             "VisibilityTimeout": self.visibility_timeout,
             "MessageSystemAttributeNames": [
@@ -260,10 +254,10 @@ class Queue:
         ]
 
     def delete(self, messages: Sequence[Message]) -> list[Message]:
-        """Delete messages that are answered.
+        """Delete messages. What fails is logged, after some attempts.
 
         Returns:
-            Those that could not be deleted, after some attempts: they will be delivered again.
+            Those that could not be deleted: they will be delivered again.
         """
 
         def call(batch: Sequence[Message]) -> Mapping[str, Any]:
@@ -286,11 +280,15 @@ class Queue:
         return kept
 
     def release(self, messages: Sequence[Message], delay_seconds: int = 0) -> None:
-        """Give messages back, to be visible after `delay_seconds` (0 to 43200).
+        """Release messages: they become visible to everybody after `delay_seconds`.
 
-        Stale receipts are no error: the message is somebody else's already. Other failures are
-        logged: the message comes back when its visibility ends. Drop the lease first, so that
-        no heartbeat takes the message back.
+        Drop their leases first, or the heartbeat may hide them again. What fails is only
+        logged: a message with a stale receipt is already another worker's, and any other one
+        becomes visible when its visibility time-out ends.
+
+        Args:
+            messages: held ones.
+            delay_seconds: 0 to 43200.
         """
         now = self._clock()
 
@@ -315,8 +313,8 @@ class Queue:
             for message in left:
                 log.warning(event, message=f"A message {phrase}", message_id=message.message_id)
 
-    def extend(self, messages: Sequence[Message], seconds: int) -> Extension:
-        """Hide messages for `seconds` (1 to 43200) from now. One attempt; the caller repeats."""
+    def extend(self, messages: Sequence[Message], seconds: int) -> BatchOutcome:
+        """Hide messages for `seconds` (1 to 43200) from now. One attempt; the caller retries."""
 
         def call(batch: Sequence[Message]) -> Mapping[str, Any]:
             return self._client.change_message_visibility_batch(
@@ -339,8 +337,8 @@ class Queue:
         call: Callable[[Sequence[Message]], Mapping[str, Any]],
         *,
         rounds: int,
-    ) -> Extension:
-        """Run a batch call over `messages`, again for entries whose failure may pass."""
+    ) -> BatchOutcome:
+        """Call for ten messages at a time; what failed and isn't lost is tried again."""
         confirmed: list[Message] = []
         lost: list[Message] = []
         failed: list[Message] = list(messages)
@@ -356,11 +354,11 @@ class Queue:
             failed = again
             if not failed:
                 break
-        return Extension(tuple(confirmed), tuple(lost), tuple(failed))
+        return BatchOutcome(tuple(confirmed), tuple(lost), tuple(failed))
 
     def _one_batch(
         self, batch: Sequence[Message], call: Callable[[Sequence[Message]], Mapping[str, Any]]
-    ) -> Extension:
+    ) -> BatchOutcome:
         try:
             answer = call(batch)
         except AWS_ERRORS as error:
@@ -370,10 +368,10 @@ class Queue:
                 error=describe(error),
                 messages=len(batch),
             )
-            return Extension(failed=tuple(batch))
+            return BatchOutcome(failed=tuple(batch))
         done = {entry["Id"] for entry in answer.get("Successful", [])}
         stale = {entry["Id"] for entry in answer.get("Failed", []) if _is_stale(entry)}
-        return Extension(
+        return BatchOutcome(
             confirmed=tuple(m for n, m in enumerate(batch) if str(n) in done),
             lost=tuple(m for n, m in enumerate(batch) if str(n) in stale),
             failed=tuple(m for n, m in enumerate(batch) if str(n) not in done | stale),
@@ -406,7 +404,7 @@ def queue_attributes(
         return {str(name): value for name, value in answer.items()}
 
     try:
-        return ride_out(ask, f"read the attributes of {url}", sleep=sleep)
+        return call_with_retries(ask, f"read the attributes of {url}", sleep=sleep)
     except AWS_ERRORS as error:
         raise _refused(error, "sqs:GetQueueAttributes", url) from error
 
@@ -423,12 +421,12 @@ def _refused(error: BaseException, action: str, url: str) -> SettingsError:
 
 
 def _batches(messages: Sequence[Message]) -> Iterator[Sequence[Message]]:
-    for start in range(0, len(messages), BATCH_SIZE):
-        yield messages[start : start + BATCH_SIZE]
+    for start in range(0, len(messages), MESSAGES_PER_CALL):
+        yield messages[start : start + MESSAGES_PER_CALL]
 
 
 def _below_ceiling(message: Message, seconds: int, now: float) -> int:
-    """`seconds` of visibility, less where that would pass twelve hours from the receive."""
+    """`seconds`, or fewer where SQS's limit of twelve hours from the receive is nearer."""
     left = math.floor(MAX_VISIBILITY_SECONDS - (now - message.requested_at))
     return max(0, min(seconds, left, MAX_VISIBILITY_SECONDS))
 
@@ -441,7 +439,7 @@ def _is_stale(entry: Mapping[str, Any]) -> bool:
 
 
 def _was_cut_off(metadata: Mapping[str, Any]) -> bool:
-    """Whether a receive without messages was meant to have some: an empty answer is short."""
+    """Whether an answer without messages had some that got lost: a truly empty one is short."""
     return int(metadata.get("HTTPHeaders", {}).get("content-length", 0)) > 64
 
 
@@ -457,13 +455,9 @@ def _url_beside(url: str, arn: str) -> str:
 
 def _message(raw: MessageTypeDef, *, requested_at: float, received_at: float) -> Message:
     system = raw.get("Attributes", {})
-    attributes = {
-        name: value["StringValue"]
-        for name, value in raw.get("MessageAttributes", {}).items()
-        if "StringValue" in value
-    }
     message_id = raw.get("MessageId", "")
-    origin = attributes.get(ORIGIN_ATTRIBUTE, "")
+    sent_back = raw.get("MessageAttributes", {}).get(ORIGIN_ATTRIBUTE)
+    origin = sent_back.get("StringValue", "") if sent_back else ""
     return Message(
         message_id=message_id,
         receipt_handle=raw.get("ReceiptHandle", ""),
@@ -474,5 +468,4 @@ def _message(raw: MessageTypeDef, *, requested_at: float, received_at: float) ->
         received_at=received_at,
         requested_at=requested_at,
         origin_id=origin if _ORIGIN.fullmatch(origin) else message_id,
-        attributes=attributes,
     )

@@ -1,13 +1,17 @@
-"""Results: commit one once; keep errors and checkpoints beside where it goes.
+"""Results in S3: commit each one once; write its errors and checkpoints.
 
-How a commit stays whole. `transcript.json` is the commit: written last, with
-`If-None-Match: *`, so that of two writers one wins and the other gets 412. Each commit carries
-a nonce in its objects' metadata; a writer that gets 412 because its own first request had
-arrived, though the answer got lost, finds its nonce there. The siblings are written with
-`If-None-Match: *` too; one that is there already was left by a writer that died before its
-commit, or belongs to a commit: only without `transcript.json` is it overwritten, and then only
-as it was found (`If-Match`). What remains is two writers with valid leases that interleave
-within one request; the lease is there to exclude that.
+How a commit is atomic though it writes several objects:
+
+- `transcript.json` is the commit. It is written last, with `If-None-Match: *`: of two writers
+  one succeeds and the other gets status 412.
+- Each commit has a nonce in the metadata of its objects. A writer whose first request arrived,
+  but whose answer got lost, gets 412 on its retry and finds its own nonce there.
+- The siblings (srt, vtt, ...) are written with `If-None-Match: *` too. One that exists already
+  belongs to a commit, or was left by a writer that died before its commit. It is overwritten
+  only if there is no `transcript.json`, and only in the state it was found in (`If-Match`).
+
+What this can't exclude is two writers with valid leases whose requests interleave. That there
+are never two is what the lease is for.
 """
 
 from __future__ import annotations
@@ -25,10 +29,10 @@ from urllib.parse import quote
 from worker.aws.faults import (
     AWS_ERRORS,
     Fault,
+    call_with_retries,
     classify,
     describe,
     error_code,
-    ride_out,
     transient,
 )
 from worker.aws.objects import MARKER, ObjectInfo, head_object, no_check, shown, unquoted
@@ -52,7 +56,7 @@ _ROUNDS = 5
 
 @dataclass(frozen=True, slots=True)
 class _Target:
-    """What the writes of one commit, or of one object, have in common."""
+    """Where to write objects, with which metadata, and what to check before each write."""
 
     place: ResultPlace
     metadata: Mapping[str, str]
@@ -61,9 +65,9 @@ class _Target:
 
 @dataclass(frozen=True, slots=True)
 class Committed:
-    """What an existing transcript.json says of the request it answers.
+    """A result that exists: what its metadata says of the request it answers.
 
-    All fields are None where something else than the worker wrote it.
+    All fields are None if another program wrote the object.
     """
 
     request_hash: str | None
@@ -71,15 +75,15 @@ class Committed:
     etag: str | None
 
     def answers(self, *, request_hash: str, input_uri: str, etag: str | None) -> bool:
-        """Whether it is the result of this very request: then the job is done.
+        """Whether it is the result of this request, so that the job is done.
 
-        Otherwise the job id was used before for something else (`job_id_conflict`).
+        If not, the job id was used before for another request (`job_id_conflict`).
 
         Args:
             request_hash: of the job.
-            input_uri: s3://bucket/key.
-            etag: of the input as it is now; None where the input is gone, and then only the
-                rest is compared.
+            input_uri: of the job.
+            etag: of the input as it is now; None if the input is gone, and then it is not
+                compared.
         """
         return (
             self.request_hash == request_hash
@@ -104,10 +108,9 @@ def result_metadata(
     input_uri: str | None = None,
     etag: str | None = None,
 ) -> dict[str, str]:
-    """The metadata of everything written for a job (pure).
+    """The metadata of every object written for a job (pure).
 
-    ASCII only, as S3 asks, and short (S3 takes 2 KB): URIs are hashed, the rest is
-    percent-encoded.
+    S3 takes ASCII only and 2 KB at most: URIs are hashed, the rest is percent-encoded.
     """
     metadata = {MARKER: "1", "job-id": _ascii(job_id)}
     if request_hash is not None:
@@ -128,7 +131,7 @@ def _ascii(text: str) -> str:
 
 
 class ResultStore:
-    """Reads and writes what lies at a job's `ResultPlace`. Callable from any thread.
+    """Reads and writes the objects at a job's `ResultPlace`. Callable from any thread.
 
     Args:
         client: shared, thread-safe.
@@ -140,7 +143,7 @@ class ResultStore:
         self._sleep = sleep
 
     def committed(self, place: ResultPlace) -> Committed | None:
-        """The commit of a job, if there is one.
+        """The result of a job, if it exists.
 
         Raises:
             JobError: OUTPUT_FORBIDDEN.
@@ -165,25 +168,26 @@ class ResultStore:
         *,
         check: Callable[[], None] = no_check,
     ) -> CommitOutcome:
-        """Write a result, unless there is one (see the module's docstring for how).
+        """Write a result, unless there is one already (see the module's docstring for how).
 
-        A committed result's checkpoint.json and error.json are removed; if that fails it is
-        logged, for it can't undo the commit.
+        Afterwards checkpoint.json and error.json are removed. If that fails it is only logged:
+        the result exists.
 
         Args:
-            place: the job's.
-            files: the siblings: name to content and content type.
-            transcript: what transcript.json holds.
+            place: of the job.
+            files: the siblings: name -> (content, content type).
+            transcript: the content of transcript.json.
             metadata: see `result_metadata`.
-            check: called before every write (`Lease.ensure`); what it raises ends the commit.
+            check: called before every write (`Lease.ensure`); if it raises, the commit ends with
+                that.
 
         Returns:
-            ALREADY where another result exists; compare it by `committed`.
+            ALREADY if another result exists; `committed` says which.
 
         Raises:
             JobError: OUTPUT_FORBIDDEN.
-            TransientError: no usable answer. The result may exist all the same; the next
-                delivery will find it.
+            TransientError: no usable answer. The result may exist nevertheless; the next
+                delivery of the job will find it.
         """
         target = _Target(place, {**metadata, _NONCE: uuid.uuid4().hex}, check)
         for name, (data, content_type) in files.items():
@@ -195,7 +199,7 @@ class ResultStore:
         return CommitOutcome.COMMITTED
 
     def _put_sibling(self, target: _Target, name: str, data: bytes, content_type: str) -> bool:
-        """Write one sibling; False if a commit is found instead."""
+        """Write one sibling; False if there is a result already."""
         for _ in range(_ROUNDS):
             found = self._put_once(target, name, data, content_type)
             if found is None:
@@ -207,9 +211,9 @@ class ResultStore:
         raise TransientError(f"could not write {shown(target.place.uri(name))}: it keeps changing")
 
     def tidy(self, place: ResultPlace) -> None:
-        """Remove the checkpoint.json and error.json of a committed job; failures are logged."""
+        """Remove checkpoint.json and error.json beside a result. Failures are only logged."""
         try:
-            ride_out(
+            call_with_retries(
                 lambda: self._remove(place, (CHECKPOINT, ERROR)),
                 f"tidy {shown(place)}",
                 sleep=self._sleep,
@@ -223,8 +227,8 @@ class ResultStore:
             )
 
     def _remove(self, place: ResultPlace, names: tuple[str, ...]) -> None:
-        # Looked for first: deleting what isn't there leaves a delete marker in a bucket with
-        # versions, two for every job.
+        # Only what exists: in a bucket with versions, deleting an object that doesn't exist
+        # leaves a delete marker, and every job would leave two.
         keys = [place.key(name) for name in names]
         try:
             listed = self._client.list_objects_v2(
@@ -239,7 +243,7 @@ class ResultStore:
             self._client.delete_object(Bucket=place.bucket, Key=key)
 
     def put_error(self, place: ResultPlace, document: bytes, metadata: Mapping[str, str]) -> None:
-        """Write error.json, over an earlier one.
+        """Write error.json, replacing an earlier one.
 
         Raises:
             JobError: OUTPUT_FORBIDDEN.
@@ -248,7 +252,7 @@ class ResultStore:
         self._put(_Target(place, metadata), ERROR, document, _JSON)
 
     def error(self, place: ResultPlace) -> ObjectInfo | None:
-        """Ask for error.json without its content; None if there is none.
+        """Look at error.json without its content; None if there is none.
 
         Raises:
             JobError: OUTPUT_FORBIDDEN.
@@ -257,7 +261,7 @@ class ResultStore:
         return self._head(place, ERROR)
 
     def load_checkpoint(self, place: ResultPlace) -> bytes | None:
-        """Read checkpoint.json; None if there is none, or one of an unreasonable size.
+        """Read checkpoint.json; None if there is none, or if it is too large to be the worker's.
 
         Raises:
             JobError: OUTPUT_FORBIDDEN.
@@ -279,14 +283,14 @@ class ResultStore:
                 return body.read()
 
         try:
-            return ride_out(read, f"read {uri}", sleep=self._sleep)
+            return call_with_retries(read, f"read {uri}", sleep=self._sleep)
         except AWS_ERRORS as error:
             if classify(error) is Fault.NOT_FOUND:
                 return None
             raise _output_error(error, place, CHECKPOINT, "s3:GetObject") from error
 
     def save_checkpoint(self, place: ResultPlace, data: bytes, metadata: Mapping[str, str]) -> None:
-        """Write checkpoint.json, over an earlier one. Raises JobError or TransientError."""
+        """Write checkpoint.json, replacing an earlier one. Raises JobError or TransientError."""
         self._put(_Target(place, metadata), CHECKPOINT, data, _JSON)
 
     def delete_checkpoint(self, place: ResultPlace) -> None:
@@ -298,7 +302,7 @@ class ResultStore:
     def _put(
         self, target: _Target, name: str, data: bytes, content_type: str, **condition: str
     ) -> bool:
-        """Write an object; False where the condition (IfMatch, IfNoneMatch) did not hold."""
+        """Write an object; False if its condition (IfMatch, IfNoneMatch) was not met."""
         request: dict[str, Any] = {
             "Bucket": target.place.bucket,
             "Key": target.place.key(name),
@@ -308,7 +312,7 @@ class ResultStore:
             **condition,
         }
         try:
-            ride_out(
+            call_with_retries(
                 lambda: self._client.put_object(**request),
                 f"write {shown(target.place.uri(name))}",
                 before=target.check,
@@ -325,7 +329,7 @@ class ResultStore:
     def _put_once(
         self, target: _Target, name: str, data: bytes, content_type: str
     ) -> ObjectInfo | None:
-        """Write an object that must not exist; returns what exists if that isn't ours."""
+        """Write an object if none exists; returns the one of another writer that does."""
         for _ in range(_ROUNDS):
             if self._put(target, name, data, content_type, IfNoneMatch="*"):
                 return None
@@ -338,7 +342,7 @@ class ResultStore:
 
     def _delete(self, place: ResultPlace, name: str) -> None:
         try:
-            ride_out(
+            call_with_retries(
                 lambda: self._remove(place, (name,)),
                 f"delete {shown(place.uri(name))}",
                 sleep=self._sleep,
@@ -356,7 +360,7 @@ class ResultStore:
 def _output_error(
     error: BaseException, place: ResultPlace, name: str, action: str
 ) -> JobError | TransientError:
-    """What a refused request on a result means for the job (pure)."""
+    """What a failed request for a result means for the job (pure)."""
     uri = shown(place.uri(name))
     if transient(error):
         return TransientError(f"{action} on {uri} failed: {describe(error)}")

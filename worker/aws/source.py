@@ -1,7 +1,8 @@
-"""Sources: each queue that messages come from, with what belongs to it.
+"""A source: a queue that messages come from, with its leases and its dead letters.
 
-A held message carries its source, so that whatever ends it (a delete, a release, a dead
-letter, a lost lease) goes to the queue it came from, however many queues there are.
+Every held message carries its source. Deleting it, releasing it, copying it to the dead-letter
+queue and dropping its lease all go through the source, so the code that does so works for any
+number of queues.
 """
 
 from __future__ import annotations
@@ -26,8 +27,8 @@ class Source:
 
     Attributes:
         queue: where messages are received.
-        dead_letters: where copies of those that fail for good are kept.
-        leases: those held, kept by a heartbeat of their own.
+        dead_letters: copies messages that fail for good.
+        leases: of the messages held; a heartbeat of their own keeps them.
     """
 
     queue: Queue
@@ -36,9 +37,9 @@ class Source:
 
     @property
     def max_receive_count(self) -> int | None:
-        """Deliveries that the queue's redrive policy allows; None without one.
+        """How often the queue's redrive policy lets a message be received; None without one.
 
-        Answered from memory once the queue has been described, as the worker does at its start.
+        The queue is asked once and the answer remembered (`Queue.describe`).
 
         Raises:
             SettingsError: there is no such queue, or we may not ask.
@@ -47,15 +48,15 @@ class Source:
         return self.queue.describe().max_receive_count
 
     def hold(self, message: Message) -> Lease:
-        """Keep the lease of a message that was just received."""
+        """Hold a message that was just received (`LeaseTable.add`)."""
         return self.leases.add(message)
 
     def drop(self, message: Message) -> None:
-        """Stop keeping the lease: always before the message is deleted or released."""
+        """Drop a message's lease; do it before deleting or releasing it (`LeaseTable.drop`)."""
         self.leases.drop(message)
 
     def delete(self, messages: Sequence[Message]) -> list[Message]:
-        """Delete answered messages; returns those that will come again (`Queue.delete`)."""
+        """Delete messages; returns those that could not be deleted (`Queue.delete`)."""
         return self.queue.delete(messages)
 
     def release(self, messages: Sequence[Message], delay_seconds: int = 0) -> None:
@@ -63,14 +64,14 @@ class Source:
         self.queue.release(messages, delay_seconds)
 
     def dead_letter(self, message: Message, *, job_id: str | None, code: str, reason: str) -> bool:
-        """Keep a copy of a failed message (`DeadLetters.send`). Raises TransientError."""
+        """Copy a failed message (`DeadLetters.send`). Raises TransientError."""
         return self.dead_letters.send(message, job_id=job_id, code=code, reason=reason)
 
 
 def make_source(
     clients: Clients, url: str, *, visibility_timeout: int, dead_letter_url: str | None = None
 ) -> Source:
-    """A source for the queue at `url`. Asks nobody anything yet.
+    """Make the source of the queue at `url`. Makes no request.
 
     Args:
         clients: boto3 clients.

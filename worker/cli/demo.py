@@ -34,7 +34,8 @@ from rich.progress import (
 from rich.table import Table
 
 from worker.errors import ExitCode, SettingsError
-from worker.results.formats import cues
+from worker.results.formats import Format, cues
+from worker.results.names import TRANSCRIPT, sibling
 from worker.results.transcript import Transcript
 from worker.sender.plan import Planned, make_job_id, plan
 from worker.sender.send import Answers, send, upload, wait
@@ -45,7 +46,7 @@ if TYPE_CHECKING:
 __all__ = ["show"]
 
 BUCKET = "demo"
-FORMATS = ("json", "srt", "vtt", "txt")
+FORMATS: tuple[Format, ...] = ("json", "srt", "vtt", "txt")
 MAX_RECEIVES = 10
 IDLE_SECONDS = 3.0
 EXIT_SECONDS = 60.0
@@ -315,8 +316,8 @@ def _download(
         folder = output_dir / job.job_id
         folder.mkdir(exist_ok=True)
         for fmt in FORMATS:
-            key = f"out/{job.job_id}/transcript.{fmt}"
-            target = folder / f"transcript.{fmt}"
+            key = f"out/{job.job_id}/{sibling(fmt)}"
+            target = folder / sibling(fmt)
             target.unlink(missing_ok=True)
             try:
                 answer = demo.clients.s3.get_object(Bucket=BUCKET, Key=key)
@@ -324,7 +325,7 @@ def _download(
                 demo.problems.append(f"s3://{BUCKET}/{key} isn't there")
             else:
                 target.write_bytes(answer["Body"].read())
-        document = folder / "transcript.json"
+        document = folder / TRANSCRIPT
         if document.is_file():
             results.append((folder, Transcript.model_validate_json(document.read_bytes())))
     return results

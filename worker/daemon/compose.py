@@ -13,7 +13,8 @@ from contextlib import ExitStack
 from functools import partial
 from typing import TYPE_CHECKING
 
-from worker.aws.instance import Imds, Instance, InstanceWatcher
+from worker.aws.imds import Imds
+from worker.aws.instance import Instance, InstanceWatcher
 from worker.aws.lease import Heartbeat
 from worker.aws.notices import Notices
 from worker.aws.results import ResultStore

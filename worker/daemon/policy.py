@@ -9,8 +9,7 @@ from __future__ import annotations
 import math
 from enum import StrEnum
 
-MESSAGES_PER_RECEIVE = 10
-"""What one ReceiveMessage may bring at most (SQS)."""
+from worker.aws.sqs import MESSAGES_PER_CALL
 
 IN_FLIGHT_GRACE = 2.0
 """Messages held by other workers keep an idle one for this many visibility timeouts."""
@@ -41,7 +40,7 @@ def room(
     """
     if suspects or held_seconds >= limit_seconds:
         return 0
-    return max(0, min(MESSAGES_PER_RECEIVE, max_leases - leases))
+    return max(0, min(MESSAGES_PER_CALL, max_leases - leases))
 
 
 def poll_seconds(poll: int, *, idle_timeout: float, visibility_timeout: int) -> int:

@@ -29,7 +29,8 @@ from dataclasses import dataclass
 from types import FrameType
 from typing import Protocol
 
-from worker.aws.instance import EndResult, SpotNotice
+from worker.aws.imds import SpotNotice
+from worker.aws.instance import EndResult
 from worker.daemon import policy
 from worker.errors import ExitCode, TransientError
 from worker.logs import get_logger

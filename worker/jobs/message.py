@@ -99,6 +99,11 @@ class Job(JobRequest):
         return hashlib.sha256(canonical.encode()).hexdigest()
 
     @property
+    def from_event(self) -> bool:
+        """Whether an event about an object made it, and no sender."""
+        return self.etag is not None or self.version_id is not None
+
+    @property
     def place(self) -> ResultPlace:
         """Where everything written for this job lies: `<output><job_id>/`."""
         return self.output.place(self.job_id)
@@ -110,7 +115,7 @@ class Rejected:
 
     Attributes:
         job_id: the job's own if it has a valid one, else the one it would have got by default.
-        input: its input as far as it can be told, safe to write and to log; else empty.
+        input: its input as far as it is known, safe to write and to log; else empty.
         output: its error.json belongs at `<output><job_id>/`; None where no place is known that
             may be written to.
         error: what is wrong, and the fix.
@@ -359,7 +364,7 @@ class _Reading:
         )
 
     def _reject(self, raw: Mapping[str, object], default_id: str, error: JobError) -> None:
-        """Keeps the error with all that can be told of the job it belongs to."""
+        """Keep the error with all that is known of the job it belongs to."""
         job_id, named = raw.get("job_id"), raw.get("input")
         source = _parsed(parse_input, named)
         output = _parsed(S3Prefix.parse, raw.get("output"))

@@ -1,1 +1,1 @@
-"""One job's way: fetch, hand to the engine, commit; and every other end."""
+"""One job's way through the worker: fetch, submit to the engine, commit; and every other end."""

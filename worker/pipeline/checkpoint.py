@@ -58,7 +58,7 @@ class Checkpoint(BaseModel):
 
     @property
     def record(self) -> Record:
-        """The record of earlier runs, as it was written."""
+        """The record of earlier runs, as it was written; `Record.found` says what it means."""
         running = Run(self.running) if self.running else None
         return Record(
             failures=self.failures, deaths=self.deaths, suspect=self.suspect, running=running
@@ -66,7 +66,7 @@ class Checkpoint(BaseModel):
 
     @property
     def worthless(self) -> bool:
-        """Nothing is in it that the next run would need."""
+        """Whether nothing is in it that the next run needs."""
         return self.record.clean and not (self.partial and self.partial.windows)
 
     def of(self, *, job_id: str, request_hash: str, etag: str) -> bool:
@@ -75,13 +75,19 @@ class Checkpoint(BaseModel):
         return mine == (job_id, request_hash, etag)
 
     def windows_for(self, fingerprint: str) -> Partial | None:
-        """The finished windows, if the engine that asks would give the same ones."""
+        """The finished windows; None if they are of another engine, which may give others."""
         return self.partial if self.fingerprint == fingerprint else None
 
     def with_record(
         self, record: Record, *, partial: Partial | None, failure: str | None = None
     ) -> Checkpoint:
-        """A copy with another record and other windows; the last failure stays if none is new."""
+        """A copy with another record and other windows.
+
+        Args:
+            record: takes the place of the one here.
+            partial: takes the place of the windows here.
+            failure: why the run failed; None keeps the last failure.
+        """
         return self.model_copy(
             update={
                 "failures": record.failures,
@@ -139,10 +145,10 @@ def _readable_mark(running: object) -> str | None:
 
 
 def merged(kept: Partial | None, new: Partial | None) -> Partial | None:
-    """The windows of both; `new` counts where both have one.
+    """The windows of an earlier run and of this one; `new` counts where both have one.
 
-    A resumed job that is interrupted before the engine came to it has no windows to show, and
-    yet those of its earlier run are as good as before.
+    A resumed job may be interrupted before the engine has come to it. Then it has no windows of
+    its own, and those of the earlier run must not be lost.
     """
     if kept is None or new is None:
         return new or kept

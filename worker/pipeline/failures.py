@@ -1,8 +1,9 @@
 """What is kept of a job that fails for good: error.json, a dead letter, a notice.
 
-The dead letter is sent first and `error.json` carries the message's id, so that where this
-message's error.json lies, its copy was made too: a message that is delivered once more, for
-another of its jobs or because it could not be deleted, adds nothing to an answer it has given.
+The dead letter is sent first, and `error.json` carries the message's id. So where an error.json
+names a message, the copy of that message was made too. A message may be delivered once more after
+that, for another of its jobs or because it could not be deleted; then a job that has its error
+already gets no second one.
 """
 
 from __future__ import annotations
@@ -10,13 +11,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from typing import Self
 
 from worker.aws.notices import Notice, Notices
 from worker.aws.queue import Message
-from worker.aws.results import ResultStore
+from worker.aws.results import ResultStore, result_metadata
 from worker.aws.source import Source
 from worker.errors import ErrorCode, JobError
+from worker.jobs.message import Rejected
 from worker.logs import get_logger
+from worker.pipeline.task import Held, Task
 from worker.results.names import ERROR
 from worker.results.transcript import ErrorDocument
 from worker.uris import ResultPlace
@@ -28,8 +32,8 @@ _ANSWERED_MESSAGE = "message-id"
 
 
 @dataclass(frozen=True, slots=True)
-class Subject:
-    """Whose failure it is.
+class FailedJob:
+    """The job that fails, or the message that holds no job at all.
 
     Attributes:
         message: the delivery that brought the job, or that is no job at all.
@@ -37,8 +41,8 @@ class Subject:
         job_id: the job's id, or the one it would have had.
         input: the input's URI; empty where none is known.
         place: where error.json belongs; None where that is not known.
-        metadata: the sender's, echoed.
-        object_metadata: of the objects written for it.
+        metadata: what the sender wants to find in the answer.
+        object_metadata: of the S3 objects written for it.
         notify: where its notice goes instead of the worker's own target.
     """
 
@@ -51,6 +55,35 @@ class Subject:
     object_metadata: Mapping[str, str] = field(default_factory=dict)
     notify: str | None = None
 
+    @classmethod
+    def of(cls, task: Task) -> Self:
+        """A job on its way."""
+        job = task.job
+        return cls(
+            message=task.message,
+            source=task.source,
+            job_id=job.job_id,
+            input=str(job.input),
+            place=job.place,
+            metadata=job.metadata,
+            object_metadata=task.object_metadata,
+            notify=job.notify,
+        )
+
+    @classmethod
+    def rejected(cls, held: Held, rejected: Rejected) -> Self:
+        """A message, or one job of it, that is wrong from the start."""
+        job_id = rejected.job_id or held.message.origin_id
+        return cls(
+            message=held.message,
+            source=held.source,
+            job_id=job_id,
+            input=rejected.input,
+            place=rejected.output.place(job_id) if rejected.output else None,
+            metadata=rejected.metadata,
+            object_metadata=result_metadata(job_id=job_id, input_uri=rejected.input),
+        )
+
     @property
     def error_uri(self) -> str | None:
         """Where its error.json is or would be."""
@@ -62,26 +95,26 @@ class Failures:
 
     Args:
         results: where error.json goes.
-        notices: told of each.
+        notices: sent for each.
     """
 
     def __init__(self, results: ResultStore, notices: Notices) -> None:
         self._results = results
         self._notices = notices
 
-    def answered_before(self, subject: Subject) -> bool:
+    def answered_before(self, job: FailedJob) -> bool:
         """Whether an earlier delivery of this message has answered the job with an error.
 
         Then there is nothing to add, but its notice may not have been sent: it is sent again.
 
         Raises:
-            TransientError: that can't be told now.
+            TransientError: S3 gives no usable answer now.
         """
-        message = subject.message
-        if message.receive_count < 2 or subject.place is None:
+        message = job.message
+        if message.receive_count < 2 or job.place is None:
             return False
         try:
-            found = self._results.error(subject.place)
+            found = self._results.error(job.place)
         except JobError:
             return False  # it can't be read; what is wrong shows when it is written
         if found is None or found.metadata.get(_ANSWERED_MESSAGE) != message.message_id:
@@ -89,13 +122,13 @@ class Failures:
         log.info(
             "job.failed_before",
             message="The job has its error already; nothing to do",
-            job_id=subject.job_id,
+            job_id=job.job_id,
             message_id=message.message_id,
         )
-        self._tell(subject, written=True, code=None)
+        self._send_notice(job, written=True, code=None)
         return True
 
-    def keep(self, subject: Subject, error: JobError) -> bool:
+    def keep(self, job: FailedJob, error: JobError) -> bool:
         """Keep a failure wherever it can be kept.
 
         Returns:
@@ -104,19 +137,17 @@ class Failures:
         Raises:
             TransientError: it can't be kept now; the message must not be deleted either.
         """
-        message, code = subject.message, error.code.value
-        copied = subject.source.dead_letter(
-            message, job_id=subject.job_id, code=code, reason=error.message
-        )
+        message, code = job.message, error.code.value
+        copied = job.source.dead_letter(message, job_id=job.job_id, code=code, reason=error.message)
         written = self._write(
-            subject, error, {**subject.object_metadata, _ANSWERED_MESSAGE: message.message_id}
+            job, error, {**job.object_metadata, _ANSWERED_MESSAGE: message.message_id}
         )
         if not (written or copied):
             log.error(
                 "job.failure_unkept",
                 message="A failure can be kept nowhere (no dead-letter queue, and no place for "
                 "its error.json); the message stays on the queue",
-                job_id=subject.job_id,
+                job_id=job.job_id,
                 message_id=message.message_id,
                 code=code,
             )
@@ -124,57 +155,60 @@ class Failures:
         log.warning(
             "job.failed",
             message=f"The job failed: {error.message}",
-            job_id=subject.job_id,
+            job_id=job.job_id,
             message_id=message.message_id,
             code=code,
             attempts=message.receive_count,
         )
-        self._tell(subject, written=written, code=code)
+        self._send_notice(job, written=written, code=code)
         return True
 
-    def foretell(self, subject: Subject) -> None:
-        """Write error.json before a job's last run: if the worker dies in it, nobody else will.
+    def foretell(self, job: FailedJob) -> None:
+        """Write error.json before a job's last run, because nobody could after a death in it.
 
-        A success removes it again, as it does any error.json. Raises TransientError.
+        A success removes it again, as it does any error.json.
+
+        Raises:
+            TransientError: it can't be written now.
         """
         error = JobError(
             ErrorCode.TOO_MANY_ATTEMPTS,
-            f"this is the last of {subject.message.receive_count} deliveries that the queue "
+            f"this is the last of {job.message.receive_count} deliveries that the queue "
             "allows; if no transcript takes the place of this file, the worker died in it too",
         )
-        self._write(subject, error, subject.object_metadata)
+        self._write(job, error, job.object_metadata)
 
-    def _write(self, subject: Subject, error: JobError, metadata: Mapping[str, str]) -> bool:
+    def _write(self, job: FailedJob, error: JobError, metadata: Mapping[str, str]) -> bool:
         """Write error.json; False if there is no place that ever takes it."""
-        if subject.place is None:
+        if job.place is None:
             return False
         document = ErrorDocument(
-            job_id=subject.job_id,
-            input=subject.input,
+            job_id=job.job_id,
+            input=job.input,
             code=error.code.value,
             message=error.message,
-            attempts=subject.message.receive_count,
+            attempts=job.message.receive_count,
             failed_at=datetime.now(UTC).isoformat(timespec="seconds"),
-            metadata=dict(subject.metadata),
+            metadata=dict(job.metadata),
         )
         try:
-            self._results.put_error(subject.place, document.model_dump_json().encode(), metadata)
+            self._results.put_error(job.place, document.model_dump_json().encode(), metadata)
         except JobError as refused:
             log.warning(
                 "job.error_unwritten",
                 message=f"error.json could not be written: {refused.message}",
-                job_id=subject.job_id,
+                job_id=job.job_id,
                 code=refused.code.value,
             )
             return False
         return True
 
-    def _tell(self, subject: Subject, *, written: bool, code: str | None) -> None:
+    def _send_notice(self, job: FailedJob, *, written: bool, code: str | None) -> None:
         notice = Notice(
-            job_id=subject.job_id,
+            job_id=job.job_id,
             status="failed",
-            input=subject.input,
-            result=subject.error_uri if written else None,
+            input=job.input,
+            result=job.error_uri if written else None,
             code=code,
         )
-        self._notices.send(notice, target=subject.notify)
+        self._notices.send(notice, target=job.notify)

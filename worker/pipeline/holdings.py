@@ -1,9 +1,9 @@
-"""What the worker holds: messages, the jobs in them, and who may enter the engine.
+"""What the worker holds: messages, the jobs in them, and which jobs may enter the engine.
 
-Bookkeeping under one lock, no I/O. Each job has one owner at a time: the thread that brings
-it to the engine, then the engine, then the thread that writes its end. The hand-over from
-the engine is contested (a result, a lost lease and a drain may come at the same moment) and
-goes to whoever claims the job first.
+Bookkeeping under one lock; no I/O. A job is changed by one thread at a time: the one that fetches
+it, then the engine's, then the one that ends it. At the end of the engine's part several threads
+may want the job at once (its result is there, its lease is lost, the worker drains); the first
+that claims it has it, and the others leave it alone.
 """
 
 from __future__ import annotations
@@ -19,22 +19,32 @@ from worker.pipeline.task import Held, Stage, Task
 __all__ = ["Holdings", "unsized_seconds"]
 
 UNFETCHED_SECONDS = 60.0
-"""What a job counts, in seconds of audio, until its file is here."""
+"""Seconds of audio that a job counts for until its file is here."""
 
 BYTES_PER_SECOND = 16_000.0
-"""What a fetched file counts until the engine has it: 128 kbit/s, a usual MP3. Files packed
-tighter count too little for a moment, which the bound on leases contains."""
+"""Bytes of a second of audio, for a fetched file that the engine doesn't have yet: 128 kbit/s, a
+usual MP3. A file with fewer counts for too little until the engine has it; the bound on held
+messages limits what that can do."""
 
 
 def unsized_seconds(size: int | None) -> float:
-    """Seconds of audio that a job of unknown length counts; `size` in bytes once fetched."""
+    """Seconds of audio that a job of unknown length counts for.
+
+    Args:
+        size: bytes of its file; None until it is fetched.
+    """
     if size is None:
         return UNFETCHED_SECONDS
     return max(1.0, size / BYTES_PER_SECOND)
 
 
 class Holdings:
-    """Everything held, with a condition that is notified whenever there may be more room."""
+    """Everything held. Callable from any thread.
+
+    Attributes:
+        changed: notified whenever there may be room for more.
+        last_end: monotonic clock when the last message was settled.
+    """
 
     def __init__(self) -> None:
         self.changed = threading.Condition()
@@ -44,12 +54,11 @@ class Holdings:
         self._waiting: list[Task] = []
         self._draining = False
         self.last_end = time.monotonic()
-        """When the last message was settled."""
 
     # -- messages -----------------------------------------------------------------------------
 
     def add(self, held: Held) -> bool:
-        """Take a message in. False: the worker drains, and it must be given back."""
+        """Take a message in; False if the worker drains, and then it must be released."""
         with self.changed:
             if self._draining:
                 return False
@@ -58,7 +67,13 @@ class Holdings:
             return True
 
     def answer(self, held: Held, answer: Answer, delay: int = 0) -> bool:
-        """Note one answer; True with the last one, when the message is to be settled."""
+        """Note the answer of one job; True if it was the last, and the message is to be settled.
+
+        Args:
+            held: the job's message.
+            answer: the job's.
+            delay: seconds to hide the message if it is released.
+        """
         with self.changed:
             held.answers.append(answer)
             held.delay = max(held.delay, delay)
@@ -66,7 +81,7 @@ class Holdings:
             return held.open == 0
 
     def of(self, message: Message) -> Held | None:
-        """The held message of this delivery."""
+        """The held message of this delivery; None once it is settled."""
         with self.changed:
             return self._held.get(message.receipt_handle)
 
@@ -92,9 +107,9 @@ class Holdings:
     def ready(self, task: Task) -> list[Task]:
         """A job is fetched; returns the jobs that may enter the engine now.
 
-        Jobs run together, but a suspect enters only when nothing else is on its way or in the
-        engine, and nothing enters while it runs: if it takes the process down again, that says
-        something, and it hurts nobody else.
+        Jobs run beside each other. But a suspect enters only when no other job is being fetched
+        or is in the engine, and nothing enters while it runs: if the process dies again, the
+        suspect is the cause, and no other job is hurt.
         """
         with self.changed:
             self._coming.discard(task)
@@ -103,7 +118,7 @@ class Holdings:
             return self._admit()
 
     def claim(self, task: Task) -> bool:
-        """Take a job from the engine (or from before it); False if somebody else has."""
+        """Take a job out of the engine, or from those that wait; False if another thread has."""
         with self.changed:
             if task.stage not in (Stage.RUNNING, Stage.WAITING):
                 return False
@@ -118,7 +133,7 @@ class Holdings:
             return self._admit()
 
     def is_running(self, task: Task) -> bool:
-        """Whether the job is the engine's, and nobody has claimed it."""
+        """Whether the job is in the engine, and no thread has claimed it."""
         with self.changed:
             return task.stage is Stage.RUNNING
 
@@ -128,7 +143,7 @@ class Holdings:
             return [task for task in self._running if task.stage is Stage.RUNNING]
 
     def waiting(self) -> list[Task]:
-        """The jobs that wait before the engine: suspects, and whoever came behind one."""
+        """The fetched jobs that may not enter yet: suspects, and those that came behind one."""
         with self.changed:
             return list(self._waiting)
 
@@ -138,7 +153,7 @@ class Holdings:
             return sum(task.run is Run.ALONE for task in (*self._running, *self._waiting))
 
     def unsized_seconds(self) -> float:
-        """What the jobs before the engine count, in seconds of audio; it counts the rest."""
+        """Seconds of audio that the jobs before the engine count for; the engine counts its own."""
         with self.changed:
             sizes = [task.size for task in (*self._coming, *self._waiting)]
         return sum(unsized_seconds(size) for size in sizes)
@@ -147,11 +162,11 @@ class Holdings:
 
     @property
     def draining(self) -> bool:
-        """Whether nothing new may begin."""
+        """Whether the worker has stopped beginning jobs."""
         return self._draining
 
     def drain(self) -> None:
-        """From now on nothing is taken in. Wakes whoever waits for room."""
+        """Take nothing in from now on. Wakes the threads that wait for room."""
         with self.changed:
             self._draining = True
             self.changed.notify_all()

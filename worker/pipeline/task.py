@@ -8,14 +8,19 @@ from pathlib import Path
 
 from worker.aws.lease import Lease
 from worker.aws.queue import Message
+from worker.aws.results import result_metadata
 from worker.aws.source import Source
+from worker.errors import Interrupted
 from worker.jobs.message import Job
 from worker.pipeline.answers import Answer
 from worker.pipeline.checkpoint import Checkpoint
-from worker.pipeline.record import Record, Run
-from worker.speech.api import Submission
+from worker.pipeline.record import Record, Run, last_delivery
+from worker.speech.api import Recognition, Submission
 
-__all__ = ["Held", "Stage", "Task"]
+__all__ = ["INPUT_FILE", "Held", "Stage", "Task"]
+
+INPUT_FILE = "input"
+"""The fetched file's name in the job's folder; nothing of a message goes into a local name."""
 
 
 class Stage(Enum):
@@ -68,6 +73,59 @@ class Task:
     checkpoint: Checkpoint | None = None
     submission: Submission | None = None
     stage: Stage = Stage.COMING
+
+    @property
+    def input_file(self) -> Path:
+        """The fetched file. Raises ValueError before the fetch."""
+        if self.folder is None:
+            raise ValueError(f"job {self.job.job_id!r} has no folder")
+        return self.folder / INPUT_FILE
+
+    @property
+    def is_last_delivery(self) -> bool:
+        """Whether the queue takes the message away if it is delivered once more."""
+        return last_delivery(self.message.receive_count, self.source.max_receive_count)
+
+    @property
+    def object_metadata(self) -> dict[str, str]:
+        """The metadata of every object that is written for the job."""
+        return result_metadata(
+            job_id=self.job.job_id,
+            request_hash=self.job.request_hash,
+            input_uri=str(self.job.input),
+            etag=self.etag or None,
+        )
+
+    def ensure_may_begin(self, draining: bool) -> None:
+        """Check that a job that has not begun may go on.
+
+        Args:
+            draining: whether the worker has stopped beginning jobs.
+
+        Raises:
+            LeaseLost: the lease is lost.
+            Interrupted: the worker stops, or the lease nears its end.
+        """
+        self.lease.ensure()
+        if draining or self.lease.expiring.is_set():
+            raise Interrupted("the worker stops")
+
+    def recognition(self) -> Recognition:
+        """What the engine found, once it is done.
+
+        Raises:
+            JobError: the engine can't transcribe this file.
+            EngineError: the engine broke; CancelledError: it was stopped.
+            ValueError: the job was never in the engine.
+        """
+        if self.submission is None:
+            raise ValueError(f"job {self.job.job_id!r} was not submitted")
+        return self.submission.future.result(timeout=0)
+
+    def cancel(self) -> None:
+        """Stop the engine's work on the job, if it has any."""
+        if self.submission is not None:
+            self.submission.cancel()
 
 
 @dataclass(slots=True, eq=False)

@@ -1,9 +1,9 @@
-"""The worker's private folder for fetched files, and the removal of dead workers' ones.
+"""The worker's private folder for fetched files, and the removal of those of dead workers.
 
-Names come from counters and process ids, never from a message. Each worker holds a file
-lock inside its folder for as long as it lives; the kernel drops that lock however the
-process ends, so a folder whose lock can be had belongs to a dead worker, whatever pid its
-name carries and whatever boot it is from.
+Names come from counters and process ids, never from a message. Each worker holds a file lock
+inside its folder for as long as it lives, and the kernel drops that lock however the process
+ends. So if the lock of a folder is free, its worker is dead. The process id in the name would not
+say so: ids are used again.
 """
 
 from __future__ import annotations
@@ -29,9 +29,18 @@ _LOCK = "lock"
 class WorkDir:
     """A folder of this process alone, under a folder of this user alone.
 
-    `<base>/transcription-worker-<uid>/<pid>-<random>/`; `base` is the setting `work_dir` or
-    the system's temporary folder. Several workers of one user share the middle folder and
-    clean up after each other's deaths.
+    It is `<base>/transcription-worker-<uid>/<pid>-<random>/`. Several workers of one user share
+    the middle folder; each that starts removes the folders of those that died.
+
+    Args:
+        base: the setting `work_dir`; None takes the system's temporary folder.
+
+    Attributes:
+        path: the folder.
+        swept: how many folders of dead workers were removed at the start.
+
+    Raises:
+        SettingsError: the folder can't be used.
     """
 
     def __init__(self, base: Path | None) -> None:
@@ -48,7 +57,7 @@ class WorkDir:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
     def new(self) -> Path:
-        """A new empty folder; the caller gives it to `remove` whatever happens."""
+        """A new empty folder for one job; the caller removes it whatever happens."""
         folder = self.path / str(next(self._numbers))
         folder.mkdir(mode=0o700)
         return folder

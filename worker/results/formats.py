@@ -173,7 +173,7 @@ def _may_break(before: str, after: str) -> bool:
     """Whether a line may end between two characters that no space parts.
 
     Scripts that write no spaces break anywhere but at punctuation (in the main what JIS X 4051
-    asks, told by Unicode's general categories); Korean writes spaces.
+    asks, by Unicode's general categories); Korean writes spaces.
     """
     return (
         2 in (_character_width(before), _character_width(after))

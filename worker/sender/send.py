@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING
 from boto3.exceptions import S3UploadFailedError
 
 from worker.aws.faults import AWS_ERRORS, Fault, classify, describe, transient
+from worker.aws.sqs import MESSAGES_PER_CALL, is_fifo
 from worker.errors import TransientError
+from worker.results.names import ERROR, TRANSCRIPT
 from worker.sender.plan import Planned
 from worker.uris import S3Uri
 
@@ -25,9 +27,6 @@ if TYPE_CHECKING:
     from mypy_boto3_sqs.type_defs import SendMessageBatchRequestEntryTypeDef
 
 __all__ = ["Answers", "Failure", "send", "upload", "wait"]
-
-MAX_BATCH = 10
-"""Messages that SendMessageBatch takes."""
 
 MAX_BATCH_BYTES = 262_144
 """Bytes that SendMessageBatch takes in all (newer queues take more)."""
@@ -118,7 +117,7 @@ def send(sqs: SQSClient, queue_url: str, jobs: Iterable[Planned]) -> Iterator[Pl
 
 def _entry(name: str, job: Planned, queue_url: str) -> SendMessageBatchRequestEntryTypeDef:
     entry: SendMessageBatchRequestEntryTypeDef = {"Id": name, "MessageBody": job.request.body()}
-    if queue_url.endswith(".fifo"):
+    if is_fifo(queue_url):
         # A group of its own: jobs don't wait for one another.
         entry |= {"MessageGroupId": job.job_id, "MessageDeduplicationId": job.job_id}
     return entry
@@ -129,7 +128,7 @@ def _batches(jobs: Iterable[Planned]) -> Iterator[list[Planned]]:
     size = 0
     for job in jobs:
         more = len(job.request.body().encode())
-        if batch and (len(batch) == MAX_BATCH or size + more > MAX_BATCH_BYTES):
+        if batch and (len(batch) == MESSAGES_PER_CALL or size + more > MAX_BATCH_BYTES):
             yield batch
             batch, size = [], 0
         batch.append(job)
@@ -189,12 +188,12 @@ def _answered(
     output = job.output
     if output is None:
         raise ValueError(f"{job.job_id} doesn't say where its result lies")
-    folder = f"{output.prefix}{job.job_id}/"
-    if _read(s3, output.bucket, f"{folder}transcript.json", answers, body=False) is not None:
-        answers.completed[job.job_id] = f"s3://{output.bucket}/{folder}transcript.json"
+    place = output.place(job.job_id)
+    if _read(s3, place.bucket, place.key(TRANSCRIPT), answers, body=False) is not None:
+        answers.completed[job.job_id] = place.uri(TRANSCRIPT)
         told(job.job_id, "completed")
         return True
-    error = _read(s3, output.bucket, f"{folder}error.json", answers)
+    error = _read(s3, place.bucket, place.key(ERROR), answers)
     if error is None:
         return False
     document = json.loads(error)

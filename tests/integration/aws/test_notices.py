@@ -43,9 +43,9 @@ def test_a_notice_reaches_a_topic_s_subscribers(server: tuple[Aws, Clients]) -> 
     failed = Notice("job-2", "failed", "s3://b/x", None, "not_media")
     assert Notices(clients, topic).send(failed)
     (body,) = _received(aws, queue.url)
-    told = json.loads(json.loads(body)["Message"])
-    assert told["code"] == "not_media"
-    assert "result" not in told
+    notice = json.loads(json.loads(body)["Message"])
+    assert notice["code"] == "not_media"
+    assert "result" not in notice
 
 
 def test_the_same_notice_twice_is_one_on_a_fifo_queue(server: tuple[Aws, Clients]) -> None:

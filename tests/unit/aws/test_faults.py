@@ -4,7 +4,7 @@ import botocore.exceptions as boto
 import pytest
 from botocore.parsers import ResponseParserError
 
-from worker.aws.faults import AWS_ERRORS, Fault, classify, describe, error_code, ride_out
+from worker.aws.faults import AWS_ERRORS, Fault, call_with_retries, classify, describe, error_code
 from worker.errors import LeaseLost, TransientError
 
 
@@ -87,7 +87,7 @@ def test_what_may_pass_is_tried_again_and_waited_for() -> None:
             raise outcome
         return outcome
 
-    assert ride_out(call, "do it", base=1, sleep=waits.append) == "done"
+    assert call_with_retries(call, "do it", base=1, sleep=waits.append) == "done"
     assert len(waits) == 2
     assert 0 <= waits[0] <= 1
     assert 0 <= waits[1] <= 2
@@ -100,7 +100,7 @@ def test_attempts_end_with_a_transient_error() -> None:
         raise answer("SlowDown", 503, "reduce your rate")
 
     with pytest.raises(TransientError, match=r"could not write it: SlowDown \(503\): reduce"):
-        ride_out(call, "write it", attempts=3, sleep=waits.append)
+        call_with_retries(call, "write it", attempts=3, sleep=waits.append)
     assert len(waits) == 2, "no wait after the last attempt"
 
 
@@ -112,7 +112,7 @@ def test_a_refusal_is_not_repeated() -> None:
         raise answer("AccessDenied", 403)
 
     with pytest.raises(boto.ClientError):
-        ride_out(call, "do it", sleep=lambda _: None)
+        call_with_retries(call, "do it", sleep=lambda _: None)
     assert len(calls) == 1
 
 
@@ -128,4 +128,4 @@ def test_the_check_before_an_attempt_ends_the_trying() -> None:
         raise answer("SlowDown", 503)
 
     with pytest.raises(LeaseLost):
-        ride_out(call, "do it", before=before, sleep=lambda _: None)
+        call_with_retries(call, "do it", before=before, sleep=lambda _: None)

@@ -6,21 +6,12 @@ from typing import Any
 
 import pytest
 from botocore.stub import Stubber
-from hypothesis import given
-from hypothesis import strategies as st
 
 from worker.aws.clients import Clients, make_clients
-from worker.aws.instance import (
-    EndResult,
-    Imds,
-    Instance,
-    SpotNotice,
-    is_terminating,
-    parse_instance_action,
-)
+from worker.aws.imds import Imds
+from worker.aws.instance import EndResult, Instance
 from worker.errors import MachineError, SettingsError, TransientError
 
-NOW = 1_505_722_900.0  # 2017-09-18T08:21:40Z
 ID = "i-0123456789abcdef0"
 ACTIVE: list[Stubber] = []
 
@@ -30,49 +21,6 @@ def _no_script_outlives_its_test() -> Iterator[None]:
     yield
     while ACTIVE:
         ACTIVE.pop().deactivate()
-
-
-def test_a_notice_is_read() -> None:
-    notice = parse_instance_action('{"action": "stop", "time": "2017-09-18T08:22:00Z"}', NOW)
-    assert notice == SpotNotice("stop", 1_505_722_920.0)
-    assert notice.seconds_left(NOW) == 20
-    assert notice.seconds_left(NOW + 100) == 0
-
-
-def test_a_wrong_clock_gives_no_more_than_two_minutes() -> None:
-    notice = parse_instance_action('{"action": "terminate", "time": "2017-09-18T09:00:00Z"}', NOW)
-    assert notice.seconds_left(NOW) == 120
-
-
-@given(st.text() | st.sampled_from(["[]", "{}", "null", '{"action": 1, "time": 2}']))
-def test_whatever_is_there_is_a_notice(text: str) -> None:
-    notice = parse_instance_action(text, NOW)
-    assert 0 <= notice.seconds_left(NOW) <= 120
-
-
-@given(st.datetimes().map(lambda moment: moment.isoformat()))
-def test_any_time_is_read(moment: str) -> None:
-    notice = parse_instance_action(f'{{"action": "terminate", "time": "{moment}"}}', NOW)
-    assert 0 <= notice.seconds_left(NOW) <= 120
-
-
-@pytest.mark.parametrize(
-    ("state", "ends"),
-    [
-        ("InService", False),
-        ("Standby", False),
-        ("Detached", False),
-        ("Warmed:Running", False),
-        ("Terminated", True),
-        ("Terminated\n", True),
-        ("Terminating:Wait", True),
-        ("Warmed:Terminated", True),
-        ("Warmed:Stopped", True),
-        ("Warmed:Hibernated", True),
-    ],
-)
-def test_lifecycle_states(state: str, ends: bool) -> None:
-    assert is_terminating(state) is ends
 
 
 class Somewhere(Imds):
@@ -193,7 +141,7 @@ def test_off_ec2_nothing_is_asked() -> None:
     assert stubbed.instance.mark_unhealthy() is False
 
 
-def test_protection_is_taken_once_and_given_back_once() -> None:
+def test_protection_is_set_once_and_removed_once() -> None:
     stubbed = Stubbed()
     stubbed.in_group("fleet")
     stubbed.protection(True)

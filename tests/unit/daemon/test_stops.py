@@ -10,7 +10,8 @@ import time
 
 import pytest
 
-from worker.aws.instance import EndResult, SpotNotice
+from worker.aws.imds import SpotNotice
+from worker.aws.instance import EndResult
 from worker.daemon.stops import IdleEnd, Stop, Stops, Watchdog
 from worker.errors import EngineError, ExitCode, SettingsError, TransientError
 
