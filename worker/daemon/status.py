@@ -39,9 +39,9 @@ class Readings:
         """The engine's counters."""
         return self._engine.stats if self.engine_started else EngineStats()
 
-    def sample(self) -> EngineStats:
-        """The same, and the card's memory; asks the card."""
-        return self._engine.sample() if self.engine_started else EngineStats()
+    def extra(self) -> dict[str, float]:
+        """What else the engine shows, the card's memory among it; asks the card's driver."""
+        return self._engine.sample().extra() if self.engine_started else {}
 
     def held(self) -> tuple[int, float]:
         """(messages, seconds of audio) inside the worker."""
@@ -91,7 +91,7 @@ class Status:
             "healthy": self.healthy(),
             **self._metrics.snapshot().document(),
             "engine": self._readings.engine_info(),
-            "extra": self._readings.sample().extra(),
+            "extra": self._readings.extra(),
             "held": [_task(task) for task in self._readings.tasks()],
         }
 
