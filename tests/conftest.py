@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import uuid
@@ -36,6 +37,17 @@ def speech_dir() -> Path:
     if not folder.is_dir():
         pytest.skip(f"needs the recordings in {folder}")
     return folder
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _little_for_the_garbage_collector() -> None:
+    """Takes all that is there by now (tests, modules, servers) out of its sight.
+
+    faster-whisper collects garbage after each file that it decodes; to look through everything that
+    a long run has made takes longer than the file.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)
