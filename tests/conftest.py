@@ -8,6 +8,7 @@ import os
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.request import Request, urlopen
@@ -163,6 +164,12 @@ def fresh_aws(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> Aws:
         pass
     for name, value in aws_variables(endpoint).items():
         monkeypatch.setenv(name, value)
+    return _clients(endpoint)
+
+
+@cache
+def _clients(endpoint: str) -> Aws:
+    """Clients of the session's server, made once: that takes longer than many tests."""
     session = boto3.session.Session(region_name=REGION)
     return Aws(
         endpoint=endpoint,
