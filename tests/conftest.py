@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.request import Request, urlopen
@@ -36,6 +38,17 @@ def speech_dir() -> Path:
     if not folder.is_dir():
         pytest.skip(f"needs the recordings in {folder}")
     return folder
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _little_for_the_garbage_collector() -> None:
+    """Takes all that is there by now (tests, modules, servers) out of its sight.
+
+    faster-whisper collects garbage after each file that it decodes; to look through everything that
+    a long run has made takes longer than the file.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)
@@ -151,6 +164,12 @@ def fresh_aws(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> Aws:
         pass
     for name, value in aws_variables(endpoint).items():
         monkeypatch.setenv(name, value)
+    return _clients(endpoint)
+
+
+@cache
+def _clients(endpoint: str) -> Aws:
+    """Clients of the session's server, made once: that takes longer than many tests."""
     session = boto3.session.Session(region_name=REGION)
     return Aws(
         endpoint=endpoint,

@@ -17,7 +17,9 @@ def test_a_paused_worker_that_wakes_up_leaves_the_other_s_result_alone(
 ) -> None:
     with site(aws, tmp_path, versioned=True) as place:
         paused = place.worker(
-            engine={"seconds_per_audio_second": 0.05, "batch_size": 1}, idle_timeout=600
+            engine={"seconds_per_audio_second": 0.05, "batch_size": 1},
+            idle_timeout=600,
+            visibility=3,
         )
         paused.wait_for_event("worker.ready")
         place.job("job", seconds=150)

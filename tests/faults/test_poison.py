@@ -10,11 +10,21 @@ import pytest
 
 from tests.conftest import Aws
 from tests.fakes.site import Worker, site
+from tests.fakes.sqs_strict import SkippingClock, StrictSqs
+
+VISIBILITY = 5
+LAST_POLL = 1.2
+"""A worker under test polls for a second."""
 
 
 def _run(aws: Aws, folder: Path, *, max_failures: int, innocents: int, seconds: float) -> int:
-    """Start what dies again, as systemd would, until nothing waits; the number of deaths."""
-    with site(aws, folder, max_receives=10) as place:
+    """Start what dies again, as systemd would, until nothing waits; the number of deaths.
+
+    What a worker held comes back when its visibility timeout is over. Nobody is there to see those
+    seconds, so they are skipped, once the last poll of the dead is answered.
+    """
+    clock = SkippingClock()
+    with StrictSqs(clock=clock) as sqs, site(aws, folder, sqs=sqs, max_receives=10) as place:
         place.job("poison", seconds=60, marker="crash", marker_window=1)
         for number in range(innocents):
             place.job(f"innocent-{number}", seconds=40, seed=number)
@@ -22,12 +32,15 @@ def _run(aws: Aws, folder: Path, *, max_failures: int, innocents: int, seconds: 
         deadline = time.monotonic() + seconds
         while place.waiting() and time.monotonic() < deadline:
             if not workers or not workers[-1].running:
+                if workers:
+                    time.sleep(LAST_POLL)
+                    clock.skip(VISIBILITY)
                 workers.append(
                     place.worker(
                         engine={"seconds_per_audio_second": 0.005, "batch_size": 2},
                         idle_timeout=600,
                         max_failures=max_failures,
-                        visibility=5,
+                        visibility=VISIBILITY,
                     )
                 )
             time.sleep(0.1)

@@ -126,7 +126,9 @@ def test_third_parties_go_through_the_same_format(capsys: pytest.CaptureFixture[
     assert "old function" in warning["message"]
 
 
-def test_whisperx_does_not_write_to_stdout_by_itself() -> None:
+def test_whisperx_does_not_write_to_stdout_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    # As at the start of a process: another test may have imported WhisperX in this one.
+    monkeypatch.delitem(logging.root.manager.loggerDict, "whisperx", raising=False)
     configure()
     # WhisperX's own `get_logger` sets up a handler on stdout if it finds none on its logger.
     assert logging.getLogger("whisperx").handlers
