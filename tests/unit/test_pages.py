@@ -109,13 +109,14 @@ def test_every_link_leads_to_a_file_and_a_heading(page: Path) -> None:
 
 @every_page
 def test_every_file_that_a_page_names_is_there(page: Path) -> None:
-    """A name with a folder, from the page's own folder or from the root."""
+    """A name with a folder: from the root, from the page's own folder or from one above."""
     endings = "|".join(PATH_ENDINGS)
+    above = [folder for folder in page.parents if folder.is_relative_to(REPOSITORY)]
+    places = [*above, REPOSITORY / "worker" / "speech"]
     for name in re.findall(
         rf"`((?:[\w.@-]+/)+[\w.@-]+\.(?:{endings}))[`:]", page.read_text(encoding="utf-8")
     ):
-        places = (page.parent / name, REPOSITORY / name)
-        assert any(place.is_file() for place in places), f"{_name(page)}: {name}"
+        assert any((place / name).is_file() for place in places), f"{_name(page)}: {name}"
 
 
 # -- the contract -----------------------------------------------------------------------------
