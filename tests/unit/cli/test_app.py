@@ -7,10 +7,10 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import fields
+from pathlib import Path
 
 import pytest
 
-from tests.conftest import REPOSITORY
 from worker import __version__
 from worker.__main__ import exit_code
 from worker.cli.app import app
@@ -163,13 +163,14 @@ def test_exit_codes() -> None:
     assert exit_code(JobError(ErrorCode.INVALID_JOB, "x")) == 2
 
 
-def test_the_pages_document_exit_codes_error_codes_and_commands() -> None:
-    contract = (REPOSITORY / "config/schemas/README.md").read_text(encoding="utf-8")
+def test_the_readme_documents_exit_codes_error_codes_and_commands() -> None:
+    root = Path(__file__).resolve().parents[3]
+    pages = (root / "README.md", root / "config" / "schemas" / "README.md")
+    readme = "".join(page.read_text(encoding="utf-8") for page in pages)
     for code in ExitCode:
-        assert f"| {int(code)} |" in contract
+        assert f"| {int(code)} |" in readme
     for error in ErrorCode:
-        assert f"| `{error}` |" in contract
-    readme = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+        assert f"| `{error}` |" in readme
     for info in app.registered_commands:
         assert info.callback is not None
         assert f"transcription-worker {info.name or info.callback.__name__}" in readme
