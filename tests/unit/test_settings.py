@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 from pydantic_core import PydanticUndefined
 
+from tests.conftest import REPOSITORY
 from worker.errors import ExitCode, SettingsError
 from worker.settings import Settings, allowed, default_text, load, table
 
-PAGE = Path(__file__).resolve().parents[2] / "config" / "README.md"
+PAGE = REPOSITORY / "config" / "README.md"
 
 
 def write(path: Path, text: str) -> Path:
