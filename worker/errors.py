@@ -33,7 +33,7 @@ class ExitCode(IntEnum):
     """What the process says when it ends; systemd and operators rely on the numbers."""
 
     OK = 0
-    """Idle or drained: everything held was answered or given back."""
+    """Idle or drained: everything held was answered or released."""
     FAILURE = 1
     """A failure of ours; a restart may mend it."""
     SETTINGS = 2

@@ -1,4 +1,4 @@
-"""Settings: who wins, what a wrong value is told, what is hidden, and the README's table."""
+"""Settings: who wins, what a wrong value is told, what is hidden, and the page's table."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 from pydantic_core import PydanticUndefined
 
+from tests.conftest import REPOSITORY
 from worker.errors import ExitCode, SettingsError
 from worker.settings import Settings, allowed, default_text, describe, load, table
 
-README = Path(__file__).resolve().parents[2] / "README.md"
+PAGE = REPOSITORY / "config" / "README.md"
 
 
 def write(path: Path, text: str) -> Path:
@@ -252,8 +253,8 @@ def test_the_engine_and_the_settings_have_the_same_defaults() -> None:
         assert Settings.model_fields[name].default == default, name
 
 
-def test_the_readme_has_the_settings_as_they_are() -> None:
-    readme = README.read_text(encoding="utf-8")
+def test_the_page_has_the_settings_as_they_are() -> None:
+    page = PAGE.read_text(encoding="utf-8")
     for name, field in Settings.model_fields.items():
-        assert f"| `{name}` | `{default_text(field)}` |" in readme
-    assert table() in readme, "replace the README's settings by `print(worker.settings.table())`"
+        assert f"| `{name}` | `{default_text(field)}` |" in page
+    assert table() in page, "replace the page's settings by `print(worker.settings.table())`"

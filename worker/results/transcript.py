@@ -2,7 +2,7 @@
 
 These models are the result's contract: `schema_version` 1 means that a field may be added,
 but none is renamed, removed or given another meaning. `transcript_schema` and
-`error_schema` generate the JSON schemas that the README points to.
+`error_schema` generate the JSON schemas under config/schemas/.
 All times are seconds from the start of the audio.
 """
 

@@ -213,7 +213,9 @@ def test_the_help_of_submit_does_not_import_pydantic() -> None:
 
 
 def test_the_readme_documents_exit_codes_error_codes_and_commands() -> None:
-    readme = (Path(__file__).resolve().parents[3] / "README.md").read_text(encoding="utf-8")
+    root = Path(__file__).resolve().parents[3]
+    pages = (root / "README.md", root / "config" / "schemas" / "README.md")
+    readme = "".join(page.read_text(encoding="utf-8") for page in pages)
     for code in ExitCode:
         assert f"| {int(code)} |" in readme
     for error in ErrorCode:
