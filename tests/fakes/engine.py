@@ -175,7 +175,10 @@ class FakeEngine:
 
     @property
     def stats(self) -> EngineStats:
-        return self._stats
+        return replace(self._stats)
+
+    def sample(self) -> EngineStats:
+        return self.stats
 
     def start(self) -> None:
         time.sleep(self._start_seconds)

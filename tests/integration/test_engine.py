@@ -21,7 +21,7 @@ from worker.errors import EngineError, ErrorCode, JobError
 from worker.results.transcript import Word
 from worker.speech.api import Options, Partial, Recognition, Submission
 from worker.speech.config import EngineConfig
-from worker.speech.engine import engine as engine_module
+from worker.speech.engine import inflow
 from worker.speech.engine.engine import Engine
 from worker.speech.model.whisper import Request
 from worker.speech.windows import FULL_POSITIONS
@@ -349,7 +349,7 @@ def test_what_is_held_stays_bounded_and_short_files_pass_a_long_one(
 def test_a_vote_for_the_language_needs_its_windows_whatever_is_held(
     engines: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(engine_module, "MIN_HELD_SECONDS", 8.0)
+    monkeypatch.setattr(inflow, "MIN_HELD_SECONDS", 8.0)
     rankings = {3.0: ("de", 0.4), 6.0: ("fr", 0.45), 4.0: ("de", 0.45)}
 
     def language(request: Request) -> tuple[str, float]:
@@ -450,19 +450,24 @@ def test_short_windows_go_in_short_and_their_audits_belong_to_no_job(
         assert recognition.notes == ()
     until(lambda: engine.stats.waiting_windows == 0)
     assert min(positions) < FULL_POSITIONS
-    extra = engine.stats.extra
-    assert extra["short_windows"] == 36
-    assert extra["short_failed"] == 0
+    stats = engine.stats
+    assert (stats.short_windows, stats.short_failed) == (36, 0)
     # Some are decoded in full as well, whether or not their job is still there.
-    assert extra["audits"] > 0
+    assert stats.audits > 0
     assert FULL_POSITIONS in positions
-    assert engine.stats.windows == 36 + extra["audits"]
+    assert stats.windows == 36 + stats.audits
+    assert engine.sample().extra() == {
+        "short_windows": 36,
+        "short_failed": 0,
+        "audits": stats.audits,
+    }
 
 
 class Aligner:
     """Stands for the alignment models: ready after a while, or not to be had."""
 
     verdict: bool | None = None
+    broken: bool = False
     asked: list[str]
 
     def __init__(self, device: str) -> None:
@@ -482,6 +487,8 @@ class Aligner:
     def align(self, items: Sequence[Any]) -> list[list[Word]]:
         from worker.speech.words.align import AlignmentError
 
+        if type(self).broken:
+            raise RuntimeError("the device is lost")
         if any(len(item.samples) > 5 * 16_000 for item in items):
             raise AlignmentError("no numbers")
         return [
@@ -497,6 +504,7 @@ def aligner(monkeypatch: pytest.MonkeyPatch) -> type[Aligner]:
     from worker.speech.words import align
 
     monkeypatch.setattr(Aligner, "verdict", None)
+    monkeypatch.setattr(Aligner, "broken", False)
     monkeypatch.setattr(align, "Aligner", Aligner)
     return Aligner
 
@@ -538,3 +546,30 @@ def test_where_no_aligner_is_to_be_had_attention_stands_in_and_says_so(
         assert [len(segment.words) for segment in recognition.segments] == [3, 3]
     translated = engine.submit(path, Options(language="en", task="translate"), name="c")
     assert result(translated).word_times == "attention"
+
+
+def test_an_align_thread_that_dies_ends_the_engine(
+    engines: Make,
+    tmp_path: Path,
+    aligner: type[Aligner],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    aligner.verdict = aligner.broken = True
+    engine = engines(FakeModel(), word_times="aligned")
+    path = talk(tmp_path / "a.wav", bursts=2)
+    submission = engine.submit(path, ENGLISH, name="a")
+    with pytest.raises(EngineError, match="the device is lost"):
+        submission.future.result(PATIENCE)
+    assert isinstance(engine.failure(), RuntimeError)
+    assert "engine.broken" in caplog.text
+    with pytest.raises(EngineError, match="has stopped"):
+        engine.submit(path, ENGLISH, name="late")
+
+
+def test_an_engine_that_was_never_started_can_be_stopped() -> None:
+    engine = Engine(EngineConfig(model="fake", device="cpu"))
+    engine.stop()
+    assert engine.failure() is None
+    assert engine.children() == []
+    with pytest.raises(RuntimeError, match="not started"):
+        engine.held_seconds()

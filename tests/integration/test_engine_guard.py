@@ -89,7 +89,7 @@ def test_an_engine_that_loops_in_short_windows_ends_in_full_mode(tmp_path: Path)
     short = [at for at, positions in enumerate(model.positions) if positions < FULL_POSITIONS]
     assert len(short) <= MIN_WINDOWS + BURSTS, "it ends once that many were seen to fail"
     assert set(model.positions[short[-1] + 1 :]) == {FULL_POSITIONS}
-    assert engine.stats.extra["short_failed"] == len(short)
+    assert engine.stats.short_failed == len(short)
     assert any("Context went to full for 'en'" in note for note in found[-1].notes)
     assert not any("Context" in note for note in found[0].notes)
 
@@ -102,7 +102,7 @@ def test_words_that_no_check_can_doubt_are_found_out_by_comparison(
     guard = Guard(first_share=1.0, min_words=60)
     model = ShortSighted("misses")
     found, engine = run(model, tmp_path, guard=guard, context="auto")
-    assert engine.stats.extra["audits"] > 0
+    assert engine.stats.audits > 0
     assert "Context went to full for 'en': short windows differ" in " ".join(found[-1].notes)
     full, _ = run(FakeModel(), tmp_path, context="full")
     assert texts(found)[-1] == texts(full)[-1], "files from then on are decoded in full"
@@ -112,6 +112,6 @@ def test_words_that_no_check_can_doubt_are_found_out_by_comparison(
 def test_adaptive_trusts_its_checks_alone(tmp_path: Path) -> None:
     model = ShortSighted("misses")
     found, engine = run(model, tmp_path, context="adaptive")
-    assert "audits" not in engine.stats.extra
+    assert engine.stats.audits == 0
     assert not any("Context" in note for result in found for note in result.notes)
     assert max(model.positions) < FULL_POSITIONS

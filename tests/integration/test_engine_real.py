@@ -88,7 +88,7 @@ def test_languages_are_told_and_decoded_in_one_batch_with_one_encoder_pass(
 ) -> None:
     before, calls, encoded = settled(engine)
     windows, batches = before.windows, before.batches
-    attempts, audits = before.second_attempts, before.extra.get("audits", 0)
+    attempts, audits = before.second_attempts, before.audits
     submissions = {
         path: engine.submit(path, Options(language=None), name=path.name) for path in spoken
     }
@@ -105,7 +105,7 @@ def test_languages_are_told_and_decoded_in_one_batch_with_one_encoder_pass(
     assert encoded_after - encoded == decoded
     assert calls_after - calls == after.batches - batches
     # Every window once, and again only where its text was doubted or audited.
-    again = after.second_attempts - attempts + after.extra.get("audits", 0) - audits
+    again = after.second_attempts - attempts + after.audits - audits
     assert decoded == sum(each.windows for each in found.values()) + again
     assert after.batches - batches < decoded, "no two windows shared a batch"
 

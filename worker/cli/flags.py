@@ -27,7 +27,7 @@ __all__ = [
 ]
 
 CONTEXT: Mapping[str, Any] = {"help_option_names": ["-h", "--help"], "show_default": True}
-"""What every command tells click."""
+"""Settings of click for every command."""
 
 NOT_FOR_FILES = frozenset({"max_input_bytes"})
 """Settings among the engine's limits that mean nothing where no object is fetched."""

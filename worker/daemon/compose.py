@@ -7,7 +7,6 @@ beside the loading of the model.
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Mapping
 from contextlib import ExitStack
@@ -138,7 +137,11 @@ def parts(
             terminate=settings.on_idle == "terminate",
             draining=lambda: holdings.draining,
         ).end,
-        poll_seconds=_poll_seconds(settings, pace),
+        poll_seconds=policy.poll_seconds(
+            pace.poll,
+            idle_timeout=settings.idle_timeout,
+            visibility_timeout=settings.visibility_timeout,
+        ),
     )
     with ExitStack() as undo:
         work = WorkDir(settings.work_dir)
@@ -203,13 +206,6 @@ def parts(
         drain_timeout=settings.drain_timeout,
         max_leases=max_leases,
         poweroff=settings.on_idle == "poweroff",
-    )
-
-
-def _poll_seconds(settings: Settings, pace: Pace) -> int:
-    """A long poll must fit between two heartbeats, and an idle timeout is not overslept."""
-    return max(
-        1, min(pace.poll, math.ceil(settings.idle_timeout), settings.visibility_timeout // 6)
     )
 
 

@@ -6,6 +6,7 @@ clock), so that every decision can be tested on its own.
 
 from __future__ import annotations
 
+import math
 from enum import StrEnum
 
 from worker.aws.sqs import MESSAGES_PER_CALL
@@ -40,6 +41,15 @@ def room(
     if suspects or held_seconds >= limit_seconds:
         return 0
     return max(0, min(MESSAGES_PER_CALL, max_leases - leases))
+
+
+def poll_seconds(poll: int, *, idle_timeout: float, visibility_timeout: int) -> int:
+    """How long one long poll lasts: `poll` seconds, or less, but one at least.
+
+    It must fit between two heartbeats (a third of the visibility timeout apart), because what it
+    brings is held from some moment of it on; and it must not oversleep the idle timeout.
+    """
+    return max(1, min(poll, math.ceil(idle_timeout), visibility_timeout // 6))
 
 
 # -- ending -----------------------------------------------------------------------------------

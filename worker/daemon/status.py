@@ -39,6 +39,10 @@ class Readings:
         """The engine's counters."""
         return self._engine.stats if self.engine_started else EngineStats()
 
+    def extra(self) -> dict[str, float]:
+        """What else the engine shows, the card's memory among it; asks the card's driver."""
+        return self._engine.sample().extra() if self.engine_started else {}
+
     def held(self) -> tuple[int, float]:
         """(messages, seconds of audio) inside the worker."""
         seconds = self._engine.held_seconds() if self.engine_started else 0.0
@@ -87,7 +91,7 @@ class Status:
             "healthy": self.healthy(),
             **self._metrics.snapshot().document(),
             "engine": self._readings.engine_info(),
-            "extra": dict(self._readings.stats().extra),
+            "extra": self._readings.extra(),
             "held": [_task(task) for task in self._readings.tasks()],
         }
 

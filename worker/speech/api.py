@@ -1,14 +1,14 @@
-"""What goes into an engine and what comes out: the types both transcribers share.
+"""What goes into an engine and what comes out: the types that both transcribers share.
 
-`pipeline` and the command line know only this module and `engine.build`; the optimized and
-the standard transcriber, and the tests' fake engine, are interchangeable behind it.
+The pipeline and the command line know only this module and `engine.build`, so the optimized and
+the standard transcriber, and the tests' fake engine, are interchangeable.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
 
@@ -27,9 +27,9 @@ class Options:
     Attributes:
         language: Whisper language code, or None to detect it.
         task: transcribe, or translate (into English).
-        words: whether words get times.
-        prompt: text that the decoder takes as having come before.
-        hotwords: words and names to favour.
+        words: whether to find words and their times.
+        prompt: text that the decoder is to take for what was said before.
+        hotwords: words and names that the decoder is to prefer.
     """
 
     language: str | None = None
@@ -55,8 +55,8 @@ class WindowText(BaseModel):
 class Partial(BaseModel):
     """The finished windows of an unfinished submission, as a checkpoint carries them.
 
-    A resumed submission gives each window back unchanged if a window of the same index,
-    start and end comes up again; anything else is decoded anew.
+    A submission that resumes from it keeps each of these windows whose index, start and end are
+    found again in the audio, and decodes the others anew.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -68,16 +68,16 @@ class Partial(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Recognition:
-    """What an engine knows of one audio file when it is done with it.
+    """The result of one audio file.
 
     Attributes:
         audio_seconds: length of the decoded audio.
         language: None where there was no speech to detect it in.
         segments: in order, never overlapping, inside the audio.
         word_times: how words got their times; None without words.
-        seconds: this file's share of each stage: decode, windows, transcribe, align.
+        seconds: this file's share of each stage (decode, windows, transcribe, align).
         windows: how many windows the file had; `resumed` of them came from a checkpoint.
-        notes: what the engine decided by itself about this file, one sentence each.
+        notes: what the engine decided by itself for this file, one sentence each.
     """
 
     audio_seconds: float
@@ -91,7 +91,7 @@ class Recognition:
 
 
 class Submission(Protocol):
-    """One file on its way through an engine."""
+    """One file inside an engine."""
 
     @property
     def future(self) -> Future[Recognition]:
@@ -107,13 +107,32 @@ class Submission(Protocol):
         ...
 
     def cancel(self) -> None:
-        """Stop working on it, soon; its future is cancelled. Callable from any thread."""
+        """Cancel its future and stop working on it soon. Callable from any thread."""
         ...
 
 
 @dataclass(slots=True)
 class EngineStats:
-    """Counters since start; read without a lock, so a reader may see them a moment apart."""
+    """Counters since start, and how it is at this moment.
+
+    Attributes:
+        windows: decoded, each attempt and each audit counted.
+        batches: decoded.
+        batch_slots: windows that would have fitted those batches.
+        encoder_calls: calls of the model's encoder, warm-up included.
+        encoded_windows: windows in those calls.
+        second_attempts: decodings beyond each window's first.
+        audio_seconds: of the files decoded to their end.
+        busy_seconds: that the device decoded.
+        out_of_memory: batches that ran out of the device's memory.
+        waiting_windows: ready to be decoded now.
+        short_windows: that were tried with less than 30 s of encoder.
+        short_failed: of those, windows that failed their checks.
+        audits: short windows decoded in full as well, to compare.
+        gpu_used_bytes: the card's memory in use by all processes; None without a card, and
+            where the card was not asked (see `Transcriber.sample`).
+        gpu_bytes: the card's memory in all; None likewise.
+    """
 
     windows: int = 0
     batches: int = 0
@@ -125,7 +144,26 @@ class EngineStats:
     busy_seconds: float = 0.0
     out_of_memory: int = 0
     waiting_windows: int = 0
-    extra: dict[str, float] = field(default_factory=dict)
+    short_windows: int = 0
+    short_failed: int = 0
+    audits: int = 0
+    gpu_used_bytes: int | None = None
+    gpu_bytes: int | None = None
+
+    def extra(self) -> dict[str, float]:
+        """What a status document shows beside the usual counters, if there is anything.
+
+        Counters of short windows once there was one, of audits once there was one, and the
+        card's memory where the card was asked.
+        """
+        shown: dict[str, float] = {}
+        if self.short_windows:
+            shown |= {"short_windows": self.short_windows, "short_failed": self.short_failed}
+        if self.audits:
+            shown["audits"] = self.audits
+        if self.gpu_used_bytes is not None and self.gpu_bytes is not None:
+            shown |= {"gpu_used_bytes": self.gpu_used_bytes, "gpu_bytes": self.gpu_bytes}
+        return shown
 
 
 class Transcriber(Protocol):
@@ -138,16 +176,31 @@ class Transcriber(Protocol):
 
     @property
     def fingerprint(self) -> str:
-        """Changes whenever the same audio might give another text; ties checkpoints."""
+        """Changes whenever the same audio might give another text.
+
+        A checkpoint is resumed only by an engine of the same fingerprint. After `start`.
+        """
         ...
 
     @property
     def stats(self) -> EngineStats:
-        """Counters since start."""
+        """A snapshot of the counters; cheap, and asks nobody. After `start`."""
+        ...
+
+    def sample(self) -> EngineStats:
+        """The same, with what only the card can say: its memory. After `start`.
+
+        Asks the card's driver, which takes a moment and may wait for the device.
+        """
         ...
 
     def start(self) -> None:
-        """Load, warm up, self-test. Raises MachineError or SettingsError."""
+        """Load the model, warm it up, test it.
+
+        Raises:
+            MachineError: the machine can't do what the settings ask.
+            SettingsError: a model or compute type that doesn't exist.
+        """
         ...
 
     def submit(
@@ -159,10 +212,18 @@ class Transcriber(Protocol):
         resume: Partial | None = None,
         alone: bool = False,
     ) -> Submission:
-        """Queue a local file. `name` (the job id) is for logs; `alone` shares no batch.
+        """Queue a local file.
+
+        Args:
+            path: the file; it must stay until the future is done.
+            options: what is asked.
+            name: the job id, for logs.
+            resume: finished windows of an earlier submission of the same file.
+            alone: whether its windows share no batch with those of other files.
 
         Raises:
-            JobError: the options can't be met by the loaded model.
+            JobError: the loaded model can't do what the options ask.
+            EngineError: the engine is stopped or broken.
         """
         ...
 
@@ -171,7 +232,7 @@ class Transcriber(Protocol):
         ...
 
     def last_progress(self) -> float | None:
-        """time.monotonic() of the last finished step on the device; None while it has no work."""
+        """time.monotonic() of the last finished step on the device; None while there is no work."""
         ...
 
     def failure(self) -> BaseException | None:
@@ -179,5 +240,5 @@ class Transcriber(Protocol):
         ...
 
     def stop(self) -> None:
-        """End threads and children; what is unfinished is cancelled."""
+        """Cancel what is unfinished, and end threads and children."""
         ...

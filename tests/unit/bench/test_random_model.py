@@ -155,7 +155,6 @@ def test_a_fixed_result_is_taken_for_silence(model: Any) -> None:
 
     (result,) = Probe(model, fixed_tokens=5).generate(model.encode(features(1)), [PROMPT])
     attempt = Attempt(
-        temperature=0.0,
         text="x",
         tokens=tuple(result.sequences_ids[0]),
         avg_logprob=result.scores[0],

@@ -195,6 +195,16 @@ def test_no_file_is_fetched_while_the_engine_holds_plenty(place: Place, lane: La
     place.in_engine("a")
 
 
+def test_a_drain_ends_the_wait_for_space(place: Place, lane: Lane) -> None:
+    place.engine.seconds = 100.0
+    place.pipeline.outcomes["fetch", "a"] = Outcome(Answer.RELEASED)
+    place.take(lane, "a")
+    place.holdings.drain()
+    place.settled()
+    assert place.steps_of("a") == ["fetch"], "whose first question is whether the worker drains"
+    assert lane.depth() == (1, 0, 0)
+
+
 def test_a_suspect_enters_when_the_others_have_left_and_lets_in_who_waits(
     place: Place, lane: Lane
 ) -> None:

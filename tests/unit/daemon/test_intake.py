@@ -176,6 +176,16 @@ def test_a_drain_is_never_taken_for_idleness(lane: Lane, counted: Metrics) -> No
     assert place.instance.protected == 0
 
 
+def test_a_drain_during_the_last_poll_is_never_taken_for_idleness(
+    lane: Lane, counted: Metrics
+) -> None:
+    place = Place(lane.source, counted, idle_timeout=0.0, stays=True, poll_seconds=1)
+    place.start()
+    wait_for(lambda: place.instance.protected)
+    place.stop()
+    assert place.idle_at == []
+
+
 def test_what_is_seen_of_the_queue_is_noted(lane: Lane, counted: Metrics) -> None:
     lane.send("a", "b")
     lane.receive()

@@ -40,6 +40,18 @@ def test_lease_bound_holds_some_batches_and_never_hoards(batch_size: int) -> Non
     assert bound >= min(256, 4 * batch_size)
 
 
+@given(st.integers(1, 20), st.floats(0, 1e4), st.integers(6, 43200))
+def test_a_poll_fits_between_heartbeats_and_does_not_oversleep_idleness(
+    poll: int, idle_timeout: float, visibility_timeout: int
+) -> None:
+    seconds = policy.poll_seconds(
+        poll, idle_timeout=idle_timeout, visibility_timeout=visibility_timeout
+    )
+    assert 1 <= seconds <= poll
+    assert seconds <= visibility_timeout / 6
+    assert seconds <= max(1.0, idle_timeout + 1)
+
+
 # -- ending -----------------------------------------------------------------------------------
 
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
@@ -24,8 +25,11 @@ from worker.speech.api import EngineStats
 class Unstarted(FakeEngine):
     """An engine that has nothing to say before it is started."""
 
-    broke: BaseException | None = None
-    progress: float | None = None
+    def __init__(self) -> None:
+        super().__init__()
+        self.counters = EngineStats()
+        self.broke: BaseException | None = None
+        self.progress: float | None = None
 
     @property
     def info(self) -> EngineInfo:
@@ -35,7 +39,11 @@ class Unstarted(FakeEngine):
     @property
     def stats(self) -> EngineStats:
         assert self.started, "asked before the start"
-        return super().stats
+        return self.counters
+
+    def sample(self) -> EngineStats:
+        assert self.started, "asked before the start"
+        return replace(self.counters, gpu_used_bytes=1, gpu_bytes=2)
 
     def held_seconds(self) -> float:
         assert self.started, "asked before the start"
@@ -90,7 +98,7 @@ def place() -> Iterator[Place]:
 def test_while_the_model_loads_it_says_so_and_asks_the_engine_nothing(place: Place) -> None:
     document = place.status.document()
     assert (document["state"], document["healthy"]) == ("loading", False)
-    assert document["engine"] == {}
+    assert document["engine"] == document["extra"] == {}
     assert document["audio_held_seconds"] == 0.0
     assert place.status.line().startswith("loading: 0 messages and 0 s of audio held")
     assert json.loads(json.dumps(document)) == document
@@ -104,7 +112,7 @@ def test_a_running_worker_shows_its_engine_and_its_numbers(place: Place) -> None
     assert document["engine"]["model"] == "fake"
     assert document["audio_held_seconds"] == 125.0
     assert document["jobs"] == {"committed": 1}
-    assert document["extra"] == {}
+    assert document["extra"] == {"gpu_used_bytes": 1, "gpu_bytes": 2}
     assert document["held"] == []
 
 
@@ -155,7 +163,7 @@ def test_the_line_for_systemd(place: Place) -> None:
     )
     place.metrics.set(QUEUE_VISIBLE, 7)
     place.metrics.job_answered(Answer.COMMITTED, audio_seconds=60.0)
-    place.engine.stats.busy_seconds = 4.0
+    place.engine.counters.busy_seconds = 4.0
     assert place.status.line() == (
         "running: 0 messages and 125 s of audio held, 1 jobs done, 15.0x, 7 on the queue"
     )

@@ -1,14 +1,14 @@
 """Which windows of which jobs go next (pure; never touches the GPU).
 
 The batcher holds the ready windows of all jobs and decides; it neither waits nor decodes.
-Whoever drives the device asks `next_batch` when the device is free, and gets windows that can
-share one call: same prompt length, temperature and encoder length (`Key`).
+A device thread asks `next_batch` when the device is free, and gets windows that can share one
+call: same prompt length, temperature and encoder length (`Key`).
 
-The order: the oldest job's first window leads a batch. Then windows of like length, since a
-batch lasts as long as its longest text; but a quarter of each batch is kept for other jobs while
-any wait. Every fourth batch is led by the window that has waited longest instead, whatever its
-job: else a long file would go before all that can't share a batch with it, and a window unlike
-all others would be passed over as long as better company comes.
+The order: the oldest job's first window leads a batch. It is joined by windows of about the same
+length, because a batch lasts as long as its longest text; but a quarter of each batch is kept for
+other jobs while any of theirs wait. Every fourth batch is led by the window that has waited
+longest, whatever its job. Without that, windows that can't share a batch with a long file would
+wait for its end, and a window of unusual length would wait as long as others come.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 POOL = 4
-"""Batches' worth of windows among which like lengths are looked for."""
+"""How many batches' worth of the oldest windows are searched for ones of about the same length."""
 
 SHARE = 4
-"""One in this many places of a batch is kept for jobs other than the one that fills it."""
+"""One in this many places of a batch is kept for jobs other than the one with most windows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ class Key:
         prompt_length: CTranslate2 wants the start token at the same index in each prompt.
         temperature: sampling options belong to the call, not to the window.
         positions: encoder length that the window is padded to (1500 is 30 s).
-        alone: a job under suspicion shares with nobody: its number, else None.
+        alone: the number of a job that shares no batch (it may have killed a worker), else None.
     """
 
     prompt_length: int
@@ -49,10 +49,10 @@ class Item:
         job: the job's number; a smaller one came earlier.
         index: the window's position in its job.
         key: what it can share a batch with.
-        seconds: speech in it, which is what its text's length follows.
+        seconds: speech in it; the length of its text follows from that.
         ready_at: monotonic seconds at which it was added.
-        awaited: whether a job waits for it; what nobody waits for takes no one's turn, and
-            makes no one's batch longer.
+        awaited: whether a job waits for it. Background items (False) never delay or enlarge a
+            batch that a job waits for.
     """
 
     job: int
@@ -75,16 +75,17 @@ class Item:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Windows to decode in one call, at most as many as the budget allows."""
+    """Windows to decode in one call.
+
+    Attributes:
+        key: what they have in common.
+        items: the windows, longest first.
+        capacity: how many would have fitted.
+    """
 
     key: Key
     items: tuple[Item, ...]
     capacity: int
-
-    @property
-    def fill(self) -> float:
-        """Share of the capacity that is used."""
-        return len(self.items) / self.capacity
 
 
 @dataclass(slots=True)
@@ -92,9 +93,9 @@ class Batcher:
     """The windows that wait.
 
     Attributes:
-        max_wait: seconds that the oldest window waits for company while more is on its way.
-        lanes: calls that the device runs at once. Where all that jobs wait for does not fill
-            one, it is divided between them.
+        max_wait: seconds that the oldest window waits for others while more are on their way.
+        lanes: calls that the device runs at once. Where all windows that jobs wait for fit one
+            call, they are divided between the lanes.
     """
 
     max_wait: float
@@ -106,10 +107,10 @@ class Batcher:
         return len(self._waiting)
 
     def add(self, item: Item) -> None:
-        """Takes a window in.
+        """Adds a window.
 
         Raises:
-            ValueError: that window, at that temperature, waits already.
+            ValueError: that window, at that temperature, is here already.
         """
         identity = (item.job, item.index, item.key.temperature)
         if identity in self._waiting:
@@ -117,7 +118,7 @@ class Batcher:
         self._waiting[identity] = item
 
     def drop(self, job: int) -> list[Item]:
-        """Takes all windows of a job out, and returns them."""
+        """Removes all windows of a job, and returns them."""
         gone = [item for item in self._waiting.values() if item.job == job]
         for item in gone:
             self._remove(item)
@@ -131,8 +132,8 @@ class Batcher:
         Args:
             now: monotonic seconds.
             capacity: how many windows of some encoder positions fit a batch.
-            expecting: whether more windows are on their way. If not, or if the oldest window
-                has waited `max_wait`, a batch goes as it is; else only a full one does.
+            expecting: whether more windows are on their way. Then only a full batch is given
+                out, until the oldest window has waited `max_wait`.
         """
         if not self._waiting:
             return None
@@ -162,7 +163,7 @@ class Batcher:
         return None
 
     def wait_seconds(self, now: float) -> float | None:
-        """Seconds until the oldest window has waited `max_wait`; None if nothing waits."""
+        """Seconds until the oldest window has waited `max_wait`; None if there is no window."""
         if not self._waiting:
             return None
         oldest = min(item.ready_at for item in self._waiting.values())
@@ -189,7 +190,7 @@ def choose(items: list[Item], limit: int, leader: Item) -> list[Item]:
 
 
 def _shared_out(alike: list[Item], leader: Item, limit: int) -> list[Item]:
-    """The first `limit`, but a share for other jobs before any job gets more than the rest."""
+    """The first `limit`, but no job gets the last quarter while other jobs' windows wait."""
     most = limit - limit // SHARE
     taken: Counter[int] = Counter()
     chosen: list[Item] = []

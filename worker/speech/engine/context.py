@@ -1,10 +1,10 @@
-"""How long an encoder window has to be (pure).
+"""How much encoder a window gets (pure).
 
-Whisper pads every window to 30 s, so a clip of 6 s costs the encoder five times what it says.
-CTranslate2 encodes fewer frames if it is given fewer. With too small a margin after the
-speech, though, many windows fall into repetition loops: hence a margin, checks on every short
-window (`quality`), a second pass at 30 s for those that fail, and a guard that watches whether
-it is all still true (`guard`).
+Whisper pads every window to 30 s, so a clip of 6 s costs the encoder five times its length.
+CTranslate2 encodes fewer frames if it is given fewer. With too little silence after the speech,
+though, many windows fall into repetition loops. Hence a margin, checks on every short window
+(`quality`), a second attempt at 30 s for those that fail, and a guard that watches whether short
+windows still do no harm (`guard`).
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ POSITIONS_PER_SECOND = FULL_POSITIONS // 30
 """50: the encoder sees two mel frames of 10 ms at a time."""
 
 MARGIN_SECONDS = 2.0
-"""Silence after the speech. 5 s gave no better texts and was a third slower; under 1 s many
-windows looped."""
+"""Silence after the speech. For what less and more of it did, see `worker/bench/README.md`."""
 
 BUCKET_SECONDS = (4, 6, 8, 10, 12, 15, 18, 22, 26, 30)
-"""Encoder lengths in use: few, so that batches of like length form and no shape is new."""
+"""Encoder lengths in use. Few, so that windows of the same length are found to share a batch, and
+the device sees few shapes."""
 
 
 def positions(
@@ -40,11 +40,13 @@ def positions(
 
 def adaptive_ladder(
     seconds: float,
+    language: str | None = None,
     *,
     margin: float = MARGIN_SECONDS,
     buckets: Sequence[float] = BUCKET_SECONDS,
 ) -> Sequence[Rung]:
     """The speech and a margin first; 30 s if that fails; only then rising temperatures."""
+    del language
     short = positions(seconds, margin=margin, buckets=buckets)
     rungs = list(full_ladder(seconds))
     return rungs if short == FULL_POSITIONS else [Rung(short, 0.0), *rungs]

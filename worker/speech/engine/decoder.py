@@ -1,9 +1,9 @@
-"""Decoding that survives: halve a batch for memory, split it for a fault.
+"""Decoding that survives errors: halve a batch for memory, split it to find a bad window.
 
-Out of memory in CTranslate2 is an error of the call, and the process can go on; other CUDA
-errors stick. So a batch that runs out of memory is halved and the lower size remembered; one
-that fails otherwise is split until the window at fault is alone; and if a window that is known
-to work fails then too, it is the device that broke, not the window.
+Running out of memory in CTranslate2 is an error of one call, and the process can go on; after
+other CUDA errors every call fails. So a batch that runs out of memory is halved and the lower size
+remembered. One that fails otherwise is split until the window that causes it is alone. If then a
+window that is known to work fails as well, the device is broken, and not the window.
 """
 
 from __future__ import annotations
@@ -28,23 +28,33 @@ OUT_OF_MEMORY_ADVICE = (
 )
 
 
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error of a device or of the host says that memory ran out.
+
+    CTranslate2 and torch say it in words; the host's allocator has a class of its own.
+    """
+    return isinstance(error, MemoryError) or "out of memory" in str(error).lower()
+
+
 class Decoder:
-    """Decodes batches of windows; each lane's thread calls it.
+    """Decodes batches of windows. Thread-safe: every device thread calls it.
 
     Args:
         model: the loaded model.
         budget: how much a batch may hold, to begin with.
         beam_size: for temperature 0.
         probe: decodes a window that is known to work; raises RuntimeError if that fails.
+
+    Attributes:
+        budget: what a batch may hold now; shrinks when memory runs out.
+        out_of_memory: how often it did.
     """
 
     def __init__(
         self, model: Model, budget: Budget, *, beam_size: int, probe: Callable[[], object]
     ) -> None:
         self.budget = budget
-        """What a batch may hold now: shrinks when memory runs out."""
         self.out_of_memory = 0
-        """How often it did."""
         self._model = model
         self._beam_size = beam_size
         self._probe = probe
@@ -53,7 +63,15 @@ class Decoder:
     def decode(
         self, pairs: Sequence[tuple[Tag, Request]], *, positions: int, temperature: float
     ) -> list[tuple[Tag, Decoded | JobError]]:
-        """Every window's text, or what is wrong with it; tags come back in order.
+        """Decodes windows, in as many calls as it takes.
+
+        Args:
+            pairs: each window with a tag that says whose it is.
+            positions: encoder length that all are padded to.
+            temperature: of sampling; 0 is beam search.
+
+        Returns:
+            The tags, in order, each with the window's text or what is wrong with it.
 
         Raises:
             EngineError: the device is broken.
@@ -68,8 +86,7 @@ class Decoder:
                 temperature=temperature,
             )
         except (RuntimeError, ValueError, MemoryError) as error:
-            # A card says it in words; the host's allocator has a class of its own.
-            memory = isinstance(error, MemoryError) or "out of memory" in str(error).lower()
+            memory = is_out_of_memory(error)
             if memory:
                 self._shrink(len(pairs), positions)
             if len(pairs) == 1:
@@ -95,7 +112,7 @@ class Decoder:
         )
 
     def _verdict(self, error: Exception, *, memory: bool) -> JobError:
-        """What the failure of a window on its own means for its job."""
+        """The error of a job whose window failed when decoded alone."""
         if memory:
             return JobError(ErrorCode.OUT_OF_MEMORY, OUT_OF_MEMORY_ADVICE)
         try:

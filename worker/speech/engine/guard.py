@@ -1,10 +1,10 @@
-"""Adaptive context only while it proves itself (pure).
+"""Short windows only while they do no harm (pure).
 
-A share of the windows that were decoded short is decoded in full as well, and the words of
-both are compared. What full decoding shows against itself, in batches of other composition, is
-measured too and taken off: that much is noise. Where the rest exceeds a bound, for a model and
-language, windows of that language are decoded in full from then on. So are they where short
-windows fail their checks so often that nothing is gained.
+Some of the windows that were decoded short (with less than 30 s of encoder) are decoded in full as
+well, and the words of both are compared. Full decoding repeated in another batch doesn't always
+give the same words either; that noise is measured too and subtracted. Where the rest exceeds a
+bound in some language, windows of that language are decoded in full from then on. The same
+happens where short windows fail their checks so often that they save no time.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 BOUND_POINTS = 1.0
-"""Words in a hundred that may differ beyond noise."""
+"""Words in a hundred that may differ, noise subtracted."""
 
 SHARE = 0.02
-"""Of short windows that are compared."""
+"""Share of short windows that are compared."""
 
 FIRST_SHARE = 0.10
 """The same, until `FIRST_WORDS` have been compared in a language."""
@@ -30,20 +30,20 @@ FIRST_WORDS = 2_000
 standard error is then 0.22 points."""
 
 MIN_WORDS = 300
-"""Fewer words compared decide nothing: at one word in a hundred that is three words."""
+"""No decision before so many words are compared: one word in a hundred is three words of them."""
 
 REPEAT_SHARE = 0.25
-"""Of compared windows that are decoded in full twice, to know the noise."""
+"""Share of the compared windows that are decoded in full twice, to measure the noise."""
 
 FAILED_SHARE = 0.25
-"""Short windows that fail their checks, above which short windows no longer pay."""
+"""Share of short windows that fail their checks above which short windows save no time."""
 
 MIN_WINDOWS = 24
-"""Fewer short windows say nothing about how often they fail."""
+"""No decision about failed checks before so many short windows."""
 
 
 class Audit(StrEnum):
-    """What is to be done with a window that was decoded short."""
+    """How often to decode in full a window that was decoded short."""
 
     NONE = "none"
     FULL = "full"
@@ -52,7 +52,16 @@ class Audit(StrEnum):
 
 @dataclass(slots=True)
 class _Tally:
-    """What is known of one language."""
+    """Counters of one language.
+
+    Attributes:
+        words: compared, of full decodings.
+        differing: of those, words that differ from the short decoding.
+        repeated_words: compared between two full decodings.
+        repeated_differing: of those, words that differ.
+        windows: decoded short.
+        failed: of those, windows whose short text failed its checks.
+    """
 
     words: int = 0
     differing: int = 0
@@ -64,7 +73,7 @@ class _Tally:
 
 @dataclass(slots=True)
 class Guard:
-    """The tallies of one model.
+    """What is known of short windows of one model, by language.
 
     Attributes:
         bound: see `BOUND_POINTS`.
@@ -83,18 +92,19 @@ class Guard:
     def allows(self, language: str | None) -> bool:
         """Whether windows of a language may be decoded short.
 
-        A language not known yet may, unless every one that is known may not.
+        Unknown language (None): allowed unless every known language has been switched to full
+        context.
         """
         if language is None:
             return not self._tripped or set(self._tripped) != set(self._tallies)
         return language not in self._tripped
 
     def why_not(self, language: str) -> str:
-        """The sentence for log and results; empty while short windows are allowed."""
+        """Why a language was switched to full context, in a sentence; empty if it was not."""
         return self._tripped.get(language, "")
 
     def audit(self, language: str, name: str, index: int) -> Audit:
-        """Whether to compare this window; the same file and window always give the same."""
+        """Whether to compare this window; always the same answer for a file name and index."""
         tally = self._tallies[language]
         share = self.first_share if tally.words < FIRST_WORDS else self.share
         draw = _draw(name, index)
@@ -103,7 +113,11 @@ class Guard:
         return Audit.TWICE if draw < share * REPEAT_SHARE else Audit.FULL
 
     def decoded(self, language: str, *, failed: bool) -> str:
-        """Counts a short window; the sentence that says why, if this one tips the scale."""
+        """Counts a short window.
+
+        Returns:
+            `why_not`, if this window made the guard switch the language to full; else empty.
+        """
         tally = self._tallies[language]
         tally.windows += 1
         tally.failed += failed
@@ -119,7 +133,11 @@ class Guard:
         return ""
 
     def compared(self, language: str, short: Sequence[str], full: Sequence[str]) -> str:
-        """Counts a comparison; the sentence that says why, if this one tips the scale."""
+        """Counts a comparison of the words of a short and a full decoding.
+
+        Returns:
+            `why_not`, if this made the guard switch the language to full; else empty.
+        """
         tally = self._tallies[language]
         tally.words += max(len(full), 1)
         tally.differing += differing_words(short, full)
@@ -133,13 +151,13 @@ class Guard:
         return ""
 
     def repeated(self, language: str, once: Sequence[str], again: Sequence[str]) -> None:
-        """Counts what full decoding shows against itself."""
+        """Counts a comparison of the words of two full decodings of a window: noise."""
         tally = self._tallies[language]
         tally.repeated_words += max(len(once), 1)
         tally.repeated_differing += differing_words(once, again)
 
     def excess(self, language: str) -> float:
-        """Points of disagreement beyond noise; NaN before anything was compared."""
+        """Words in a hundred that differ, noise subtracted; NaN before anything was compared."""
         tally = self._tallies[language]
         if not tally.words:
             return math.nan
@@ -147,18 +165,6 @@ class Guard:
             100.0 * tally.repeated_differing / tally.repeated_words if tally.repeated_words else 0.0
         )
         return 100.0 * tally.differing / tally.words - noise
-
-    def report(self) -> dict[str, dict[str, float]]:
-        """By language: words compared, points of excess, short windows, failed ones."""
-        return {
-            language: {
-                "words": tally.words,
-                "excess": self.excess(language),
-                "windows": tally.windows,
-                "failed": tally.failed,
-            }
-            for language, tally in self._tallies.items()
-        }
 
     def _trip(self, language: str, why: str) -> str:
         sentence = f"Context went to full for {language!r}: {why}"
@@ -169,7 +175,7 @@ class Guard:
 def words(text: str) -> list[str]:
     """What is compared: lower-case words without punctuation.
 
-    Where a text has no spaces to speak of, its characters are.
+    Of a text written without spaces, the characters.
     """
     kept = "".join(c if c.isalnum() or c == "'" else " " for c in text.lower())
     found = kept.split()
@@ -188,6 +194,6 @@ def differing_words(one: Sequence[str], other: Sequence[str]) -> int:
 
 
 def _draw(name: str, index: int) -> float:
-    """A number in [0, 1) that depends on the window alone."""
+    """A number in [0, 1) that follows from the window's name and index."""
     digest = hashlib.blake2b(f"{name}\0{index}".encode(), digest_size=8).digest()
     return int.from_bytes(digest, "big") / 2**64

@@ -1,10 +1,10 @@
-"""Which language is a job in? Settled from its first windows (pure).
+"""Which language is a job in? Decided by its first windows (pure).
 
-Whisper tells a language from a window's encoder output. The first window decides if it is
-sure enough; else the next ones are asked too, and their probabilities are averaged by the
-speech in them. What was decoded in another language before the vote was closed is decoded
-again. The vote depends on the windows alone, not on batches or timing, so that a resumed job
-comes to the same end.
+Whisper detects a language from a window's encoder output. The first window decides alone if it is
+sure enough; otherwise the next ones vote too, and their probabilities are averaged, weighted by
+the speech in each. A window that was decoded in another language before the decision is decoded
+again. The vote depends on the windows only, not on batches or timing, so that a resumed job gets
+the same language.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from dataclasses import dataclass, field
 from worker.results.transcript import Language
 
 SURE = 0.5
-"""Whisper's own threshold for one segment (faster-whisper's language_detection_threshold)."""
+"""Probability at which one window decides: faster-whisper's `language_detection_threshold`."""
 
 VOTERS = 3
-"""Windows that are asked at the most."""
+"""Windows that vote at most."""
 
 
 @dataclass(slots=True)
@@ -30,20 +30,26 @@ class LanguageVote:
     _last: int | None = None
 
     def cast(self, index: int, seconds: float, ranking: Sequence[tuple[str, float]]) -> None:
-        """A window's ranking, weighted by its seconds of speech."""
+        """Adds a window's vote.
+
+        Args:
+            index: of the window.
+            seconds: of speech in it, the vote's weight.
+            ranking: (language code, probability), likeliest first.
+        """
         if index < VOTERS:
             self._ballots[index] = (seconds, ranking)
 
     def end(self, windows: int) -> None:
-        """The file has no more windows than these."""
+        """The file has this many windows: nobody else will vote."""
         self._last = windows
 
     def asks(self, index: int) -> bool:
-        """Whether this window may be decoded before the vote is closed."""
+        """Whether this window is to vote now, that is be decoded before the language is known."""
         return index == 0 or (index < VOTERS and 0 in self._ballots)
 
     def result(self) -> Language | None:
-        """The language, or None while the vote is open."""
+        """The language, or None while more votes are needed."""
         if not self._ballots or 0 not in self._ballots:
             return None
         code, probability = self._ballots[0][1][0]

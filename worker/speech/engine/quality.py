@@ -1,7 +1,8 @@
-"""Is a window's text to be believed? Pure checks.
+"""Checks of a window's text: does it look like speech that was heard right? Pure.
 
-The checks that batched decoding elsewhere drops. The first two and their constants are
-Whisper's own (openai/whisper, `decode_with_fallback`); the third bounds what people can say.
+WhisperX and faster-whisper leave these checks out when they decode in batches. Compression and
+log-probability and their constants are Whisper's own (openai/whisper, `decode_with_fallback`); the
+number of tokens is bounded by how fast people speak.
 """
 
 from __future__ import annotations
@@ -13,36 +14,40 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 TEMPERATURES = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
-"""Tried in turn; Whisper's own ladder."""
+"""Tried in turn; Whisper's own."""
 
 MAX_COMPRESSION = 2.4
+"""`compression_ratio` above which a text is taken for a loop (Whisper's)."""
+
 MIN_LOGPROB = -1.0
+"""Mean log-probability below which a text is unlikely (Whisper's)."""
+
 MAX_NO_SPEECH = 0.6
+"""No-speech probability above which an unlikely text is taken for silence (Whisper's)."""
 
 MAX_NO_SPEECH_UNLIKELY = 0.4
-"""In place of it, where no attempt is believed. Music gave 0.46 to 0.58 in the base model, and at
-every temperature another unlikely sentence; clipped and noisy speech gave 0.01 to 0.15."""
+"""The same where every attempt was doubted, as with music; see `worker/bench/README.md` for the
+figures."""
 
 MAX_TOKENS_PER_SECOND = 16.0
 """Fast English speech is 5 tokens a second, fast Japanese about 10. Loops reach the decoder's
 limit: 448 tokens in a window."""
 
 FREE_TOKENS = 24
-"""Not counted: in a window of half a second, two long words are no loop."""
-
+"""Tokens allowed whatever the length: two long words in half a second are no loop."""
 
 NGRAM = 4
 NGRAM_TIMES = 3
-"""A short window in which the same four tokens come three times, one after the other or not,
-is looping: compression shows that only in long texts."""
+"""The same four tokens three times, one after the other or not, are a loop in a short window.
+Compression shows loops only in long texts."""
 
 EARLY_SECONDS = 1.6
-"""Speech after the last word, above which a short window has ended early. Spans are padded by
-0.4 s, and attention finds the last word's end to within some tenths."""
+"""Seconds of speech after the last word above which a short window has ended early. Spans are
+padded by 0.4 s, and attention finds the last word's end to within some tenths."""
 
 
 class Doubt(StrEnum):
-    """Why a text is not believed."""
+    """Why a text is doubted."""
 
     COMPRESSION = "compression"
     LOGPROB = "logprob"
@@ -52,7 +57,7 @@ class Doubt(StrEnum):
 
 
 LOOPS = frozenset({Doubt.COMPRESSION, Doubt.TOKENS, Doubt.REPEATS})
-"""Doubts that a likely text does not lift: loops are very sure of themselves."""
+"""Doubts that mean a loop. A loop has a high log-probability, so that never speaks for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,17 +65,15 @@ class Attempt:
     """One decoding of one window.
 
     Attributes:
-        temperature: what it was sampled at; 0 is beam search.
         text: stripped.
         tokens: text tokens, without special ones.
         avg_logprob: mean log-probability of the tokens and the end.
         no_speech: probability that there is no speech.
         seconds: speech in the window.
-        short: whether the encoder saw less than 30 s: such texts are checked harder.
+        short: whether the encoder saw less than 30 s; such texts get more checks.
         heard_until: second of the window at which the last word ends, if that is known.
     """
 
-    temperature: float
     text: str
     tokens: tuple[int, ...]
     avg_logprob: float
@@ -87,23 +90,23 @@ def compression_ratio(text: str) -> float:
 
 
 def is_silence(attempt: Attempt) -> bool:
-    """Both the no-speech probability and the text's own say that nothing was said."""
+    """Whether both the no-speech probability and an unlikely text say that nothing was said."""
     return attempt.no_speech > MAX_NO_SPEECH and attempt.avg_logprob < MIN_LOGPROB
 
 
 def is_nothing(chosen: Attempt) -> bool:
-    """Whether the attempt that stands (see `best`) says that nothing was said.
+    """Whether the attempt that `best` chose says that nothing was said.
 
-    An unlikely one stands only where it is silence or no other was believed, so that a lower
-    no-speech probability is enough.
+    An unlikely one is chosen only where it is silence or every attempt was doubted, so that a
+    lower no-speech probability is enough.
     """
     return chosen.no_speech > MAX_NO_SPEECH_UNLIKELY and chosen.avg_logprob < MIN_LOGPROB
 
 
 def doubts(attempt: Attempt) -> tuple[Doubt, ...]:
-    """What speaks against a text; nothing if it is believed. Silence needs no second try."""
+    """What speaks against a text; empty if it passes all checks. Silence needs no second try."""
     if is_silence(attempt):
-        # Of a short window even that is only believed in full.
+        # A short window's silence is confirmed with 30 s of encoder.
         return (Doubt.LOGPROB,) if attempt.short else ()
     found = []
     if compression_ratio(attempt.text) > MAX_COMPRESSION:
@@ -134,7 +137,10 @@ def ends_early(attempt: Attempt) -> bool:
 
 
 def best(attempts: Sequence[Attempt]) -> Attempt:
-    """The attempt that stands: the first believed one, else the likeliest that does not loop."""
+    """The attempt to use: the first without doubts, else the likeliest that is no loop.
+
+    Where all are loops, the likeliest of them.
+    """
     for attempt in attempts:
         if not doubts(attempt):
             return attempt

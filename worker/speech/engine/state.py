@@ -1,15 +1,16 @@
-"""One file's bookkeeping: which windows wait, which are decided, when it is done (pure).
+"""One file's bookkeeping: which windows wait, which have a text, when the file is done (pure).
 
 No threads, no model: the engine calls this under its lock and does what it says. A window
-goes up a ladder of rungs (encoder length, temperature) until its text is believed; a file
-whose language is not given holds its later windows back until the first ones have told it.
+goes up a ladder of rungs (encoder length, temperature) until its text passes the checks of
+`quality`. A file whose language is not given holds its later windows back until the first ones
+have decided the language.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +24,8 @@ from worker.speech.windows import FULL_POSITIONS, SAMPLE_RATE, Span, TimeMap
 from worker.speech.words.fit import fit_words
 
 SHORT_SECONDS, SHORT_SHARE = 1.0, 0.1
-"""Audio missing from what the header says, above both of which a note says so."""
+"""Seconds, and share of the length stated in the header: a note says so where more audio than
+both is missing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,25 +36,31 @@ class Rung:
     temperature: float
 
 
-Ladder = Callable[[float], Sequence[Rung]]
-"""The rungs for a window of some seconds of speech."""
+class Ladder(Protocol):
+    """Chooses the rungs of a window, in the order they are tried."""
+
+    def __call__(self, seconds: float, language: str | None = None) -> Sequence[Rung]:
+        """The rungs for some seconds of speech in a language (None: not known yet)."""
+        ...
 
 
-def full_ladder(seconds: float) -> Sequence[Rung]:
+def full_ladder(seconds: float, language: str | None = None) -> Sequence[Rung]:
     """30 s of encoder for every window, whatever its length; then rising temperatures."""
-    del seconds
+    del seconds, language
     return [Rung(FULL_POSITIONS, temperature) for temperature in TEMPERATURES]
 
 
 @dataclass(slots=True)
 class WindowState:
-    """One window on its way.
+    """One window that has no words yet.
 
     Attributes:
-        spans: what it was cut from.
-        features: float32 [mels, frames]; dropped once its text stands.
-        samples: float32 [n] at 16 kHz where alignment will want them; dropped with its words.
-        attempts: decodings so far, with what each gave.
+        index: position among the file's windows, from 0.
+        spans: the parts of the file it is made of.
+        features: float32 [mels, frames]; None once its text is chosen.
+        samples: float32 [n] at 16 kHz, where alignment will need them.
+        rungs: what is tried, in order, until a text passes the checks.
+        attempts: the decodings so far.
     """
 
     index: int
@@ -64,7 +72,7 @@ class WindowState:
 
     @property
     def seconds(self) -> float:
-        """Seconds that are decoded."""
+        """Seconds of speech in it."""
         return sum(span.length for span in self.spans) / SAMPLE_RATE
 
     @property
@@ -89,7 +97,7 @@ class Step:
 
     Attributes:
         ready: windows to decode next (each at its current rung).
-        texts: windows whose text now stands, with the decoding that won; their words are next.
+        texts: windows whose text is chosen, with the chosen decoding; their words are next.
     """
 
     ready: tuple[int, ...] = ()
@@ -98,20 +106,34 @@ class Step:
 
 @dataclass(slots=True)
 class FileState:
-    """Everything known of one file.
+    """Everything known of one file. Events (methods) may come in any order.
 
     Attributes:
         name: the job id, for logs.
         options: what was asked.
-        ladder: the rungs of a window.
+        ladder: chooses the rungs of a window when it arrives.
         resume: finished windows of an earlier run, or None.
-        language: settled, or None while it is being found out.
+        stages_left: whole-file stages (see `whole_file`) that are not done; any of them may
+            still add windows.
+        language: given, decided, or None while it is being found out.
+        windows: those without words yet, by index.
+        done: those with words, by index.
+        held_back: windows that wait for the language.
+        total: how many windows the file has; None while more may come.
+        audio_seconds: length of the decoded audio; None before its end.
+        stated_seconds: length according to the file's header, if that says one.
+        resumed: windows taken from `resume`.
+        second_attempts: decodings beyond each window's first.
+        seconds: this file's share of each stage.
+        notes: for the result.
+        vote: on the language.
     """
 
     name: str
     options: Options
     ladder: Ladder
     resume: Partial | None = None
+    stages_left: set[str] = field(default_factory=set)
     language: Language | None = None
     windows: dict[int, WindowState] = field(default_factory=dict)
     done: dict[int, WindowText] = field(default_factory=dict)
@@ -119,7 +141,6 @@ class FileState:
     total: int | None = None
     audio_seconds: float | None = None
     stated_seconds: float | None = None
-    damaged: int = 0
     resumed: int = 0
     second_attempts: int = 0
     seconds: dict[str, float] = field(default_factory=dict)
@@ -139,10 +160,16 @@ class FileState:
         features: NDArray[np.float32] | None,
         samples: NDArray[np.float32] | None,
     ) -> Step:
-        """A prepared window. Without features it is one that the checkpoint has.
+        """A prepared window.
+
+        Args:
+            index: position among the file's windows, from 0.
+            spans: the parts of the file it is made of.
+            features: float32 [mels, frames]; None for a window that `resume` has.
+            samples: float32 [n] at 16 kHz, or None where no alignment follows.
 
         Raises:
-            KeyError: it has neither features nor a place in the checkpoint.
+            KeyError: it has neither features nor a place in `resume`.
         """
         spans = tuple(spans)
         if features is None:
@@ -152,20 +179,25 @@ class FileState:
             self.resumed += 1
             return Step()
         seconds = sum(span.length for span in spans) / SAMPLE_RATE
-        self.windows[index] = WindowState(index, spans, features, samples, self.ladder(seconds))
+        language = self.language.code if self.language else None
+        rungs = self.ladder(seconds, language)
+        self.windows[index] = WindowState(index, spans, features, samples, rungs)
         if self.language is None and not self.vote.asks(index):
             self.held_back.append(index)
             return Step()
         return Step(ready=(index,))
 
     def end(self, audio_seconds: float, damaged: int, seconds: dict[str, float]) -> Step:
-        """The file is decoded to its end; its windows are all known."""
+        """The media is decoded to its end: no more windows come, whole-file stages apart.
+
+        Args:
+            audio_seconds: length of the audio.
+            damaged: packets that were skipped.
+            seconds: what preparing took, by stage.
+        """
         self.audio_seconds = audio_seconds
-        self.damaged = damaged
         for stage, value in seconds.items():
             self.spend(stage, value)
-        self.total = len(self.windows) + len(self.done)
-        self.vote.end(self.total)
         if damaged:
             self.notes.append(f"{damaged} damaged packets were skipped")
         stated = self.stated_seconds or 0.0
@@ -174,13 +206,21 @@ class FileState:
             self.notes.append(
                 f"The file says it lasts {stated:.1f} s; {audio_seconds:.1f} s of audio were found"
             )
-        return self._after_vote()
+        return self._count_windows()
+
+    def stage_done(self, name: str) -> Step:
+        """A whole-file stage is done: what it had to add is added.
+
+        Raises:
+            KeyError: it is not one that was left.
+        """
+        self.stages_left.remove(name)
+        return self._count_windows()
 
     def decoded(self, index: int, rung: Rung, decoded: Decoded) -> Step:
-        """What a window gave at a rung."""
+        """A window was decoded at a rung."""
         window = self.windows[index]
         attempt = Attempt(
-            temperature=rung.temperature,
             text=decoded.text,
             tokens=decoded.tokens,
             avg_logprob=decoded.avg_logprob,
@@ -191,7 +231,7 @@ class FileState:
         )
         window.attempts.append((attempt, decoded))
         if self.language is None:
-            # Its text can't stand before the language does.
+            # A text in the wrong language would be decoded again: the language comes first.
             self.vote.cast(index, window.seconds, decoded.languages)
             return self._after_vote()
         return self._settle(window)
@@ -217,12 +257,12 @@ class FileState:
 
     @property
     def finished(self) -> bool:
-        """Whether every window has its words."""
+        """Whether every whole-file stage is done and every window has its words."""
         return self.total is not None and len(self.done) == self.total
 
     @property
     def held_seconds(self) -> float:
-        """Seconds of speech in windows that are not done."""
+        """Seconds of speech in windows that are here and have no words yet."""
         return sum(window.seconds for window in self.windows.values())
 
     def partial(self) -> Partial:
@@ -235,8 +275,8 @@ class FileState:
     def progress(self) -> tuple[float, float | None]:
         """(seconds of the file that are done, its length if known).
 
-        Windows are not decoded in order: what is prepared so far, less what still waits, is
-        what is done.
+        Windows are not decoded in order, so this is where the last known window ends, less the
+        length of those that are not done.
         """
         if self.finished and self.audio_seconds is not None:
             return self.audio_seconds, self.audio_seconds
@@ -261,8 +301,19 @@ class FileState:
             notes=tuple(self.notes),
         )
 
+    def _count_windows(self) -> Step:
+        """Sets `total` once no more windows can come, and lets the vote end with these."""
+        if self.audio_seconds is None or self.stages_left:
+            return Step()
+        self.total = len(self.windows) + len(self.done)
+        self.vote.end(self.total)
+        return self._after_vote()
+
     def _after_vote(self) -> Step:
-        """Closes the vote if it can be; lets held-back windows go, or the next voters."""
+        """Decides the language if the votes suffice, and releases the windows it held back.
+
+        If they don't, releases the windows that are to vote next.
+        """
         if self.language is not None:
             return self._release(list(self.held_back))
         language = self.vote.result()
@@ -287,7 +338,7 @@ class FileState:
         return Step(ready=ready)
 
     def _settle(self, window: WindowState) -> Step:
-        """The text stands, or the next rung is tried."""
+        """Chooses the text, or tries the next rung."""
         attempts = [attempt for attempt, _ in window.attempts]
         if doubts(attempts[-1]) and len(attempts) < len(window.rungs):
             self.second_attempts += 1
@@ -298,7 +349,7 @@ class FileState:
 
 
 def segments(texts: Sequence[WindowText], audio_seconds: float) -> tuple[Segment, ...]:
-    """Windows with text -> segments that never overlap and stay inside the audio."""
+    """Windows -> segments that never overlap and stay inside the audio; one for each text."""
     found: list[Segment] = []
     reached = 0.0
     for window in texts:
@@ -332,7 +383,7 @@ def to_file_time(words: Sequence[Word], spans: Sequence[Span]) -> tuple[Word, ..
 
 
 def _within(value: float, low: float, high: float) -> float:
-    """Rounded to a millisecond, and not by rounding outside."""
+    """Rounded to a millisecond, then clamped, so that rounding doesn't lead outside."""
     return min(max(round(value, 3), low), high)
 
 

@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from worker.speech.engine.quality import (
     FREE_TOKENS,
     MAX_TOKENS_PER_SECOND,
-    TEMPERATURES,
     Attempt,
     Doubt,
     best,
@@ -22,7 +21,6 @@ from worker.speech.engine.quality import (
 )
 
 GOOD = Attempt(
-    temperature=0.0,
     text="Printing, in the only sense with which we are at present concerned, differs.",
     tokens=tuple(range(17)),
     avg_logprob=-0.2,
@@ -35,7 +33,6 @@ SILENT = replace(GOOD, text="Thank you.", avg_logprob=-1.2, no_speech=0.9)
 
 attempts = st.builds(
     Attempt,
-    temperature=st.sampled_from(TEMPERATURES),
     text=st.sampled_from([GOOD.text, LOOP.text, "", "あ" * 200, "Yes."]),
     tokens=st.lists(st.integers(0, 50), max_size=448).map(tuple),
     avg_logprob=st.floats(-3.0, 0.0),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter, defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
@@ -96,7 +97,7 @@ scripts = st.integers(0, 7).flatmap(
 
 @dataclass
 class Run:
-    """Drives a state as the engine does: frames, batches and words come in any order."""
+    """Drives a state as the engine does: frames, batches, words and stages come in any order."""
 
     script: Script
     rng: random.Random
@@ -111,6 +112,7 @@ class Run:
             options=Options(language=self.script.language),
             ladder=self.script.ladder,
             resume=self.resume,
+            stages_left={"speakers"} if self.rng.random() < 0.5 else set(),
         )
         self.ready: list[int] = []
         self.flying: list[tuple[int, Rung, str | None]] = []
@@ -158,6 +160,9 @@ class Run:
         index = self.texts.pop(self.rng.randrange(len(self.texts)))
         self.state.words(index, [Word(word="w", start=0.0, end=1.0)])
 
+    def stage(self) -> None:
+        self.follow(self.state.stage_done("speakers"))
+
     def go(self) -> FileState:
         steps = 0
         while True:
@@ -168,6 +173,7 @@ class Run:
                     (self.batch, bool(self.ready) and not self.flying),
                     (self.land, bool(self.flying)),
                     (self.words, bool(self.texts)),
+                    (self.stage, bool(self.state.stages_left)),
                 )
                 if able
             ]
@@ -178,6 +184,14 @@ class Run:
             done, _total = self.state.progress()
             self.progress.append(done)
             assert set(self.state.done).isdisjoint(self.state.windows)
+            if self.state.finished:
+                assert not self.state.stages_left
+                assert not possible_windows(self)
+
+
+def possible_windows(run: Run) -> bool:
+    """Whether any window is still to come, to be decoded or without its words."""
+    return bool(run.frames or run.ready or run.flying or run.texts)
 
 
 def finish(script: Script, seed: int, resume: Partial | None = None) -> tuple[Run, Recognition]:
@@ -310,6 +324,52 @@ def test_a_voter_that_was_outvoted_is_decoded_again() -> None:
     assert step.ready == (0,)
     assert sorted(index for index, _ in step.texts) == [1, 2]
     assert state.second_attempts == 1
+
+
+def test_a_whole_file_stage_may_add_windows_after_the_files_end() -> None:
+    script = Script([1.0], [("de", 0.9)], [0], [False], "de")
+    state = FileState("job", Options(language="de"), full_ladder, stages_left={"windows", "more"})
+    assert state.end(1.0, 0, {}) == Step()
+    assert (state.total, state.finished) == (None, False)
+    assert state.add_window(0, script.spans(0), FEATURES, None).ready == (0,)
+    state.stage_done("windows")
+    rung = state.windows[0].rung
+    state.decoded(0, rung, script.decode(0, rung, "de"))
+    state.words(0, ())
+    assert not state.finished, "another stage is not done"
+    state.stage_done("more")
+    assert (state.total, state.finished) == (1, True)
+    with pytest.raises(KeyError):
+        state.stage_done("more")
+
+
+def test_a_vote_ends_with_the_last_stage_that_could_add_voters() -> None:
+    script = Script([1.0], [("de", 0.3)], [0], [False], None)
+    state = FileState("job", Options(), full_ladder, stages_left={"windows"})
+    state.add_window(0, script.spans(0), FEATURES, None)
+    rung = state.windows[0].rung
+    assert state.decoded(0, rung, script.decode(0, rung, None)) == Step()
+    assert state.end(1.0, 0, {}) == Step()
+    assert state.language is None, "more voters may come"
+    step = state.stage_done("windows")
+    assert state.language is not None
+    assert [index for index, _ in step.texts] == [0]
+
+
+def test_the_rungs_of_a_window_follow_the_language_known_when_it_comes() -> None:
+    asked: list[str | None] = []
+
+    def ladder(seconds: float, language: str | None = None) -> Sequence[Rung]:
+        asked.append(language)
+        return full_ladder(seconds)
+
+    script = Script([1.0] * 2, [("de", 0.9)] * 2, [0] * 2, [False] * 2, None)
+    state = FileState("job", Options(), ladder)
+    state.add_window(0, script.spans(0), FEATURES, None)
+    rung = state.windows[0].rung
+    state.decoded(0, rung, script.decode(0, rung, None))
+    state.add_window(1, script.spans(1), FEATURES, None)
+    assert asked == [None, "de"]
 
 
 def test_the_result_tells_damage_and_what_the_header_promised() -> None:

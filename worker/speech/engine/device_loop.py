@@ -1,0 +1,107 @@
+"""What a device thread does: take the next batch, decode it, hand its texts on, again.
+
+There is one such thread for each lane: one on a card, one or more on a CPU. No other thread calls
+the model once the engine runs.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+from worker.logs import get_logger
+from worker.speech.engine.batcher import Batch, Item
+from worker.speech.engine.decoder import Decoder
+from worker.speech.engine.flow import Flow
+from worker.speech.engine.inflow import Inflow
+from worker.speech.engine.shared import Shared
+from worker.speech.model.loaded import Loaded
+from worker.speech.model.whisper import Request
+
+log = get_logger(__name__)
+
+
+class DeviceLoop:
+    """See the module. `run` may be called on several threads at a time.
+
+    Args:
+        loaded: says how many lanes share the device, and what it is.
+        decoder: calls the model.
+        shared: the state of the engine.
+        flow: knows what to decode for a window, and takes what came of it.
+        inflow: knows whether a batch may wait for more windows.
+    """
+
+    def __init__(
+        self, loaded: Loaded, decoder: Decoder, shared: Shared, flow: Flow, inflow: Inflow
+    ) -> None:
+        self._lanes = loaded.lanes
+        self._kind = "GPU" if loaded.device.kind == "cuda" else "CPU"
+        self._decoder = decoder
+        self._shared = shared
+        self._flow = flow
+        self._inflow = inflow
+
+    def run(self) -> None:
+        """Decode until the engine stops.
+
+        Raises:
+            EngineError: the device is broken.
+        """
+        while (batch := self._next_batch()) is not None:
+            began = time.monotonic()
+            outcomes = self._decoder.decode(
+                self._requests(batch.items),
+                positions=batch.key.positions,
+                temperature=batch.key.temperature,
+            )
+            seconds = time.monotonic() - began
+            self._log(batch, seconds)
+            share = seconds / len(batch.items) / self._lanes
+            with self._shared.changed:
+                self._shared.decoding -= 1
+                self._shared.step()
+                self._count(batch, seconds)
+                for item, outcome in outcomes:
+                    self._flow.decoded(item, outcome, share)
+                self._shared.changed.notify_all()
+
+    def _next_batch(self) -> Batch | None:
+        """Waits for a batch; None once the engine stops."""
+        shared = self._shared
+        with shared.changed:
+            while not shared.stopping:
+                now = time.monotonic()
+                batch = shared.batcher.next_batch(
+                    now, self._decoder.budget.capacity, expecting=self._inflow.expecting()
+                )
+                if batch is not None:
+                    shared.decoding += 1
+                    return batch
+                shared.changed.wait(shared.batcher.wait_seconds(now))
+            return None
+
+    def _requests(self, items: Sequence[Item]) -> list[tuple[Item, Request]]:
+        with self._shared.changed:
+            pairs = [(item, self._flow.request(item)) for item in items]
+        return [(item, request) for item, request in pairs if request is not None]
+
+    def _count(self, batch: Batch, seconds: float) -> None:
+        stats = self._shared.stats
+        stats.batches += 1
+        stats.windows += len(batch.items)
+        stats.batch_slots += batch.capacity
+        stats.busy_seconds += seconds / self._lanes
+
+    def _log(self, batch: Batch, seconds: float) -> None:
+        log.info(
+            "batch.completed",
+            message=f"{self._kind} batch processing completed",
+            windows=len(batch.items),
+            capacity=batch.capacity,
+            jobs=len({item.job for item in batch.items}),
+            audio_seconds=round(sum(item.seconds for item in batch.items), 2),
+            seconds=round(seconds, 3),
+            positions=batch.key.positions,
+            temperature=batch.key.temperature,
+        )

@@ -1,0 +1,201 @@
+"""Where a window goes next: to the device, to its words, into its file's result.
+
+`state.FileState` decides what follows from an event; this module does it.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Sequence
+from concurrent.futures import InvalidStateError
+from contextlib import suppress
+
+import numpy as np
+from numpy.typing import NDArray
+
+from worker.errors import EngineError, JobError, WorkerError
+from worker.logs import get_logger
+from worker.results.transcript import Word
+from worker.speech.engine.batcher import Item, Key
+from worker.speech.engine.feedback import Feedback
+from worker.speech.engine.file import File, Owner
+from worker.speech.engine.shared import Shared
+from worker.speech.engine.state import Step
+from worker.speech.engine.word_router import WordRouter
+from worker.speech.model.whisper import Decoded, Request
+from worker.speech.windows import FULL_POSITIONS, Span
+
+log = get_logger(__name__)
+
+
+class Flow(Owner):
+    """Moves the windows of all files from one stage to the next.
+
+    Args:
+        shared: the state of the engine.
+        feedback: learns how short windows fare.
+        router: finds words.
+    """
+
+    def __init__(self, shared: Shared, feedback: Feedback, router: WordRouter) -> None:
+        self._shared = shared
+        self._feedback = feedback
+        self._router = router
+
+    @property
+    def lock(self) -> threading.Condition:
+        """See `file.Owner`."""
+        return self._shared.changed
+
+    # Windows. Call with the lock, `add_window` apart.
+
+    def add_window(
+        self,
+        file: File,
+        index: int,
+        spans: Sequence[Span],
+        features: NDArray[np.float32] | None,
+        samples: NDArray[np.float32] | None,
+    ) -> None:
+        """Take a prepared window; see `FileState.add_window`. Takes the lock itself."""
+        with self.lock:
+            if not file.gone:
+                self.follow(file, file.state.add_window(index, spans, features, samples))
+
+    def follow(self, file: File, step: Step) -> None:
+        """Do what follows from an event in a file."""
+        for index in step.ready:
+            self._enqueue(file, index)
+        for index, decoded in step.texts:
+            window = file.state.windows[index]
+            self._feedback.text_chosen(file, window, decoded)
+            window.features = None
+            self._router.text_chosen(file, index, decoded)
+
+    def request(self, item: Item) -> Request | None:
+        """What to decode for a window of a batch; None if its file is gone."""
+        if item.job in self._feedback:
+            return self._feedback.request(item.job)
+        file = self._shared.files.get(item.job)
+        if file is None:
+            return None
+        window = file.state.windows[item.index]
+        assert window.features is not None
+        language = file.state.language
+        return Request(
+            features=window.features,
+            seconds=window.seconds,
+            language=language.code if language else None,
+            task=file.state.options.task,
+            context=file.context,
+            # The check of a short window needs to know when its last word ends.
+            want_words=item.key.positions < FULL_POSITIONS or self._router.wants_attention(file),
+        )
+
+    def decoded(self, item: Item, outcome: Decoded | JobError, seconds: float) -> None:
+        """A window came back from the device.
+
+        Args:
+            item: the window.
+            outcome: its text, or what is wrong with it.
+            seconds: its share of the batch's time on the device.
+        """
+        if item.job in self._feedback:
+            self._feedback.audited(item, outcome)
+            return
+        file = self._shared.files.get(item.job)
+        if file is None:
+            return
+        if isinstance(outcome, JobError):
+            self.fail(file, outcome)
+            return
+        state = file.state
+        state.spend("transcribe", seconds)
+        before = state.second_attempts
+        self.follow(file, state.decoded(item.index, state.windows[item.index].rung, outcome))
+        self._shared.stats.second_attempts += state.second_attempts - before
+
+    def take_words(self, file: File, index: int, words: Sequence[Word]) -> None:
+        """See `file.Owner`."""
+        file.state.words(index, words)
+        file.attention.pop(index, None)
+        self.finish_if_done(file)
+        self._shared.changed.notify_all()
+
+    # The ends of files.
+
+    def finish_if_done(self, file: File) -> None:
+        """Answer a file that has everything. Call with the lock."""
+        if file.gone or not file.state.finished:
+            return
+        self._forget(file)
+        language = file.state.language
+        if language is not None and (why := self._feedback.why_not(language.code)):
+            file.state.notes.append(why)
+        word_times = file.word_times if file.word_times != "none" else None
+        with suppress(InvalidStateError):  # a caller may have cancelled the future itself
+            file.future.set_result(file.state.recognition(word_times))
+
+    def fail(self, file: File, error: WorkerError) -> None:
+        """End a file with an error. Takes the lock itself."""
+        with self.lock:
+            if not file.gone:
+                self._forget(file)
+                with suppress(InvalidStateError):
+                    file.future.set_exception(error)
+
+    def cancel(self, file: File) -> None:
+        """See `file.Owner`."""
+        with self.lock:
+            self._forget(file)
+            file.future.cancel()
+
+    def stop(self) -> None:
+        """Cancel every file and let every thread return. Takes the lock itself."""
+        with self.lock:
+            self._shared.stopping = True
+            for file in list(self._shared.files.values()):
+                self.cancel(file)
+            self._shared.changed.notify_all()
+
+    def broken(self, error: BaseException) -> None:
+        """One of the engine's own threads died: every file fails with it. Takes the lock itself."""
+        with self.lock:
+            if self._shared.stopping:
+                return
+            self._shared.failure = error
+            log.error(
+                "engine.broken",
+                message=f"The engine has stopped: {error}",
+                error=repr(error),
+            )
+            for file in list(self._shared.files.values()):
+                self.fail(file, EngineError(f"the engine has stopped: {error}"))
+            self._shared.stopping = True
+            self._shared.changed.notify_all()
+
+    def _enqueue(self, file: File, index: int) -> None:
+        window = file.state.windows[index]
+        rung = window.rung
+        self._shared.batcher.add(
+            Item(
+                job=file.number,
+                index=index,
+                key=Key(
+                    prompt_length=file.prompt_length,
+                    temperature=rung.temperature,
+                    positions=rung.positions,
+                    alone=file.number if file.alone else None,
+                ),
+                seconds=window.seconds,
+                ready_at=time.monotonic(),
+            )
+        )
+
+    def _forget(self, file: File) -> None:
+        file.gone = True
+        self._shared.files.pop(file.number, None)
+        self._shared.batcher.drop(file.number)
+        self._router.forget(file)
+        self._shared.changed.notify_all()

@@ -1,0 +1,70 @@
+"""What the engine's threads share, behind one lock.
+
+Pool threads bring windows, device threads decode them, the align thread times their words. They
+meet here and nowhere else. Whoever reads or changes something here, or in a `File`, holds the
+lock of `changed`; the lock is only ever held for bookkeeping, never while something is decoded.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import dataclass, field
+
+from worker.speech.api import EngineStats
+from worker.speech.engine.batcher import Batcher
+from worker.speech.engine.file import File
+
+
+@dataclass(slots=True)
+class Shared:
+    """The state of a running engine. All methods expect the lock to be held.
+
+    Attributes:
+        batcher: the windows that are ready to be decoded.
+        changed: notified whenever something here changes; holds the (reentrant) lock.
+        files: the files that are not answered yet, by number.
+        stats: counters; `Engine.stats` adds those that the model keeps.
+        decoding: batches on the device at this moment.
+        whole_file: whole-file stages that run at this moment (see `whole_file`).
+        last_step: monotonic seconds at which the device last finished something, or at which
+            it had nothing to do.
+        stopping: the engine is being stopped or is broken: every thread returns.
+        failure: what broke the engine, if anything did.
+    """
+
+    batcher: Batcher
+    changed: threading.Condition = field(default_factory=threading.Condition)
+    files: dict[int, File] = field(default_factory=dict)
+    stats: EngineStats = field(default_factory=EngineStats)
+    decoding: int = 0
+    whole_file: int = 0
+    last_step: float = field(default_factory=time.monotonic)
+    stopping: bool = False
+    failure: BaseException | None = None
+    _next_number: int = 0
+
+    def new_number(self) -> int:
+        """The next number of the batcher's: of a file, or of an audit (see `audits`)."""
+        self._next_number += 1
+        return self._next_number - 1
+
+    def step(self) -> None:
+        """Progress was made, or is expected from now on."""
+        self.last_step = time.monotonic()
+
+    def device_idle(self) -> bool:
+        """Whether nothing is on the device and nothing waits for it."""
+        return not self.decoding and not len(self.batcher)
+
+    def last_progress(self) -> float | None:
+        """Monotonic seconds of the last step; None while there are no files.
+
+        A whole-file stage reports nothing before its end, and may take minutes for a file of
+        hours: while one runs and the device has nothing to do, that counts as progress.
+        """
+        if not self.files:
+            return None
+        if self.whole_file and self.device_idle():
+            return time.monotonic()
+        return self.last_step

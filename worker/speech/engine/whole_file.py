@@ -1,0 +1,106 @@
+"""Stages that need all samples of a file at once, beside the stages that work window by window.
+
+The place for anything that can't look at a file piece by piece: pyannote's speech detection
+today, who speaks when one day. The engine is given a list of such stages; a file's recognition is
+put together only when every one of them is done (`FileState.stages_left`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from worker.errors import ErrorCode, JobError
+from worker.speech.engine.decoder import is_out_of_memory
+from worker.speech.engine.file import File
+from worker.speech.windows import Span, Window
+
+if TYPE_CHECKING:
+    from worker.speech.prepare.features import FrontEnd
+
+
+class WholeFileStage(Protocol):
+    """One such stage. The engine calls it for many files, on several threads at a time.
+
+    The samples come from the prepare pool, which passes them on where its own speech detection is
+    off (`PrepareConfig.vad` is "none").
+    """
+
+    @property
+    def name(self) -> str:
+        """The key in `Recognition.seconds` that its time is added to; unique among stages."""
+        ...
+
+    def run(self, file: File, samples: NDArray[np.float32]) -> None:
+        """Do it for one file. Called without the engine's lock, after the last sample.
+
+        Args:
+            file: takes what the stage finds.
+            samples: float32 [n] at 16 kHz, the whole file.
+
+        Raises:
+            JobError: it can't be done; the file fails with this.
+        """
+        ...
+
+
+class Detector(Protocol):
+    """What finds speech in a whole file; see `worker.speech.model.pyannote`."""
+
+    def windows(self, samples: NDArray[np.float32]) -> Sequence[Window]:
+        """The windows of a file, each of one span of at most 30 s."""
+        ...
+
+
+AddWindow = Callable[
+    [File, int, Sequence[Span], NDArray[np.float32] | None, NDArray[np.float32] | None], None
+]
+"""Takes (file, index, spans, features, samples) as `FileState.add_window` does."""
+
+
+class SpeechDetection(WholeFileStage):
+    """Finds the windows of a file, where the prepare pool does not.
+
+    Args:
+        detector: finds them.
+        front_end: makes their features.
+        add_window: takes them.
+    """
+
+    name = "windows"
+
+    def __init__(self, detector: Detector, front_end: FrontEnd, add_window: AddWindow) -> None:
+        self._detector = detector
+        self._front_end = front_end
+        self._add_window = add_window
+
+    def run(self, file: File, samples: NDArray[np.float32]) -> None:
+        """See `WholeFileStage`."""
+        resume = file.state.resume
+        done = {w.index: (w.start, w.end) for w in resume.windows} if resume else {}
+        try:
+            for window in self._detector.windows(samples):
+                (span,) = window.spans
+                piece = samples[span.start : span.end]
+                known = done.get(window.index) == (window.start, window.end)
+                self._add_window(
+                    file,
+                    window.index,
+                    window.spans,
+                    None if known else self._front_end(piece),
+                    piece if file.word_times == "aligned" else None,
+                )
+        except RuntimeError as error:
+            raise _failed(error) from error
+
+
+def _failed(error: RuntimeError) -> JobError:
+    """The detector looks at a whole file at once, so it is the file that was too much for it."""
+    return JobError(
+        ErrorCode.OUT_OF_MEMORY if is_out_of_memory(error) else ErrorCode.ENGINE_FAILED,
+        f"The pyannote speech detector failed on the file ({type(error).__name__}: {error}); "
+        "use vad = silero.",
+    )
