@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from tests.fakes.memory_aws import Stored
 from tests.unit.pipeline.conftest import BUCKET, Kit
 from worker.errors import ErrorCode, JobError, LeaseLost, TransientError
 from worker.pipeline.answers import Answer, Outcome
@@ -84,6 +85,17 @@ def test_of_two_commits_of_one_request_the_second_changes_nothing(kit: Kit) -> N
     assert _commit(kit, second).answer is Answer.ALREADY
     assert kit.s3.objects == before
     assert kit.sent_notices() == [("job", "completed")] * 2, "the first worker may have died"
+
+
+def test_what_a_worker_that_died_after_its_commit_left_is_removed(kit: Kit) -> None:
+    kit.upload()
+    _commit(kit, kit.transcribed())
+    for name in ("checkpoint.json", "error.json"):
+        kit.s3.objects[BUCKET, f"transcripts/job/{name}"] = Stored(b"{}")
+    outcome = kit.fetch.fetch(kit.task(count=2))
+    assert outcome is not None
+    assert outcome.answer is Answer.ALREADY
+    assert kit.names() == {"transcript.json", "transcript.srt", "transcript.vtt", "transcript.txt"}
 
 
 def test_of_two_requests_with_one_job_id_the_second_is_a_conflict(kit: Kit) -> None:

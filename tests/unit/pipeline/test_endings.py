@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from tests.fakes.engine import PRIVATE_TEXT
+from tests.fakes.engine import PRIVATE_TEXT, FakeEngine
 from tests.unit.pipeline.conftest import BUCKET, Kit
 from worker.errors import (
     EngineError,
@@ -81,9 +83,28 @@ def test_a_mark_is_taken_back(kit: Kit) -> None:
     assert kit.names() == set(), "nothing else was in the checkpoint"
 
 
-def test_a_job_that_was_not_fetched_writes_no_checkpoint(kit: Kit) -> None:
-    kit.endings.end(kit.task(), PASSES)
+@pytest.mark.parametrize("error", [PASSES, STOPS, ValueError("x")])
+def test_a_job_that_was_not_fetched_writes_no_checkpoint(kit: Kit, error: Exception) -> None:
+    assert kit.endings.end(kit.task(), error).answer is Answer.RELEASED
     assert kit.s3.requests == []
+
+
+@pytest.mark.parametrize("error", [STOPS, PASSES, BAD, LeaseLost("gone")])
+def test_whatever_ends_a_job_the_engine_stops_working_on_it(
+    tmp_path: Path, error: Exception
+) -> None:
+    engine = FakeEngine(seconds_per_audio_second=0.01, batch_size=1)
+    engine.start()
+    kit = Kit(tmp_path, engine)
+    kit.upload(seconds=600.0)
+    task = kit.fetched()
+    kit.submit.submit(task)
+    kit.endings.end(task, error)
+    assert task.submission is not None
+    assert task.submission.future.cancelled()
+    assert engine.held_seconds() == 0
+    engine.stop()
+    kit.work.close()
 
 
 # -- a lost lease -----------------------------------------------------------------------------
