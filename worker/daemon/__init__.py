@@ -1,8 +1,7 @@
 """The running service.
 
-compose                      builds it from the settings
-daemon, stops, preflight     its life: start, watch, drain, close, and the reasons to stop
-intake, dispatch, policy     messages in, and each job to the thread that has the next step
-metrics, emf, server,
-status, systemd              what it counts and reports, and to whom
+- `compose` builds it from the settings.
+- `daemon`, `stops` and `preflight` are its life: start, watch, drain, close, reasons to stop.
+- `intake`, `dispatch` and `policy` take messages and hand each job to the next thread.
+- `metrics`, `emf`, `server`, `status` and `systemd` count, and report to operators.
 """
