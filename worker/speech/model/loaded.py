@@ -131,6 +131,18 @@ def load(config: EngineConfig) -> Loaded:
         MachineError: the machine can't do what the settings ask.
         SettingsError: a model or compute type that doesn't exist.
     """
+    # Loading leaves cores idle. Should the import fail, whoever loads an alignment model learns it.
+    imports = SupervisedThread("align-imports", import_libraries)
+    if config.word_times == "aligned":
+        imports.start()
+    try:
+        return _load(config)
+    finally:
+        # A process that ends in the middle of an import may crash instead of saying what is wrong.
+        imports.join()
+
+
+def _load(config: EngineConfig) -> Loaded:
     notes: list[str] = []
     device, note = devices.find_device(config.device)
     if note:
@@ -144,10 +156,6 @@ def load(config: EngineConfig) -> Loaded:
     if chosen.note:
         notes.append(chosen.note)
         log.warning("device.compute_type", message=chosen.note)
-    if config.word_times == "aligned":
-        # While the model loads, which leaves cores idle. Nobody waits for it: whoever needs these
-        # libraries imports them, and learns then why they can't be had.
-        SupervisedThread("align-imports", import_libraries).start()
     cores = config.cpu_threads or devices.usable_cores()
     began = time.monotonic()
     standard = config.transcriber == "standard"
