@@ -503,7 +503,7 @@ class _Prometheus(Collector):
             value = now[metric]
             if value is None and metric.counted and metric.label is None:
                 value = 0.0  # as Prometheus's own clients show a gauge that was never set
-            if metric.name is None or value is None:
+            if metric.name is None or (value is None and not metric.counted):
                 continue
             name = PREFIX + metric.name
             labels, values = zip(metric.label, strict=True) if metric.label else ((), ())
@@ -511,8 +511,10 @@ class _Prometheus(Collector):
                 counter = counters.setdefault(
                     name, CounterMetricFamily(name, metric.help, labels=labels)
                 )
-                counter.add_metric(values, value, self._created if metric.counted else None)
+                if value is not None:
+                    counter.add_metric(values, value, self._created if metric.counted else None)
             else:
                 gauge = gauges.setdefault(name, GaugeMetricFamily(name, metric.help, labels=labels))
-                gauge.add_metric(values, value)
+                if value is not None:
+                    gauge.add_metric(values, value)
         yield from (*counters.values(), *gauges.values())

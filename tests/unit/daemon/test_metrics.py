@@ -58,6 +58,16 @@ def test_outcomes_are_shown_from_the_start_and_stages_once_they_are_counted(
     assert ("transcription_stage_seconds_total", "align") in _series(counted)
 
 
+def test_a_metric_without_a_series_yet_has_its_help_all_the_same(counted: Metrics) -> None:
+    lines = generate_latest(counted.registry).decode().splitlines()
+    assert "# TYPE transcription_queue_messages gauge" in lines
+    assert "# TYPE transcription_stage_seconds_total counter" in lines
+    counted.set(QUEUE_VISIBLE, 3)
+    assert 'transcription_queue_messages{state="visible"} 3.0' in (
+        generate_latest(counted.registry).decode().splitlines()
+    )
+
+
 def test_the_status_document(counted: Metrics, stats: EngineStats, clock: Clock) -> None:
     empty = {
         "uptime_seconds": 0.0,
