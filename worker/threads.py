@@ -1,4 +1,4 @@
-"""Threads whose death is noticed: one that runs a loop, and a pool that runs tasks.
+"""Threads whose death is noticed: one function, a loop that can be stopped, a pool.
 
 Every thread of the worker is a `SupervisedThread`, so there is one way to watch one. They are
 daemon threads on purpose: a call that hangs in a network library must not keep a process alive
@@ -15,7 +15,7 @@ from time import monotonic
 from worker.logs import get_logger
 from worker.redact import location, summary
 
-__all__ = ["OnDeath", "SupervisedThread", "ThreadPool"]
+__all__ = ["OnDeath", "StoppableThread", "SupervisedThread", "ThreadPool"]
 
 log = get_logger(__name__)
 
@@ -39,7 +39,7 @@ class SupervisedThread:
         self._target = target
         self._on_death = on_death
         self._failure: BaseException | None = None
-        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self._thread = threading.Thread(target=self._supervise, name=name, daemon=True)
 
     def start(self) -> None:
         """Start it."""
@@ -69,7 +69,7 @@ class SupervisedThread:
             self._thread.join(timeout=None if timeout is None else max(0.0, timeout))
         return not self.alive
 
-    def _run(self) -> None:
+    def _supervise(self) -> None:
         try:
             self._target()
         except BaseException as error:  # noqa: BLE001  # kept and reported, never swallowed
@@ -83,6 +83,33 @@ class SupervisedThread:
             )
             if self._on_death is not None:
                 self._on_death(self._name, error)
+
+
+class StoppableThread(SupervisedThread):
+    """A thread that works until it is asked to stop.
+
+    Args:
+        name: for logs and debuggers.
+        target: what it runs; it must return soon after `stopping` is set.
+        on_death: see `SupervisedThread`.
+
+    Attributes:
+        stopping: set once the thread is to end.
+    """
+
+    def __init__(
+        self, name: str, target: Callable[[], object], on_death: OnDeath | None = None
+    ) -> None:
+        super().__init__(name, target, on_death)
+        self.stopping = threading.Event()
+
+    def stop(self, timeout: float = 5.0) -> bool:
+        """Ask it to end and wait `timeout` seconds at most; whether it has ended.
+
+        Safe if it never started.
+        """
+        self.stopping.set()
+        return self.join(timeout)
 
 
 class ThreadPool:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import threading
 from functools import partial
 
-from worker.threads import SupervisedThread, ThreadPool
+from worker.threads import StoppableThread, SupervisedThread, ThreadPool
 
 
 def test_a_death_is_reported_with_its_cause() -> None:
@@ -26,6 +26,29 @@ def test_a_good_end_is_no_death() -> None:
     thread.start()
     assert thread.join(5)
     assert deaths == []
+
+
+def test_a_stoppable_thread_ends_when_asked_and_says_whether_it_has() -> None:
+    rounds = threading.Event()
+    busy = threading.Event()
+
+    def work() -> None:
+        while not thread.stopping.wait(0.001):
+            rounds.set()
+        busy.wait(10)
+
+    thread = StoppableThread("one", work)
+    thread.start()
+    assert rounds.wait(5)
+    assert thread.alive
+    assert not thread.stop(0.05), "it is busy with its last round"
+    busy.set()
+    assert thread.stop(5)
+    assert not thread.alive
+
+
+def test_a_stoppable_thread_that_never_started_can_be_stopped() -> None:
+    assert StoppableThread("one", lambda: None).stop(0)
 
 
 def test_a_pool_does_everything_and_ends() -> None:

@@ -16,7 +16,7 @@ from worker.aws.faults import AWS_ERRORS, describe, error_code, transient
 from worker.aws.imds import Imds, SpotNotice, is_terminating, parse_instance_action
 from worker.errors import MachineError, SettingsError, TransientError
 from worker.logs import get_logger
-from worker.threads import SupervisedThread
+from worker.threads import StoppableThread
 
 if TYPE_CHECKING:
     from worker.aws.clients import Clients
@@ -31,7 +31,7 @@ _PROTECT_RETRY_SECONDS = 30.0
 _POWEROFF_SECONDS = 60.0
 
 
-class InstanceWatcher:
+class InstanceWatcher(StoppableThread):
     """A thread that asks the metadata service whether the instance is about to end.
 
     Each callback is called once at most, on the watcher's thread. Off EC2 the thread only asks
@@ -56,6 +56,7 @@ class InstanceWatcher:
         poll_seconds: float = 5.0,
         wall_clock: Callable[[], float] = time.time,
     ) -> None:
+        super().__init__("instance-watcher", self._run, _log_death)
         self._imds = imds
         self._on_spot_notice = on_spot_notice
         self._on_rebalance = on_rebalance
@@ -65,38 +66,11 @@ class InstanceWatcher:
         self._seen: set[str] = set()
         self._on_ec2 = False
         self._out_of_reach = False
-        self._stopping = threading.Event()
-        self._thread = SupervisedThread("instance-watcher", self._run, self._died)
-
-    def start(self) -> None:
-        """Start the thread."""
-        self._thread.start()
-
-    def stop(self, timeout: float = 5.0) -> None:
-        """End the thread; waits for a poll under way, `timeout` seconds at most."""
-        self._stopping.set()
-        self._thread.join(timeout)
-
-    @property
-    def alive(self) -> bool:
-        """Whether the thread runs (it does so off EC2 too)."""
-        return self._thread.alive
-
-    @property
-    def failure(self) -> BaseException | None:
-        """What killed the thread, if anything did."""
-        return self._thread.failure
 
     def _run(self) -> None:
-        while not self._stopping.is_set():
+        while not self.stopping.is_set():
             self.poll()
-            self._stopping.wait(self._poll_seconds if self._on_ec2 else _OFF_EC2_POLL_SECONDS)
-
-    def _died(self, _: str, error: BaseException) -> None:
-        """Log it; the daemon sees `failure` and drains."""
-        log.critical(
-            "instance.watcher_died", message="The instance watcher died", error=repr(error)
-        )
+            self.stopping.wait(self._poll_seconds if self._on_ec2 else _OFF_EC2_POLL_SECONDS)
 
     def poll(self) -> None:
         """Ask once, and call the callbacks for whatever is new."""
@@ -143,6 +117,11 @@ class InstanceWatcher:
             return False
         self._seen.add(what)
         return True
+
+
+def _log_death(_: str, error: BaseException) -> None:
+    """The daemon sees `InstanceWatcher.failure` and drains."""
+    log.critical("instance.watcher_died", message="The instance watcher died", error=repr(error))
 
 
 class EndResult(StrEnum):

@@ -25,7 +25,7 @@ from worker.aws.queue import BatchOutcome, Message, Queue
 from worker.aws.sqs import MAX_VISIBILITY_SECONDS, MESSAGES_PER_CALL
 from worker.errors import LeaseLost
 from worker.logs import get_logger
-from worker.threads import SupervisedThread
+from worker.threads import StoppableThread
 
 __all__ = ["Heartbeat", "Lease", "LeaseTable"]
 
@@ -300,7 +300,7 @@ class LeaseTable:
         return self._beat_seconds * self._rng.uniform(1 - _JITTER, 1)
 
 
-class Heartbeat:
+class Heartbeat(StoppableThread):
     """A thread that extends every held message each third of the visibility time-out.
 
     If SQS can't be reached it keeps trying, until the clock says that the lease is lost.
@@ -320,41 +320,22 @@ class Heartbeat:
         on_lost: Callable[[Message], None] | None = None,
         on_expiring: Callable[[Message], None] | None = None,
     ) -> None:
+        super().__init__("heartbeat", self._run, _log_death)
         self._queue = queue
         self._table = table
         self._on_lost = on_lost
         self._on_expiring = on_expiring
-        self._stopping = threading.Event()
-        self._thread = SupervisedThread("heartbeat", self._run, self._died)
 
-    def start(self) -> None:
-        """Start the thread."""
-        self._thread.start()
-
-    def stop(self, timeout: float = 10.0) -> None:
-        """End the thread; waits for a call under way, `timeout` seconds at most."""
-        self._stopping.set()
+    def stop(self, timeout: float = 10.0) -> bool:
+        """Ask it to end and wait for a call under way; see `StoppableThread.stop`."""
+        self.stopping.set()
         self._table.wake()
-        self._thread.join(timeout)
-
-    @property
-    def alive(self) -> bool:
-        """Whether the thread runs."""
-        return self._thread.alive
-
-    @property
-    def failure(self) -> BaseException | None:
-        """What killed the thread, if anything did."""
-        return self._thread.failure
+        return self.join(timeout)
 
     def _run(self) -> None:
-        while not self._stopping.is_set():
+        while not self.stopping.is_set():
             self.beat()
-            self._table.wait(self._stopping)
-
-    def _died(self, _: str, error: BaseException) -> None:
-        """Log it; the daemon sees `failure` and drains."""
-        log.critical("lease.heartbeat_died", message="The heartbeat died", error=repr(error))
+            self._table.wait(self.stopping)
 
     def beat(self) -> None:
         """One round: report the lost and the expiring, extend what is due."""
@@ -364,7 +345,7 @@ class Heartbeat:
             batches.setdefault(seconds, []).append(message)
         for seconds, messages in batches.items():
             for start in range(0, len(messages), MESSAGES_PER_CALL):
-                if self._stopping.is_set():
+                if self.stopping.is_set():
                     return
                 self._extend(messages[start : start + MESSAGES_PER_CALL], seconds)
         if batches:
@@ -398,3 +379,8 @@ class Heartbeat:
             )
             if self._on_expiring is not None:
                 self._on_expiring(message)
+
+
+def _log_death(_: str, error: BaseException) -> None:
+    """The daemon sees `Heartbeat.failure` and drains."""
+    log.critical("lease.heartbeat_died", message="The heartbeat died", error=repr(error))

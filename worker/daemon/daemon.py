@@ -84,7 +84,7 @@ class Reporter(Protocol):
         """Begin."""
         ...
 
-    def stop(self) -> None:
+    def stop(self) -> object:
         """End. Safe if it never started."""
         ...
 

@@ -228,12 +228,10 @@ class Dispatch:
             if self._holdings.claim(task):
                 self._ended(task, outcome)
             return
-        submission = task.submission
-        assert submission is not None, "submit has put it there"
         if not self._holdings.is_running(task):
-            submission.cancel()  # it was ended early while it was being handed over
+            task.cancel()  # it was ended early while it was being handed over
             return
-        submission.future.add_done_callback(lambda _: self._on_engine_done(task))
+        task.on_engine_done(partial(self._on_engine_done, task))
 
     # -- the way out --------------------------------------------------------------------------
 

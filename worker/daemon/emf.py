@@ -10,18 +10,15 @@ from __future__ import annotations
 
 import json
 import sys
-import threading
 import time
 from typing import Any, TextIO
 
 from worker.daemon.metrics import METRICS, Emf, Metrics, Snapshot, harmless
-from worker.threads import SupervisedThread
+from worker.threads import StoppableThread
 
 EMF_NAMESPACE = "TranscriptionWorker"
 EMF_SECONDS = 60.0
 """Between two lines."""
-
-_STOP_SECONDS = 5.0
 
 
 def emf(now: Snapshot, before: Snapshot, *, queue: str, epoch: float) -> str:
@@ -62,7 +59,7 @@ def _in_unit(to: Emf, value: float) -> float:
     return min(100.0, 100 * value) if to.unit == "Percent" else value
 
 
-class EmfReporter:
+class EmfReporter(StoppableThread):
     """A thread that writes a line a minute, and one at the end.
 
     Args:
@@ -80,27 +77,17 @@ class EmfReporter:
         stream: TextIO | None = None,
         seconds: float = EMF_SECONDS,
     ) -> None:
+        super().__init__("emf", self._run)
         self._metrics = metrics
         self._queue = queue
         self._stream = stream or sys.stdout
         self._seconds = seconds
-        self._end = threading.Event()
-        self._thread = SupervisedThread("emf", self._run)
         self._before = metrics.snapshot()
-
-    def start(self) -> None:
-        """Start reporting."""
-        self._thread.start()
-
-    def stop(self) -> None:
-        """Write the last line and end. Safe if it never started."""
-        self._end.set()
-        self._thread.join(_STOP_SECONDS)
 
     def _run(self) -> None:
         ended = False
         while not ended:
-            ended = self._end.wait(self._seconds)
+            ended = self.stopping.wait(self._seconds)
             self._report()
 
     @harmless

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
@@ -118,9 +119,23 @@ class Task:
             EngineError: the engine broke; CancelledError: it was stopped.
             ValueError: the job was never in the engine.
         """
+        return self._in_engine.future.result(timeout=0)
+
+    @property
+    def _in_engine(self) -> Submission:
         if self.submission is None:
             raise ValueError(f"job {self.job.job_id!r} was not submitted")
-        return self.submission.future.result(timeout=0)
+        return self.submission
+
+    def on_engine_done(self, call: Callable[[], object]) -> None:
+        """Have `call` called when the engine is done with the job, on a thread of the engine.
+
+        At once, on this thread, if it is done already.
+
+        Raises:
+            ValueError: the job was never in the engine.
+        """
+        self._in_engine.future.add_done_callback(lambda _: call())
 
     def cancel(self) -> None:
         """Stop the engine's work on the job, if it has any."""
