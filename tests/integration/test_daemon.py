@@ -9,7 +9,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from tests.conftest import REGION, Aws, Queues
 from tests.fakes.engine import FakeEngine, fake_audio
 from tests.fakes.imds import FakeImds
 from worker.aws.clients import Clients
+from worker.aws.source import make_source
 from worker.daemon import compose
 from worker.daemon.daemon import Daemon, Pace, Parts
 from worker.errors import EngineError, ExitCode, MachineError, SettingsError
@@ -90,6 +91,7 @@ class Place:
         engine: FakeEngine | None = None,
         environ: dict[str, str] | None = None,
         pace: Pace = PACE,
+        queues: Sequence[Queues] = (),
         **settings: Any,
     ) -> Running:
         engine = engine or FakeEngine()
@@ -106,6 +108,9 @@ class Place:
             engine,
             pace=pace,
             environ={"AWS_EC2_METADATA_DISABLED": "true"} if environ is None else environ,
+            sources=[
+                make_source(self.clients, queue.url, visibility_timeout=30) for queue in queues
+            ],
         )
         self.running.append(Running(parts, pace, engine))
         return self.running[-1]
@@ -203,6 +208,39 @@ def test_jobs_are_done_and_idleness_ends_the_worker(place: Place) -> None:
     assert place.dead() == {}
     assert place.files() == []
     assert _status(running)["jobs"] == {"committed": 12}
+
+
+def test_a_worker_may_serve_two_queues(place: Place) -> None:
+    first, second = place.queues, place.aws.make_queues("more-work")
+    for name, queues in (("first", first), ("second", second)):
+        place.queues = queues
+        for number in range(4):
+            place.job(f"{name}-{number}", seconds=45)
+    place.send("not a job")  # on the second
+    assert place.daemon(queues=(first, second)).code() is ExitCode.OK
+    assert place.results() == {
+        f"{name}-{number}": "completed" for name in ("first", "second") for number in range(4)
+    }
+    assert place.aws.depth(first.url) == place.aws.depth(second.url) == (0, 0, 0)
+    assert place.aws.depth(second.dead_letter_url)[0] == 1, "on the queue of its own"
+    assert place.aws.depth(first.dead_letter_url) == (0, 0, 0)
+
+
+def test_two_queues_are_drained_together(place: Place) -> None:
+    first, second = place.queues, place.aws.make_queues("more-work")
+    for name, queues in (("first", first), ("second", second)):
+        place.queues = queues
+        place.job(name, seconds=3600)
+    running = place.daemon(
+        queues=(first, second),
+        engine=FakeEngine(seconds_per_audio_second=0.05),
+        idle_timeout=600.0,
+        drain_timeout=0.2,
+    )
+    _wait_for(lambda: len(running.parts.holdings.running()) == 2)
+    assert running.stop() is ExitCode.OK
+    assert place.results() == {}
+    assert place.aws.depth(first.url) == place.aws.depth(second.url) == (1, 0, 0)
 
 
 def _records(*keys: str, event: str = "ObjectCreated:Put") -> dict[str, Any]:
@@ -506,8 +544,9 @@ def test_a_dead_side_thread_drains_and_exits_1(
         _wait_for(lambda: running.engine.held_seconds() > 0)
         parts = running.parts
         if victim == "heartbeat":
-            monkeypatch.setattr(parts.source.leases, "wait", die)
-            parts.source.leases.wake()
+            leases = parts.feeds[0].source.leases
+            monkeypatch.setattr(leases, "wait", die)
+            leases.wake()
         elif victim == "watcher":
             monkeypatch.setattr(parts.watcher, "poll", die)
         else:

@@ -8,7 +8,7 @@ beside the loading of the model.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
 from typing import TYPE_CHECKING
@@ -20,7 +20,7 @@ from worker.aws.notices import Notices
 from worker.aws.results import ResultStore
 from worker.aws.source import Source, make_source
 from worker.daemon import policy
-from worker.daemon.daemon import Daemon, Pace, Parts, Reporter
+from worker.daemon.daemon import Daemon, Feed, Pace, Parts, Reporter
 from worker.daemon.dispatch import Dispatch
 from worker.daemon.emf import EmfReporter
 from worker.daemon.intake import Intake
@@ -76,23 +76,25 @@ def parts(
     *,
     pace: Pace,
     environ: Mapping[str, str] | None = None,
+    sources: Sequence[Source] | None = None,
 ) -> Parts:
     """The parts of a worker; nothing runs yet, and nothing has used the network.
 
     Makes the folder of temporary files and binds the port of the status pages, which `Daemon.run`
     removes and closes at its end.
 
+    Args:
+        settings: as for `daemon`, like all that is not named here.
+        clients: boto3 clients.
+        engine: built, not started.
+        pace: how long it waits for things.
+        environ: of the service manager and the metadata service; None: this process's.
+        sources: the queues to work on; None: the one that the settings name.
+
     Raises:
         SettingsError: a setting is missing, or can't be used on this machine.
     """
-    if settings.queue_url is None:
-        raise SettingsError("queue_url is not set; give the URL of the queue to work on")
-    source = make_source(
-        clients,
-        settings.queue_url,
-        visibility_timeout=settings.visibility_timeout,
-        dead_letter_url=settings.dead_letter_url,
-    )
+    sources = sources or (_source(settings, clients),)
     imds = Imds(environ)
     instance = Instance(imds, clients)
     holdings = Holdings()
@@ -115,34 +117,48 @@ def parts(
         )
 
     def preflight() -> None:
-        check_queue(source.queue)
+        for source in sources:
+            check_queue(source.queue)
         if settings.on_idle == "poweroff":
             check_poweroff(instance)
 
-    intake = Intake(
-        source=source,
-        holdings=holdings,
-        room=room,
-        clock=policy.IdleClock(
-            time.monotonic(),
-            idle_timeout=settings.idle_timeout,
-            visibility_timeout=settings.visibility_timeout,
-            min_uptime=settings.min_uptime,
-        ),
-        instance=instance,
-        metrics=metrics,
-        on_idle=IdleEnd(
-            stops,
-            instance,
-            terminate=settings.on_idle == "terminate",
-            draining=lambda: holdings.draining,
-        ).end,
-        poll_seconds=policy.poll_seconds(
-            pace.poll,
-            idle_timeout=settings.idle_timeout,
-            visibility_timeout=settings.visibility_timeout,
-        ),
-    )
+    def intake(source: Source) -> Intake:
+        return Intake(
+            source=source,
+            holdings=holdings,
+            room=room,
+            clock=policy.IdleClock(
+                time.monotonic(),
+                idle_timeout=settings.idle_timeout,
+                visibility_timeout=settings.visibility_timeout,
+                min_uptime=settings.min_uptime,
+            ),
+            instance=instance,
+            metrics=metrics,
+            on_idle=IdleEnd(
+                stops,
+                instance,
+                terminate=settings.on_idle == "terminate",
+                draining=lambda: holdings.draining,
+            ).end,
+            poll_seconds=policy.poll_seconds(
+                pace.poll,
+                idle_timeout=settings.idle_timeout,
+                visibility_timeout=settings.visibility_timeout,
+            ),
+        )
+
+    intakes = [intake(source) for source in sources]
+
+    def released(delay: float) -> None:
+        # Each of them: whichever finds nothing to do ends the whole worker.
+        for one in intakes:
+            one.released(delay)
+
+    def intakes_ended() -> bool:
+        deadline = time.monotonic() + pace.receive
+        return all(one.wait_ended(max(0.0, deadline - time.monotonic())) for one in intakes)
+
     with ExitStack() as undo:
         work = WorkDir(settings.work_dir)
         undo.callback(work.close)
@@ -158,15 +174,22 @@ def parts(
                 allowed_buckets=frozenset(settings.allowed_buckets),
             ),
             held_seconds=settings.held_seconds,
-            released=intake.released,
-            intake_ended=partial(intake.wait_ended, pace.receive),
+            released=released,
+            intake_ended=intakes_ended,
         )
-        intake_thread = SupervisedThread(
-            "intake", partial(intake.run, dispatch.accept), stops.thread_died
-        )
-        heartbeat = Heartbeat(
-            source.queue, source.leases, on_lost=dispatch.lost, on_expiring=dispatch.expiring
-        )
+        feeds = [
+            Feed(
+                source,
+                SupervisedThread("intake", partial(one.run, dispatch.accept), stops.thread_died),
+                Heartbeat(
+                    source.queue,
+                    source.leases,
+                    on_lost=dispatch.lost,
+                    on_expiring=dispatch.expiring,
+                ),
+            )
+            for source, one in zip(sources, intakes, strict=True)
+        ]
         watcher = InstanceWatcher(
             imds,
             on_spot_notice=stops.spot_notice,
@@ -176,24 +199,22 @@ def parts(
         )
         watchdog = Watchdog(
             engine,
-            {"heartbeat": heartbeat, "watcher": watcher},
+            [*(("heartbeat", feed.heartbeat) for feed in feeds), ("watcher", watcher)],
             hung_after=settings.watchdog_timeout,
             # Without a heartbeat, leases hold for two thirds of their time at least.
             seconds_without=min(settings.drain_timeout, settings.visibility_timeout / 3),
         )
-        status = Status(readings, metrics, watchdog, intake_thread)
-        reporters = _reporters(settings, source, metrics, status)
+        status = Status(readings, metrics, watchdog, [feed.intake for feed in feeds])
+        reporters = _reporters(settings, sources, metrics, status)
         undo.pop_all()
     return Parts(
         engine=engine,
         readings=readings,
-        source=source,
+        feeds=feeds,
         holdings=holdings,
         dispatch=dispatch,
-        intake=intake_thread,
         downloads=downloads,
         commits=commits,
-        heartbeat=heartbeat,
         watcher=watcher,
         stops=stops,
         watchdog=watchdog,
@@ -206,6 +227,18 @@ def parts(
         drain_timeout=settings.drain_timeout,
         max_leases=max_leases,
         poweroff=settings.on_idle == "poweroff",
+    )
+
+
+def _source(settings: Settings, clients: Clients) -> Source:
+    """The queue that the settings name."""
+    if settings.queue_url is None:
+        raise SettingsError("queue_url is not set; give the URL of the queue to work on")
+    return make_source(
+        clients,
+        settings.queue_url,
+        visibility_timeout=settings.visibility_timeout,
+        dead_letter_url=settings.dead_letter_url,
     )
 
 
@@ -232,7 +265,7 @@ def _pipeline(
 
 
 def _reporters(
-    settings: Settings, source: Source, metrics: Metrics, status: Status
+    settings: Settings, sources: Sequence[Source], metrics: Metrics, status: Status
 ) -> tuple[Reporter, ...]:
     """The pages on loopback and the lines for CloudWatch, where the settings ask for them."""
     reporters: list[Reporter] = []
@@ -246,5 +279,6 @@ def _reporters(
             )
         )
     if settings.metrics_emf:
-        reporters.append(EmfReporter(metrics, queue=source.queue.url.rpartition("/")[2]))
+        queue = ",".join(source.queue.url.rpartition("/")[2] for source in sources)
+        reporters.append(EmfReporter(metrics, queue=queue))
     return tuple(reporters)

@@ -7,8 +7,8 @@ Threads, each with one thing to do; a dead one drains the worker and makes it ex
     downloads    fetch, then hand to the engine                     (Pipeline.fetch, submit)
     the engine   its own threads and children                       (worker/speech)
     commits      write results and errors, settle messages          (Pipeline.finish, ...)
-    heartbeat    keeps the leases                                   (worker/aws/lease.py)
-    watcher      listens for the machine's end                      (worker/aws/instance.py)
+    heartbeat    extends the leases                                 (worker/aws/lease.py)
+    watcher      watches for the end of the instance                (worker/aws/instance.py)
 
 The first reason to stop (`stops.py`) begins the drain: nothing new is taken in, what has not
 begun is released, what runs may finish until the deadline, the rest is saved and released. Later
@@ -90,20 +90,33 @@ class Reporter(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Feed:
+    """One queue that the worker takes messages from, with the two threads that it needs.
+
+    Attributes:
+        source: the queue, its dead letters and its leases.
+        intake: the thread that receives messages.
+        heartbeat: the thread that extends the leases.
+    """
+
+    source: Source
+    intake: SupervisedThread
+    heartbeat: Heartbeat
+
+
+@dataclass(frozen=True, slots=True)
 class Parts:
     """Everything that a worker is made of, built and not yet started.
 
     Attributes:
         engine: what transcribes.
-        readings: what engine and holdings show of themselves.
-        source: the queue, its dead letters and its leases.
+        readings: numbers of the engine and the holdings.
+        feeds: the queues, each with its threads.
         holdings: the messages and jobs held.
         dispatch: hands each job to the thread that has the next step.
-        intake: the thread that receives messages.
         downloads: the threads that fetch.
         commits: the threads that write the end of jobs.
-        heartbeat: the thread that keeps the leases.
-        watcher: the thread that listens for the machine's end.
+        watcher: the thread that watches for the end of the instance.
         stops: where reasons to stop wait.
         watchdog: looks for a broken engine and dead threads.
         status: what the worker reports about itself.
@@ -120,13 +133,11 @@ class Parts:
 
     engine: Transcriber
     readings: Readings
-    source: Source
+    feeds: Sequence[Feed]
     holdings: Holdings
     dispatch: Dispatch
-    intake: SupervisedThread
     downloads: ThreadPool
     commits: ThreadPool
-    heartbeat: Heartbeat
     watcher: InstanceWatcher
     stops: Stops
     watchdog: Watchdog
@@ -142,7 +153,7 @@ class Parts:
 
 
 class Daemon:
-    """One worker: one queue, one engine, one process. Built by `compose.daemon`.
+    """One worker: one engine, one process. Built by `compose.daemon`.
 
     Args:
         parts: what it is made of; they belong to it from now on.
@@ -205,14 +216,13 @@ class Daemon:
         except MachineError:
             parts.instance.mark_unhealthy()
             raise
-        for part in (
-            parts.heartbeat,
-            parts.watcher,
-            parts.downloads,
-            parts.commits,
-            parts.intake,
-        ):
-            part.start()
+        for feed in parts.feeds:
+            feed.heartbeat.start()
+        parts.watcher.start()
+        parts.downloads.start()
+        parts.commits.start()
+        for feed in parts.feeds:
+            feed.intake.start()
         parts.status.state = State.RUNNING
         parts.notifier.ready(parts.status.line())
         info = parts.engine.info
@@ -243,10 +253,10 @@ class Daemon:
             loaded.set_result(None)
 
     def _leave_loading(self, loaded: Future[None]) -> None:
-        """Told to stop while loading. A model can't be loaded halfway, so wait only a little."""
+        """A stop came while loading. A model can't be loaded halfway, so wait only a little."""
         done, _ = wait([loaded], timeout=_LOADING_SECONDS)
         if not done:
-            log.info("drain.loading", message="Told to stop while loading; nothing was held")
+            log.info("drain.loading", message="Asked to stop while loading; nothing was held")
             self._end_hard(ExitCode.OK)
 
     # -- watch --------------------------------------------------------------------------------
@@ -277,7 +287,7 @@ class Daemon:
     # -- drain --------------------------------------------------------------------------------
 
     def _drain(self, stop: Stop) -> ExitCode:
-        """Finish what fits, save and release the rest. Returns the exit code."""
+        """Finish what the time allows, save and release the rest. Returns the exit code."""
         parts = self._parts
         began = time.monotonic()
         parts.status.state = State.DRAINING
@@ -328,13 +338,13 @@ class Daemon:
         self._show_life()
 
     def _release_the_rest(self) -> None:
-        """What no thread could bring to an end in time: at least nobody has to wait for it."""
+        """Release what no thread could end in time, so that other workers get it at once."""
         left = [held.message.message_id for held in self._parts.holdings.all()]
         if not left:
             return
         log.error(
             "drain.cut_short",
-            message="Some jobs could not be ended in time; their messages are given back",
+            message="Some jobs could not be ended in time; their messages are released",
             message_ids=left,
         )
         _bounded("release", self._parts.dispatch.release_all, _RELEASE_SECONDS)
@@ -347,11 +357,12 @@ class Daemon:
         parts.holdings.drain()
         parts.notifier.status("stopping")
         # A receive under way ends by itself; the intake releases what it brings.
-        if not parts.intake.join(self._pace.receive):
+        if not self._intakes_ended():
             log.warning("intake.stuck", message="A receive did not end; its messages will lapse")
         for pool in (parts.downloads, parts.commits):
             pool.stop(_POOL_SECONDS)
-        parts.heartbeat.stop()
+        for feed in parts.feeds:
+            feed.heartbeat.stop()
         parts.watcher.stop()
         ended = True
         if parts.readings.engine_started:
@@ -364,9 +375,14 @@ class Daemon:
             log.error("engine.stuck", message="The engine does not stop; the process ends anyway")
             self._end_hard(ExitCode.FAILURE)
 
+    def _intakes_ended(self) -> bool:
+        """Wait until no receive is under way, a bounded time; whether that is so."""
+        deadline = time.monotonic() + self._pace.receive
+        return all(feed.intake.join(deadline - time.monotonic()) for feed in self._parts.feeds)
+
     def _end_hard(self, code: ExitCode) -> None:
         """End the process whatever the engine's threads do; a hung driver waits for nobody."""
-        self._parts.intake.join(self._pace.receive)
+        self._intakes_ended()
         self._parts.instance.unprotect()
         self._parts.work.close()
         log.error("worker.ended_hard", message=f"Process ended, exit code {code.value}")

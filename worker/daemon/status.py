@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import StrEnum
 from typing import Any
 
@@ -22,7 +23,7 @@ class State(StrEnum):
 
 
 class Readings:
-    """What engine and holdings show of themselves; readable while the engine is still loading.
+    """Reads the numbers of the engine and the holdings, also while the engine is still loading.
 
     Args:
         engine: what is read once it has started.
@@ -33,14 +34,14 @@ class Readings:
         self._engine = engine
         self._holdings = holdings
         self.engine_started = False
-        """Whether the engine has loaded: before that it has nothing to say."""
+        """Whether the engine has loaded. Before that it is not asked: its numbers are zeros."""
 
     def stats(self) -> EngineStats:
         """The engine's counters."""
         return self._engine.stats if self.engine_started else EngineStats()
 
     def extra(self) -> dict[str, float]:
-        """What else the engine shows, the card's memory among it; asks the card's driver."""
+        """More numbers of the engine, such as the card's memory; asks the card's driver."""
         return self._engine.sample().extra() if self.engine_started else {}
 
     def held(self) -> tuple[int, float]:
@@ -58,22 +59,26 @@ class Readings:
 
 
 class Status:
-    """The worker's state, and what it says when asked. Readable from any thread.
+    """The worker's state, and the documents that report it. Readable from any thread.
 
     Args:
         readings: of engine and holdings.
         metrics: the numbers.
         watchdog: asked whether the engine works.
-        intake: the thread that takes messages.
+        intakes: the threads that take messages.
     """
 
     def __init__(
-        self, readings: Readings, metrics: Metrics, watchdog: Watchdog, intake: Watched
+        self,
+        readings: Readings,
+        metrics: Metrics,
+        watchdog: Watchdog,
+        intakes: Sequence[Watched],
     ) -> None:
         self._readings = readings
         self._metrics = metrics
         self._watchdog = watchdog
-        self._intake = intake
+        self._intakes = tuple(intakes)
         self.state = State.LOADING
         """Only the main thread changes it."""
 
@@ -81,7 +86,7 @@ class Status:
         """Whether the worker makes progress, or has nothing to make it on."""
         if self.state is State.LOADING:
             return False
-        takes = self._intake.alive or self.state is State.DRAINING
+        takes = self.state is State.DRAINING or all(thread.alive for thread in self._intakes)
         return takes and self._watchdog.engine_works()
 
     def document(self) -> dict[str, Any]:

@@ -23,7 +23,7 @@ import queue
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from types import FrameType
@@ -88,7 +88,7 @@ class Stops:
 
     def asked(self) -> None:
         """The program around the daemon wants it to stop."""
-        self._waiting.put(Stop("drain.asked", "Told to stop"))
+        self._waiting.put(Stop("drain.asked", "Asked to stop"))
 
     def idle(self) -> None:
         """There is nothing to do, and has not been for long enough."""
@@ -189,7 +189,7 @@ class Watchdog:
 
     Args:
         engine: whose failure and progress are looked at.
-        threads: those that must live, by their names.
+        threads: those that must live, each with its name.
         hung_after: seconds without progress on the device, while it has work.
         seconds_without: how long running jobs may go on without one of the threads.
         clock: monotonic seconds, the same as the engine's.
@@ -198,14 +198,14 @@ class Watchdog:
     def __init__(
         self,
         engine: Device,
-        threads: Mapping[str, Watched],
+        threads: Iterable[tuple[str, Watched]],
         *,
         hung_after: float,
         seconds_without: float,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._engine = engine
-        self._threads = dict(threads)
+        self._threads = tuple(threads)
         self._hung_after = hung_after
         self._seconds_without = seconds_without
         self._clock = clock
@@ -237,7 +237,7 @@ class Watchdog:
                 engine_lost=True,
                 hung=True,
             )
-        for name, thread in self._threads.items():
+        for name, thread in self._threads:
             if not thread.alive:
                 died = thread.failure
                 return Stop(

@@ -70,8 +70,8 @@ class Place:
         self.intake = Intake()
         self.readings = Readings(self.engine, self.holdings)
         self.metrics = Metrics(stats=self.readings.stats, held=self.readings.held)
-        watchdog = Watchdog(self.engine, {}, hung_after=300.0, seconds_without=30.0)
-        self.status = Status(self.readings, self.metrics, watchdog, self.intake)
+        watchdog = Watchdog(self.engine, [], hung_after=300.0, seconds_without=30.0)
+        self.status = Status(self.readings, self.metrics, watchdog, [self.intake])
 
     def start(self) -> None:
         self.engine.start()

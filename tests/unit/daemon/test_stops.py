@@ -160,7 +160,7 @@ class Watch:
         self.now = 1000.0
         self.dog = Watchdog(
             self.device,
-            {"heartbeat": self.heartbeat, "watcher": self.watcher},
+            [("heartbeat", self.heartbeat), ("watcher", self.watcher)],
             hung_after=300.0,
             seconds_without=40.0,
             clock=lambda: self.now,
