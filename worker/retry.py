@@ -2,12 +2,12 @@
 
 | rule | used for |
 |---|---|
-| `full_jitter` | calls to AWS, repeated at once; batch calls; downloads |
-| `equal_jitter` | messages that are released because their cause may pass |
-| `doubling` | the queue does not answer: one loop waits, so there is nothing to spread |
+| `full_jitter` | calls to AWS |
+| `equal_jitter` | a message that is released because its failure may be temporary |
+| `doubling` | a receive, or a broken download: one thread waits, there is nothing to spread |
 | `COMMIT_WAITS` | the commit of a finished job |
 
-Sources: M. Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog, 2015.
+Source: M. Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog, 2015.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ __all__ = [
 ]
 
 COMMIT_WAITS = (1.0, 2.0, 4.0, 8.0, 15.0)
-"""Seconds between attempts at a commit: what a job cost is worth half a minute of patience."""
+"""Seconds between attempts at a commit. Losing a finished job costs far more than half a minute."""
 
-RELEASE_SECONDS = 15
-"""How long a message rests after its first failure that may pass."""
+_RELEASE_SECONDS = 15
+"""About how long a message is hidden after its first failure."""
 
 MAX_RELEASE_SECONDS = 900
-"""The longest that a released message is hidden."""
+"""The longest that a message is hidden for its failures."""
 
 _MAX_DOUBLINGS = 16
-"""More would change nothing that a cap leaves, and end in overflow."""
+"""Every cap is reached long before; without a bound the power would overflow."""
 
 
 def doubling(failures: int, *, base: float, cap: float) -> float:
@@ -51,25 +51,25 @@ def doubling(failures: int, *, base: float, cap: float) -> float:
 def full_jitter(
     failures: int, *, base: float, cap: float, rng: random.Random | None = None
 ) -> float:
-    """Seconds, uniform between 0 and `doubling`: spreads callers that failed together."""
+    """Seconds, random between 0 and `doubling`: spreads callers that failed together."""
     return (rng or random).uniform(0, doubling(failures, base=base, cap=cap))
 
 
 def equal_jitter(
     failures: int, *, base: float, cap: float, rng: random.Random | None = None
 ) -> float:
-    """Seconds, half of `doubling` fixed and half random: grows for sure, and yet spreads."""
+    """Seconds, half of `doubling` fixed and half random: grows each time, and spreads callers."""
     full = doubling(failures, base=base, cap=cap)
     return full / 2 + (rng or random).uniform(0, full / 2)
 
 
 def release_seconds(receive_count: int, rng: random.Random | None = None) -> int:
-    """Whole seconds to hide a message that failed for a cause that may pass.
+    """Whole seconds to hide a message that failed for a reason that may be temporary.
 
     Args:
         receive_count: deliveries so far, from 1.
         rng: source of the jitter.
     """
     return math.ceil(
-        equal_jitter(receive_count, base=RELEASE_SECONDS, cap=MAX_RELEASE_SECONDS, rng=rng)
+        equal_jitter(receive_count, base=_RELEASE_SECONDS, cap=MAX_RELEASE_SECONDS, rng=rng)
     )

@@ -69,7 +69,7 @@ class Steps(Protocol):
 
 
 class Engine(Protocol):
-    """What is asked of the engine here."""
+    """What `Dispatch` asks of the engine."""
 
     def held_seconds(self) -> float:
         """Seconds of audio inside it."""

@@ -144,7 +144,7 @@ class Intake:
         if late:
             log.info(
                 "intake.late",
-                message="Messages that came while stopping are given back",
+                message="Messages that came while stopping are released",
                 messages=len(late),
             )
             self._source.release(late)

@@ -113,10 +113,10 @@ class IdleClock:
         return max(0.0, now - self._since)
 
     def observe(self, now: float, *, held: int, queued: int | None, in_flight: int) -> Idle:
-        """Take in one look at the queue.
+        """Judge by one look at the queue whether to stay.
 
         Args:
-            now: when it was taken.
+            now: when it was looked at.
             held: messages held here.
             queued: messages visible or delayed; None if the queue could not be asked, which
                 neither restarts the clock nor ends the worker.

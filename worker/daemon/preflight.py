@@ -1,4 +1,4 @@
-"""What is looked at before the model is loaded: whether queue and instance fit the settings."""
+"""Checks before the model is loaded: do the queue and the instance fit the settings?"""
 
 from __future__ import annotations
 

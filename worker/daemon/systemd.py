@@ -78,7 +78,7 @@ class Notifier:
                 self._failed = True
                 log.warning(
                     "notify.failed",
-                    message=f"The service manager can't be told: {error}",
+                    message=f"The service manager can't be reached: {error}",
                     error=str(error),
                 )
 

@@ -5,7 +5,7 @@
 | the lease is lost | LOST | nothing is touched: the job is another worker's |
 | the worker stops | RELEASED | finished windows |
 | the engine broke | RELEASED | windows; a redelivered job becomes a suspect |
-| a failure that may pass | RELEASED, with a growing delay | windows, the last failure |
+| a failure that may be temporary | RELEASED, with a growing delay | windows, the last failure |
 | a defect of the worker | RELEASED, FAILED after some | a failure in the job's record |
 | a failure for good | FAILED | error.json and a dead letter |
 
