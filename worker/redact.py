@@ -73,7 +73,11 @@ def quoted(text: str, limit: int = 60) -> str:
 
 
 def summary(error: BaseException) -> str:
-    """One line for logs and documents: our own errors in their words, others by their place."""
+    """One line about an error, for logs and documents.
+
+    The message of one of the worker's own errors; of any other the type and the place only, since
+    its message may quote anything.
+    """
     if isinstance(error, WorkerError):
         return str(error)
     return f"{type(error).__name__} at {location(error)}"

@@ -125,13 +125,13 @@ class Stops:
         self._waiting.put(Stop("drain.terminating", "The group ends this instance"))
 
     @contextmanager
-    def handling_signals(self, at_once: Callable[[], None]) -> Iterator[None]:
+    def handling_signals(self, before_exit: Callable[[], None]) -> Iterator[None]:
         """SIGTERM and SIGINT become reasons to stop; a second one ends the process.
 
         Python allows this on a process's main thread only; elsewhere signals stay as they are.
 
         Args:
-            at_once: called before a second signal ends the process.
+            before_exit: called before a second signal ends the process.
         """
         if threading.current_thread() is not threading.main_thread():
             yield
@@ -142,7 +142,7 @@ class Stops:
             # could hold: SimpleQueue.put is made for this.
             self._signals += 1
             if self._signals > 1:
-                at_once()
+                before_exit()
                 os._exit(ExitCode.FAILURE)
             name = signal.Signals(number).name
             self._waiting.put(Stop("drain.signal", f"{name}: finishing what is held"))

@@ -49,12 +49,12 @@ class ObjectEvent:
 
     @property
     def creates(self) -> bool:
-        """Whether an object's content came to be by it."""
+        """Whether it says that an object was written."""
         return self.name.startswith(("ObjectCreated:", "Object Created"))
 
     @property
     def deletes(self) -> bool:
-        """Whether an object, or a version of one, is gone by it."""
+        """Whether it says that an object, or a version of one, was removed."""
         return self.name.startswith(("ObjectRemoved:", "LifecycleExpiration:", "Object Deleted"))
 
     @property

@@ -225,7 +225,7 @@ class _Reading:
         self.failures: list[Rejected] = []
 
     def read(self, document: object, *, wrapped: bool = False) -> None:
-        """Takes whatever a body holds. Raises JobError if that is nothing we know."""
+        """Read a body of any of the forms above. Raises JobError if it has none of them."""
         if isinstance(document, list):
             self._read_each(document, self._read_job)
         elif not isinstance(document, dict):

@@ -1,4 +1,4 @@
-"""The good end: assemble the transcript, render its files, and write them once."""
+"""A job's success: assemble the transcript, render its files, and write them once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every end but the good one: what went wrong becomes the job's answer.
+"""Every ending but success: what went wrong becomes the job's answer.
 
 | what ended the job | answer | what is kept |
 |---|---|---|

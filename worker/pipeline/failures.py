@@ -57,7 +57,7 @@ class FailedJob:
 
     @classmethod
     def of(cls, task: Task) -> Self:
-        """A job on its way."""
+        """From a job on its way."""
         job = task.job
         return cls(
             message=task.message,
@@ -72,7 +72,7 @@ class FailedJob:
 
     @classmethod
     def rejected(cls, held: Held, rejected: Rejected) -> Self:
-        """A message, or one job of it, that is wrong from the start."""
+        """From a message, or one job of it, that is wrong from the start."""
         job_id = rejected.job_id or held.message.origin_id
         return cls(
             message=held.message,

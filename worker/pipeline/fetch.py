@@ -1,4 +1,4 @@
-"""The way in: does the job need a run at all, may it have one, and then bring its file here."""
+"""Fetches a job: does it need a run at all? Download its input, and decide how it may run."""
 
 from __future__ import annotations
 

@@ -18,9 +18,9 @@ from worker.pipeline.checkpoint import Checkpoint
 from worker.pipeline.record import Record, Run, last_delivery
 from worker.speech.api import Recognition, Submission
 
-__all__ = ["INPUT_FILE", "Held", "Stage", "Task"]
+__all__ = ["Held", "Stage", "Task"]
 
-INPUT_FILE = "input"
+_INPUT_FILE = "input"
 """The fetched file's name in the job's folder; nothing of a message goes into a local name."""
 
 
@@ -80,7 +80,7 @@ class Task:
         """The fetched file. Raises ValueError before the fetch."""
         if self.folder is None:
             raise ValueError(f"job {self.job.job_id!r} has no folder")
-        return self.folder / INPUT_FILE
+        return self.folder / _INPUT_FILE
 
     @property
     def is_last_delivery(self) -> bool:
