@@ -464,9 +464,7 @@ def test_what_does_not_fit_the_drain_is_kept_and_resumed(place: Place) -> None:
     assert place.results() == {"long": "completed"}
 
 
-def test_a_late_receive_is_given_back_at_once(
-    place: Place, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_late_receive_is_released_at_once(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     running = place.daemon(idle_timeout=600.0)
     asked = threading.Event()
     receive = place.clients.sqs_poll.receive_message

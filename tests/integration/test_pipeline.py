@@ -416,7 +416,7 @@ def test_what_the_engine_can_t_do_fails_the_job(
     assert bench.read("error.json")["code"] == "language_not_supported"
 
 
-def test_a_failure_is_told_once_however_often_its_message_comes_again(bench: Bench) -> None:
+def test_a_failure_is_reported_once_however_often_its_message_comes_again(bench: Bench) -> None:
     bench.upload(body=b"no media")
     task = bench.task()
     assert bench.run(task).answer is Answer.FAILED
@@ -465,7 +465,7 @@ def _broken(*_: object, **__: object) -> Any:
     raise TransientError("S3 is out for lunch")
 
 
-def test_what_may_pass_is_given_back_with_growing_delay(
+def test_what_may_be_temporary_is_released_with_growing_delay(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bench.upload()
@@ -787,13 +787,13 @@ def test_a_defect_of_ours_is_recorded_and_says_nothing_of_the_text(
 
 
 def test_notices_follow_answers(bench: Bench) -> None:
-    told = bench.aws.make_queues("told")
-    bench.notify = told.url
+    queues = bench.aws.make_queues("notices")
+    bench.notify = queues.url
     bench.upload()
     bench.run(bench.task("good"))
     bench.run(bench.task("bad", input=f"s3://{BUCKET}/in/missing"))
     bench.run(bench.task("good"))
-    answer = bench.aws.sqs.receive_message(QueueUrl=told.url, MaxNumberOfMessages=10)
+    answer = bench.aws.sqs.receive_message(QueueUrl=queues.url, MaxNumberOfMessages=10)
     notices = [json.loads(message["Body"]) for message in answer["Messages"]]
     assert sorted((n["job_id"], n["status"], n["result"]) for n in notices) == [
         ("bad", "failed", f"s3://{BUCKET}/transcripts/bad/error.json"),
@@ -802,15 +802,15 @@ def test_notices_follow_answers(bench: Bench) -> None:
     ]
 
 
-def test_a_job_may_name_who_is_told(bench: Bench) -> None:
+def test_a_job_may_name_where_its_notice_goes(bench: Bench) -> None:
     everybody, somebody = bench.aws.make_queues("everybody"), bench.aws.make_queues("somebody")
     bench.notify = everybody.url
     bench.upload()
     bench.run(bench.task("good", notify=somebody.url))
     bench.run(bench.task("bad", input=f"s3://{BUCKET}/in/missing", notify=somebody.url))
     answer = bench.aws.sqs.receive_message(QueueUrl=somebody.url, MaxNumberOfMessages=10)
-    told = [json.loads(message["Body"]) for message in answer["Messages"]]
-    assert sorted((n["job_id"], n["status"]) for n in told) == [
+    notices = [json.loads(message["Body"]) for message in answer["Messages"]]
+    assert sorted((n["job_id"], n["status"]) for n in notices) == [
         ("bad", "failed"),
         ("good", "completed"),
     ]

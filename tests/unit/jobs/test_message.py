@@ -307,7 +307,7 @@ def test_a_wrong_field_is_named_with_its_value_and_the_fix(job: object, says: st
     assert len(failure.error.message) < 600
 
 
-def test_several_wrong_fields_are_told_at_once() -> None:
+def test_several_wrong_fields_are_reported_at_once() -> None:
     failure = only_failure({"input": "x", "langage": 1, "task": 2, "words": 3, "formats": 4})
     message = failure.error.message
     assert message.startswith("field 'langage' is unknown")
@@ -350,7 +350,7 @@ def test_no_message_shows_what_is_private_or_secret() -> None:
         shown = shown.__cause__ or shown.__context__
 
 
-def test_a_rejected_job_keeps_what_can_be_told_of_it() -> None:
+def test_a_rejected_job_keeps_what_is_known_of_it() -> None:
     whole = {"input": INPUT, "job_id": "call-17", "metadata": {"a": "b"}, "words": 7}
     failure = only_failure(whole | {"output": "s3://results/calls/"})
     assert failure.job_id == "call-17"
@@ -1211,17 +1211,17 @@ def test_reading_messages_needs_no_heavy_module() -> None:
         "http://127.0.0.1:5000/123456789012/done",
     ],
 )
-def test_a_topic_or_a_queue_may_be_told(target: str) -> None:
+def test_notices_may_go_to_a_topic_or_a_queue(target: str) -> None:
     body = json.dumps({"input": "s3://bucket/a.wav", "notify": target})
     parsed = parse_message(body, message_id="m", defaults=JobDefaults())
     (job,) = parsed.jobs
     assert job.notify == target
     plain = parse_message('{"input": "s3://bucket/a.wav"}', message_id="m", defaults=JobDefaults())
-    assert job.request_hash == plain.jobs[0].request_hash, "who is told decides no result"
+    assert job.request_hash == plain.jobs[0].request_hash, "where its notice goes decides no result"
 
 
 @pytest.mark.parametrize("target", ["done", "arn:aws:s3:::bucket", "https://", "mailto:a@b.c", ""])
-def test_nothing_else_may_be_told(target: str) -> None:
+def test_notices_may_go_nowhere_else(target: str) -> None:
     body = json.dumps({"input": "s3://bucket/a.wav", "notify": target})
     (rejected,) = parse_message(body, message_id="m", defaults=JobDefaults()).failures
     assert "notify" in rejected.error.message

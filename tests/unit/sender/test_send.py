@@ -118,7 +118,7 @@ def test_local_files_are_uploaded_under_their_job_ids(tmp_path: Path) -> None:
     assert [str(job.path) for job in jobs] == inputs
 
 
-def test_everything_wrong_is_told_at_once(tmp_path: Path) -> None:
+def test_everything_wrong_is_reported_at_once(tmp_path: Path) -> None:
     local = tmp_path / "talk.flac"
     local.write_text("x")
     with pytest.raises(SettingsError) as caught:
