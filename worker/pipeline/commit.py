@@ -163,23 +163,24 @@ class Commit:
         self, task: Task, siblings: Mapping[str, tuple[bytes, str]], body: bytes
     ) -> CommitOutcome:
         """Write the result, with patience. Raises TransientError, LeaseLost, JobError."""
-        job = task.job
-        for wait in (*retry.COMMIT_WAITS, None):
+
+        def attempt() -> CommitOutcome:
+            return self._results.commit(
+                task.job.place, siblings, body, task.object_metadata, check=task.lease.ensure
+            )
+
+        for wait in retry.COMMIT_WAITS:
             try:
-                return self._results.commit(
-                    job.place, siblings, body, task.object_metadata, check=task.lease.ensure
-                )
+                return attempt()
             except TransientError as error:
-                if wait is None:
-                    raise
                 log.warning(
                     "job.commit_delayed",
                     message=f"The result could not be written yet: {error}",
-                    job_id=job.job_id,
+                    job_id=task.job.job_id,
                     wait_seconds=wait,
                 )
             self._sleep(wait)
-        raise AssertionError("the last attempt returns or raises")
+        return attempt()
 
     def _send_notice(self, job: Job, audio_seconds: float | None = None) -> None:
         """Send the notice of a result that exists."""
