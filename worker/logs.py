@@ -48,7 +48,7 @@ _NEVER_LOGGED: Final = frozenset({"text", "transcript", "prompt", "hotwords", "b
 _FILE_MODE: Final = 0o640
 """Of a log file that is made: its owner writes, its group reads."""
 
-_REOPEN_SECONDS: Final = 1.0
+REOPEN_SECONDS: Final = 1.0
 """How long a log file that can't be opened is left alone before it is tried again."""
 
 
@@ -62,7 +62,7 @@ def configure(
 ) -> None:
     """Send all log lines of the process to stderr or to `file`. May be called again.
 
-    Third parties are heard from WARNING up only: below that botocore logs signed headers and
+    Third parties log from WARNING up only: below that botocore logs signed headers and
     speech libraries log transcripts.
 
     Args:
@@ -156,7 +156,7 @@ class LogFile(logging.handlers.WatchedFileHandler):
                 return
         except OSError:
             pass  # renamed or deleted and not yet made again: opening makes it
-        if time.monotonic() - self._failed_at < _REOPEN_SECONDS:
+        if time.monotonic() - self._failed_at < REOPEN_SECONDS:
             return
         try:
             stream = self._open()
