@@ -761,7 +761,7 @@ def manager(tmp_path: Path) -> Iterator[Manager]:
     manager.close()
 
 
-def test_systemd_hears_ready_after_the_warm_up_and_stopping_at_the_stop(
+def test_systemd_gets_ready_after_the_warm_up_and_stopping_at_the_stop(
     place: Place, manager: Manager
 ) -> None:
     place.job("held", seconds=30)

@@ -416,7 +416,7 @@ def test_what_the_engine_can_t_do_fails_the_job(
     assert bench.read("error.json")["code"] == "language_not_supported"
 
 
-def test_a_failure_is_told_once_however_often_its_message_comes_again(bench: Bench) -> None:
+def test_a_failure_is_notified_once_however_often_its_message_comes_again(bench: Bench) -> None:
     bench.upload(body=b"no media")
     task = bench.task()
     assert bench.run(task).answer is Answer.FAILED
@@ -802,7 +802,7 @@ def test_notices_follow_answers(bench: Bench) -> None:
     ]
 
 
-def test_a_job_may_name_who_is_told(bench: Bench) -> None:
+def test_a_job_may_name_who_gets_notices(bench: Bench) -> None:
     everybody, somebody = bench.aws.make_queues("everybody"), bench.aws.make_queues("somebody")
     bench.notify = everybody.url
     bench.upload()

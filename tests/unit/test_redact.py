@@ -54,7 +54,7 @@ def _quote(text: str) -> ValidationError:
     raise AssertionError("it was taken")
 
 
-def test_an_unexpected_error_is_told_by_its_place_and_not_by_its_words() -> None:
+def test_an_unexpected_error_is_shown_by_its_place_and_not_by_its_words() -> None:
     error = _quote("what a customer said")
     assert "what a customer said" in str(error)
     assert "customer" not in summary(error)
@@ -63,7 +63,7 @@ def test_an_unexpected_error_is_told_by_its_place_and_not_by_its_words() -> None
     assert "in _quote" in location(error)
 
 
-def test_our_own_errors_are_told_in_their_words() -> None:
+def test_our_own_errors_are_shown_in_their_words() -> None:
     assert summary(TransientError("the queue does not answer")) == "the queue does not answer"
 
 

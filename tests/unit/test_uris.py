@@ -134,7 +134,7 @@ def test_shown_leaves_out_queries_and_credentials() -> None:
 
 @settings(derandomize=True, deadline=None)
 @given(st.text(alphabet=st.characters(exclude_categories=()), max_size=600))
-def test_parse_gives_back_what_it_was_given_or_refuses(text: str) -> None:
+def test_parse_returns_what_it_was_given_or_refuses(text: str) -> None:
     for candidate in (text, f"s3://bucket/{text}", f"s3://{text}/key"):
         refusal = ""
         try:

@@ -307,7 +307,7 @@ def test_a_wrong_field_is_named_with_its_value_and_the_fix(job: object, says: st
     assert len(failure.error.message) < 600
 
 
-def test_several_wrong_fields_are_told_at_once() -> None:
+def test_several_wrong_fields_are_named_at_once() -> None:
     failure = only_failure({"input": "x", "langage": 1, "task": 2, "words": 3, "formats": 4})
     message = failure.error.message
     assert message.startswith("field 'langage' is unknown")
@@ -350,7 +350,7 @@ def test_no_message_shows_what_is_private_or_secret() -> None:
         shown = shown.__cause__ or shown.__context__
 
 
-def test_a_rejected_job_keeps_what_can_be_told_of_it() -> None:
+def test_a_rejected_job_keeps_what_is_known_of_it() -> None:
     whole = {"input": INPUT, "job_id": "call-17", "metadata": {"a": "b"}, "words": 7}
     failure = only_failure(whole | {"output": "s3://results/calls/"})
     assert failure.job_id == "call-17"
