@@ -49,7 +49,7 @@ def _flood(aws: Aws, folder: Path, *, messages: int, seconds: float) -> str:
         left = place.waiting()
         assert done >= 10
         assert done + len(left) == messages
-        assert place.depth() == (len(left), 0), "all were given back at once"
+        assert place.depth() == (len(left), 0), "all were released at once"
         assert len({json.loads(body)["job_id"] for body in left}) == len(left)
         return (
             f"{messages} messages waiting: at most {held} held (bound {bound}), memory "

@@ -116,7 +116,7 @@ def default_text(field: FieldInfo) -> str:
 
 
 def table() -> str:
-    """The settings as Markdown tables, one a group, for the README."""
+    """The settings as Markdown tables, one a group, for config/README.md."""
     head = "| setting | default | allowed | meaning |\n|---|---|---|---|"
     tables: dict[str, list[str]] = {}
     for name, field in Settings.model_fields.items():

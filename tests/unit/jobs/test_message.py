@@ -1217,7 +1217,7 @@ def test_a_topic_or_a_queue_may_be_told(target: str) -> None:
     (job,) = parsed.jobs
     assert job.notify == target
     plain = parse_message('{"input": "s3://bucket/a.wav"}', message_id="m", defaults=JobDefaults())
-    assert job.request_hash == plain.jobs[0].request_hash, "who is told decides no result"
+    assert job.request_hash == plain.jobs[0].request_hash, "who gets notices decides no result"
 
 
 @pytest.mark.parametrize("target", ["done", "arn:aws:s3:::bucket", "https://", "mailto:a@b.c", ""])
