@@ -787,13 +787,13 @@ def test_a_defect_of_ours_is_recorded_and_says_nothing_of_the_text(
 
 
 def test_notices_follow_answers(bench: Bench) -> None:
-    notices = bench.aws.make_queues("notices")
-    bench.notify = notices.url
+    queues = bench.aws.make_queues("notices")
+    bench.notify = queues.url
     bench.upload()
     bench.run(bench.task("good"))
     bench.run(bench.task("bad", input=f"s3://{BUCKET}/in/missing"))
     bench.run(bench.task("good"))
-    answer = bench.aws.sqs.receive_message(QueueUrl=notices.url, MaxNumberOfMessages=10)
+    answer = bench.aws.sqs.receive_message(QueueUrl=queues.url, MaxNumberOfMessages=10)
     notices = [json.loads(message["Body"]) for message in answer["Messages"]]
     assert sorted((n["job_id"], n["status"], n["result"]) for n in notices) == [
         ("bad", "failed", f"s3://{BUCKET}/transcripts/bad/error.json"),

@@ -186,7 +186,7 @@ def test_the_folder_map_has_every_folder_and_every_module_at_the_root() -> None:
 
 
 def _started_threads(path: Path) -> Iterator[str]:
-    """The fixed part of each name that a module gives to a thread; a name in a variable is no part."""
+    """The names that a module gives to its threads: their fixed part, if they have one."""
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if not isinstance(node, ast.Call):
             continue
