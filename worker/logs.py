@@ -111,7 +111,7 @@ class LogFile(logging.handlers.WatchedFileHandler):
     again if it is another file by now. What is different:
 
     - The new file is opened before the old one is closed. If it can't be opened, lines go on
-      into the old one; the base class would have none then, and raise into whoever logs.
+      into the old one; the base class would have none then, and raise in the code that logs.
     - Each line is one `write` to a descriptor in append mode, past any buffer: several processes
       may share the file, after a truncation a line lands at the file's new end (no hole), and
       nothing of a line that failed for want of space is written later.
@@ -179,7 +179,7 @@ class LogFile(logging.handlers.WatchedFileHandler):
 
 
 def _complain(text: str) -> None:
-    """To stderr, which may be closed or a broken pipe: nobody's to mend."""
+    """Write to stderr; where it is closed or a broken pipe, the text is lost without an error."""
     with contextlib.suppress(OSError, ValueError):
         if sys.stderr is not None:
             sys.stderr.write(text)

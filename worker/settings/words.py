@@ -1,4 +1,4 @@
-"""The settings in words: flags, what is allowed, the values in force, the README's table."""
+"""The settings in words: flags, what is allowed, values in force, config/README.md's table."""
 
 from __future__ import annotations
 
