@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Tells the Auto Scaling group that the worker is gone, so that the instance doesn't sit out the
+# Reports to the Auto Scaling group that the worker is gone, so that the instance doesn't sit out the
 # rest of the lifecycle hook's time at full price. ExecStopPost= of the units: runs as the
 # worker's user after every stop, so it must do nothing, quickly, where no end is under way.
 #
@@ -33,7 +33,7 @@ if [[ ${SERVICE_RESULT:-success} == success ]]; then
 fi
 [[ $state == Terminated ]] || exit 0
 
-# With one worker per GPU the last one speaks; those that still drain need the time.
+# With one worker per GPU the last one reports; those that still drain need the time.
 others=$(systemctl list-units --plain --no-legend --state=active,deactivating,activating \
     'transcription-worker@*.service' | wc --lines) || others=1
 # systemd counts the unit that is running this script as deactivating.

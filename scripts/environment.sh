@@ -11,8 +11,8 @@ VENV="$REPOSITORY/.venv"
 VENV_PYTHON="$VENV/bin/python"
 STAMP="$VENV/installed-lock"
 
-# Where Python is told to leave no bytecode, importing WhisperX takes 20 s more every time. What is
-# written lies in .venv, and elsewhere in folders that git ignores.
+# Where Python may write no bytecode, importing WhisperX takes 20 s more every time. What is written
+# lies in .venv, and elsewhere in folders that git ignores.
 unset PYTHONDONTWRITEBYTECODE
 
 say() { printf '%s\n' "$*" >&2; }

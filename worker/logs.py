@@ -48,7 +48,7 @@ _NEVER_LOGGED: Final = frozenset({"text", "transcript", "prompt", "hotwords", "b
 _FILE_MODE: Final = 0o640
 """Of a log file that is made: its owner writes, its group reads."""
 
-_REOPEN_SECONDS: Final = 1.0
+REOPEN_SECONDS: Final = 1.0
 """How long a log file that can't be opened is left alone before it is tried again."""
 
 
@@ -62,7 +62,7 @@ def configure(
 ) -> None:
     """Send all log lines of the process to stderr or to `file`. May be called again.
 
-    Third parties are heard from WARNING up only: below that botocore logs signed headers and
+    Third parties log from WARNING up only: below that botocore logs signed headers and
     speech libraries log transcripts.
 
     Args:
@@ -111,7 +111,7 @@ class LogFile(logging.handlers.WatchedFileHandler):
     again if it is another file by now. What is different:
 
     - The new file is opened before the old one is closed. If it can't be opened, lines go on
-      into the old one; the base class would have none then, and raise into whoever logs.
+      into the old one; the base class would have none then, and raise in the code that logs.
     - Each line is one `write` to a descriptor in append mode, past any buffer: several processes
       may share the file, after a truncation a line lands at the file's new end (no hole), and
       nothing of a line that failed for want of space is written later.
@@ -156,7 +156,7 @@ class LogFile(logging.handlers.WatchedFileHandler):
                 return
         except OSError:
             pass  # renamed or deleted and not yet made again: opening makes it
-        if time.monotonic() - self._failed_at < _REOPEN_SECONDS:
+        if time.monotonic() - self._failed_at < REOPEN_SECONDS:
             return
         try:
             stream = self._open()
@@ -179,7 +179,7 @@ class LogFile(logging.handlers.WatchedFileHandler):
 
 
 def _complain(text: str) -> None:
-    """To stderr, which may be closed or a broken pipe: nobody's to mend."""
+    """Write to stderr; where it is closed or a broken pipe, the text is lost without an error."""
     with contextlib.suppress(OSError, ValueError):
         if sys.stderr is not None:
             sys.stderr.write(text)

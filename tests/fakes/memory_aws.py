@@ -1,7 +1,8 @@
-"""S3 and SQS in memory, behind boto3's calls, for unit tests of what stands on them.
+"""S3 and SQS in memory, behind boto3's calls.
 
-For tests that must choose which request fails and how, and see which were made; whether the
-worker speaks the protocols rightly is tested against servers. Only what the worker asks is here.
+For unit tests that choose which request fails and how, and look at the requests that were made.
+It has the operations that the worker calls and no others. That the worker uses the real protocols
+correctly is tested against servers.
 """
 
 from __future__ import annotations
@@ -86,45 +87,47 @@ class MemoryS3(_Refusing):
     def client(self) -> S3Client:
         return cast("S3Client", self)
 
-    def put_object(self, **asked: Any) -> dict[str, Any]:
-        place = self._place("put_object", asked)
+    def put_object(self, **request: Any) -> dict[str, Any]:
+        place = self._place("put_object", request)
         found = self.objects.get(place)
-        taken = "IfNoneMatch" in asked and found is not None
-        changed = "IfMatch" in asked and (found is None or asked["IfMatch"] != found.quoted_etag)
+        taken = "IfNoneMatch" in request and found is not None
+        changed = "IfMatch" in request and (
+            found is None or request["IfMatch"] != found.quoted_etag
+        )
         if taken or changed:
             raise _error("put_object", "PreconditionFailed", 412)
-        self.objects[place] = Stored(asked["Body"], asked["Metadata"], asked["ContentType"])
+        self.objects[place] = Stored(request["Body"], request["Metadata"], request["ContentType"])
         return {}
 
-    def head_object(self, **asked: Any) -> dict[str, Any]:
-        return self._found("head_object", "404", asked).answer
+    def head_object(self, **request: Any) -> dict[str, Any]:
+        return self._found("head_object", "404", request).answer
 
-    def get_object(self, **asked: Any) -> dict[str, Any]:
-        found = self._found("get_object", "NoSuchKey", asked)
-        if asked.get("IfMatch", found.quoted_etag) != found.quoted_etag:
+    def get_object(self, **request: Any) -> dict[str, Any]:
+        found = self._found("get_object", "NoSuchKey", request)
+        if request.get("IfMatch", found.quoted_etag) != found.quoted_etag:
             raise _error("get_object", "PreconditionFailed", 412)
         return found.answer | {"Body": io.BytesIO(found.body)}
 
-    def list_objects_v2(self, **asked: Any) -> dict[str, Any]:
-        prefix = asked["Prefix"]
-        wanted, _ = self._place("list_objects_v2", asked | {"Key": prefix})
+    def list_objects_v2(self, **request: Any) -> dict[str, Any]:
+        prefix = request["Prefix"]
+        wanted, _ = self._place("list_objects_v2", request | {"Key": prefix})
         keys = [key for bucket, key in self.objects if bucket == wanted and key.startswith(prefix)]
-        inside = [key for key in keys if asked["Delimiter"] not in key[len(prefix) :]]
+        inside = [key for key in keys if request["Delimiter"] not in key[len(prefix) :]]
         return {"Contents": [{"Key": key} for key in inside]}
 
-    def delete_object(self, **asked: Any) -> dict[str, Any]:
-        self.objects.pop(self._place("delete_object", asked), None)
+    def delete_object(self, **request: Any) -> dict[str, Any]:
+        self.objects.pop(self._place("delete_object", request), None)
         return {}
 
-    def _place(self, operation: str, asked: Mapping[str, Any]) -> tuple[str, str]:
-        bucket, key = asked["Bucket"], asked["Key"]
+    def _place(self, operation: str, request: Mapping[str, Any]) -> tuple[str, str]:
+        bucket, key = request["Bucket"], request["Key"]
         self._note(operation, key)
         if bucket not in self.buckets:
             raise _error(operation, "NoSuchBucket", 404)
         return bucket, key
 
-    def _found(self, operation: str, code: str, asked: Mapping[str, Any]) -> Stored:
-        found = self.objects.get(self._place(operation, asked))
+    def _found(self, operation: str, code: str, request: Mapping[str, Any]) -> Stored:
+        found = self.objects.get(self._place(operation, request))
         if found is None:
             raise _error(operation, code, 404)
         return found
@@ -149,22 +152,22 @@ class MemorySqs(_Refusing):
         """For what sends notices to queues."""
         return cast("Clients", SimpleNamespace(sqs=self))
 
-    def get_queue_attributes(self, **asked: Any) -> dict[str, Any]:
-        name = self._queue("get_queue_attributes", asked)
+    def get_queue_attributes(self, **request: Any) -> dict[str, Any]:
+        name = self._queue("get_queue_attributes", request)
         attributes = {"QueueArn": _arn(name), "MaximumMessageSize": "262144"}
         if name not in self.without_redrive:
             policy = {"deadLetterTargetArn": _arn(f"{name}-dead"), "maxReceiveCount": 10}
             attributes["RedrivePolicy"] = json.dumps(policy)
-        wanted = asked["AttributeNames"]
+        wanted = request["AttributeNames"]
         return {"Attributes": {key: value for key, value in attributes.items() if key in wanted}}
 
-    def send_message(self, **asked: Any) -> dict[str, Any]:
-        name = self._queue("send_message", asked)
-        self.sent.setdefault(name, []).append(asked)
+    def send_message(self, **request: Any) -> dict[str, Any]:
+        name = self._queue("send_message", request)
+        self.sent.setdefault(name, []).append(request)
         return {"MessageId": f"{name}-{len(self.sent[name])}"}
 
-    def _queue(self, operation: str, asked: Mapping[str, Any]) -> str:
-        name: str = asked["QueueUrl"].rpartition("/")[2]
+    def _queue(self, operation: str, request: Mapping[str, Any]) -> str:
+        name: str = request["QueueUrl"].rpartition("/")[2]
         self._note(operation, name)
         return name
 

@@ -1,7 +1,7 @@
 """A model without weights: text that follows from a window alone, and failures on demand.
 
-It stands where `worker.speech.model.loaded` puts a `Whisper`, so that the real engine around it can
-be shown memory that runs out, windows that fail and a device that hangs or breaks.
+It takes the place of `Whisper` in `worker.speech.model.loaded.Loaded`, so that tests can show the
+real engine memory that runs out, windows that fail, and a device that hangs or breaks.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class FakeModel:
         fits: more windows than these in one call run out of memory.
         poison: the error that a window causes in any batch it is in, or None.
         broken_after: calls after which every call fails.
-        language: what a window sounds like, and how surely.
+        language: the detected language of a window, and its probability.
         gate: called at the start of each call; it may wait, or raise.
     """
 

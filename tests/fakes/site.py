@@ -1,4 +1,4 @@
-"""A place of work for tests: a strict queue, a bucket, and workers as real processes."""
+"""A whole set-up for tests: a strict queue, a bucket, and workers as real processes."""
 
 from __future__ import annotations
 
@@ -96,9 +96,11 @@ class Site:
         endpoint: where workers reach the object store.
         sqs: the queue's server, started.
         folder: for logs and temporary files.
-        environ: what every worker gets.
+        environ: environment variables of every worker.
         sqs_endpoint: where workers reach the queue, if not at `sqs` itself.
         max_receives: of the redrive policy.
+        bucket: its name; it is made.
+        versioned: whether the bucket keeps versions.
     """
 
     def __init__(

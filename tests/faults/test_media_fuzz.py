@@ -147,7 +147,7 @@ def test_every_damaged_file_ends(count: int, originals: list[bytes], tmp_path: P
         assert client.ends + len(client.errors) == 1, f"file {number}: one answer, not more"
         for error in client.errors:
             assert error.code in ALLOWED, (number, error.message)
-            assert str(tmp_path) not in error.message, "no local path is told"
+            assert str(tmp_path) not in error.message, "no local path is shown"
     outcomes = [client.ends for client in clients]
     assert 0 < sum(outcomes) < len(outcomes), "some survive their damage and some don't"
     assert {path.name for path in tmp_path.iterdir()} == {str(number) for number in numbers}
@@ -158,7 +158,7 @@ def test_every_damaged_file_ends(count: int, originals: list[bytes], tmp_path: P
 
 
 def test_a_small_file_that_decodes_to_hours_is_stopped(tmp_path: Path) -> None:
-    """Two hours of silence are some hundred kilobytes of FLAC, and no header tells their length."""
+    """Two hours of silence are some hundred kilobytes of FLAC, and no header has their length."""
     path = encode(
         tmp_path / "bomb.flac", np.zeros(2 * 3600 * 8_000, np.float32), codec="flac", rate=8_000
     )

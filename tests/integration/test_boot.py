@@ -287,7 +287,7 @@ def completed(machine: Machine, **environ: str) -> list[str]:
     return machine.called("aws autoscaling complete-lifecycle-action")
 
 
-def test_the_group_hears_that_the_worker_is_gone(machine: Machine) -> None:
+def test_the_group_is_notified_that_the_worker_is_gone(machine: Machine) -> None:
     machine.imds["autoscaling/target-lifecycle-state"] = "Terminated"
     (call,) = completed(machine)
     assert f"--instance-id {INSTANCE_ID}" in call
@@ -313,7 +313,7 @@ def test_outside_ec2_nothing_is_called(machine: Machine) -> None:
     assert completed(machine, AWS_EC2_METADATA_SERVICE_ENDPOINT=nobody) == []
 
 
-def test_the_last_of_several_workers_speaks(machine: Machine) -> None:
+def test_the_last_of_several_workers_notifies_the_group(machine: Machine) -> None:
     machine.imds["autoscaling/target-lifecycle-state"] = "Terminated"
     two = "transcription-worker@0.service loaded\ntranscription-worker@1.service loaded\n"
     assert completed(machine, OTHERS=two) == []

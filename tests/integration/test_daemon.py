@@ -385,7 +385,7 @@ def test_a_fifo_queue_s_groups_keep_their_order(place: Place) -> None:
 
 
 def test_what_the_worker_writes_never_becomes_a_job(place: Place) -> None:
-    """Output and input share a bucket, and S3 tells the queue of every object in it."""
+    """Output and input share a bucket, and S3 sends the queue an event for every object in it."""
     arn = place.aws.sqs.get_queue_attributes(
         QueueUrl=place.queues.url, AttributeNames=["QueueArn"]
     )["Attributes"]["QueueArn"]
@@ -798,7 +798,7 @@ def manager(tmp_path: Path) -> Iterator[Manager]:
     manager.close()
 
 
-def test_systemd_hears_ready_after_the_warm_up_and_stopping_at_the_stop(
+def test_systemd_gets_ready_after_the_warm_up_and_stopping_at_the_stop(
     place: Place, manager: Manager
 ) -> None:
     place.job("held", seconds=30)

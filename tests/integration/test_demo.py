@@ -91,7 +91,7 @@ def test_ending_the_demo_ends_the_daemon(tmp_path: Path) -> None:
     assert processes_about(tmp_path) == []
 
 
-def test_a_file_that_is_not_there_is_told_at_once(tmp_path: Path) -> None:
+def test_a_file_that_is_not_there_is_reported_at_once(tmp_path: Path) -> None:
     done = demo("no.flac", "--output-dir", str(tmp_path))
     assert done.returncode == ExitCode.SETTINGS
     assert "error: no.flac: there is no such file" in done.stderr

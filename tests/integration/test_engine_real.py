@@ -83,7 +83,7 @@ def spoken(speech_dir: Path) -> dict[Path, tuple[str, str]]:
     return {path: (code, said[path.name]) for path, code in files.items()}
 
 
-def test_languages_are_told_and_decoded_in_one_batch_with_one_encoder_pass(
+def test_languages_are_detected_and_decoded_in_one_batch_with_one_encoder_pass(
     engine: Engine, spoken: dict[Path, tuple[str, str]]
 ) -> None:
     before, calls, encoded = settled(engine)
@@ -185,7 +185,7 @@ def test_every_hostile_file_has_its_outcome(engine: Engine, speech_dir: Path) ->
     assert engine.failure() is None
 
 
-def test_the_engine_tells_what_it_is(engine: Engine) -> None:
+def test_the_engine_describes_itself(engine: Engine) -> None:
     info = engine.info
     assert (info.model, info.device, info.compute_type) == ("base", "cpu", "int8")
     assert (info.batch_size, info.beam_size, info.vad) == (4, 5, "silero")

@@ -163,7 +163,7 @@ def test_waiting_ends_well_if_every_job_does(aws: Aws) -> None:
     assert len(done.stdout.splitlines()) == 2
 
 
-def test_waiting_tells_a_failure_and_exits_1(aws: Aws) -> None:
+def test_waiting_reports_a_failure_and_exits_1(aws: Aws) -> None:
     url, bucket = aws.make_queues().url, aws.make_bucket()
     answering = answer_everything(aws, url, jobs=2, failing="/bad")
     done = submit(aws, f"s3://{bucket}/good", f"s3://{bucket}/bad", "--queue-url", url, "--wait")

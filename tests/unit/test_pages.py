@@ -186,7 +186,7 @@ def test_the_folder_map_has_every_folder_and_every_module_at_the_root() -> None:
 
 
 def _started_threads(path: Path) -> Iterator[str]:
-    """How the names begin that a module gives to its threads, where they stand there."""
+    """The names that a module gives to its threads: their fixed part, if they have one."""
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if not isinstance(node, ast.Call):
             continue
@@ -203,7 +203,11 @@ def _started_threads(path: Path) -> Iterator[str]:
 
 def test_the_thread_table_has_the_threads_that_the_code_starts() -> None:
     rows = _rows(_section("worker/README.md", "Threads"))
-    table = {re.sub(r"-[A-Z]+$", "", row[0].strip("`")): row[2].strip("`") for row in rows}
+    table = {
+        re.sub(r"-[A-Z]+$", "", name): module.strip("`")
+        for names, _, module in rows
+        for name in re.findall(r"`([^`]+)`", names)
+    }
     worker = REPOSITORY / "worker"
     for path in _modules():
         if path.is_relative_to(worker / "bench"):

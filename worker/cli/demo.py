@@ -106,7 +106,7 @@ def sample_recording() -> Path:
 
 
 def short_ids() -> Callable[[str], str]:
-    """Makes job ids that are the files' stems, as nobody else uses this bucket.
+    """Makes job ids that are the files' stems: short, since only the demo uses its bucket.
 
     Equal stems get a number.
     """

@@ -68,7 +68,7 @@ class DemoDaemon:
 
 @contextmanager
 def running_daemon(queue_url: str, log_path: Path) -> Iterator[DemoDaemon]:
-    """The daemon on a queue, with the base model; ended whatever happens here."""
+    """The daemon on a queue, with the base model; it is ended even if the block raises."""
     command = [
         sys.executable, "-m", "worker", "run",
         "--queue-url", queue_url,

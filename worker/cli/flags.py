@@ -15,7 +15,7 @@ from typing import Any
 import click
 
 from worker.errors import SettingsError
-from worker.jobs.fields import JOB_FIELDS, Flag, JobField
+from worker.jobs.fields import JOB_FIELDS, Command, Flag, JobField
 
 __all__ = [
     "CONTEXT",
@@ -110,48 +110,57 @@ def _make_settings_options(*, engine_only: bool) -> list[_SettingOption]:
     return options
 
 
-def job_options(command: str) -> list[click.Option]:
+def job_options(
+    command: Command, fields: Mapping[str, JobField] = JOB_FIELDS
+) -> list[click.Option]:
     """The flags of a job's fields that a command has; values come as a message has them."""
     return [
         _make_job_option(name, field, field.flag)
-        for name, field in JOB_FIELDS.items()
+        for name, field in fields.items()
         if field.flag is not None and command in field.flag.commands
     ]
 
 
-def job_part(values: Mapping[str, Any]) -> dict[str, object]:
+def job_part(
+    values: Mapping[str, Any], fields: Mapping[str, JobField] = JOB_FIELDS
+) -> dict[str, object]:
     """Of a command's values, those of its job's flags: fields as a message has them."""
     return {
         name: values[name]
-        for name, field in JOB_FIELDS.items()
+        for name, field in fields.items()
         if field.flag is not None and name in values
     }
 
 
 def _make_job_option(name: str, field: JobField, flag: Flag) -> click.Option:
-    dashed = name.replace("_", "-")
+    dashed = f"--{name.replace('_', '-')}"
+    default = field.default
     match flag.kind:
+        case "text":
+            return click.Option([dashed], default=default, help=flag.help)
+        case "integer":
+            return click.Option([dashed], type=int, default=default, help=flag.help)
+        case "number":
+            return click.Option([dashed], type=float, default=default, help=flag.help)
         case "switch":
             return click.Option(
-                [f"--{dashed}/--no-{dashed}"], default=field.default, help=flag.help
+                [f"{dashed}/--no-{dashed[2:]}"], type=bool, default=default, help=flag.help
             )
         case "names":
             return click.Option(
-                [f"--{dashed}"],
-                default=",".join(field.default),
-                callback=_converted(_names),
+                [dashed],
+                default=",".join(default) if default else None,
+                callback=_converted(lambda text: _names(text, default)),
                 help=flag.help,
             )
         case "pairs":
             return click.Option(
-                [f"--{dashed}"],
+                [dashed],
                 multiple=True,
                 metavar="NAME=VALUE",
-                callback=_converted(lambda texts: _pairs(f"--{dashed}", texts)),
+                callback=_converted(lambda texts: _pairs(dashed, texts)),
                 help=flag.help,
             )
-        case "text":
-            return click.Option([f"--{dashed}"], default=field.default, help=flag.help)
 
 
 def _converted(
@@ -161,7 +170,9 @@ def _converted(
     return lambda ctx, param, value: convert(value)
 
 
-def _names(text: str) -> list[str]:
+def _names(text: str | None, default: Sequence[str] | None) -> list[str] | None:
+    if text is None:  # not typed, and the default is no text: None or empty
+        return None if default is None else list(default)
     return [name.strip() for name in text.split(",") if name.strip()]
 
 

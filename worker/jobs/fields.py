@@ -4,7 +4,8 @@ The model of a message (`worker.jobs.request`) takes defaults and descriptions f
 commands `submit` and `transcribe` take their flags. Plain data, because a command's `--help`
 reads it and must not pay for importing pydantic.
 
-A new field is an entry here, and its type and rules in `JobRequest`. If the engine must know it,
+A new field is an entry here, and its type and rules in `JobRequest`; its flag follows from the kind
+that the entry names. If the engine must know it,
 it gets an entry of the same name in `worker.speech.api.Options`, and reaches it by that name.
 """
 
@@ -18,9 +19,13 @@ from typing import Any, Literal
 from worker.jobs.inputs import input_forms
 from worker.results.formats import FORMAT_NAMES, Format
 
-__all__ = ["DEFAULT_FORMATS", "JOB_FIELDS", "Flag", "JobField"]
+__all__ = ["DEFAULT_FORMATS", "JOB_FIELDS", "Command", "Flag", "JobField", "Kind"]
 
 Command = Literal["submit", "transcribe"]
+
+Kind = Literal["text", "integer", "number", "switch", "names", "pairs"]
+"""What a field holds. A switch is true or false, typed `--x` or `--no-x`; names are a list of
+texts, typed `--x a,b`; pairs are a map of texts, typed `--x NAME=VALUE` any number of times."""
 
 DEFAULT_FORMATS: tuple[Format, ...] = ("json", "srt", "vtt", "txt")
 
@@ -31,13 +36,12 @@ class Flag:
 
     Attributes:
         help: the text of `--help`.
-        kind: one text; a pair of switches `--x/--no-x`; names separated by commas; or
-            NAME=VALUE, which may be repeated.
+        kind: what the field holds, and so how it is typed.
         commands: which commands have the flag.
     """
 
     help: str
-    kind: Literal["text", "switch", "names", "pairs"] = "text"
+    kind: Kind = "text"
     commands: tuple[Command, ...] = ("submit", "transcribe")
 
 

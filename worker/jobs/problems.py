@@ -13,7 +13,6 @@ from pydantic_core import ErrorDetails
 
 from worker.jobs.inputs import input_forms
 from worker.redact import quoted
-from worker.results.formats import FORMAT_NAMES
 
 __all__ = [
     "UNICODE_FIX",
@@ -81,11 +80,24 @@ def described(value: object) -> str:
 _FIXES = {
     "bool_type": "it must be true or false",
     "dict_type": "it must be an object whose values are text",
+    "finite_number": "it must be a finite number",
+    "float_type": "it must be a number",
+    "int_from_float": "it must be a whole number",
+    "int_type": "it must be a whole number",
+    "list_type": "it must be a list",
     "string_type": "it must be text",
     "string_unicode": UNICODE_FIX,
-    "tuple_type": f"it must be a list of any of {', '.join(FORMAT_NAMES)}",
+    "tuple_type": "it must be a list",
 }
 """What to do, by pydantic's error types."""
+
+_BOUNDS = {
+    "greater_than": ("gt", "more than"),
+    "greater_than_equal": ("ge", "at least"),
+    "less_than": ("lt", "less than"),
+    "less_than_equal": ("le", "at most"),
+}
+"""By pydantic's error types for numbers: the key of the bound in the error's context, in words."""
 
 
 def explained(problem: ErrorDetails, *, private: Collection[str]) -> str:
@@ -115,6 +127,11 @@ def explained(problem: ErrorDetails, *, private: Collection[str]) -> str:
             )
         case "literal_error":
             fix = f"it must be {context['expected']}"
+        case _ if kind in _BOUNDS:
+            key, words = _BOUNDS[kind]
+            if field not in private:
+                shown_value = quoted(str(value)).strip("'")
+            fix = f"it must be {words} {context[key]}"
         case _:
             fix = _FIXES.get(kind, problem["msg"])
     return f"{name} is {shown_value}: {fix}"

@@ -115,6 +115,9 @@ class JobRequest(BaseModel):
         # Before pydantic makes an error of each of a hostile list's items.
         if isinstance(value, list) and len(value) > _MAX_FORMATS:
             raise PydanticCustomError("advice", "it must name each format once")
+        if not isinstance(value, (list, tuple)):
+            names = ", ".join(FORMAT_NAMES)
+            raise PydanticCustomError("advice", f"it must be a list of any of {names}")
         return value
 
     @field_validator("formats")

@@ -213,7 +213,7 @@ class Settings(BaseSettings):
         1800.0, ENGINE, "seconds of audio held at most before no more is taken in", gt=0
     )
     self_test: bool = _setting(
-        True, ENGINE, "known speech must be heard at start; false for models without English"
+        True, ENGINE, "known speech must be recognised at start; false for models without English"
     )
 
     idle_timeout: float = _setting(
@@ -283,7 +283,7 @@ class Settings(BaseSettings):
     notify_url: Notice | None = _setting(
         None,
         OUTPUT,
-        "SNS topic (ARN) or SQS queue (URL) told of every result",
+        "SNS topic (ARN) or SQS queue (URL) that gets a notice of every result",
         allowed="the ARN of an SNS topic or the URL of an SQS queue",
     )
     vtt_word_times: bool = _setting(

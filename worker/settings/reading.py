@@ -1,7 +1,7 @@
 """Reading the settings: command line over environment over file over default.
 
-`load` is the only function that looks outside. It keeps where each value came from, because
-whoever has to correct a wrong value must know which of the four places to look in.
+`load` is the only function that looks outside. It keeps where each value came from, so that a
+message about a wrong value can say which of the four places to correct.
 """
 
 from __future__ import annotations

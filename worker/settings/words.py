@@ -1,4 +1,4 @@
-"""The settings in words: flags, what is allowed, the values in force, the README's table."""
+"""The settings in words: flags, what is allowed, values in force, config/README.md's table."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ def default_text(field: FieldInfo) -> str:
 
 
 def table() -> str:
-    """The settings as Markdown tables, one a group, for the README."""
+    """The settings as Markdown tables, one a group, for config/README.md."""
     head = "| setting | default | allowed | meaning |\n|---|---|---|---|"
     tables: dict[str, list[str]] = {}
     for name, field in Settings.model_fields.items():

@@ -204,7 +204,7 @@ def test_a_jobs_flags_are_those_of_the_list() -> None:
         for field, listed in JOB_FIELDS.items():
             if listed.flag is not None:
                 shown = name in listed.flag.commands
-                assert (f"  --{field} " in text) is shown, (name, field)
+                assert (f"  {flag(field)} " in text) is shown, (name, field)
 
 
 def test_the_help_of_submit_does_not_import_pydantic() -> None:

@@ -91,14 +91,14 @@ def test_the_figures(tmp_path: Path, engine: FakeEngine) -> None:
     assert 0 < stats["seconds"] < 30
 
 
-def test_a_file_that_fails_is_told_and_the_others_are_done(
+def test_a_file_that_fails_is_reported_and_the_others_are_done(
     tmp_path: Path, engine: FakeEngine
 ) -> None:
     good = audio(tmp_path / "good.flac", 10)
     bad = audio(tmp_path / "bad.flac", 10, marker="bad")
     text = tmp_path / "text.wav"
     text.write_text("no audio")
-    told: list[tuple[Path, object]] = []
+    reported: list[tuple[Path, object]] = []
     report = transcribe_files(
         [bad, text, good],
         tmp_path / "out",
@@ -107,7 +107,7 @@ def test_a_file_that_fails_is_told_and_the_others_are_done(
         formats=FORMATS,
         held_seconds=1800,
         load_seconds=0,
-        on_done=lambda path, result: told.append((path, type(result))),
+        on_done=lambda path, result: reported.append((path, type(result))),
     )
     assert {(f.path, f.code) for f in report.failures} == {
         (bad, ErrorCode.DECODE_FAILED),
@@ -116,7 +116,7 @@ def test_a_file_that_fails_is_told_and_the_others_are_done(
     assert report.stats.files == 1
     assert report.stats.failed == 2
     assert {path.stem for path in (tmp_path / "out").iterdir()} == {"good"}
-    assert set(told) == {(bad, FileFailure), (text, FileFailure), (good, Transcript)}
+    assert set(reported) == {(bad, FileFailure), (text, FileFailure), (good, Transcript)}
 
 
 def test_options_that_the_model_can_not_meet_fail_the_file(
@@ -192,12 +192,12 @@ def test_a_result_never_overwrites_an_input(tmp_path: Path) -> None:
     assert check_files([path], tmp_path / "out", FORMATS)
 
 
-def test_every_missing_file_is_told(tmp_path: Path) -> None:
+def test_every_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match=re.compile("one.wav: there is.*two.wav: ", re.DOTALL)):
         check_files([tmp_path / "one.wav", tmp_path / "two.wav"], tmp_path / "out", FORMATS)
 
 
-def test_an_output_directory_that_can_not_be_made_is_told(
+def test_an_output_directory_that_can_not_be_made_is_reported(
     tmp_path: Path, engine: FakeEngine
 ) -> None:
     path = audio(tmp_path / "a.flac", 5)

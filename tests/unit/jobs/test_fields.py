@@ -2,10 +2,25 @@
 
 from __future__ import annotations
 
+import json
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
 from worker.jobs.fields import JOB_FIELDS
 from worker.jobs.request import JobRequest, parse_request
 
 INPUT = "s3://bucket/key"
+
+OF_KIND = {
+    "text": "text",
+    "integer": 3,
+    "number": 0.5,
+    "switch": True,
+    "names": ["a", "b"],
+    "pairs": {"a": "b"},
+}
+"""A value of each kind of flag, as a message has it."""
 
 
 def test_the_model_has_the_fields_of_the_list_in_its_order() -> None:
@@ -19,3 +34,19 @@ def test_defaults_and_descriptions_are_the_lists() -> None:
         if name not in ("input", "metadata"):
             assert getattr(job, name) == listed.default, name
     assert job.metadata == {}
+
+
+def test_a_flags_kind_is_that_of_the_models_field() -> None:
+    for name, listed in JOB_FIELDS.items():
+        if listed.flag is None or name in ("language", "task", "formats"):  # of few words each
+            continue
+        annotation: Any = JobRequest.model_fields[name].annotation
+        allowed = TypeAdapter(annotation)
+        fitting = set()
+        for kind, value in OF_KIND.items():
+            try:
+                allowed.validate_json(json.dumps(value), strict=True)
+            except ValidationError:
+                continue
+            fitting.add(kind)
+        assert listed.flag.kind in fitting, name

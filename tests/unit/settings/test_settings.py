@@ -1,4 +1,4 @@
-"""Settings: who wins, what a wrong value is told, what is hidden, and the page's table."""
+"""Settings: who wins, what is said of a wrong value, what is hidden, and the page's table."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def test_an_empty_variable_is_no_value() -> None:
     assert load(environ={"WORKER_BATCH_SIZE": "", "WORKER_OUTPUT": ""}) == load(environ={})
 
 
-def test_every_wrong_value_is_told_with_its_origin_and_what_is_allowed(tmp_path: Path) -> None:
+def test_every_wrong_value_is_reported_with_its_origin_and_what_is_allowed(tmp_path: Path) -> None:
     config = write(tmp_path / "w.toml", "max_wait = -1\n")
     with pytest.raises(SettingsError) as caught:
         load(
@@ -180,7 +180,7 @@ def test_an_unknown_name_in_the_file_is_refused_with_the_nearest(tmp_path: Path)
         load(config=config, environ={})
 
 
-def test_an_unknown_variable_is_told_not_refused() -> None:
+def test_an_unknown_variable_is_reported_not_refused() -> None:
     settings = load(environ={"WORKER_MODLE": "base", "WORKER_SERVICE_HOST": "10.0.0.1"})
     assert settings.unknown_variables[0] == "WORKER_MODLE is no setting; did you mean model?"
     assert len(settings.unknown_variables) == 2

@@ -52,6 +52,29 @@ from worker.speech.model.selftest import known_speech
 assert known_speech() is not None
 """
 
+# Loading imports torch to count cards while another thread imports what alignment needs. Here that
+# thread begins once this one holds torch and has not yet come to torch's own parts.
+TWO_IMPORT_TORCH = """
+import time
+from worker.speech.model.device import cuda_cards
+from worker.speech.words.align_models import import_libraries
+from worker.threads import SupervisedThread
+
+other = SupervisedThread("align-imports", import_libraries)
+
+class Meanwhile:
+    def find_spec(self, name, path=None, target=None):
+        if name == "torch":
+            sys.meta_path.remove(self)
+            other.start()
+            time.sleep(0.3)
+
+sys.meta_path.insert(0, Meanwhile())
+cuda_cards()
+other.join()
+assert other.failure is None
+"""
+
 SHOW = """
 import json
 print(json.dumps(sorted(sys.modules)))
@@ -106,3 +129,7 @@ def test_the_recording_of_the_self_test_is_found_without_importing_its_package()
     found = modules_of(KNOWN_SPEECH)
     assert "pyannote.audio" not in found
     assert not packages(found) & {"torch", "lightning"}
+
+
+def test_two_threads_may_import_torch_at_the_same_time() -> None:
+    assert {"torch", "torchaudio"} <= packages(modules_of(TWO_IMPORT_TORCH))

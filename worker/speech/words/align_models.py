@@ -37,7 +37,13 @@ class ModelNotHere(FileNotFoundError):
 
 
 def import_libraries() -> None:
-    """Import what loading any alignment model needs: torch and torchaudio, more than a second."""
+    """Import what loading any alignment model needs: torch and torchaudio, more than a second.
+
+    May run while another thread imports torch, because torch comes first here: torchaudio begins
+    with `torch.hub`, and where one thread is about to import a submodule of a package that another
+    is importing, Python lets one of them see a half-made module, and the import fails.
+    """
+    import torch  # noqa: F401
     import torchaudio  # noqa: F401
 
     import worker.speech.words.wav2vec2  # noqa: F401
