@@ -110,11 +110,11 @@ def _make_settings_options(*, engine_only: bool) -> list[_SettingOption]:
     return options
 
 
-def job_options(command: str) -> list[click.Option]:
+def job_options(command: str, fields: Mapping[str, JobField] = JOB_FIELDS) -> list[click.Option]:
     """The flags of a job's fields that a command has; values come as a message has them."""
     return [
         _make_job_option(name, field, field.flag)
-        for name, field in JOB_FIELDS.items()
+        for name, field in fields.items()
         if field.flag is not None and command in field.flag.commands
     ]
 
@@ -150,6 +150,8 @@ def _make_job_option(name: str, field: JobField, flag: Flag) -> click.Option:
                 callback=_converted(lambda texts: _pairs(f"--{dashed}", texts)),
                 help=flag.help,
             )
+        case "integer":
+            return click.Option([f"--{dashed}"], type=int, default=field.default, help=flag.help)
         case "text":
             return click.Option([f"--{dashed}"], default=field.default, help=flag.help)
 

@@ -31,13 +31,13 @@ class Flag:
 
     Attributes:
         help: the text of `--help`.
-        kind: one text; a pair of switches `--x/--no-x`; names separated by commas; or
-            NAME=VALUE, which may be repeated.
+        kind: one text; a whole number; a pair of switches `--x/--no-x`; names separated by
+            commas; or NAME=VALUE, which may be repeated.
         commands: which commands have the flag.
     """
 
     help: str
-    kind: Literal["text", "switch", "names", "pairs"] = "text"
+    kind: Literal["text", "integer", "switch", "names", "pairs"] = "text"
     commands: tuple[Command, ...] = ("submit", "transcribe")
 
 
