@@ -12,8 +12,7 @@ from collections.abc import Collection, Sequence
 from pydantic_core import ErrorDetails
 
 from worker.jobs.inputs import input_forms
-from worker.redact import quoted
-from worker.results.formats import FORMAT_NAMES
+from worker.redact import preview, quoted
 
 __all__ = [
     "UNICODE_FIX",
@@ -81,9 +80,10 @@ def described(value: object) -> str:
 _FIXES = {
     "bool_type": "it must be true or false",
     "dict_type": "it must be an object whose values are text",
+    "int_type": "it must be a whole number",
     "string_type": "it must be text",
     "string_unicode": UNICODE_FIX,
-    "tuple_type": f"it must be a list of any of {', '.join(FORMAT_NAMES)}",
+    "tuple_type": "it must be a list",
 }
 """What to do, by pydantic's error types."""
 
@@ -113,6 +113,10 @@ def explained(problem: ErrorDetails, *, private: Collection[str]) -> str:
                 f"{name} has {len(value)} characters and may have {context['max_length']}:"
                 " shorten it"
             )
+        case "greater_than_equal" | "less_than_equal":
+            bound = f"at least {context['ge']}" if "ge" in context else f"at most {context['le']}"
+            number = shown_value if field in private else preview(str(value), 40)
+            return f"{name} is {number}: it must be {bound}"
         case "literal_error":
             fix = f"it must be {context['expected']}"
         case _:

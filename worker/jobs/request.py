@@ -112,8 +112,11 @@ class JobRequest(BaseModel):
     @field_validator("formats", mode="before")
     @classmethod
     def _bound_formats(cls, value: object) -> object:
+        if not isinstance(value, list | tuple):
+            names = ", ".join(FORMAT_NAMES)
+            raise PydanticCustomError("advice", f"it must be a list of any of {names}")
         # Before pydantic makes an error of each of a hostile list's items.
-        if isinstance(value, list) and len(value) > _MAX_FORMATS:
+        if len(value) > _MAX_FORMATS:
             raise PydanticCustomError("advice", "it must name each format once")
         return value
 
