@@ -16,6 +16,7 @@ import click
 
 from worker.cli.flags import CONTEXT, job_options, job_part
 from worker.errors import ExitCode, SettingsError
+from worker.jobs.inputs import input_forms
 
 if TYPE_CHECKING:
     from worker.aws.clients import Clients
@@ -148,7 +149,7 @@ submit = click.Command(
             ["inputs"],
             nargs=-1,
             metavar="[INPUT]...",
-            help="s3://bucket/key, or a local file.",
+            help=f"{input_forms()}, or a local file.",
         ),
         click.Option(["--prefix"], help="s3://bucket/prefix/: a job for every object below it."),
         click.Option(

@@ -110,7 +110,8 @@ class Metric:
         late: a counter that is not shown before it has counted something. Others begin at 0, so
             that a rate sees their first step.
         emf: its name in CloudWatch; None: not sent.
-        status: its place in the status document, names joined by dots; None: not there.
+        status: its place in the status document, names joined by dots; None: not there. The first
+            name is none that the document has itself (`Status.document`).
     """
 
     name: str | None

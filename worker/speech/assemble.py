@@ -89,11 +89,12 @@ def assemble(
 def timings(
     recognition: Recognition, *, fetch: float = 0.0, write: float = 0.0, total: float = 0.0
 ) -> Timings:
-    """The engine's stages and the caller's, in seconds, rounded to milliseconds."""
-    seconds = {
-        stage: recognition.seconds.get(stage, 0.0)
-        for stage in ("decode", "windows", "transcribe", "align")
-    } | {"fetch": fetch, "write": write, "total": total}
+    """The engine's stages and the caller's, in seconds, rounded to milliseconds.
+
+    A result shows the engine's stages that `Timings` has a field for.
+    """
+    engine = {stage: recognition.seconds.get(stage, 0.0) for stage in Timings.model_fields}
+    seconds = engine | {"fetch": fetch, "write": write, "total": total}
     return Timings(**{stage: round(value, _DECIMALS) for stage, value in seconds.items()})
 
 

@@ -28,6 +28,7 @@ from worker.errors import (
     TransientError,
 )
 from worker.jobs.fields import JOB_FIELDS
+from worker.jobs.inputs import KINDS
 from worker.sender.plan import stable_id
 from worker.settings import Settings, flag
 
@@ -102,6 +103,11 @@ def test_help_names_every_command() -> None:
     assert done.returncode == ExitCode.OK
     found = [line.split()[0] for line in done.stdout.partition("Commands:\n")[2].splitlines()]
     assert found == ["run", "submit", "transcribe", "check", "top", "demo"]
+
+
+def test_the_help_of_submit_names_every_kind_of_input() -> None:
+    text = " ".join(command("submit", "--help").stdout.split())
+    assert f"{' or '.join(kind.form for kind in KINDS.values())}, or a local file." in text
 
 
 def test_no_command_at_all_shows_the_help_and_is_exit_2() -> None:

@@ -10,7 +10,7 @@ import pytest
 from tests.fakes.engine import FakeEngine
 from tests.fakes.pipeline import FakeSubmission
 from tests.unit.daemon.conftest import Lane
-from worker.daemon.metrics import QUEUE_VISIBLE, Metrics
+from worker.daemon.metrics import METRICS, QUEUE_VISIBLE, Metrics
 from worker.daemon.status import Readings, State, Status
 from worker.daemon.stops import Watchdog
 from worker.errors import EngineError
@@ -114,6 +114,12 @@ def test_a_running_worker_shows_its_engine_and_its_numbers(place: Place) -> None
     assert document["jobs"] == {"committed": 1}
     assert document["extra"] == {"gpu_used_bytes": 1, "gpu_bytes": 2}
     assert document["held"] == []
+
+
+def test_no_metric_takes_the_place_of_another_part(place: Place) -> None:
+    taken = {metric.status.partition(".")[0] for metric in METRICS if metric.status}
+    own = set(place.status.document()) - taken
+    assert own == {"state", "healthy", "engine", "extra", "held"}
 
 
 def test_a_held_job_is_shown_with_its_stage_and_progress(place: Place, lane: Lane) -> None:

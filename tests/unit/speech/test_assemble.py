@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Literal
 
 import pytest
@@ -82,6 +83,12 @@ def test_the_pieces_find_their_places() -> None:
     assert transcript.timings == Timings(
         fetch=0.1, decode=0.25, windows=0.5, transcribe=2.0, align=0.125, write=0.2, total=12.0
     )
+
+
+def test_a_result_shows_each_stage_that_timings_have_a_field_for() -> None:
+    stages = set(Timings.model_fields) - {"fetch", "write", "total"}
+    spent = dict.fromkeys(stages, 1.5) | {"of no field": 9.0}
+    assert timings(replace(recognition([]), seconds=spent)) == Timings(**dict.fromkeys(stages, 1.5))
 
 
 def test_without_speech_it_is_empty_and_valid() -> None:
