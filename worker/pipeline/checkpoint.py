@@ -108,7 +108,7 @@ def parse(body: bytes | None) -> Checkpoint | None:
     """The checkpoint in `body`; None if there is none, or none with a record that can be read.
 
     Keys that this release doesn't know are ignored. Windows that it can't read are left out, so
-    they are decoded again.
+    they are decoded again; so are all windows if the engine's fingerprint can't be read.
     """
     if body is None:
         return None
@@ -119,6 +119,8 @@ def parse(body: bytes | None) -> Checkpoint | None:
         readable = {
             "partial": _readable_windows(document.get("partial")),
             "running": _readable_mark(document.get("running")),
+            "last_failure": _readable_text(document.get("last_failure")),
+            "fingerprint": _readable_text(document.get("fingerprint")) or "",
         }
         return Checkpoint.model_validate(document | readable)
     except (ValueError, RecursionError):  # no JSON, nested too deeply, or no checkpoint
@@ -142,6 +144,13 @@ def _readable_mark(running: object) -> str | None:
     if running is None:
         return None
     return Run.ALONE.value if running == Run.ALONE.value else Run.TOGETHER.value
+
+
+def _readable_text(value: object) -> str | None:
+    """The text, or None where it is none, or holds half a surrogate pair."""
+    if not isinstance(value, str) or any("\ud800" <= letter <= "\udfff" for letter in value):
+        return None
+    return value
 
 
 def merged(kept: Partial | None, new: Partial | None) -> Partial | None:

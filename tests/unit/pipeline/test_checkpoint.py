@@ -88,6 +88,19 @@ def test_the_record_is_read_whatever_stands_where_the_windows_should(
     assert read.last_failure == "why"
 
 
+@pytest.mark.parametrize("field", ["last_failure", "fingerprint"])
+@given(record=records, value=st.one_of(any_json, st.just("half a pair: \ud800")))
+def test_the_record_is_read_whatever_stands_where_texts_should(
+    field: str, record: Record, value: Any
+) -> None:
+    kept = _document().with_record(record, partial=_windows(0))
+    document = json.loads(kept.dump()) | {field: value}
+    read = checkpoint.parse(json.dumps(document).encode())
+    assert read is not None
+    assert read.record == record
+    assert read.of(job_id="j", request_hash="h", etag="e")
+
+
 @given(records, st.dictionaries(st.text(max_size=8).map("later-{}".format), any_json))
 def test_keys_that_a_later_release_adds_change_nothing(
     record: Record, later: dict[str, Any]
