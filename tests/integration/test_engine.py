@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 from tests.fakes.media import write_wav
 from tests.fakes.model import FakeModel, load_fake
@@ -24,8 +23,6 @@ from worker.speech.api import Options, Partial, Recognition, Submission
 from worker.speech.config import EngineConfig
 from worker.speech.engine import inflow
 from worker.speech.engine.engine import Engine
-from worker.speech.engine.file import File
-from worker.speech.engine.whole_file import MakeStages, WholeFileStage, make_stages
 from worker.speech.model.whisper import Request
 from worker.speech.windows import FULL_POSITIONS
 
@@ -41,13 +38,7 @@ Make = Callable[..., Engine]
 def engines() -> Iterator[Make]:
     made: list[Engine] = []
 
-    def make(
-        model: FakeModel,
-        *,
-        windows: int = 8,
-        stages: MakeStages = make_stages,
-        **config: Any,
-    ) -> Engine:
+    def make(model: FakeModel, *, windows: int = 8, **config: Any) -> Engine:
         settings: dict[str, Any] = {
             "model": "fake", "device": "cpu", "word_times": "none", "context": "full",
             "num_workers": 1, "max_wait": 0.2, "self_test": False,
@@ -55,7 +46,6 @@ def engines() -> Iterator[Make]:
         engine = Engine(
             EngineConfig(**(settings | config)),
             load=lambda chosen: load_fake(chosen, model, windows=windows),
-            stages=stages,
         )
         made.append(engine)
         engine.start()
@@ -120,34 +110,6 @@ def test_windows_of_many_files_share_batches_and_say_what_they_say_alone(
     assert len({line for each in texts for line in each}) == 6
     assert engine.held_seconds() == 0.0
     assert engine.last_progress() is None
-
-
-class Hearing(WholeFileStage):
-    """A stage that keeps what it is given."""
-
-    name = "hearing"
-
-    def __init__(self) -> None:
-        self.heard: list[NDArray[np.float32]] = []
-
-    def run(self, file: File, samples: NDArray[np.float32]) -> None:
-        del file
-        self.heard.append(samples)
-
-
-def test_a_whole_file_stage_hears_the_file_beside_speech_detection(
-    engines: Make, tmp_path: Path
-) -> None:
-    stage = Hearing()
-    path = talk(tmp_path / "a.wav", bursts=2)
-    engine = engines(FakeModel(), stages=lambda *_: [stage])
-    found = result(engine.submit(path, ENGLISH, name="a"))
-    assert len(found.segments) == 2
-    assert found.seconds["hearing"] >= 0.0
-    (heard,) = stage.heard
-    raw = np.frombuffer(path.read_bytes()[44:], dtype="<i2")
-    np.testing.assert_allclose(heard, raw / 32_768, atol=1e-6)
-    assert engine.held_seconds() == 0.0
 
 
 def test_memory_that_runs_out_fails_no_job(engines: Make, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ They meet in `shared`, behind one lock; `flow` moves windows from one to the nex
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -30,10 +30,11 @@ from worker.speech.engine.guard import Guard
 from worker.speech.engine.inflow import Inflow
 from worker.speech.engine.shared import Shared
 from worker.speech.engine.state import FileState
-from worker.speech.engine.whole_file import MakeStages, make_stages
+from worker.speech.engine.whole_file import SpeechDetection, WholeFileStage
 from worker.speech.engine.word_router import WordRouter
 from worker.speech.model.device import memory_in_use
 from worker.speech.model.loaded import Loaded, load
+from worker.speech.prepare.features import FrontEnd
 from worker.speech.prepare.frames import PrepareConfig, PrepareTask
 from worker.speech.prepare.pool import PreparePool
 from worker.threads import SupervisedThread
@@ -75,7 +76,6 @@ class Engine(Transcriber):
         config: what to load and how to use it.
         load: loads the model; replaced in tests.
         guard: decides about short windows; replaced in tests.
-        stages: makes the stages that look at whole files; replaced in tests.
     """
 
     def __init__(
@@ -84,12 +84,10 @@ class Engine(Transcriber):
         *,
         load: Callable[[EngineConfig], Loaded] = load,
         guard: Guard | None = None,
-        stages: MakeStages = make_stages,
     ) -> None:
         self._config = config
         self._load = load
         self._guard = guard or Guard()
-        self._stages = stages
         self._running: _Running | None = None
 
     # Start and stop.
@@ -97,7 +95,7 @@ class Engine(Transcriber):
     def start(self) -> None:
         """See `api.Transcriber`."""
         loaded = self._load(self._config)
-        running = self._running = _assemble(self._config, loaded, self._guard, self._stages)
+        running = self._running = _assemble(self._config, loaded, self._guard)
         running.pool.start()
         for thread in running.threads:
             thread.start()
@@ -244,7 +242,7 @@ class Engine(Transcriber):
         )
 
 
-def _assemble(config: EngineConfig, loaded: Loaded, guard: Guard, stages: MakeStages) -> _Running:
+def _assemble(config: EngineConfig, loaded: Loaded, guard: Guard) -> _Running:
     """The parts of an engine around a loaded model, not yet started."""
     mels = loaded.model.mels
     shared = Shared(Batcher(max_wait=config.max_wait, lanes=loaded.lanes))
@@ -259,13 +257,12 @@ def _assemble(config: EngineConfig, loaded: Loaded, guard: Guard, stages: MakeSt
         flow,
         held_seconds=config.held_seconds,
         mels=mels,
-        stages=stages(config, loaded, flow.add_window),
+        stages=_whole_file_stages(config, loaded, flow),
     )
     pool = PreparePool(
         PrepareConfig(
             mels=mels,
             vad="silero" if config.vad == "silero" else "none",
-            whole_file=bool(inflow.stages),
             spans=asdict(SPANS),
             windows=asdict(WINDOWS),
             max_audio_seconds=config.max_audio_seconds,
@@ -292,3 +289,16 @@ def _aligner(config: EngineConfig, loaded: Loaded) -> Aligner | None:
     from worker.speech.words.align import Aligner
 
     return Aligner(str(loaded.device))
+
+
+def _whole_file_stages(
+    config: EngineConfig, loaded: Loaded, flow: Flow
+) -> Sequence[WholeFileStage]:
+    """What is to look at whole files; a stage is added here."""
+    stages: list[WholeFileStage] = []
+    if config.vad == "pyannote":
+        from worker.speech.model.pyannote import PyannoteDetector
+
+        detector = PyannoteDetector(loaded.device)
+        stages.append(SpeechDetection(detector, FrontEnd(loaded.model.mels), flow.add_window))
+    return stages

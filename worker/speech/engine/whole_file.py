@@ -1,8 +1,8 @@
 """Stages that need all samples of a file at once, beside the stages that work window by window.
 
 The place for anything that can't look at a file piece by piece: pyannote's speech detection
-today, who speaks when one day. A new stage is a class here, and a line in `make_stages`. A file's
-recognition is put together only when every one of them is done (`FileState.stages_left`).
+today, who speaks when one day. The engine is given a list of such stages; a file's recognition is
+put together only when every one of them is done (`FileState.stages_left`).
 """
 
 from __future__ import annotations
@@ -16,19 +16,17 @@ from numpy.typing import NDArray
 from worker.errors import ErrorCode, JobError
 from worker.speech.engine.file import File
 from worker.speech.model.memory import is_out_of_memory
-from worker.speech.prepare.features import FrontEnd
 from worker.speech.windows import Span, Window
 
 if TYPE_CHECKING:
-    from worker.speech.config import EngineConfig
-    from worker.speech.model.loaded import Loaded
+    from worker.speech.prepare.features import FrontEnd
 
 
 class WholeFileStage(Protocol):
     """One such stage. The engine calls it for many files, on several threads at a time.
 
-    The samples come from the prepare pool, which sends them where there is such a stage
-    (`PrepareConfig.whole_file`).
+    The samples come from the prepare pool, which passes them on where its own speech detection is
+    off (`PrepareConfig.vad` is "none").
     """
 
     @property
@@ -61,29 +59,6 @@ AddWindow = Callable[
     [File, int, Sequence[Span], NDArray[np.float32] | None, NDArray[np.float32] | None], None
 ]
 """Takes (file, index, spans, features, samples) as `FileState.add_window` does."""
-
-
-def make_stages(
-    config: EngineConfig, loaded: Loaded, add_window: AddWindow
-) -> Sequence[WholeFileStage]:
-    """The stages that the settings ask for, in the order in which they run.
-
-    Args:
-        config: what the engine is built from.
-        loaded: the model and its device.
-        add_window: takes windows, from a stage that finds some.
-    """
-    stages: list[WholeFileStage] = []
-    if config.vad == "pyannote":
-        from worker.speech.model.pyannote import PyannoteDetector
-
-        detector = PyannoteDetector(loaded.device)
-        stages.append(SpeechDetection(detector, FrontEnd(loaded.model.mels), add_window))
-    return stages
-
-
-MakeStages = Callable[["EngineConfig", "Loaded", AddWindow], Sequence[WholeFileStage]]
-"""As `make_stages`."""
 
 
 class SpeechDetection(WholeFileStage):

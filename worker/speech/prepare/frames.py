@@ -15,7 +15,7 @@ have limits.
 | opened | stated_seconds: length by the file's header, or null | |
 | window | index; spans: [[start, end], ...] in samples; frames, or done: true | features float32 |
 | | | [mels, frames], then samples int16 [n] if asked for; nothing if done |
-| samples | | samples float32 [n], where something else needs the whole file |
+| samples | | samples float32 [n], where speech is found elsewhere |
 | progress | seconds: of audio decoded so far | |
 | end | audio_seconds; damaged: packets skipped; seconds: {stage: seconds} | |
 | error | code; message: of a `JobError` | |
@@ -95,9 +95,7 @@ class PrepareConfig:
 
     Attributes:
         mels: bands of the loaded model.
-        vad: silero, or none: no windows are sent, and the samples always are (speech is then
-            found elsewhere).
-        whole_file: whether all samples are sent beside the windows.
+        vad: silero, or none to send the samples alone (speech is then found elsewhere).
         spans: `windows.SpanOptions` as a mapping.
         windows: `windows.WindowOptions` as a mapping.
         max_audio_seconds: longer audio is refused.
@@ -106,7 +104,6 @@ class PrepareConfig:
 
     mels: int
     vad: str = "silero"
-    whole_file: bool = False
     spans: dict[str, float] = field(default_factory=dict)
     windows: dict[str, float] = field(default_factory=dict)
     max_audio_seconds: float = 43_200.0

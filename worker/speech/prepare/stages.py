@@ -102,12 +102,11 @@ def prepare(task: PrepareTask, config: PrepareConfig, tools: Tools) -> Iterator[
     clock = _StageClock()
     with AudioReader(Path(task.path), AudioLimits(config.max_audio_seconds)) as reader:
         yield opened_frame(reader.stated_seconds)
-        chain: _SpeechChain | _NoChain = (
-            _NoChain()
+        chain: _SpeechChain | _SampleChain = (
+            _SampleChain()
             if tools.detector is None
             else _SpeechChain(tools, tools.detector.stream(), task)
         )
-        whole_file = config.whole_file or tools.detector is None
         reported = 0
         block: list[NDArray[np.float32]] = []
         size = 0
@@ -121,11 +120,7 @@ def prepare(task: PrepareTask, config: PrepareConfig, tools: Tools) -> Iterator[
                 if size < BLOCK_SECONDS * SAMPLE_RATE:
                     continue
             with clock.stage("windows"):
-                frames: list[Frame] = []
-                if block:
-                    samples = np.concatenate(block)
-                    frames += [samples_frame(samples)] if whole_file else []
-                    frames += chain.feed(samples)
+                frames = list(chain.feed(np.concatenate(block))) if block else []
                 if piece is None:
                     frames += chain.finish()
             yield from frames
@@ -139,12 +134,11 @@ def prepare(task: PrepareTask, config: PrepareConfig, tools: Tools) -> Iterator[
     yield end
 
 
-class _NoChain:
-    """Makes no windows, where speech is found elsewhere."""
+class _SampleChain:
+    """Passes the samples on, where speech is found elsewhere."""
 
-    def feed(self, samples: NDArray[np.float32]) -> list[Frame]:
-        del samples
-        return []
+    def feed(self, samples: NDArray[np.float32]) -> Iterator[Frame]:
+        yield samples_frame(samples)
 
     def finish(self) -> list[Frame]:
         return []

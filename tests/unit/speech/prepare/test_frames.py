@@ -81,7 +81,6 @@ configs = st.builds(
     PrepareConfig,
     mels=st.sampled_from([80, 128]),
     vad=st.sampled_from(["silero", "none"]),
-    whole_file=st.booleans(),
     spans=st.dictionaries(st.text(max_size=5), st.floats(0, 30)),
     memory_bytes=st.integers(0, 1 << 40),
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tracemalloc
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -172,19 +172,6 @@ def test_the_samples_alone_where_speech_is_found_elsewhere(talk: Path) -> None:
     sent = np.frombuffer(b"".join(payload for _, payload in frames), dtype=np.float32)
     raw = np.frombuffer(talk.read_bytes()[44:], dtype="<i2")
     np.testing.assert_allclose(sent, raw / 32_768, atol=1e-6)
-
-
-def test_all_samples_beside_the_windows_where_something_needs_the_whole_file(
-    talk: Path, tools: Tools
-) -> None:
-    frames = list(prepare(PrepareTask(str(talk)), replace(CONFIG, whole_file=True), tools))
-    samples = [payload for header, payload in frames if header["kind"] == "samples"]
-    sent = np.frombuffer(b"".join(samples), dtype=np.float32)
-    raw = np.frombuffer(talk.read_bytes()[44:], dtype="<i2")
-    np.testing.assert_allclose(sent, raw / 32_768, atol=1e-6)
-    alone = run(talk, tools)
-    assert windows_of(frames) == windows_of(alone)
-    assert "samples" not in {header["kind"] for header, _ in alone}
 
 
 @pytest.mark.parametrize("seconds", [0.0, 0.01, 3.0])
