@@ -23,6 +23,7 @@ from worker.speech.api import Options, Partial, Recognition, Submission
 from worker.speech.config import EngineConfig
 from worker.speech.engine import inflow
 from worker.speech.engine.engine import Engine
+from worker.speech.model.loaded import Loaded
 from worker.speech.model.whisper import Request
 from worker.speech.windows import FULL_POSITIONS
 
@@ -110,6 +111,19 @@ def test_windows_of_many_files_share_batches_and_say_what_they_say_alone(
     assert len({line for each in texts for line in each}) == 6
     assert engine.held_seconds() == 0.0
     assert engine.last_progress() is None
+
+
+def test_a_stop_while_the_model_loads_is_not_lost(tmp_path: Path) -> None:
+    def load(config: EngineConfig) -> Loaded:
+        engine.stop()
+        return load_fake(config, FakeModel(), windows=8)
+
+    engine = Engine(EngineConfig(model="fake", device="cpu", word_times="none"), load=load)
+    engine.start()
+    assert engine.children() == []
+    with pytest.raises(EngineError, match="stopped"):
+        engine.submit(talk(tmp_path / "late.wav"), ENGLISH, name="late")
+    engine.stop()
 
 
 def test_memory_that_runs_out_fails_no_job(engines: Make, tmp_path: Path) -> None:
@@ -571,5 +585,8 @@ def test_an_engine_that_was_never_started_can_be_stopped() -> None:
     engine.stop()
     assert engine.failure() is None
     assert engine.children() == []
+    assert engine.held_seconds() == 0.0
+    assert engine.last_progress() is None
+    assert engine.idle()
     with pytest.raises(RuntimeError, match="not started"):
-        engine.held_seconds()
+        engine.info  # noqa: B018 # a property that raises

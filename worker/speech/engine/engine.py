@@ -11,6 +11,7 @@ They meet in `shared`, behind one lock; `flow` moves windows from one to the nex
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -88,21 +89,29 @@ class Engine(Transcriber):
         self._config = config
         self._load = load
         self._guard = guard or Guard()
+        self._starting = threading.Lock()
+        self._stopped = False
         self._running: _Running | None = None
 
     # Start and stop.
 
     def start(self) -> None:
         """See `api.Transcriber`."""
-        loaded = self._load(self._config)
-        running = self._running = _assemble(self._config, loaded, self._guard)
-        running.pool.start()
-        for thread in running.threads:
-            thread.start()
+        running = _assemble(self._config, self._load(self._config), self._guard)
+        with self._starting:
+            self._running = running
+            if self._stopped:  # while the model was loading
+                running.flow.stop()
+                return
+            running.pool.start()
+            for thread in running.threads:
+                thread.start()
 
     def stop(self) -> None:
         """See `api.Transcriber`."""
-        running = self._running
+        with self._starting:
+            self._stopped = True
+            running = self._running
         if running is None:
             return
         running.flow.stop()
@@ -151,11 +160,13 @@ class Engine(Transcriber):
 
     def held_seconds(self) -> float:
         """See `api.Transcriber`."""
-        return self._parts.inflow.held_seconds()
+        return self._running.inflow.held_seconds() if self._running is not None else 0.0
 
     def last_progress(self) -> float | None:
         """See `api.Transcriber`."""
-        shared = self._parts.shared
+        if self._running is None:
+            return None
+        shared = self._running.shared
         with shared.changed:
             return shared.last_progress()
 
@@ -165,7 +176,9 @@ class Engine(Transcriber):
 
     def idle(self) -> bool:
         """Whether no file is held and nothing is decoded, audits included."""
-        shared = self._parts.shared
+        if self._running is None:
+            return True
+        shared = self._running.shared
         with shared.changed:
             return not shared.files and shared.device_idle()
 
