@@ -37,8 +37,8 @@ from worker.bench.random_model import ARCHITECTURES, write_random_model
 from worker.bench.report import Report, draw, to_json, to_markdown
 from worker.bench.trial import Trial, run_trial
 from worker.errors import ExitCode, SettingsError, WorkerError
+from worker.speech.model import choices, memory, models
 from worker.speech.model import device as devices
-from worker.speech.model import memory, models
 from worker.speech.model.whisper import Whisper
 from worker.speech.windows import FULL_POSITIONS
 
@@ -320,7 +320,7 @@ def _benchmark(arguments: argparse.Namespace, scratch: Path, console: Console) -
 
 def _peers(
     arguments: argparse.Namespace,
-    device: devices.Device,
+    device: choices.Device,
     clips: Sequence[Clip],
     scratch: Path,
     console: Console,
@@ -345,7 +345,7 @@ def _calibrate(arguments: argparse.Namespace, scratch: Path, console: Console) -
     device, _ = devices.find_device("auto" if "cuda" in arguments.devices else "cpu")
     # Before the model is loaded: on a card they need the memory.
     peers = _peers(arguments, device, clips, scratch, console)
-    chosen = devices.choose_compute_type(
+    chosen = choices.choose_compute_type(
         arguments.compute_type, device.kind, devices.supported_compute_types(device)
     )
     cores = arguments.threads or devices.usable_cores()

@@ -23,8 +23,8 @@ from worker.speech.api import Options, Partial, Recognition, Submission
 from worker.speech.config import EngineConfig
 from worker.speech.engine import inflow
 from worker.speech.engine.engine import Engine
+from worker.speech.model.decoding import Request
 from worker.speech.model.loaded import Loaded
-from worker.speech.model.whisper import Request
 from worker.speech.windows import FULL_POSITIONS
 
 PATIENCE = 60.0

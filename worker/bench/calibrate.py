@@ -31,8 +31,8 @@ from worker.speech.api import Options
 from worker.speech.config import SPANS, WINDOWS_ADAPTIVE
 from worker.speech.engine.context import BUCKET_SECONDS, adaptive_ladder, positions
 from worker.speech.engine.state import FileState, Ladder, Rung, full_ladder
+from worker.speech.model.decoding import Request
 from worker.speech.model.loaded import Model
-from worker.speech.model.whisper import Request
 from worker.speech.prepare.frames import PrepareConfig, PrepareTask, read_window
 from worker.speech.prepare.stages import Tools, prepare
 from worker.speech.windows import FULL_POSITIONS, SAMPLE_RATE, Span

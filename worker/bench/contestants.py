@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from worker.bench.probe import Probe
 from worker.errors import MachineError
 from worker.speech.api import Options, Recognition
-from worker.speech.model import allocator, memory, models
+from worker.speech.model import allocator, choices, memory, models
 from worker.speech.model import device as devices
 from worker.speech.model.weights import read_dimensions
 from worker.speech.windows import FULL_POSITIONS
@@ -210,7 +210,7 @@ class Peer(Contestant):
         plan = self.spec.plan
         device, _ = devices.find_device(self.spec.device)
         directory = models.resolve(plan.model)
-        chosen = devices.choose_compute_type(
+        chosen = choices.choose_compute_type(
             plan.compute_type, device.kind, devices.supported_compute_types(device)
         )
         threads = plan.threads or devices.usable_cores()
@@ -247,7 +247,7 @@ class Peer(Contestant):
 
     @abstractmethod
     def load(
-        self, directory: Path, device: devices.Device, compute_type: str, threads: int
+        self, directory: Path, device: choices.Device, compute_type: str, threads: int
     ) -> None:
         """Loads the model and puts the probe before it."""
 
@@ -260,7 +260,7 @@ class WhisperX(Peer):
     """WhisperX: `load_model` once, its own speech detection (pyannote), no alignment."""
 
     def load(
-        self, directory: Path, device: devices.Device, compute_type: str, threads: int
+        self, directory: Path, device: choices.Device, compute_type: str, threads: int
     ) -> None:
         """See `Peer`."""
         os.environ.setdefault("PYANNOTE_METRICS_ENABLED", "0")
@@ -292,7 +292,7 @@ class FasterWhisper(Peer):
     """faster-whisper's `BatchedInferencePipeline`, with its own speech detection (Silero)."""
 
     def load(
-        self, directory: Path, device: devices.Device, compute_type: str, threads: int
+        self, directory: Path, device: choices.Device, compute_type: str, threads: int
     ) -> None:
         """See `Peer`."""
         from faster_whisper import BatchedInferencePipeline, WhisperModel
