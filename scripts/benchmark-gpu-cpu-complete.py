@@ -29,10 +29,11 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from worker.bench.calibrate import PeerRun, calibrate, check_clips, memory_table
 from worker.bench.calibrate import to_markdown as to_table
-from worker.bench.contestants import CONTEXTS, NAMES, PEERS, Plan, Spec, line_up
-from worker.bench.figures import Prices, claims, make_rows
+from worker.bench.claims import claims
+from worker.bench.figures import Prices, make_rows
 from worker.bench.loads import LOADS, Clip, Load, make_loads, read_clips
 from worker.bench.machine import card_bytes, describe, resident_bytes
+from worker.bench.plan import CONTEXTS, NAMES, PEERS, Plan, Spec, line_up
 from worker.bench.random_model import ARCHITECTURES, write_random_model
 from worker.bench.report import Report, draw, to_json, to_markdown
 from worker.bench.trial import Trial, run_trial

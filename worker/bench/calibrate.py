@@ -279,7 +279,9 @@ def memory_table(
         taken = batch_memory(
             model, windows=windows, positions=length, beam_size=beam_size, read=read
         )
-        shown = "not measured: this system doesn't tell" if taken is None else f"{taken >> 20} MiB"
+        shown = (
+            "not measured: this system doesn't show it" if taken is None else f"{taken >> 20} MiB"
+        )
         lines.append(f"| {name} | {windows} x {length} | {shown} |")
     return "\n".join(lines) + "\n"
 

@@ -29,9 +29,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from worker.bench.contestants import Ours, Plan, Spec, make
+from worker.bench.contestants import Ours, make
 from worker.bench.loads import Load, make_loads, read_clips
 from worker.bench.machine import PeakMemory, card_bytes, resident_bytes
+from worker.bench.plan import Plan, Spec
 from worker.bench.probe import fixed_length
 from worker.bench.random_model import ARCHITECTURES, write_random_model
 from worker.bench.wer import errors_by_clip, normalize, word_error_rate

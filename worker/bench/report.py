@@ -12,8 +12,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from worker.bench.contestants import PEERS
-from worker.bench.figures import TITLES, Cell, Claim, Missing, Row
+from worker.bench.claims import TITLES, Claim
+from worker.bench.figures import Cell, Missing, Row
+from worker.bench.plan import PEERS
 from worker.bench.wer import Interval
 
 __all__ = ["Report", "draw", "to_json", "to_markdown"]

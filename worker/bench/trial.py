@@ -19,9 +19,10 @@ from multiprocessing.connection import wait as wait_for
 from pathlib import Path
 from typing import Any
 
-from worker.bench.contestants import Contestant, Spec, Started, make
+from worker.bench.contestants import Contestant, make
 from worker.bench.loads import Load
 from worker.bench.machine import PeakMemory, card_bytes
+from worker.bench.plan import Spec, Started
 from worker.bench.probe import Floor, replay
 from worker.errors import WorkerError
 from worker.threads import SupervisedThread
