@@ -1,4 +1,4 @@
-"""What was said of the optimized transcriber, beside what was measured (pure)."""
+"""Claims about the optimized transcriber, each beside what was measured (pure)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from worker.bench.plan import PEERS, Spec
 __all__ = ["TITLES", "Claim", "claims"]
 
 TITLES = {"whisperx": "WhisperX", "faster-whisper": "faster-whisper"}
-
 
 BOUNDS: Mapping[str, Mapping[str, tuple[float, float]]] = {
     "full": {"clips": (1.8, 1.2), "joined": (1.8, 1.0)},
@@ -31,10 +30,10 @@ MOST_OVERHEAD = 1.15
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """Something that was said, beside what was measured.
+    """A claim with the figure that decides it.
 
     Attributes:
-        text: what was said.
+        text: what is claimed.
         value: what was measured.
         low: the claim holds from here.
         high: up to here.
@@ -56,21 +55,21 @@ class Claim:
 
 
 def claims(rows: Sequence[Row]) -> list[Claim]:
-    """What was said of the optimized transcriber, beside these rows.
+    """The claims that these rows decide, load by load.
 
-    The seed claim of 15 to 30 times a CPU, and the bounds that the project set itself.
+    They are the aim of 15 to 30 times a CPU, and the bounds in this module.
     """
     found: list[Claim] = []
     for load in dict.fromkeys(row.load for row in rows):
         of_load = [row for row in rows if row.load == load]
-        found += _seed_claims(load, of_load)
+        found += _aims(load, of_load)
         for row in of_load:
             if _is(row, "optimized", "cpu") and row.spec.plan.fixed_tokens is None:
                 found += _bounds(row, of_load)
     return found
 
 
-def _seed_claims(load: str, rows: Sequence[Row]) -> list[Claim]:
+def _aims(load: str, rows: Sequence[Row]) -> list[Claim]:
     """15 to 30 times a CPU, against stock WhisperX there and against the same code there."""
     found = []
     for name, slow, against in (

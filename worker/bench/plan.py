@@ -1,4 +1,4 @@
-"""What is compared, on which device, with what settings and in which order (data alone)."""
+"""What is compared, on which device, with what settings and in which order; loads nothing."""
 
 from __future__ import annotations
 
@@ -74,8 +74,8 @@ class Spec:
         plan: its own: some rows have another model, batch size or compute type than the rest.
         device: cpu or cuda.
         words: whether words get times.
-        exact_batch: the batch size is what it is, whatever memory would allow.
-        floor: whether its calls are made again, bare.
+        exact_batch: whether the batch size is used as given, even if memory is short.
+        floor: whether its calls are made again on CTranslate2 alone, as a floor for its time.
     """
 
     name: str
@@ -134,7 +134,7 @@ def line_up(
     wanted: Sequence[str] = NAMES,
     contexts: Sequence[Context] = ("full",),
 ) -> list[Spec]:
-    """All contestants on all devices, in the order that they run in.
+    """All contestants on all devices, in the order in which they run.
 
     "before" is how systems of this kind begin: the base model, batches of 16 configured, one
     file after the other through WhisperX. "after" is the optimized transcriber at its defaults.
