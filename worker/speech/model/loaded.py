@@ -25,7 +25,7 @@ from worker.speech.model.memory import Budget
 from worker.speech.model.selftest import KnownSpeech, check_text, known_speech
 from worker.speech.model.weights import Dimensions, read_dimensions
 from worker.speech.model.whisper import Whisper
-from worker.speech.prepare.features import FrontEnd
+from worker.speech.prepare.features import FLOOR, FrontEnd
 from worker.speech.windows import FULL_POSITIONS, MEL_FRAMES_PER_SECOND, SAMPLE_RATE
 from worker.speech.words.align_models import import_libraries
 from worker.threads import SupervisedThread
@@ -39,9 +39,6 @@ log = get_logger(__name__)
 CODE_VERSION = 2
 """To be raised when a change of this code may change texts: a checkpoint of another version is not
 resumed."""
-
-_SILENCE = -1.5
-"""The log-mel features of digital silence (see `features`)."""
 
 
 class Model(Protocol):
@@ -248,16 +245,22 @@ def fingerprint(config: EngineConfig, directory: Path, compute_type: str) -> str
     return hashlib.sha256(encoded).hexdigest()[:32]
 
 
+def silence(mels: int) -> Request:
+    """A window of one silent second: nothing to recognise, but all kernels are loaded and tuned."""
+    features = np.full((mels, MEL_FRAMES_PER_SECOND), FLOOR, dtype=np.float32)
+    return Request(features=features, seconds=1.0, language="en", task="transcribe")
+
+
 def _probe(mels: int, speech: KnownSpeech | None) -> Request:
     """Known speech as a window, or silence where there is none."""
     if speech is None:
-        # Nothing to recognise, but all kernels are loaded and tuned.
-        features = np.full((mels, MEL_FRAMES_PER_SECOND), _SILENCE, dtype=np.float32)
-        seconds = 1.0
-    else:
-        features = FrontEnd(mels)(speech.samples)
-        seconds = len(speech.samples) / SAMPLE_RATE
-    return Request(features=features, seconds=seconds, language="en", task="transcribe")
+        return silence(mels)
+    return Request(
+        features=FrontEnd(mels)(speech.samples),
+        seconds=len(speech.samples) / SAMPLE_RATE,
+        language="en",
+        task="transcribe",
+    )
 
 
 def _warm_up(loaded: Loaded, speech: KnownSpeech | None) -> None:

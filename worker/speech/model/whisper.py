@@ -1,6 +1,6 @@
 """A batch of windows -> text, on the CTranslate2 model inside faster-whisper's `WhisperModel`.
 
-faster-whisper loads the weights and brings the tokenizer. Its own batched call, and that of
+faster-whisper loads the weights and has the tokenizer. Its own batched call, and that of
 WhisperX's subclass, take one prompt for the whole batch and throw the encoder's output away.
 `ctranslate2.models.Whisper` inside it takes one prompt per window, detects the language from the
 encoder's output that is there anyway, and finds word times from it too: so this module calls that
