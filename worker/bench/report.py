@@ -31,7 +31,7 @@ class Report:
         machine: a label and a sentence for each thing.
         settings: what was asked for, the same way.
         rows: see `figures`.
-        claims: see `figures`.
+        claims: see `claims`.
     """
 
     machine: Mapping[str, str]
