@@ -29,16 +29,17 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from worker.bench.calibrate import PeerRun, calibrate, check_clips, memory_table
 from worker.bench.calibrate import to_markdown as to_table
-from worker.bench.contestants import CONTEXTS, NAMES, PEERS, Plan, Spec, line_up
-from worker.bench.figures import Prices, claims, make_rows
+from worker.bench.claims import claims
+from worker.bench.figures import Prices, make_rows
 from worker.bench.loads import LOADS, Clip, Load, make_loads, read_clips
 from worker.bench.machine import card_bytes, describe, resident_bytes
+from worker.bench.plan import CONTEXTS, NAMES, PEERS, Plan, Spec, line_up
 from worker.bench.random_model import ARCHITECTURES, write_random_model
 from worker.bench.report import Report, draw, to_json, to_markdown
 from worker.bench.trial import Trial, run_trial
 from worker.errors import ExitCode, SettingsError, WorkerError
+from worker.speech.model import choices, memory, models
 from worker.speech.model import device as devices
-from worker.speech.model import memory, models
 from worker.speech.model.whisper import Whisper
 from worker.speech.windows import FULL_POSITIONS
 
@@ -320,7 +321,7 @@ def _benchmark(arguments: argparse.Namespace, scratch: Path, console: Console) -
 
 def _peers(
     arguments: argparse.Namespace,
-    device: devices.Device,
+    device: choices.Device,
     clips: Sequence[Clip],
     scratch: Path,
     console: Console,
@@ -345,7 +346,7 @@ def _calibrate(arguments: argparse.Namespace, scratch: Path, console: Console) -
     device, _ = devices.find_device("auto" if "cuda" in arguments.devices else "cpu")
     # Before the model is loaded: on a card they need the memory.
     peers = _peers(arguments, device, clips, scratch, console)
-    chosen = devices.choose_compute_type(
+    chosen = choices.choose_compute_type(
         arguments.compute_type, device.kind, devices.supported_compute_types(device)
     )
     cores = arguments.threads or devices.usable_cores()

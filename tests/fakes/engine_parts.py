@@ -22,7 +22,7 @@ from worker.speech.engine.shared import Shared
 from worker.speech.engine.state import FileState
 from worker.speech.engine.whole_file import WholeFileStage
 from worker.speech.engine.word_router import WordRouter
-from worker.speech.model.whisper import Decoded
+from worker.speech.model.decoding import Decoded
 from worker.speech.prepare.frames import PrepareTask
 from worker.speech.windows import SAMPLE_RATE
 

@@ -15,11 +15,11 @@ import numpy as np
 from worker.results.transcript import EngineInfo, Word
 from worker.speech.api import Options
 from worker.speech.config import EngineConfig
-from worker.speech.model.device import Device
+from worker.speech.model.choices import Device
+from worker.speech.model.decoding import Decoded, Request
 from worker.speech.model.loaded import Loaded
 from worker.speech.model.memory import Budget, WindowCost
 from worker.speech.model.weights import Dimensions
-from worker.speech.model.whisper import Decoded, Request
 
 PROBE = -1
 """Context of the window that is known to work."""

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from tests.fakes.media import write_wav
 from tests.fakes.model import FakeModel, load_fake
@@ -23,7 +24,11 @@ from worker.speech.api import Options, Partial, Recognition, Submission
 from worker.speech.config import EngineConfig
 from worker.speech.engine import inflow
 from worker.speech.engine.engine import Engine
-from worker.speech.model.whisper import Request
+from worker.speech.engine.file import File
+from worker.speech.engine.whole_file import WholeFileStage
+from worker.speech.model.decoding import Request
+from worker.speech.model.loaded import Loaded
+from worker.speech.prepare.audio import AudioLimits, AudioReader
 from worker.speech.windows import FULL_POSITIONS
 
 PATIENCE = 60.0
@@ -110,6 +115,53 @@ def test_windows_of_many_files_share_batches_and_say_what_they_say_alone(
     assert len({line for each in texts for line in each}) == 6
     assert engine.held_seconds() == 0.0
     assert engine.last_progress() is None
+
+
+class Listener(WholeFileStage):
+    """Hears whole files, and adds nothing to them."""
+
+    name = "listen"
+
+    def __init__(self) -> None:
+        self.heard: list[NDArray[np.float32]] = []
+
+    def run(self, file: File, samples: NDArray[np.float32]) -> None:
+        self.heard.append(samples)
+
+
+def test_a_whole_file_stage_gets_all_samples_where_silero_finds_the_windows(
+    tmp_path: Path,
+) -> None:
+    stage = Listener()
+    engine = Engine(
+        EngineConfig(model="fake", device="cpu", word_times="none", num_workers=1, self_test=False),
+        load=lambda config: load_fake(config, FakeModel(), windows=8),
+        stages=lambda *_: [stage],
+    )
+    engine.start()
+    try:
+        path = talk(tmp_path / "whole.wav", bursts=2)
+        recognition = result(engine.submit(path, ENGLISH, name="whole"))
+    finally:
+        engine.stop()
+    assert len(recognition.segments) == 2
+    assert recognition.seconds["listen"] > 0.0
+    (samples,) = stage.heard
+    with AudioReader(path, AudioLimits(60.0)) as reader:
+        np.testing.assert_array_equal(samples, np.concatenate(list(reader)))
+
+
+def test_a_stop_while_the_model_loads_is_not_lost(tmp_path: Path) -> None:
+    def load(config: EngineConfig) -> Loaded:
+        engine.stop()
+        return load_fake(config, FakeModel(), windows=8)
+
+    engine = Engine(EngineConfig(model="fake", device="cpu", word_times="none"), load=load)
+    engine.start()
+    assert engine.children() == []
+    with pytest.raises(EngineError, match="stopped"):
+        engine.submit(talk(tmp_path / "late.wav"), ENGLISH, name="late")
+    engine.stop()
 
 
 def test_memory_that_runs_out_fails_no_job(engines: Make, tmp_path: Path) -> None:
@@ -571,5 +623,8 @@ def test_an_engine_that_was_never_started_can_be_stopped() -> None:
     engine.stop()
     assert engine.failure() is None
     assert engine.children() == []
+    assert engine.held_seconds() == 0.0
+    assert engine.last_progress() is None
+    assert engine.idle()
     with pytest.raises(RuntimeError, match="not started"):
-        engine.held_seconds()
+        engine.info  # noqa: B018 # a property that raises

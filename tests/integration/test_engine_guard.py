@@ -14,7 +14,7 @@ from worker.speech.api import Options, Recognition
 from worker.speech.config import EngineConfig
 from worker.speech.engine.engine import Engine
 from worker.speech.engine.guard import MIN_WINDOWS, Guard
-from worker.speech.model.whisper import Decoded, Request
+from worker.speech.model.decoding import Decoded, Request
 from worker.speech.windows import FULL_POSITIONS
 
 PATIENCE = 60.0

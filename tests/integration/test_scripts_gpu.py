@@ -16,8 +16,8 @@ import pytest
 
 from tests.conftest import REPOSITORY
 from tests.fakes.tiny_model import base_model
-from worker.bench.contestants import Plan, Spec, line_up
 from worker.bench.loads import make_loads, read_clips
+from worker.bench.plan import Plan, Spec, line_up
 from worker.bench.trial import Trial, run_trial
 from worker.errors import ExitCode
 

@@ -2,8 +2,8 @@
 
 The same windows are decoded with 30 s of encoder and with the speech plus each of some margins,
 in coarse and in fine buckets, with the checks and the second pass that the worker has. Speech is
-found once, outside the clock: what is compared is decoding. What peers made of the same clips
-stands above, from runs of their own.
+found once, before the clock starts: what is compared is decoding. The rows above are peers, each
+with the seconds of a whole run on the same clips.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ from worker.speech.api import Options
 from worker.speech.config import SPANS, WINDOWS_ADAPTIVE
 from worker.speech.engine.context import BUCKET_SECONDS, adaptive_ladder, positions
 from worker.speech.engine.state import FileState, Ladder, Rung, full_ladder
-from worker.speech.model.loaded import Model
-from worker.speech.model.whisper import Request
+from worker.speech.model.decoding import Request
+from worker.speech.model.loaded import Model, silence
 from worker.speech.prepare.frames import PrepareConfig, PrepareTask, read_window
 from worker.speech.prepare.stages import Tools, prepare
 from worker.speech.windows import FULL_POSITIONS, SAMPLE_RATE, Span
@@ -44,7 +44,7 @@ FINE_BUCKETS = tuple(float(second) for second in range(2, 31))
 """An encoder length for every second, in place of the worker's few."""
 
 FULL_NAME = "30 s, always"
-"""The row that the others are held against."""
+"""The row that the others are compared with."""
 
 OnRow = Callable[[str], None]
 """Called with the name of each row before it is measured."""
@@ -52,7 +52,13 @@ OnRow = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A window as a child would send it: float32 [mels, frames], and its span lengths."""
+    """A window as a child would send it.
+
+    Attributes:
+        clip: index of the clip that it was cut from.
+        features: float32 [mels, frames].
+        samples: of speech in it, at 16 kHz.
+    """
 
     clip: int
     features: NDArray[np.float32]
@@ -70,9 +76,10 @@ class PeerRun:
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """One row: how a way to choose encoder lengths did.
+    """One row: the figures of one way to choose encoder lengths.
 
     Attributes:
+        name: of that way, or of the peer.
         seconds: of decoding; a peer's are of its whole run.
         speed: audio seconds per second of that.
         error_rate: word errors in a hundred.
@@ -244,7 +251,7 @@ def _request(state: FileState, language: str | None, rung: Rung) -> Request:
         seconds=window.seconds,
         language=language,
         task="transcribe",
-        # A short window is asked when its last word ends.
+        # The check of a short window needs to know when its last word ends.
         want_words=rung.positions < FULL_POSITIONS,
     )
 
@@ -261,8 +268,7 @@ def batch_memory(
 
     Memory that an earlier batch left with the allocator isn't seen: measure small ones first.
     """
-    features = np.full((model.mels, 100), -1.5, dtype=np.float32)
-    request = Request(features=features, seconds=1.0, language="en", task="transcribe")
+    request = silence(model.mels)
     before = read()
     with PeakMemory(read) as memory:
         model.decode([request] * windows, positions=positions, beam_size=beam_size, temperature=0.0)
@@ -279,7 +285,9 @@ def memory_table(
         taken = batch_memory(
             model, windows=windows, positions=length, beam_size=beam_size, read=read
         )
-        shown = "not measured: this system doesn't tell" if taken is None else f"{taken >> 20} MiB"
+        shown = (
+            "not measured: this system doesn't show it" if taken is None else f"{taken >> 20} MiB"
+        )
         lines.append(f"| {name} | {windows} x {length} | {shown} |")
     return "\n".join(lines) + "\n"
 

@@ -1,4 +1,4 @@
-"""What is compared: WhisperX, faster-whisper and the two transcribers, behind one interface.
+"""The contestants: WhisperX, faster-whisper and the two transcribers, behind one interface.
 
 Each is used as its own documentation says, on the same model, compute type, beam, language and
 threads. All get the same batch size: the one asked for, or as much of it as fits the device by the
@@ -11,14 +11,15 @@ import os
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
+from worker.bench.plan import Spec, Started
 from worker.bench.probe import Probe
 from worker.errors import MachineError
 from worker.speech.api import Options, Recognition
-from worker.speech.model import allocator, memory, models
+from worker.speech.model import choices, memory, models
 from worker.speech.model import device as devices
 from worker.speech.model.weights import read_dimensions
 from worker.speech.windows import FULL_POSITIONS
@@ -27,141 +28,13 @@ if TYPE_CHECKING:
     from worker.speech.engine.engine import Engine
     from worker.speech.engine.standard import StandardTranscriber
 
-__all__ = [
-    "CONTEXTS",
-    "NAMES",
-    "PEERS",
-    "Contestant",
-    "Context",
-    "Ours",
-    "Plan",
-    "Spec",
-    "Started",
-    "line_up",
-    "make",
-]
-
-Context = Literal["full", "adaptive", "auto"]
-
-CONTEXTS: tuple[Context, ...] = ("full", "adaptive", "auto")
+__all__ = ["Contestant", "Ours", "make"]
 
 OnFile = Callable[[], None]
 """Called after each file."""
 
-PEERS = ("whisperx", "faster-whisper")
-"""The contestants that all others are compared with."""
-
 SETTLE_SECONDS = 0.02
 """Between two looks at whether the engine still decodes."""
-
-NAMES = (
-    *PEERS,
-    "standard",
-    "standard-words",
-    "optimized",
-    "optimized-words",
-    "before",
-    "after-int8",
-    "after-float16",
-)
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """What all contestants have in common.
-
-    Attributes:
-        model: a model's name or directory.
-        model_label: what reports call it.
-        compute_type: what is asked for; devices that can't do it fall back, and rows say so.
-        batch_size: windows in a batch at most.
-        batch_size_given: whether it bounds short windows too; see `EngineConfig`.
-        beam_size: width of the beam search.
-        language: Whisper code, or None to detect it.
-        threads: of the model on a CPU; 0 for all cores.
-        num_workers: children that decode media for our transcribers.
-        context: how long encoder windows are; only the optimized transcriber's are ever shorter.
-        fixed_tokens: tokens generated for each window of a model with random weights.
-        after_model: model of the rows "after".
-        after_label: what reports call it.
-    """
-
-    model: str = "base"
-    model_label: str = "base"
-    compute_type: str = "int8_float16"
-    batch_size: int = 64
-    batch_size_given: bool = False
-    beam_size: int = 5
-    language: str | None = "en"
-    threads: int = 0
-    num_workers: int = 2
-    context: Context = "full"
-    fixed_tokens: int | None = None
-    after_model: str = "large-v3"
-    after_label: str = "large-v3"
-
-
-@dataclass(frozen=True, slots=True)
-class Spec:
-    """One contestant on one device.
-
-    Attributes:
-        name: one of `NAMES`.
-        plan: its own: some rows have another model, batch size or compute type than the rest.
-        device: cpu or cuda.
-        words: whether words get times.
-        exact_batch: the batch size is what it is, whatever memory would allow.
-        floor: whether its calls are made again, bare.
-    """
-
-    name: str
-    plan: Plan
-    device: Literal["cpu", "cuda"]
-    words: bool = False
-    exact_batch: bool = False
-    floor: bool = False
-
-    @property
-    def environment(self) -> dict[str, str]:
-        """Variables that its process starts with: what the worker itself starts with."""
-        if self.device != "cpu" or self.name in (*PEERS, "before"):
-            return {}
-        return {allocator.VARIABLE: allocator.tuned(os.environ.get(allocator.VARIABLE, ""))}
-
-    @property
-    def title(self) -> str:
-        """What reports call it."""
-        titles = {
-            "whisperx": "WhisperX, file by file",
-            "faster-whisper": "faster-whisper batched, file by file",
-            "standard": "standard transcriber",
-            "standard-words": "standard transcriber, words",
-            "optimized": "optimized transcriber",
-            "optimized-words": "optimized transcriber, words",
-            "before": f"before: {self.plan.model_label}, batch {self.plan.batch_size}, sequential",
-        }
-        return titles.get(
-            self.name,
-            f"after: {self.plan.model_label}, batch {self.plan.batch_size}, "
-            f"{self.plan.compute_type}",
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class Started:
-    """What a contestant turned out to run on.
-
-    Attributes:
-        compute_type: the one in use.
-        batch_size: the one in use.
-        device: its name.
-        notes: choices that were not asked for.
-    """
-
-    compute_type: str
-    batch_size: int
-    device: str
-    notes: tuple[str, ...] = ()
 
 
 class Contestant(ABC):
@@ -210,7 +83,7 @@ class Peer(Contestant):
         plan = self.spec.plan
         device, _ = devices.find_device(self.spec.device)
         directory = models.resolve(plan.model)
-        chosen = devices.choose_compute_type(
+        chosen = choices.choose_compute_type(
             plan.compute_type, device.kind, devices.supported_compute_types(device)
         )
         threads = plan.threads or devices.usable_cores()
@@ -247,7 +120,7 @@ class Peer(Contestant):
 
     @abstractmethod
     def load(
-        self, directory: Path, device: devices.Device, compute_type: str, threads: int
+        self, directory: Path, device: choices.Device, compute_type: str, threads: int
     ) -> None:
         """Loads the model and puts the probe before it."""
 
@@ -260,7 +133,7 @@ class WhisperX(Peer):
     """WhisperX: `load_model` once, its own speech detection (pyannote), no alignment."""
 
     def load(
-        self, directory: Path, device: devices.Device, compute_type: str, threads: int
+        self, directory: Path, device: choices.Device, compute_type: str, threads: int
     ) -> None:
         """See `Peer`."""
         os.environ.setdefault("PYANNOTE_METRICS_ENABLED", "0")
@@ -284,7 +157,7 @@ class WhisperX(Peer):
                 samples, batch_size=batch_size, language=self.spec.plan.language
             )
         except IndexError:
-            return ""  # its way of saying that its detector found no speech
+            return ""  # how it fails where its detector finds no speech
         return " ".join(segment["text"].strip() for segment in result["segments"])
 
 
@@ -292,7 +165,7 @@ class FasterWhisper(Peer):
     """faster-whisper's `BatchedInferencePipeline`, with its own speech detection (Silero)."""
 
     def load(
-        self, directory: Path, device: devices.Device, compute_type: str, threads: int
+        self, directory: Path, device: choices.Device, compute_type: str, threads: int
     ) -> None:
         """See `Peer`."""
         from faster_whisper import BatchedInferencePipeline, WhisperModel
@@ -375,7 +248,7 @@ class Ours(Contestant):
         """
         plan = self.spec.plan
         options = Options(language=plan.language, words=self.spec.words)
-        before = replace(self.engine.stats)
+        before = self.engine.stats
         submissions = [self.engine.submit(path, options, name=path.name) for path in paths]
         found = []
         for submission in submissions:
@@ -413,51 +286,3 @@ def make(spec: Spec) -> Contestant:
     if spec.name in ("whisperx", "before"):
         return WhisperX(spec)
     return FasterWhisper(spec) if spec.name == "faster-whisper" else Ours(spec)
-
-
-def line_up(
-    plan: Plan,
-    on: Sequence[Literal["cpu", "cuda"]],
-    wanted: Sequence[str] = NAMES,
-    contexts: Sequence[Context] = ("full",),
-) -> list[Spec]:
-    """All contestants on all devices, in the order that they run in.
-
-    "before" is how systems of this kind begin: the base model, batches of 16 configured, one
-    file after the other through WhisperX. "after" is the optimized transcriber at its defaults.
-
-    Args:
-        plan: what they have in common.
-        on: the devices.
-        wanted: the names of those that take part.
-        contexts: those of the optimized transcriber, a row for each.
-    """
-    before = Plan(
-        compute_type=plan.compute_type,
-        batch_size=16,
-        beam_size=plan.beam_size,
-        language=plan.language,
-        threads=plan.threads,
-    )
-    after = replace(
-        plan,
-        model=plan.after_model,
-        model_label=plan.after_label,
-        batch_size=Plan().batch_size,
-        batch_size_given=False,
-    )
-    found: list[Spec] = []
-    for device in on:
-        found += [Spec(name, plan, device) for name in (*PEERS, "standard")]
-        found.append(Spec("standard-words", plan, device, words=True))
-        for context in contexts:
-            ours = replace(plan, context=context)
-            found.append(Spec("optimized", ours, device, floor=True))
-            found.append(Spec("optimized-words", ours, device, words=True))
-        found.append(Spec("before", before, device, exact_batch=True))
-        for context in contexts:
-            int8 = replace(after, context=context, compute_type="int8_float16")
-            float16 = replace(int8, compute_type="float16")
-            found.append(Spec("after-int8", int8, device, floor=True))
-            found.append(Spec("after-float16", float16, device, floor=True))
-    return [spec for spec in found if spec.name in wanted]

@@ -29,9 +29,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from worker.bench.contestants import Ours, Plan, Spec, make
+from worker.bench.contestants import Ours, make
 from worker.bench.loads import Load, make_loads, read_clips
 from worker.bench.machine import PeakMemory, card_bytes, resident_bytes
+from worker.bench.plan import Plan, Spec
 from worker.bench.probe import fixed_length
 from worker.bench.random_model import ARCHITECTURES, write_random_model
 from worker.bench.wer import errors_by_clip, normalize, word_error_rate
@@ -41,7 +42,9 @@ from worker.speech.api import Options
 from worker.speech.config import EngineConfig
 from worker.speech.engine.engine import Engine, build
 from worker.speech.model import models
-from worker.speech.model.device import Device, find_device, free_memory
+from worker.speech.model.choices import Device
+from worker.speech.model.decoding import Decoded, Request
+from worker.speech.model.device import find_device, free_memory
 from worker.speech.model.loaded import Loaded, load
 from worker.speech.model.memory import (
     ALIGN_BYTES,
@@ -56,7 +59,7 @@ from worker.speech.model.memory import (
 from worker.speech.model.models import resolve
 from worker.speech.model.selftest import KnownSpeech, known_speech
 from worker.speech.model.weights import Dimensions, read_dimensions
-from worker.speech.model.whisper import Decoded, Request, Whisper
+from worker.speech.model.whisper import Whisper
 from worker.speech.prepare.features import FrontEnd, pad
 from worker.speech.windows import FULL_POSITIONS, SAMPLE_RATE
 

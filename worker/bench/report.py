@@ -12,8 +12,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from worker.bench.contestants import PEERS
-from worker.bench.figures import TITLES, Cell, Claim, Missing, Row
+from worker.bench.claims import TITLES, Claim
+from worker.bench.figures import Cell, Missing, Row
+from worker.bench.plan import PEERS
 from worker.bench.wer import Interval
 
 __all__ = ["Report", "draw", "to_json", "to_markdown"]
@@ -30,7 +31,7 @@ class Report:
         machine: a label and a sentence for each thing.
         settings: what was asked for, the same way.
         rows: see `figures`.
-        claims: see `figures`.
+        claims: see `claims`.
     """
 
     machine: Mapping[str, str]

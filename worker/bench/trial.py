@@ -1,7 +1,7 @@
-"""One contestant's turn, in a process of its own.
+"""Runs one contestant on all loads, in a process of its own.
 
-A process each, so that memory is one contestant's alone, a card is empty when the next one
-sizes its batches, and one that crashes or hangs costs its own row.
+Each has a process, so that the memory measured is that contestant's alone, a card is empty when
+the next one sizes its batches, and one that crashes or hangs costs its own row only.
 """
 
 from __future__ import annotations
@@ -19,9 +19,10 @@ from multiprocessing.connection import wait as wait_for
 from pathlib import Path
 from typing import Any
 
-from worker.bench.contestants import Contestant, Spec, Started, make
+from worker.bench.contestants import Contestant, make
 from worker.bench.loads import Load
 from worker.bench.machine import PeakMemory, card_bytes
+from worker.bench.plan import Spec, Started
 from worker.bench.probe import Floor, replay
 from worker.errors import WorkerError
 from worker.threads import SupervisedThread
@@ -71,9 +72,10 @@ class Measurement:
 
 @dataclass(slots=True)
 class Trial:
-    """What came of a turn.
+    """What a contestant's run came to.
 
     Attributes:
+        spec: the contestant.
         started: None if it didn't get that far.
         measurements: by load; those that a failure cut off are missing.
         failure: why something is missing, or None.
@@ -145,7 +147,7 @@ def run_trial(
     log: Path,
     on_progress: OnProgress,
 ) -> Trial:
-    """Gives a contestant its turn on all loads; never raises for what the contestant does.
+    """Runs a contestant on all loads; never raises for what the contestant does.
 
     Args:
         spec: the contestant.
@@ -247,7 +249,7 @@ def _serve(
 
 
 def _end_with_parent() -> None:
-    """Ends this process with the benchmark's, so that nothing goes on computing unasked."""
+    """Ends this process with the benchmark's, so that none goes on computing for nothing."""
     parent = multiprocessing.parent_process()
     assert parent is not None
     parent.join()

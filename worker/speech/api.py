@@ -232,7 +232,10 @@ class Transcriber(Protocol):
         ...
 
     def last_progress(self) -> float | None:
-        """time.monotonic() of the last finished step on the device; None while there is no work."""
+        """time.monotonic() of the last finished step on the device.
+
+        None while there is no work, and before `start`.
+        """
         ...
 
     def failure(self) -> BaseException | None:

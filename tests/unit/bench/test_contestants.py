@@ -2,16 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from worker.bench.contestants import (
-    NAMES,
-    PEERS,
-    FasterWhisper,
-    Ours,
-    Plan,
-    WhisperX,
-    line_up,
-    make,
-)
+from worker.bench.contestants import FasterWhisper, Ours, WhisperX, make
+from worker.bench.plan import NAMES, PEERS, Plan, line_up
 from worker.speech.model import allocator
 
 

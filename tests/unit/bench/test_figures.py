@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from worker.bench.contestants import Plan, Spec, Started, line_up
-from worker.bench.figures import Claim, Missing, Prices, Row, claims, make_rows
+from worker.bench.claims import Claim, claims
+from worker.bench.figures import Missing, Prices, Row, make_rows
 from worker.bench.loads import Load
+from worker.bench.plan import Plan, Spec, Started, line_up
 from worker.bench.probe import Floor
 from worker.bench.report import Report, draw, to_json, to_markdown
 from worker.bench.trial import Measurement, Trial

@@ -14,6 +14,7 @@ from worker.bench.gpu_test.libraries import Libraries, probe_in_child
 from worker.bench.machine import PeakMemory, card_bytes, resident_bytes
 from worker.errors import MachineError
 from worker.speech.model import device as devices
+from worker.speech.model.choices import choose_compute_type
 from worker.speech.model.selftest import KnownSpeech, check_text, known_speech
 from worker.speech.windows import FULL_POSITIONS
 
@@ -70,7 +71,7 @@ class ThisMachine:
         """
         device, _ = devices.find_device(kind)
         supported = devices.supported_compute_types(device)
-        chosen = devices.choose_compute_type(self._config.compute_type, kind, supported)
+        chosen = choose_compute_type(self._config.compute_type, kind, supported)
         return f"{chosen.note or chosen.name}; supported: {', '.join(sorted(supported))}"
 
     def load(self, kind: Kind) -> LoadedSession:
@@ -96,7 +97,6 @@ class LoadedSession:
         self.tuned: Sequence[str] = devices.tune_torch(loaded.device)
         self.window_bytes = loaded.budget.cost.bytes(FULL_POSITIONS)
         self.capacity = loaded.budget.capacity(FULL_POSITIONS)
-        assert loaded.probe is not None
         self.window_seconds = loaded.probe.seconds
 
     @property
@@ -119,7 +119,6 @@ class LoadedSession:
     def run(self, windows: int) -> Run:
         """See `checks.Session`."""
         loaded = self._loaded
-        assert loaded.probe is not None
         card = loaded.device.kind == "cuda"
         index = loaded.device.index
         with PeakMemory((lambda: card_bytes(index)) if card else resident_bytes) as memory:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 from worker.speech.engine.batcher import Item, Key
 from worker.speech.engine.guard import Audit, Guard, words
-from worker.speech.model.whisper import Decoded, Request
+from worker.speech.model.decoding import Decoded, Request
 from worker.speech.windows import FULL_POSITIONS
 
 

@@ -12,10 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from worker.speech.engine.state import Rung, full_ladder
-from worker.speech.windows import FULL_POSITIONS
-
-POSITIONS_PER_SECOND = FULL_POSITIONS // 30
-"""50: the encoder sees two mel frames of 10 ms at a time."""
+from worker.speech.windows import FULL_POSITIONS, POSITIONS_PER_SECOND
 
 MARGIN_SECONDS = 2.0
 """Silence after the speech. For what less and more of it did, see `worker/bench/README.md`."""

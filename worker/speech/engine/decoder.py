@@ -14,9 +14,9 @@ from typing import TypeVar
 
 from worker.errors import EngineError, ErrorCode, JobError
 from worker.logs import get_logger
+from worker.speech.model.decoding import Decoded, Request
 from worker.speech.model.loaded import Model
 from worker.speech.model.memory import Budget, is_out_of_memory
-from worker.speech.model.whisper import Decoded, Request
 
 log = get_logger(__name__)
 

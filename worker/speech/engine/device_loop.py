@@ -15,8 +15,8 @@ from worker.speech.engine.decoder import Decoder
 from worker.speech.engine.flow import Flow
 from worker.speech.engine.inflow import Inflow
 from worker.speech.engine.shared import Shared
+from worker.speech.model.decoding import Request
 from worker.speech.model.loaded import Loaded
-from worker.speech.model.whisper import Request
 
 log = get_logger(__name__)
 

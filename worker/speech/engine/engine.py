@@ -11,6 +11,7 @@ They meet in `shared`, behind one lock; `flow` moves windows from one to the nex
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -30,11 +31,10 @@ from worker.speech.engine.guard import Guard
 from worker.speech.engine.inflow import Inflow
 from worker.speech.engine.shared import Shared
 from worker.speech.engine.state import FileState
-from worker.speech.engine.whole_file import SpeechDetection, WholeFileStage
+from worker.speech.engine.whole_file import AddWindow, WholeFileStage, stages_for
 from worker.speech.engine.word_router import WordRouter
 from worker.speech.model.device import memory_in_use
 from worker.speech.model.loaded import Loaded, load
-from worker.speech.prepare.features import FrontEnd
 from worker.speech.prepare.frames import PrepareConfig, PrepareTask
 from worker.speech.prepare.pool import PreparePool
 from worker.threads import SupervisedThread
@@ -43,6 +43,8 @@ if TYPE_CHECKING:
     from worker.speech.words.align import Aligner
 
 __all__ = ["Engine", "EngineConfig", "build"]
+
+MakeStages = Callable[[EngineConfig, Loaded, AddWindow], Sequence[WholeFileStage]]
 
 
 def build(config: EngineConfig) -> Transcriber:
@@ -76,6 +78,7 @@ class Engine(Transcriber):
         config: what to load and how to use it.
         load: loads the model; replaced in tests.
         guard: decides about short windows; replaced in tests.
+        stages: makes the stages that look at whole files; replaced in tests.
     """
 
     def __init__(
@@ -84,25 +87,35 @@ class Engine(Transcriber):
         *,
         load: Callable[[EngineConfig], Loaded] = load,
         guard: Guard | None = None,
+        stages: MakeStages = stages_for,
     ) -> None:
         self._config = config
         self._load = load
+        self._stages = stages
         self._guard = guard or Guard()
+        self._starting = threading.Lock()
+        self._stopped = False
         self._running: _Running | None = None
 
     # Start and stop.
 
     def start(self) -> None:
         """See `api.Transcriber`."""
-        loaded = self._load(self._config)
-        running = self._running = _assemble(self._config, loaded, self._guard)
-        running.pool.start()
-        for thread in running.threads:
-            thread.start()
+        running = _assemble(self._config, self._load(self._config), self._guard, self._stages)
+        with self._starting:
+            self._running = running
+            if self._stopped:  # while the model was loading
+                running.flow.stop()
+                return
+            running.pool.start()
+            for thread in running.threads:
+                thread.start()
 
     def stop(self) -> None:
         """See `api.Transcriber`."""
-        running = self._running
+        with self._starting:
+            self._stopped = True
+            running = self._running
         if running is None:
             return
         running.flow.stop()
@@ -151,11 +164,13 @@ class Engine(Transcriber):
 
     def held_seconds(self) -> float:
         """See `api.Transcriber`."""
-        return self._parts.inflow.held_seconds()
+        return self._running.inflow.held_seconds() if self._running is not None else 0.0
 
     def last_progress(self) -> float | None:
         """See `api.Transcriber`."""
-        shared = self._parts.shared
+        if self._running is None:
+            return None
+        shared = self._running.shared
         with shared.changed:
             return shared.last_progress()
 
@@ -165,7 +180,9 @@ class Engine(Transcriber):
 
     def idle(self) -> bool:
         """Whether no file is held and nothing is decoded, audits included."""
-        shared = self._parts.shared
+        if self._running is None:
+            return True
+        shared = self._running.shared
         with shared.changed:
             return not shared.files and shared.device_idle()
 
@@ -242,7 +259,9 @@ class Engine(Transcriber):
         )
 
 
-def _assemble(config: EngineConfig, loaded: Loaded, guard: Guard) -> _Running:
+def _assemble(
+    config: EngineConfig, loaded: Loaded, guard: Guard, make_stages: MakeStages
+) -> _Running:
     """The parts of an engine around a loaded model, not yet started."""
     mels = loaded.model.mels
     shared = Shared(Batcher(max_wait=config.max_wait, lanes=loaded.lanes))
@@ -252,19 +271,15 @@ def _assemble(config: EngineConfig, loaded: Loaded, guard: Guard) -> _Running:
     feedback = Feedback(config.context, guard, shared)
     router = WordRouter(config.word_times, _aligner(config, loaded), shared)
     flow = Flow(shared, feedback, router)
-    inflow = Inflow(
-        shared,
-        flow,
-        held_seconds=config.held_seconds,
-        mels=mels,
-        stages=_whole_file_stages(config, loaded, flow),
-    )
+    stages = make_stages(config, loaded, flow.add_window)
+    inflow = Inflow(shared, flow, held_seconds=config.held_seconds, mels=mels, stages=stages)
     pool = PreparePool(
         PrepareConfig(
             mels=mels,
             vad="silero" if config.vad == "silero" else "none",
             spans=asdict(SPANS),
             windows=asdict(WINDOWS),
+            all_samples=bool(stages),
             max_audio_seconds=config.max_audio_seconds,
             memory_bytes=config.prepare_memory_bytes,
         ),
@@ -289,16 +304,3 @@ def _aligner(config: EngineConfig, loaded: Loaded) -> Aligner | None:
     from worker.speech.words.align import Aligner
 
     return Aligner(str(loaded.device))
-
-
-def _whole_file_stages(
-    config: EngineConfig, loaded: Loaded, flow: Flow
-) -> Sequence[WholeFileStage]:
-    """What is to look at whole files; a stage is added here."""
-    stages: list[WholeFileStage] = []
-    if config.vad == "pyannote":
-        from worker.speech.model.pyannote import PyannoteDetector
-
-        detector = PyannoteDetector(loaded.device)
-        stages.append(SpeechDetection(detector, FrontEnd(loaded.model.mels), flow.add_window))
-    return stages

@@ -20,7 +20,7 @@ from worker.speech.engine.file import File
 from worker.speech.engine.guard import Guard
 from worker.speech.engine.shared import Shared
 from worker.speech.engine.state import Rung, WindowState, full_ladder
-from worker.speech.model.whisper import Decoded, Request
+from worker.speech.model.decoding import Decoded, Request
 from worker.speech.windows import FULL_POSITIONS
 
 log = get_logger(__name__)

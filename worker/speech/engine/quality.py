@@ -1,4 +1,4 @@
-"""Checks of a window's text: does it look like speech that was heard right? Pure.
+"""Checks of a window's text: is it likely to be what was said? Pure.
 
 WhisperX and faster-whisper leave these checks out when they decode in batches. Compression and
 log-probability and their constants are Whisper's own (openai/whisper, `decode_with_fallback`); the

@@ -1,6 +1,6 @@
 """What the engine's threads share, behind one lock.
 
-Pool threads bring windows, device threads decode them, the align thread times their words. They
+Pool threads deliver windows, device threads decode them, the align thread times their words. They
 meet here and nowhere else. Whoever reads or changes something here, or in a `File`, holds the
 lock of `changed`; the lock is only ever held for bookkeeping, never while something is decoded.
 """

@@ -1,28 +1,26 @@
-"""The standard transcriber: stock WhisperX, one file at a time.
+"""The standard transcriber: stock WhisperX (`whisperx_model`), one file at a time.
 
-The reference that the optimized one is compared with, behind the same interface. Files are
-decoded in the prepare pool's children; speech detection, windows, prompts and batches are
-WhisperX's own. It keeps no checkpoints: a resumed file starts over.
+The reference that the optimized one is compared with, behind the same interface. Files are decoded
+in the prepare pool's children and wait for the one thread that calls WhisperX. It keeps no
+checkpoints: a resumed file starts over.
 """
 
 from __future__ import annotations
 
-import os
 import queue
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from worker.errors import EngineError, ErrorCode, JobError, WorkerError
+from worker.errors import EngineError, JobError, WorkerError
 from worker.logs import get_logger
-from worker.results.transcript import EngineInfo, Language, Word
+from worker.results.transcript import EngineInfo
 from worker.speech.api import (
     EngineStats,
     Options,
@@ -30,26 +28,15 @@ from worker.speech.api import (
     Recognition,
     Submission,
     Transcriber,
-    WindowText,
 )
 from worker.speech.config import QUEUED_SECONDS, EngineConfig
-from worker.speech.engine.state import segments
-from worker.speech.model import device as devices
-from worker.speech.model.loaded import Loaded, load
-from worker.speech.model.memory import is_out_of_memory
+from worker.speech.engine.whisperx_model import Audio, WhisperX
+from worker.speech.model.loaded import Loaded
 from worker.speech.prepare.frames import PrepareConfig, PrepareTask, read_samples
 from worker.speech.prepare.pool import PreparePool
-from worker.speech.windows import FULL_POSITIONS, SAMPLE_RATE
-from worker.speech.words.fit import fit_words
 from worker.threads import SupervisedThread
 
-if TYPE_CHECKING:
-    from worker.speech.words.align import Aligner
-
 log = get_logger(__name__)
-
-MODEL_POLL_SECONDS = 0.05
-"""How often it is looked whether an alignment model has loaded."""
 
 
 class _StandardFile(Submission):
@@ -58,10 +45,9 @@ class _StandardFile(Submission):
     def __init__(self, owner: StandardTranscriber, path: Path, options: Options) -> None:
         self.options = options
         self.task = PrepareTask(str(path))
-        self.pieces: list[NDArray[np.float32]] = []
-        self.seconds: dict[str, float] = {}
-        self.damaged = 0
         self.audio_seconds: float | None = None
+        """Its length; None before it is decoded."""
+        self._pieces: list[NDArray[np.float32]] = []
         self._owner = owner
         self._future: Future[Recognition] = Future()
 
@@ -98,195 +84,28 @@ class _StandardFile(Submission):
     def frame(self, header: dict[str, Any], payload: bytes) -> None:
         """See `pool.Client`."""
         if header["kind"] == "samples":
-            self.pieces.append(read_samples(payload))
+            self._pieces.append(read_samples(payload))
         elif header["kind"] == "end":
-            self.seconds = dict(header["seconds"])
-            self.damaged = int(header["damaged"])
             self.audio_seconds = float(header["audio_seconds"])
-            self._owner.prepared(self)
+            audio = Audio(
+                samples=np.concatenate(self._pieces) if self._pieces else np.zeros(0, np.float32),
+                seconds=self.audio_seconds,
+                damaged=int(header["damaged"]),
+                prepare_seconds=header["seconds"],
+            )
+            self._pieces.clear()
+            self._owner.prepared(self, audio)
 
     def failed(self, error: JobError) -> None:
         """See `pool.Client`."""
         self._owner.fail(self, error)
 
 
-class _WhisperX:
-    """The loaded WhisperX: samples of a file -> its recognition. Used by one thread.
-
-    Args:
-        config: what to load.
-        stopping: whether the transcriber is being stopped; ends the wait for a model.
-    """
-
-    def __init__(self, config: EngineConfig, stopping: Callable[[], bool]) -> None:
-        os.environ.setdefault("PYANNOTE_METRICS_ENABLED", "0")
-        import whisperx.asr
-
-        self.loaded = load(config)
-        self._stopping = stopping
-        self._pipeline: Any = whisperx.asr.load_model(
-            config.model,
-            device=self.loaded.device.kind,
-            device_index=self.loaded.device.index,
-            compute_type=self.loaded.compute_type,
-            model=getattr(self.loaded.model, "loaded", None),
-            asr_options={"beam_size": config.beam_size},
-        )
-        devices.tune_torch(self.loaded.device)
-        self._aligner: Aligner | None = None
-        if config.word_times == "aligned":
-            from worker.speech.words.align import Aligner
-
-            self._aligner = Aligner(str(self.loaded.device))
-
-    def close(self) -> None:
-        """Release the alignment models."""
-        if self._aligner is not None:
-            self._aligner.close()
-
-    def recognize(self, file: _StandardFile) -> tuple[Recognition, float]:
-        """A prepared file's recognition, and the seconds it took but for its words.
-
-        Raises:
-            JobError: WhisperX fails on this file.
-            EngineError: the device is broken.
-        """
-        samples = np.concatenate(file.pieces) if file.pieces else np.zeros(0, dtype=np.float32)
-        file.pieces.clear()
-        began = time.monotonic()
-        try:
-            result = self._transcribe(samples, file.options)
-        except RuntimeError as error:
-            raise self._verdict(error) from error
-        seconds = time.monotonic() - began
-        file.seconds["transcribe"] = seconds
-        code = str(result["language"]) if result["segments"] else None
-        texts, notes = self._texts(samples, file, result)
-        language = None
-        if code is not None:
-            detected = file.options.language is None
-            language = Language(code=code, probability=None, detected=detected)
-        audio_seconds = file.audio_seconds or 0.0
-        recognition = Recognition(
-            audio_seconds=audio_seconds,
-            language=language,
-            segments=segments(texts, audio_seconds),
-            word_times="aligned" if any(text.words for text in texts) else None,
-            seconds=file.seconds,
-            windows=len(texts),
-            notes=tuple(notes),
-        )
-        return recognition, seconds
-
-    def _transcribe(self, samples: NDArray[np.float32], options: Options) -> Mapping[str, Any]:
-        if not len(samples):
-            return {"segments": [], "language": None}
-        pipeline = self._pipeline
-        pipeline.options = replace(
-            pipeline.options, initial_prompt=options.prompt, hotwords=options.hotwords
-        )
-        pipeline.tokenizer = None
-        try:
-            result: Mapping[str, Any] = pipeline.transcribe(
-                samples,
-                batch_size=self.loaded.budget.capacity(FULL_POSITIONS),
-                language=options.language,
-                task=options.task,
-            )
-        except IndexError:
-            # How WhisperX fails where its detector finds no speech.
-            return {"segments": [], "language": None}
-        finally:
-            devices.tune_torch(self.loaded.device)
-        return result
-
-    def _texts(
-        self, samples: NDArray[np.float32], file: _StandardFile, result: Mapping[str, Any]
-    ) -> tuple[list[WindowText], list[str]]:
-        from worker.speech.words.align import AlignmentError
-
-        notes = [f"{file.damaged} damaged packets were skipped"] if file.damaged else []
-        found: Sequence[Mapping[str, Any]] = result["segments"]
-        words: list[list[Word]] = [[] for _ in found]
-        if file.options.words and file.options.task == "transcribe" and found and self._aligner:
-            language = str(result["language"])
-            began = time.monotonic()
-            if self._wait_for_model(self._aligner, language):
-                try:
-                    words = self._words(self._aligner, samples, found, language)
-                except AlignmentError as error:
-                    notes.append(f"No word times: {error}")
-            else:
-                notes.append(f"No word times: {self._aligner.why_not(language)}")
-            file.seconds["align"] = time.monotonic() - began
-        return [
-            WindowText(
-                index=index,
-                start=float(segment["start"]),
-                end=float(segment["end"]),
-                text=str(segment["text"]).strip(),
-                avg_logprob=float(segment["avg_logprob"]),
-                words=tuple(
-                    fit_words(words[index], float(segment["start"]), float(segment["end"]))
-                ),
-            )
-            for index, segment in enumerate(found)
-        ], notes
-
-    @staticmethod
-    def _words(
-        aligner: Aligner,
-        samples: NDArray[np.float32],
-        found: Sequence[Mapping[str, Any]],
-        language: str,
-    ) -> list[list[Word]]:
-        from worker.speech.words.align import AlignItem
-
-        return aligner.align(
-            [
-                AlignItem(
-                    samples=samples[
-                        int(segment["start"] * SAMPLE_RATE) : int(segment["end"] * SAMPLE_RATE)
-                    ],
-                    text=str(segment["text"]),
-                    language=language,
-                    start=float(segment["start"]),
-                    end=float(segment["end"]),
-                )
-                for segment in found
-            ]
-        )
-
-    def _wait_for_model(self, aligner: Aligner, language: str) -> bool:
-        """Whether there is one; blocks while it loads. There is nothing else to do meanwhile."""
-        aligner.request(language)
-        while (ready := aligner.ready(language)) is None and not self._stopping():
-            time.sleep(MODEL_POLL_SECONDS)
-        return bool(ready)
-
-    def _verdict(self, error: RuntimeError) -> JobError:
-        if is_out_of_memory(error):
-            return JobError(
-                ErrorCode.OUT_OF_MEMORY,
-                "The device's memory ran out: lower batch_size, or use the optimized "
-                "transcriber, which finds the size by itself.",
-            )
-        try:
-            self.loaded.run_probe()
-        except RuntimeError as broken:
-            raise EngineError(f"the device is broken: {broken}") from error
-        return JobError(
-            ErrorCode.ENGINE_FAILED,
-            f"WhisperX failed on this file ({type(error).__name__}: {error}); "
-            "report it with the file.",
-        )
-
-
 @dataclass(frozen=True, slots=True)
 class _Running:
     """The parts of a started transcriber."""
 
-    whisperx: _WhisperX
+    whisperx: WhisperX
     pool: PreparePool
     thread: SupervisedThread
 
@@ -298,7 +117,7 @@ class StandardTranscriber(Transcriber):
         self._config = config
         self._changed = threading.Condition()
         self._files: set[_StandardFile] = set()
-        self._ready: queue.SimpleQueue[_StandardFile | None] = queue.SimpleQueue()
+        self._ready: queue.SimpleQueue[tuple[_StandardFile, Audio] | None] = queue.SimpleQueue()
         self._stats = EngineStats()
         self._stopping = False
         self._failure: BaseException | None = None
@@ -333,7 +152,7 @@ class StandardTranscriber(Transcriber):
     def start(self) -> None:
         """See `api.Transcriber`."""
         config = self._config
-        whisperx = _WhisperX(config, lambda: self._stopping)
+        whisperx = WhisperX(config, lambda: self._stopping)
         pool = PreparePool(
             PrepareConfig(
                 mels=whisperx.loaded.model.mels,
@@ -415,9 +234,9 @@ class StandardTranscriber(Transcriber):
             with self._changed:
                 self._changed.wait(1.0)
 
-    def prepared(self, file: _StandardFile) -> None:
-        """A file's samples are all here."""
-        self._ready.put(file)
+    def prepared(self, file: _StandardFile, audio: Audio) -> None:
+        """A file is decoded: it waits for the device thread."""
+        self._ready.put((file, audio))
 
     def fail(self, file: _StandardFile, error: WorkerError) -> None:
         """End a file with an error."""
@@ -440,19 +259,24 @@ class StandardTranscriber(Transcriber):
             raise RuntimeError("the engine is not started")
         return self._running
 
-    def _run(self, whisperx: _WhisperX) -> None:
+    def _run(self, whisperx: WhisperX) -> None:
         """What the device thread does: one file after the other, until it is stopped."""
-        while (file := self._ready.get()) is not None:
-            if not file.wanted():
-                continue
-            try:
-                recognition, seconds = whisperx.recognize(file)
-            except JobError as error:
-                self.fail(file, error)
-            else:
-                self._finish(file, recognition, seconds)
+        while (ready := self._ready.get()) is not None:
+            self._recognize(whisperx, *ready)
+            del ready  # or the last file's samples would stay in memory until the next file
 
-    def _finish(self, file: _StandardFile, recognition: Recognition, seconds: float) -> None:
+    def _recognize(self, whisperx: WhisperX, file: _StandardFile, audio: Audio) -> None:
+        if not file.wanted():
+            return
+        try:
+            recognition = whisperx.recognize(audio, file.options)
+        except JobError as error:
+            self.fail(file, error)
+        else:
+            self._finish(file, recognition)
+
+    def _finish(self, file: _StandardFile, recognition: Recognition) -> None:
+        seconds = recognition.seconds["transcribe"]
         kind = "GPU" if self.loaded.device.kind == "cuda" else "CPU"
         log.info(
             "batch.completed",

@@ -19,7 +19,7 @@ from worker.results.transcript import Language, Segment, Word
 from worker.speech.api import Options, Partial, Recognition, WindowText
 from worker.speech.engine.language import LanguageVote
 from worker.speech.engine.quality import TEMPERATURES, Attempt, best, doubts, is_nothing
-from worker.speech.model.whisper import Decoded
+from worker.speech.model.decoding import Decoded
 from worker.speech.windows import FULL_POSITIONS, SAMPLE_RATE, Span, TimeMap
 from worker.speech.words.fit import fit_words
 

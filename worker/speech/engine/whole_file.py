@@ -1,33 +1,35 @@
 """Stages that need all samples of a file at once, beside the stages that work window by window.
 
-The place for anything that can't look at a file piece by piece: pyannote's speech detection
-today, who speaks when one day. The engine is given a list of such stages; a file's recognition is
-put together only when every one of them is done (`FileState.stages_left`).
+The place for anything that can't look at a file piece by piece, such as pyannote's speech
+detection. To add a stage, write a `WholeFileStage` and name it in `stages_for`: wherever there is
+a stage, the prepare pool sends a file's samples too, beside its windows if Silero finds those.
+
+What it costs: 230 MB an hour of audio while the file is in the engine. The stages of a file run
+one after the other on its pool thread, when it is decoded to its end, so they take one of
+`num_workers` places while they run. Its windows are decoded meanwhile, but a language vote that
+needs the number of windows waits, because a stage may add some. The file's recognition is put
+together when every stage is done (`FileState.stages_left`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from worker.errors import ErrorCode, JobError
+from worker.speech.config import EngineConfig
 from worker.speech.engine.file import File
+from worker.speech.model.loaded import Loaded
 from worker.speech.model.memory import is_out_of_memory
+from worker.speech.prepare.features import FrontEnd
 from worker.speech.windows import Span, Window
-
-if TYPE_CHECKING:
-    from worker.speech.prepare.features import FrontEnd
 
 
 class WholeFileStage(Protocol):
-    """One such stage. The engine calls it for many files, on several threads at a time.
-
-    The samples come from the prepare pool, which passes them on where its own speech detection is
-    off (`PrepareConfig.vad` is "none").
-    """
+    """One such stage. The engine calls it for many files, on several threads at a time."""
 
     @property
     def name(self) -> str:
@@ -95,6 +97,26 @@ class SpeechDetection(WholeFileStage):
                 )
         except RuntimeError as error:
             raise _failed(error) from error
+
+
+def stages_for(
+    config: EngineConfig, loaded: Loaded, add_window: AddWindow
+) -> Sequence[WholeFileStage]:
+    """The stages that the configuration asks for, in the order in which they run.
+
+    Args:
+        config: of the engine.
+        loaded: says on which device to run them, and how many feature bands windows have.
+        add_window: for stages that find windows.
+    """
+    stages: list[WholeFileStage] = []
+    if config.vad == "pyannote":
+        # Imports torch and pyannote, which takes seconds.
+        from worker.speech.model.pyannote import PyannoteDetector
+
+        detector = PyannoteDetector(loaded.device)
+        stages.append(SpeechDetection(detector, FrontEnd(loaded.model.mels), add_window))
+    return stages
 
 
 def _failed(error: RuntimeError) -> JobError:

@@ -17,7 +17,7 @@ from worker.speech.api import WordTimes
 from worker.speech.engine.file import File
 from worker.speech.engine.shared import Shared
 from worker.speech.engine.state import FileState, to_file_time
-from worker.speech.model.whisper import Decoded
+from worker.speech.model.decoding import Decoded
 from worker.speech.words.fit import spread_words
 
 if TYPE_CHECKING:

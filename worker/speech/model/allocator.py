@@ -54,7 +54,7 @@ def restart_for_cpu(device: str) -> None:
     Args:
         device: the setting: auto, cuda or cpu.
     """
-    if device == "cuda" or (device == "auto" and CARD.exists()) or not _is_glibc():
+    if device == "cuda" or (device == "auto" and CARD.exists()) or not is_glibc():
         return
     before = os.environ.get(VARIABLE, "")
     value = tuned(before)
@@ -62,7 +62,8 @@ def restart_for_cpu(device: str) -> None:
         os.execve(sys.executable, sys.orig_argv, os.environ | {VARIABLE: value})  # noqa: S606
 
 
-def _is_glibc() -> bool:
+def is_glibc() -> bool:
+    """Whether this process runs on glibc, which alone knows these tunables."""
     try:
         return (os.confstr("CS_GNU_LIBC_VERSION") or "").startswith("glibc")
     except ValueError:  # the name is unknown to other C libraries

@@ -1,125 +1,30 @@
 """What this machine can do: its device, compute types, TF32 and cuDNN switches, free memory.
 
-The choices (device, compute type) are pure and tested without a card; the functions that ask the
-hardware are small and import torch or CTranslate2 only when called. torch's switches (TF32, cuDNN
-benchmark) reach torch's models (alignment, pyannote), not CTranslate2. How much memory a batch
-may take is `memory`'s.
+Small functions that ask the hardware, and import torch or CTranslate2 only when called. What is
+chosen from their answers is decided in `choices`, how much memory a batch may take in `memory`.
+torch's switches (TF32, cuDNN benchmark) reach torch's models (alignment, pyannote), not
+CTranslate2.
 """
 
 from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Collection, Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable
 from importlib import metadata
 from pathlib import Path
 
-from worker.errors import MachineError, SettingsError
-
-PREFERENCES = {
-    "cuda": {
-        "int8_float16": ("int8_float16", "float16", "float32"),
-        "float16": ("float16", "float32"),
-        "int8": ("int8", "int8_float32", "float32"),
-        "auto": ("int8_float16", "float16", "float32"),
-    },
-    "cpu": {
-        # A CPU computes no float16; int8 is what asks for the same weights there.
-        "int8_float16": ("int8", "float32"),
-        "float16": ("float32",),
-        "auto": ("int8", "float32"),
-    },
-}
-"""Compute types in the order they are tried, by device and by what was asked for."""
+from worker.speech.model.choices import Device, choose_device
 
 TF32_CAPABILITY = (8, 0)
 """TF32 came with Ampere; a T4 (7, 5) has none."""
-
-CPU_LANES = 2
-"""Calls at once on a CPU, each on its share of the cores: threads of one call wait for one another
-at every layer, those of two calls never (see `worker/bench/README.md`)."""
-
-
-@dataclass(frozen=True, slots=True)
-class Device:
-    """Where the model runs.
-
-    Attributes:
-        kind: cuda or cpu.
-        index: which card.
-        name: the card's name, or the processor's.
-        capability: CUDA compute capability; (0, 0) on a CPU.
-    """
-
-    kind: str
-    index: int
-    name: str
-    capability: tuple[int, int] = (0, 0)
-
-    def __str__(self) -> str:
-        return f"cuda:{self.index}" if self.kind == "cuda" else "cpu"
-
-
-@dataclass(frozen=True, slots=True)
-class ComputeType:
-    """The type chosen; `note` is a sentence for the log where it is not what was asked for."""
-
-    name: str
-    note: str | None
-
-
-def choose_device(wanted: str, cards: int) -> tuple[str, str | None]:
-    """(cuda or cpu, a note for the log where `auto` found no card).
-
-    Raises:
-        MachineError: `cuda` was asked for and there is no card.
-    """
-    if wanted == "cuda" and not cards:
-        raise MachineError(
-            "device = 'cuda' but no CUDA device can be used: check nvidia-smi and the driver "
-            "(CUDA 12.8 needs 570 or newer, or 525 with its compatibility package), or set "
-            "device = 'cpu'"
-        )
-    if wanted == "auto":
-        if cards:
-            return "cuda", None
-        return "cpu", "device = auto chose the CPU: no CUDA device can be used"
-    return wanted, None
-
-
-def choose_compute_type(wanted: str, device: str, supported: Collection[str]) -> ComputeType:
-    """The first type, in order of preference, that the device supports.
-
-    Raises:
-        SettingsError: the type, and all that may stand in for it, are unsupported.
-    """
-    order = PREFERENCES[device].get(wanted, (wanted,))
-    for candidate in order:
-        if candidate in supported:
-            if candidate == wanted or wanted == "auto":
-                return ComputeType(candidate, None)
-            return ComputeType(
-                candidate,
-                f"Quantization fallback: {wanted} -> {candidate} "
-                f"(this {'card' if device == 'cuda' else 'CPU'} has no {wanted})",
-            )
-    raise SettingsError(
-        f"compute_type = {wanted!r} can't be had on {device}; supported here: "
-        + ", ".join(sorted(supported))
-    )
-
-
-def lanes(device: Device, cores: int) -> int:
-    """How many calls run on the device at once: on a card one, which fills it."""
-    return 1 if device.kind == "cuda" else min(CPU_LANES, cores)
 
 
 def find_device(wanted: str, index: int = 0) -> tuple[Device, str | None]:
     """Asks the machine.
 
     Raises:
-        MachineError: see `choose_device`.
+        MachineError: see `choices.choose_device`.
     """
     # Counting cards imports torch, which takes a second: not where it changes nothing.
     kind, note = choose_device(wanted, 0 if wanted == "cpu" else cuda_cards())

@@ -8,22 +8,25 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
 
 from worker.errors import ErrorCode, JobError, MachineError
 from worker.logs import get_logger
 from worker.results.transcript import EngineInfo
 from worker.speech.api import Options
 from worker.speech.config import SPANS, WINDOWS, WINDOWS_ADAPTIVE, EngineConfig
+from worker.speech.model import choices, memory, models
 from worker.speech.model import device as devices
-from worker.speech.model import memory, models
+from worker.speech.model.decoding import Decoded, Request
 from worker.speech.model.memory import Budget
-from worker.speech.model.selftest import check_text, known_speech
+from worker.speech.model.selftest import KnownSpeech, check_text, known_speech
 from worker.speech.model.weights import Dimensions, read_dimensions
-from worker.speech.model.whisper import Decoded, Request, Whisper
-from worker.speech.prepare.features import FrontEnd
-from worker.speech.windows import FULL_POSITIONS, SAMPLE_RATE
+from worker.speech.model.whisper import Whisper
+from worker.speech.prepare.features import FLOOR, FrontEnd
+from worker.speech.windows import FULL_POSITIONS, MEL_FRAMES_PER_SECOND, SAMPLE_RATE
 from worker.speech.words.align_models import import_libraries
 from worker.threads import SupervisedThread
 
@@ -74,23 +77,31 @@ class Model(Protocol):
 
 @dataclass(slots=True)
 class Loaded:
-    """A loaded model with its device and batch budget, tested and ready to be used.
+    """A loaded model with its device and batch budget.
 
     Attributes:
-        lanes: batches decoded at once.
+        config: what it was loaded for.
+        model: decodes windows.
+        device: where the model is.
+        dimensions: of the model.
+        compute_type: the one chosen, of CTranslate2's.
+        budget: how much a batch may hold, to begin with.
+        info: for results and reports.
+        fingerprint: see `fingerprint`.
         probe: a window that is known to work: if it fails too, the device is broken.
+        lanes: batches decoded at once.
     """
 
     config: EngineConfig
     model: Model
-    device: devices.Device
+    device: choices.Device
     dimensions: Dimensions
     compute_type: str
     budget: Budget
     info: EngineInfo
     fingerprint: str
+    probe: Request
     lanes: int = 1
-    probe: Request | None = field(default=None)
 
     def check(self, options: Options) -> None:
         """Whether the model can do what a job asks.
@@ -114,7 +125,6 @@ class Loaded:
         Raises:
             RuntimeError: the device fails even on that.
         """
-        assert self.probe is not None
         (decoded,) = self.model.decode(
             [self.probe],
             positions=FULL_POSITIONS,
@@ -150,7 +160,7 @@ def _load(config: EngineConfig) -> Loaded:
         log.warning("device.chosen", message=note)
     directory = models.resolve(config.model, config.model_dir)
     dimensions = read_dimensions(directory)
-    chosen = devices.choose_compute_type(
+    chosen = choices.choose_compute_type(
         config.compute_type, device.kind, devices.supported_compute_types(device)
     )
     if chosen.note:
@@ -160,7 +170,7 @@ def _load(config: EngineConfig) -> Loaded:
     began = time.monotonic()
     standard = config.transcriber == "standard"
     # The standard transcriber makes one call at a time.
-    lanes = 1 if standard else devices.lanes(device, cores)
+    lanes = 1 if standard else choices.lanes(device, cores)
     model = Whisper(directory, device, chosen.name, cores, lanes, for_whisperx=standard)
     log.info(
         "model.loaded",
@@ -189,6 +199,7 @@ def _load(config: EngineConfig) -> Loaded:
         batch_windows=budget.capacity(FULL_POSITIONS),
         batch_size=config.batch_size,
     )
+    speech = known_speech() if config.self_test else None
     loaded = Loaded(
         config=config,
         model=model,
@@ -196,7 +207,6 @@ def _load(config: EngineConfig) -> Loaded:
         dimensions=dimensions,
         compute_type=chosen.name,
         budget=budget,
-        lanes=lanes,
         info=EngineInfo(
             model=config.model,
             device=str(device),
@@ -209,8 +219,10 @@ def _load(config: EngineConfig) -> Loaded:
             versions=devices.versions(),
         ),
         fingerprint=fingerprint(config, directory, chosen.name),
+        probe=_probe(model.mels, speech),
+        lanes=lanes,
     )
-    _warm_up(loaded)
+    _warm_up(loaded, speech)
     return loaded
 
 
@@ -233,20 +245,31 @@ def fingerprint(config: EngineConfig, directory: Path, compute_type: str) -> str
     return hashlib.sha256(encoded).hexdigest()[:32]
 
 
-def _warm_up(loaded: Loaded) -> None:
-    """Decodes once: known speech if the self-test is on and its recording is here, else silence."""
-    speech = known_speech() if loaded.config.self_test else None
-    began = time.monotonic()
-    if speech is None:
-        import numpy as np
+def silence(mels: int) -> Request:
+    """A window of one silent second: nothing to recognise, but all kernels are loaded and tuned."""
+    features = np.full((mels, MEL_FRAMES_PER_SECOND), FLOOR, dtype=np.float32)
+    return Request(features=features, seconds=1.0, language="en", task="transcribe")
 
-        # Features of silence: nothing to recognise, but all kernels are loaded and tuned.
-        features = np.full((loaded.model.mels, 100), -1.5, dtype=np.float32)
-        seconds = 1.0
-    else:
-        features = FrontEnd(loaded.model.mels)(speech.samples)
-        seconds = len(speech.samples) / SAMPLE_RATE
-    loaded.probe = Request(features=features, seconds=seconds, language="en", task="transcribe")
+
+def _probe(mels: int, speech: KnownSpeech | None) -> Request:
+    """Known speech as a window, or silence where there is none."""
+    if speech is None:
+        return silence(mels)
+    return Request(
+        features=FrontEnd(mels)(speech.samples),
+        seconds=len(speech.samples) / SAMPLE_RATE,
+        language="en",
+        task="transcribe",
+    )
+
+
+def _warm_up(loaded: Loaded, speech: KnownSpeech | None) -> None:
+    """Decodes the probe once, and checks its text where that is known.
+
+    Raises:
+        MachineError: the device can't decode, or what it decodes is wrong.
+    """
+    began = time.monotonic()
     try:
         text = loaded.run_probe()
     except RuntimeError as error:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from worker.errors import MachineError
-from worker.speech.model.device import Device
+from worker.speech.model.choices import Device
 from worker.speech.model.weights import Dimensions
 from worker.speech.windows import FULL_POSITIONS
 

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from worker.speech.model import device as devices
+from worker.speech.model.choices import Device
 from worker.speech.windows import SAMPLE_RATE, WINDOW_SECONDS, Span, Window
 
 ONSET, OFFSET = 0.500, 0.363
@@ -23,7 +24,7 @@ ONSET, OFFSET = 0.500, 0.363
 class PyannoteDetector:
     """The detector, loaded once; one file at a time."""
 
-    def __init__(self, device: devices.Device) -> None:
+    def __init__(self, device: Device) -> None:
         os.environ.setdefault("PYANNOTE_METRICS_ENABLED", "0")
         import torch
         from whisperx.vads import Pyannote

@@ -46,7 +46,7 @@ def recording() -> Path | None:
 
 
 def known_speech() -> KnownSpeech | None:
-    """The recording with its reference, or None if the package doesn't bring them."""
+    """The recording with its reference, or None if the package doesn't have them."""
     from worker.speech.prepare.audio import AudioLimits, AudioReader
 
     path = recording()
@@ -81,7 +81,7 @@ def check_text(text: str, speech: KnownSpeech, device: str) -> None:
     """Checks that a transcript of known speech has enough of its words.
 
     Raises:
-        MachineError: too little of it was heard.
+        MachineError: too few of the words were recognised.
     """
     heard = recall(text, speech.words)
     if heard < MIN_RECALL:

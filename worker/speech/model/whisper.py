@@ -1,6 +1,6 @@
 """A batch of windows -> text, on the CTranslate2 model inside faster-whisper's `WhisperModel`.
 
-faster-whisper loads the weights and brings the tokenizer. Its own batched call, and that of
+faster-whisper loads the weights and has the tokenizer. Its own batched call, and that of
 WhisperX's subclass, take one prompt for the whole batch and throw the encoder's output away.
 `ctranslate2.models.Whisper` inside it takes one prompt per window, detects the language from the
 encoder's output that is there anyway, and finds word times from it too: so this module calls that
@@ -12,7 +12,6 @@ from __future__ import annotations
 import threading
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -20,6 +19,7 @@ from numpy.typing import NDArray
 
 from worker.errors import ErrorCode, JobError
 from worker.speech.api import Options, Task
+from worker.speech.model.decoding import Decoded, Request
 from worker.speech.model.weights import DECODER_POSITIONS
 from worker.speech.prepare.features import pad
 from worker.speech.windows import MEL_FRAMES_PER_SECOND, POSITIONS_PER_SECOND
@@ -30,8 +30,7 @@ if TYPE_CHECKING:
     import ctranslate2
     from faster_whisper.tokenizer import Tokenizer
 
-    from worker.results.transcript import Word
-    from worker.speech.model.device import Device
+    from worker.speech.model.choices import Device
 
 MAX_LENGTH = DECODER_POSITIONS
 """Tokens of prompt and text together."""
@@ -41,50 +40,6 @@ PROMPT_TOKENS = MAX_LENGTH // 2 - 1
 
 BEST_OF = 5
 """Texts sampled at temperatures over 0, of which the likeliest is taken (Whisper's default)."""
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """One window to decode.
-
-    Attributes:
-        features: float32 [mels, frames], at the window's own length.
-        seconds: speech in it.
-        language: Whisper code, or None to detect it from this window.
-        task: transcribe or translate.
-        context: tokens before the start token (see `Whisper.context`), maybe none.
-        want_words: whether to find word times from attention.
-    """
-
-    features: NDArray[np.float32]
-    seconds: float
-    language: str | None
-    task: Task
-    context: tuple[int, ...] = ()
-    want_words: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Decoded:
-    """The text of a window, and how sure the model is of it.
-
-    Attributes:
-        text: stripped.
-        tokens: text tokens, without special ones.
-        avg_logprob: mean log-probability of tokens and end.
-        no_speech: probability that there is no speech.
-        language: the code it was decoded in.
-        languages: (code, probability), likeliest first, where it was asked to be detected.
-        words: with times in the window, where they were asked for.
-    """
-
-    text: str
-    tokens: tuple[int, ...]
-    avg_logprob: float
-    no_speech: float
-    language: str
-    languages: tuple[tuple[str, float], ...]
-    words: tuple[Word, ...]
 
 
 class Whisper:

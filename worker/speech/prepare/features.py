@@ -27,8 +27,8 @@ _TAIL = 400
 _REACH = 200
 """Samples on either side of a frame's centre that it sees: half an FFT."""
 
-_FLOOR = (-10.0 + 4.0) / 4.0
-"""Scaled log10 of 1e-10, the smallest power that the front end knows."""
+FLOOR = (-10.0 + 4.0) / 4.0
+"""The features of digital silence alone: scaled log10 of 1e-10, the least power there is."""
 
 _RANGE = 8.0 / 4.0
 """Scaled dynamic range below the loudest value (Whisper's `log_spec.max() - 8`)."""
@@ -52,7 +52,7 @@ class FrontEnd:
 
 def padding_value(features: NDArray[np.float32]) -> float:
     """The value of digital silence in a window with these features."""
-    return max(_FLOOR, float(features.max()) - _RANGE) if features.size else _FLOOR
+    return max(FLOOR, float(features.max()) - _RANGE) if features.size else FLOOR
 
 
 def pad(features: NDArray[np.float32], frames: int) -> NDArray[np.float32]:

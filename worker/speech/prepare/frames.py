@@ -15,7 +15,7 @@ have limits.
 | opened | stated_seconds: length by the file's header, or null | |
 | window | index; spans: [[start, end], ...] in samples; frames, or done: true | features float32 |
 | | | [mels, frames], then samples int16 [n] if asked for; nothing if done |
-| samples | | samples float32 [n], where speech is found elsewhere |
+| samples | | samples float32 [n], the next of the file; if configured |
 | progress | seconds: of audio decoded so far | |
 | end | audio_seconds; damaged: packets skipped; seconds: {stage: seconds} | |
 | error | code; message: of a `JobError` | |
@@ -98,6 +98,8 @@ class PrepareConfig:
         vad: silero, or none to send the samples alone (speech is then found elsewhere).
         spans: `windows.SpanOptions` as a mapping.
         windows: `windows.WindowOptions` as a mapping.
+        all_samples: whether to send the samples of the whole file beside its windows. With vad
+            none they are sent in any case.
         max_audio_seconds: longer audio is refused.
         memory_bytes: address space of the child; 0 sets no limit.
     """
@@ -106,6 +108,7 @@ class PrepareConfig:
     vad: str = "silero"
     spans: dict[str, float] = field(default_factory=dict)
     windows: dict[str, float] = field(default_factory=dict)
+    all_samples: bool = False
     max_audio_seconds: float = 43_200.0
     memory_bytes: int = 2 << 30
 
@@ -254,7 +257,7 @@ def read_window(header: dict[str, Any], payload: bytes, mels: int) -> PreparedWi
 
 
 def samples_frame(samples: NDArray[np.float32]) -> Frame:
-    """Some samples, float32 [n], of a file whose speech is found elsewhere."""
+    """The next samples, float32 [n] at 16 kHz, of a file that the parent wants whole."""
     return {"kind": "samples"}, samples.astype(np.float32).tobytes()
 
 

@@ -60,7 +60,7 @@ class Client(Protocol):
     task: PrepareTask
 
     def wanted(self) -> bool:
-        """False once nobody waits for the file any more."""
+        """False once the file is answered or cancelled."""
         ...
 
     def has_room(self) -> bool:

@@ -119,8 +119,13 @@ def prepare(task: PrepareTask, config: PrepareConfig, tools: Tools) -> Iterator[
                 size += len(piece)
                 if size < BLOCK_SECONDS * SAMPLE_RATE:
                     continue
+            frames: list[Frame] = []
             with clock.stage("windows"):
-                frames = list(chain.feed(np.concatenate(block))) if block else []
+                if block:
+                    samples = np.concatenate(block)
+                    if config.all_samples and tools.detector is not None:
+                        frames.append(samples_frame(samples))
+                    frames += chain.feed(samples)
                 if piece is None:
                     frames += chain.finish()
             yield from frames

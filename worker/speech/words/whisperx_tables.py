@@ -15,9 +15,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-__all__ = ["AlignTables", "read_tables"]
+__all__ = ["AlignTables", "read_file", "read_tables"]
 
-_NAMES = ("DEFAULT_ALIGN_MODELS_TORCH", "DEFAULT_ALIGN_MODELS_HF", "LANGUAGES_WITHOUT_SPACES")
+_KINDS: dict[str, type | tuple[type, ...]] = {
+    "DEFAULT_ALIGN_MODELS_TORCH": dict,
+    "DEFAULT_ALIGN_MODELS_HF": dict,
+    "LANGUAGES_WITHOUT_SPACES": (list, tuple, set),
+}
+"""WhisperX's names of the tables, in the order of `AlignTables`, with their types."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,29 +45,50 @@ def read_tables() -> AlignTables:
     """The tables of the installed WhisperX.
 
     Raises:
-        LookupError: WhisperX is not installed, or has no such tables where 3.8 has them.
+        LookupError: WhisperX is not installed, or see `read_file`.
     """
     spec = importlib.util.find_spec("whisperx")
     places = list(spec.submodule_search_locations or ()) if spec else []
     if not places:
         raise LookupError("WhisperX is not installed: reinstall the worker's requirements.")
-    path = Path(places[0]) / "alignment.py"
-    found = _literals(path.read_text(encoding="utf-8"))
-    if missing := [name for name in _NAMES if name not in found]:
+    return read_file(Path(places[0]) / "alignment.py")
+
+
+def read_file(path: Path) -> AlignTables:
+    """The tables in a copy of `whisperx/alignment.py`.
+
+    Raises:
+        LookupError: the file is missing, or has no such tables where WhisperX 3.8 has them.
+    """
+    try:
+        found = _literals(path.read_text(encoding="utf-8"))
+    except (OSError, SyntaxError, ValueError):
+        found = {}
+    wrong = [name for name, kind in _KINDS.items() if not isinstance(found.get(name), kind)]
+    if wrong:
         raise LookupError(
-            f"{path} has no {', '.join(missing)}: install a version of WhisperX that "
+            f"{path} has no tables {', '.join(wrong)}: install the version of WhisperX that "
             "config/requirements.lock names."
         )
-    bundles, repositories, without_spaces = (found[name] for name in _NAMES)
+    bundles, repositories, without_spaces = (found[name] for name in _KINDS)
     return AlignTables(bundles, repositories, frozenset(without_spaces))
 
 
 def _literals(source: str) -> dict[str, Any]:
-    """The values of `_NAMES`, where a module assigns them as literals."""
+    """The values of the tables, where a module assigns them as literals.
+
+    Raises:
+        SyntaxError, ValueError: the source is not Python, or a table is not a literal.
+    """
     found = {}
     for statement in ast.parse(source).body:
         if isinstance(statement, ast.Assign):
-            for target in statement.targets:
-                if isinstance(target, ast.Name) and target.id in _NAMES:
-                    found[target.id] = ast.literal_eval(statement.value)
+            targets, value = statement.targets, statement.value
+        elif isinstance(statement, ast.AnnAssign) and statement.value is not None:
+            targets, value = [statement.target], statement.value
+        else:
+            continue
+        for target in targets:
+            if isinstance(target, ast.Name) and target.id in _KINDS:
+                found[target.id] = ast.literal_eval(value)
     return found

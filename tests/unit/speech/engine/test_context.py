@@ -8,13 +8,12 @@ from hypothesis import strategies as st
 from worker.speech.engine.context import (
     BUCKET_SECONDS,
     MARGIN_SECONDS,
-    POSITIONS_PER_SECOND,
     adaptive_ladder,
     positions,
 )
 from worker.speech.engine.quality import TEMPERATURES
 from worker.speech.engine.state import full_ladder
-from worker.speech.windows import FULL_POSITIONS
+from worker.speech.windows import FULL_POSITIONS, POSITIONS_PER_SECOND
 
 LENGTHS = {round(bucket * POSITIONS_PER_SECOND) for bucket in BUCKET_SECONDS}
 

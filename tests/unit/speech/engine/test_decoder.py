@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from tests.fakes.model import FakeModel
 from worker.errors import EngineError, ErrorCode, JobError
 from worker.speech.engine.decoder import OUT_OF_MEMORY_ADVICE, Decoder
+from worker.speech.model.decoding import Decoded, Request
 from worker.speech.model.memory import Budget, WindowCost
-from worker.speech.model.whisper import Decoded, Request
 from worker.speech.windows import FULL_POSITIONS
 
 COST = WindowCost(per_position=100, per_position_squared=0)

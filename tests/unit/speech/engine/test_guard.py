@@ -24,7 +24,7 @@ from worker.speech.engine.guard import (
     differing_words,
     words,
 )
-from worker.speech.model.whisper import Decoded, Request
+from worker.speech.model.decoding import Decoded, Request
 from worker.speech.windows import FULL_POSITIONS
 
 SENTENCE = ["the", "quick", "brown", "fox", "jumps", "over", "the", "lazy", "dog", "today"]

@@ -26,7 +26,7 @@ from worker.speech.engine.state import (
     segments,
     to_file_time,
 )
-from worker.speech.model.whisper import Decoded
+from worker.speech.model.decoding import Decoded
 from worker.speech.windows import SAMPLE_RATE, Span
 
 FEATURES = np.zeros((80, 100), dtype=np.float32)

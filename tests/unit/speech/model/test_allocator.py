@@ -39,7 +39,7 @@ def test_once_is_enough(names: list[str]) -> None:
     assert all(f"{name}=7" in once.split(":") for name in names)
 
 
-@pytest.mark.skipif(not allocator._is_glibc(), reason="the C library is not glibc")
+@pytest.mark.skipif(not allocator.is_glibc(), reason="the C library is not glibc")
 def test_a_process_starts_anew_once_and_stays_the_same_process() -> None:
     environ = {name: value for name, value in os.environ.items() if name != VARIABLE}
     done = subprocess.run(

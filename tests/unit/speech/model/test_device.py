@@ -1,4 +1,4 @@
-"""What a machine can do: choices of device and compute type that say when they fell back."""
+"""What this machine can do: its device, its switches, its report."""
 
 from __future__ import annotations
 
@@ -6,14 +6,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from worker.errors import MachineError, SettingsError
+from worker.speech.model.choices import Device
 from worker.speech.model.device import (
-    Device,
-    choose_compute_type,
-    choose_device,
     describe_machine,
     find_device,
-    lanes,
     supported_compute_types,
     torch_is_tuned,
     tune_torch,
@@ -22,74 +18,6 @@ from worker.speech.model.device import (
 
 T4 = Device("cuda", 0, "Tesla T4", (7, 5))
 CPU = Device("cpu", 0, "a processor")
-T4_TYPES = frozenset({"float32", "float16", "int8", "int8_float16", "int8_float32"})
-PASCAL_TYPES = frozenset({"float32", "int8", "int8_float32"})
-CPU_TYPES = frozenset({"float32", "int8", "int8_float32", "int16"})
-
-
-def test_only_a_cpu_of_several_cores_has_several_lanes() -> None:
-    assert (lanes(CPU, 1), lanes(CPU, 2), lanes(CPU, 16)) == (1, 2, 2)
-    assert lanes(T4, 16) == 1
-
-
-@pytest.mark.parametrize(
-    ("wanted", "device", "supported", "chosen", "note"),
-    [
-        ("int8_float16", "cuda", T4_TYPES, "int8_float16", None),
-        (
-            "int8_float16", "cuda", T4_TYPES - {"int8_float16"}, "float16",
-            "Quantization fallback: int8_float16 -> float16 (this card has no int8_float16)",
-        ),
-        (
-            "int8_float16", "cuda", PASCAL_TYPES, "float32",
-            "Quantization fallback: int8_float16 -> float32 (this card has no int8_float16)",
-        ),
-        (
-            "float16", "cuda", PASCAL_TYPES, "float32",
-            "Quantization fallback: float16 -> float32 (this card has no float16)",
-        ),
-        ("float32", "cuda", T4_TYPES, "float32", None),
-        ("auto", "cuda", T4_TYPES, "int8_float16", None),
-        ("auto", "cuda", PASCAL_TYPES, "float32", None),
-        ("auto", "cpu", CPU_TYPES, "int8", None),
-        (
-            "int8_float16", "cpu", CPU_TYPES, "int8",
-            "Quantization fallback: int8_float16 -> int8 (this CPU has no int8_float16)",
-        ),
-        ("int8", "cpu", CPU_TYPES, "int8", None),
-        ("int8_float32", "cpu", CPU_TYPES, "int8_float32", None),
-    ],
-)  # fmt: skip
-def test_compute_type(
-    wanted: str, device: str, supported: frozenset[str], chosen: str, note: str | None
-) -> None:
-    found = choose_compute_type(wanted, device, supported)
-    assert (found.name, found.note) == (chosen, note)
-
-
-@pytest.mark.parametrize(("wanted", "device"), [("bfloat16", "cpu"), ("nonsense", "cuda")])
-def test_a_compute_type_that_nothing_stands_in_for(wanted: str, device: str) -> None:
-    with pytest.raises(SettingsError, match=f"compute_type = '{wanted}'.*supported here: float32"):
-        choose_compute_type(wanted, device, {"float32", "int8"})
-
-
-def test_device() -> None:
-    assert choose_device("cuda", 1) == ("cuda", None)
-    assert choose_device("cpu", 4) == ("cpu", None)
-    assert choose_device("cpu", 0) == ("cpu", None)
-    assert choose_device("auto", 2) == ("cuda", None)
-    kind, note = choose_device("auto", 0)
-    assert kind == "cpu"
-    assert note is not None
-    assert "no CUDA device" in note
-    with pytest.raises(MachineError, match="device = 'cuda' but no CUDA device"):
-        choose_device("cuda", 0)
-
-
-def test_a_device_is_named_as_torch_names_it() -> None:
-    assert str(T4) == "cuda:0"
-    assert str(Device("cuda", 3, "x")) == "cuda:3"
-    assert str(CPU) == "cpu"
 
 
 def test_on_a_cpu_there_is_no_tf32_to_switch() -> None:

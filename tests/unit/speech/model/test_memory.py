@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from worker.errors import MachineError
-from worker.speech.model.device import Device
+from worker.speech.model.choices import Device
 from worker.speech.model.memory import (
     ALIGN_BYTES,
     CPU_WINDOWS,

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from worker.errors import ErrorCode, JobError
 from worker.speech.api import Options
 from worker.speech.model import whisper
-from worker.speech.model.device import Device
-from worker.speech.model.whisper import PROMPT_TOKENS, Request, Whisper
+from worker.speech.model.choices import Device
+from worker.speech.model.decoding import Request
+from worker.speech.model.whisper import PROMPT_TOKENS, Whisper
 from worker.speech.prepare.features import FrontEnd
 from worker.speech.windows import FULL_POSITIONS
 

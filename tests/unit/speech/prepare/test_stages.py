@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tracemalloc
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -172,6 +172,16 @@ def test_the_samples_alone_where_speech_is_found_elsewhere(talk: Path) -> None:
     sent = np.frombuffer(b"".join(payload for _, payload in frames), dtype=np.float32)
     raw = np.frombuffer(talk.read_bytes()[44:], dtype="<i2")
     np.testing.assert_allclose(sent, raw / 32_768, atol=1e-6)
+
+
+def test_all_samples_come_beside_the_windows_if_configured(talk: Path, tools: Tools) -> None:
+    config = replace(CONFIG, all_samples=True)
+    frames = list(prepare(PrepareTask(str(talk)), config, tools))
+    sent = [payload for header, payload in frames if header["kind"] == "samples"]
+    raw = np.frombuffer(talk.read_bytes()[44:], dtype="<i2")
+    whole = np.frombuffer(b"".join(sent), dtype=np.float32)
+    np.testing.assert_allclose(whole, raw / 32_768, atol=1e-6)
+    assert windows_of(frames) == windows_of(run(talk, tools))
 
 
 @pytest.mark.parametrize("seconds", [0.0, 0.01, 3.0])

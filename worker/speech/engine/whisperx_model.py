@@ -1,0 +1,219 @@
+"""Stock WhisperX, loaded: the samples of a file -> its recognition.
+
+Speech detection, windows, prompts and batches are WhisperX's own. Its segments are aligned by this
+worker's `words.align`, which loads WhisperX's alignment models.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from worker.errors import EngineError, ErrorCode, JobError
+from worker.results.transcript import Language, Word
+from worker.speech.api import Options, Recognition, WindowText
+from worker.speech.config import EngineConfig
+from worker.speech.engine.state import segments
+from worker.speech.model import device as devices
+from worker.speech.model.loaded import load
+from worker.speech.model.memory import is_out_of_memory
+from worker.speech.windows import FULL_POSITIONS, SAMPLE_RATE
+from worker.speech.words.fit import fit_words
+
+if TYPE_CHECKING:
+    from worker.speech.words.align import Aligner
+
+MODEL_POLL_SECONDS = 0.05
+"""How often to look whether an alignment model has loaded."""
+
+
+@dataclass(frozen=True, slots=True)
+class Audio:
+    """A file, decoded.
+
+    Attributes:
+        samples: float32 [n] at 16 kHz, the whole file.
+        seconds: its length.
+        damaged: packets that were skipped.
+        prepare_seconds: what decoding took, by stage.
+    """
+
+    samples: NDArray[np.float32]
+    seconds: float
+    damaged: int
+    prepare_seconds: Mapping[str, float]
+
+
+class WhisperX:
+    """The loaded WhisperX: samples of a file -> its recognition. Used by one thread.
+
+    Args:
+        config: what to load.
+        stopping: whether the transcriber is being stopped; ends the wait for a model.
+
+    Attributes:
+        loaded: the model that WhisperX's pipeline calls.
+
+    Raises:
+        MachineError: the machine can't do what the settings ask.
+        SettingsError: a model or compute type that doesn't exist.
+    """
+
+    def __init__(self, config: EngineConfig, stopping: Callable[[], bool]) -> None:
+        os.environ.setdefault("PYANNOTE_METRICS_ENABLED", "0")
+        import whisperx.asr
+
+        self.loaded = load(config)
+        self._stopping = stopping
+        self._pipeline: Any = whisperx.asr.load_model(
+            config.model,
+            device=self.loaded.device.kind,
+            device_index=self.loaded.device.index,
+            compute_type=self.loaded.compute_type,
+            model=getattr(self.loaded.model, "loaded", None),
+            asr_options={"beam_size": config.beam_size},
+        )
+        devices.tune_torch(self.loaded.device)
+        self._aligner: Aligner | None = None
+        if config.word_times == "aligned":
+            from worker.speech.words.align import Aligner
+
+            self._aligner = Aligner(str(self.loaded.device))
+
+    def close(self) -> None:
+        """Release the alignment models."""
+        if self._aligner is not None:
+            self._aligner.close()
+
+    def recognize(self, audio: Audio, options: Options) -> Recognition:
+        """A file's recognition.
+
+        Raises:
+            JobError: WhisperX fails on this file.
+            EngineError: the device is broken.
+        """
+        began = time.monotonic()
+        try:
+            result = self._transcribe(audio.samples, options)
+        except RuntimeError as error:
+            raise self._verdict(error) from error
+        seconds = {**audio.prepare_seconds, "transcribe": time.monotonic() - began}
+        code = str(result["language"]) if result["segments"] else None
+        notes = [f"{audio.damaged} damaged packets were skipped"] if audio.damaged else []
+        words: list[list[Word]] = [[] for _ in result["segments"]]
+        if options.words and options.task == "transcribe" and words and self._aligner:
+            began = time.monotonic()
+            words, why_not = self._words(self._aligner, audio.samples, result)
+            if why_not:
+                notes.append(f"No word times: {why_not}")
+            seconds["align"] = time.monotonic() - began
+        texts = [
+            _window_text(index, segment, words[index])
+            for index, segment in enumerate(result["segments"])
+        ]
+        language = None
+        if code is not None:
+            detected = options.language is None
+            language = Language(code=code, probability=None, detected=detected)
+        return Recognition(
+            audio_seconds=audio.seconds,
+            language=language,
+            segments=segments(texts, audio.seconds),
+            word_times="aligned" if any(text.words for text in texts) else None,
+            seconds=seconds,
+            windows=len(texts),
+            notes=tuple(notes),
+        )
+
+    def _transcribe(self, samples: NDArray[np.float32], options: Options) -> Mapping[str, Any]:
+        if not len(samples):
+            return {"segments": [], "language": None}
+        pipeline = self._pipeline
+        pipeline.options = replace(
+            pipeline.options, initial_prompt=options.prompt, hotwords=options.hotwords
+        )
+        pipeline.tokenizer = None
+        try:
+            result: Mapping[str, Any] = pipeline.transcribe(
+                samples,
+                batch_size=self.loaded.budget.capacity(FULL_POSITIONS),
+                language=options.language,
+                task=options.task,
+            )
+        except IndexError:
+            # How WhisperX fails where its detector finds no speech.
+            return {"segments": [], "language": None}
+        finally:
+            devices.tune_torch(self.loaded.device)
+        return result
+
+    def _words(
+        self, aligner: Aligner, samples: NDArray[np.float32], result: Mapping[str, Any]
+    ) -> tuple[list[list[Word]], str]:
+        """The words of each segment, and why there are none, in a sentence, or an empty one."""
+        from worker.speech.words.align import AlignItem, AlignmentError
+
+        found: Sequence[Mapping[str, Any]] = result["segments"]
+        language = str(result["language"])
+        none: list[list[Word]] = [[] for _ in found]
+        if not self._wait_for_model(aligner, language):
+            return none, aligner.why_not(language)
+        items = [
+            AlignItem(
+                samples=samples[
+                    int(segment["start"] * SAMPLE_RATE) : int(segment["end"] * SAMPLE_RATE)
+                ],
+                text=str(segment["text"]),
+                language=language,
+                start=float(segment["start"]),
+                end=float(segment["end"]),
+            )
+            for segment in found
+        ]
+        try:
+            return aligner.align(items), ""
+        except AlignmentError as error:
+            return none, str(error)
+
+    def _wait_for_model(self, aligner: Aligner, language: str) -> bool:
+        """Whether there is one; blocks while it loads. There is nothing else to do meanwhile."""
+        aligner.request(language)
+        while (ready := aligner.ready(language)) is None and not self._stopping():
+            time.sleep(MODEL_POLL_SECONDS)
+        return bool(ready)
+
+    def _verdict(self, error: RuntimeError) -> JobError:
+        if is_out_of_memory(error):
+            return JobError(
+                ErrorCode.OUT_OF_MEMORY,
+                "The device's memory ran out: lower batch_size, or use the optimized "
+                "transcriber, which finds the size by itself.",
+            )
+        try:
+            self.loaded.run_probe()
+        except RuntimeError as broken:
+            raise EngineError(f"the device is broken: {broken}") from error
+        return JobError(
+            ErrorCode.ENGINE_FAILED,
+            f"WhisperX failed on this file ({type(error).__name__}: {error}); "
+            "report it with the file.",
+        )
+
+
+def _window_text(index: int, segment: Mapping[str, Any], words: Sequence[Word]) -> WindowText:
+    """One of WhisperX's segments with its words."""
+    start, end = float(segment["start"]), float(segment["end"])
+    return WindowText(
+        index=index,
+        start=start,
+        end=end,
+        text=str(segment["text"]).strip(),
+        avg_logprob=float(segment["avg_logprob"]),
+        words=tuple(fit_words(words, start, end)),
+    )

@@ -1,0 +1,113 @@
+"""Where and how a model is to run: the choice of device, compute type and lanes (pure).
+
+What the machine has is asked in `device`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from worker.errors import MachineError, SettingsError
+
+__all__ = [
+    "ComputeType",
+    "Device",
+    "choose_compute_type",
+    "choose_device",
+    "lanes",
+]
+
+PREFERENCES = {
+    "cuda": {
+        "int8_float16": ("int8_float16", "float16", "float32"),
+        "float16": ("float16", "float32"),
+        "int8": ("int8", "int8_float32", "float32"),
+        "auto": ("int8_float16", "float16", "float32"),
+    },
+    "cpu": {
+        # A CPU computes no float16; int8 is what asks for the same weights there.
+        "int8_float16": ("int8", "float32"),
+        "float16": ("float32",),
+        "auto": ("int8", "float32"),
+    },
+}
+"""Compute types in the order they are tried, by device and by what was asked for."""
+
+CPU_LANES = 2
+"""Calls at once on a CPU, each on its share of the cores: threads of one call wait for one another
+at every layer, those of two calls never (see `worker/bench/README.md`)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """Where the model runs.
+
+    Attributes:
+        kind: cuda or cpu.
+        index: which card.
+        name: the card's name, or the processor's.
+        capability: CUDA compute capability; (0, 0) on a CPU.
+    """
+
+    kind: str
+    index: int
+    name: str
+    capability: tuple[int, int] = (0, 0)
+
+    def __str__(self) -> str:
+        return f"cuda:{self.index}" if self.kind == "cuda" else "cpu"
+
+
+@dataclass(frozen=True, slots=True)
+class ComputeType:
+    """The type chosen; `note` is a sentence for the log where it is not what was asked for."""
+
+    name: str
+    note: str | None
+
+
+def choose_device(wanted: str, cards: int) -> tuple[str, str | None]:
+    """(cuda or cpu, a note for the log where `auto` found no card).
+
+    Raises:
+        MachineError: `cuda` was asked for and there is no card.
+    """
+    if wanted == "cuda" and not cards:
+        raise MachineError(
+            "device = 'cuda' but no CUDA device can be used: check nvidia-smi and the driver "
+            "(CUDA 12.8 needs 570 or newer, or 525 with its compatibility package), or set "
+            "device = 'cpu'"
+        )
+    if wanted == "auto":
+        if cards:
+            return "cuda", None
+        return "cpu", "device = auto chose the CPU: no CUDA device can be used"
+    return wanted, None
+
+
+def choose_compute_type(wanted: str, device: str, supported: Collection[str]) -> ComputeType:
+    """The first type, in order of preference, that the device supports.
+
+    Raises:
+        SettingsError: the type, and all that may stand in for it, are unsupported.
+    """
+    order = PREFERENCES[device].get(wanted, (wanted,))
+    for candidate in order:
+        if candidate in supported:
+            if candidate == wanted or wanted == "auto":
+                return ComputeType(candidate, None)
+            return ComputeType(
+                candidate,
+                f"Quantization fallback: {wanted} -> {candidate} "
+                f"(this {'card' if device == 'cuda' else 'CPU'} has no {wanted})",
+            )
+    raise SettingsError(
+        f"compute_type = {wanted!r} can't be had on {device}; supported here: "
+        + ", ".join(sorted(supported))
+    )
+
+
+def lanes(device: Device, cores: int) -> int:
+    """How many calls run on the device at once: on a card one, which fills it."""
+    return 1 if device.kind == "cuda" else min(CPU_LANES, cores)

@@ -1,0 +1,57 @@
+"""What a model is asked for a window, and what it answers (data alone)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from worker.results.transcript import Word
+from worker.speech.api import Task
+
+__all__ = ["Decoded", "Request"]
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One window to decode.
+
+    Attributes:
+        features: float32 [mels, frames], at the window's own length.
+        seconds: speech in it.
+        language: Whisper code, or None to detect it from this window.
+        task: transcribe or translate.
+        context: tokens before the start token (see `Whisper.context`), maybe none.
+        want_words: whether to find word times from attention.
+    """
+
+    features: NDArray[np.float32]
+    seconds: float
+    language: str | None
+    task: Task
+    context: tuple[int, ...] = ()
+    want_words: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    """The text of a window, and how sure the model is of it.
+
+    Attributes:
+        text: stripped.
+        tokens: text tokens, without special ones.
+        avg_logprob: mean log-probability of tokens and end.
+        no_speech: probability that there is no speech.
+        language: the code it was decoded in.
+        languages: (code, probability), likeliest first, where it was asked to be detected.
+        words: with times in the window, where they were asked for.
+    """
+
+    text: str
+    tokens: tuple[int, ...]
+    avg_logprob: float
+    no_speech: float
+    language: str
+    languages: tuple[tuple[str, float], ...]
+    words: tuple[Word, ...]
