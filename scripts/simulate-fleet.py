@@ -52,7 +52,7 @@ class _TemplateLoader(yaml.SafeLoader):
 def _tagged(loader: yaml.SafeLoader, suffix: str, node: yaml.Node) -> dict[str, Any]:
     value: Any
     if isinstance(node, yaml.ScalarNode):
-        value = loader.construct_scalar(node)
+        value = node.value.split(".", 1) if suffix == "GetAtt" else loader.construct_scalar(node)
     elif isinstance(node, yaml.SequenceNode):
         value = loader.construct_sequence(node, deep=True)
     else:
@@ -62,6 +62,18 @@ def _tagged(loader: yaml.SafeLoader, suffix: str, node: yaml.Node) -> dict[str, 
 
 
 _TemplateLoader.add_multi_constructor("!", _tagged)
+
+
+def load_template(path: Path) -> Mapping[str, Any]:
+    """Reads a CloudFormation template as data, short tags (`!Ref`) as their long forms.
+
+    cfn-lint and moto have readers too; importing the first takes seconds, and the second's leaves
+    nested tags half built.
+    """
+    # A SafeLoader with constructors that make nothing but dictionaries.
+    text = path.read_text(encoding="utf-8")
+    loaded: Mapping[str, Any] = yaml.load(text, _TemplateLoader)  # noqa: S506
+    return loaded
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,8 +175,7 @@ def read_policy(path: Path, parameters: Mapping[str, str]) -> Policy:
     Raises:
         ValueError: the template is not built as this simulation understands it.
     """
-    # The loader is SafeLoader with constructors that make nothing but dictionaries.
-    template = yaml.load(path.read_text(encoding="utf-8"), _TemplateLoader)  # noqa: S506
+    template = load_template(path)
     if unknown := set(parameters) - set(template["Parameters"]):
         raise ValueError(f"the template has no parameter {', '.join(sorted(unknown))}")
     values = {

@@ -23,8 +23,8 @@ from urllib.request import Request, urlopen
 import boto3
 import pytest
 
-from tests.cloudformation import load_template
 from tests.conftest import REGION, aws_variables
+from tests.scripts import load_template
 from worker.aws.queue import Queue
 from worker.jobs.message import Job, parse_message
 from worker.jobs.request import JobDefaults

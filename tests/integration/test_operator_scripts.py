@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import functools
-import importlib.util
 import io
 import json
 import subprocess
@@ -12,12 +10,12 @@ from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import boto3
 import pytest
 
 from tests.conftest import REPOSITORY, Aws, Queues
+from tests.scripts import load_script
 from worker.aws.dead_letter import DeadLetters
 from worker.aws.queue import Queue
 from worker.jobs.message import parse_message
@@ -44,18 +42,6 @@ def run(script: Path, *arguments: str, stdin: str = "") -> Result:
         except SystemExit as end:  # argparse's
             code = int(end.code or 0)
     return Result(code, out.getvalue(), err.getvalue())
-
-
-@functools.cache
-def load_script(path: Path) -> Any:
-    name = path.stem.replace("-", "_")
-    spec = importlib.util.spec_from_file_location(name, path)
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module  # dataclasses look their module up
-    spec.loader.exec_module(module)
-    return module
 
 
 def bodies(aws: Aws, url: str) -> list[dict[str, object]]:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
 import subprocess
-import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import ModuleType
@@ -12,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.cloudformation import load_template
+from tests.scripts import load_script, load_template
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 
@@ -42,7 +40,8 @@ def resources(template: Mapping[str, Any]) -> Mapping[str, Any]:
 @pytest.fixture(scope="session")
 def simulation() -> ModuleType:
     """scripts/simulate-fleet.py."""
-    return _module(REPOSITORY / "scripts" / "simulate-fleet.py")
+    module: ModuleType = load_script(REPOSITORY / "scripts" / "simulate-fleet.py")
+    return module
 
 
 @pytest.fixture(scope="session")
@@ -62,14 +61,3 @@ def run_shell() -> Callable[..., subprocess.CompletedProcess[str]]:
         )
 
     return run
-
-
-def _module(path: Path) -> ModuleType:
-    name = path.stem.replace("-", "_")
-    spec = importlib.util.spec_from_file_location(name, path)
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module  # dataclasses look their module up
-    spec.loader.exec_module(module)
-    return module
