@@ -1,21 +1,18 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
-from functools import cache
 from typing import TYPE_CHECKING
 
-import boto3
 import pytest
-from botocore.stub import Stubber
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.fakes.scripted import script_of, sqs_client
 from worker.aws.dead_letter import DeadLetters, dead_letter_entry
 from worker.aws.queue import Message, Queue
 from worker.errors import TransientError
 
 if TYPE_CHECKING:
-    from mypy_boto3_sqs import SQSClient
+    pass
 
 URL = "https://sqs.us-east-1.amazonaws.com/123456789012/jobs"
 DEAD_URL = "https://sqs.us-east-1.amazonaws.com/123456789012/jobs-dead"
@@ -120,29 +117,12 @@ def test_a_copy_for_a_fifo_queue_keeps_its_group_and_is_sent_once() -> None:
     assert entry("a")["MessageDeduplicationId"] != entry("b")["MessageDeduplicationId"]
 
 
-ACTIVE: list[Stubber] = []
-
-
-@pytest.fixture(autouse=True)
-def _no_script_outlives_its_test() -> Iterator[None]:
-    yield
-    while ACTIVE:
-        ACTIVE.pop().deactivate()
-
-
-@cache
-def shared_client() -> SQSClient:
-    """Making a client takes a tenth of a second."""
-    return boto3.client("sqs")
-
-
 class Stubbed:
     """A dead-letter queue whose client answers from a script."""
 
     def __init__(self, dead_letter_url: str | None = None) -> None:
-        client = shared_client()
-        self.script = Stubber(client)
-        ACTIVE.append(self.script)
+        client = sqs_client()
+        self.script = script_of(client)
         queue = Queue(
             client,
             URL,
@@ -151,7 +131,6 @@ class Stubbed:
             sleep=lambda _: None,
         )
         self.dead_letters = DeadLetters(client, queue, sleep=lambda _: None)
-        self.script.activate()
 
     def done(self) -> None:
         self.script.assert_no_pending_responses()

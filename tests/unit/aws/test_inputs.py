@@ -1,50 +1,30 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import boto3
 import pytest
 from botocore.response import StreamingBody
-from botocore.stub import Stubber
 
+from tests.fakes.scripted import s3_client, script_of
 from worker.aws.inputs import S3Inputs
 from worker.errors import ErrorCode, JobError, TransientError
 from worker.uris import S3Uri
 
 if TYPE_CHECKING:
-    from mypy_boto3_s3 import S3Client
+    pass
 
 URI = S3Uri("inputs", "call.flac")
-
-ACTIVE: list[Stubber] = []
-
-
-@pytest.fixture(autouse=True)
-def _no_script_outlives_its_test() -> Iterator[None]:
-    yield
-    while ACTIVE:
-        ACTIVE.pop().deactivate()
-
-
-@cache
-def shared_client() -> S3Client:
-    """Making a client takes a tenth of a second."""
-    return boto3.client("s3")
 
 
 class Stubbed:
     """Inputs whose client answers from a script."""
 
     def __init__(self) -> None:
-        self.client = shared_client()
-        self.script = Stubber(self.client)
-        ACTIVE.append(self.script)
+        self.client = s3_client()
+        self.script = script_of(self.client)
         self.inputs = S3Inputs(self.client, sleep=lambda _: None)
-        self.script.activate()
 
     def done(self) -> None:
         self.script.assert_no_pending_responses()

@@ -1,26 +1,15 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
-from functools import cache
 from typing import Any
 
 import pytest
-from botocore.stub import Stubber
 
-from worker.aws.clients import Clients, make_clients
+from tests.fakes.scripted import script_of, worker_clients
 from worker.aws.imds import Imds
 from worker.aws.instance import EndResult, Instance
 from worker.errors import MachineError, SettingsError, TransientError
 
 ID = "i-0123456789abcdef0"
-ACTIVE: list[Stubber] = []
-
-
-@pytest.fixture(autouse=True)
-def _no_script_outlives_its_test() -> Iterator[None]:
-    yield
-    while ACTIVE:
-        ACTIVE.pop().deactivate()
 
 
 class Somewhere(Imds):
@@ -37,22 +26,13 @@ class Somewhere(Imds):
         return self._id if path == "instance-id" else None
 
 
-@cache
-def shared_clients() -> Clients:
-    """Making an EC2 client takes half a second."""
-    return make_clients()
-
-
 class Stubbed:
     """An instance whose clients answer from a script."""
 
     def __init__(self, instance_id: str | None = ID, **options: Any) -> None:
-        clients = shared_clients()
-        self.autoscaling = Stubber(clients.autoscaling)
-        self.ec2 = Stubber(clients.ec2)
-        self.autoscaling.activate()
-        self.ec2.activate()
-        ACTIVE.extend((self.autoscaling, self.ec2))
+        clients = worker_clients()
+        self.autoscaling = script_of(clients.autoscaling)
+        self.ec2 = script_of(clients.ec2)
         self.now = 1000.0
         self.instance = Instance(Somewhere(instance_id), clients, clock=lambda: self.now, **options)
 

@@ -1,15 +1,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from dataclasses import replace
-from functools import cache
 
 import pytest
 from botocore.stub import Stubber
 from structlog.testing import capture_logs
 
-from worker.aws.clients import Clients, make_clients
+from tests.fakes.scripted import script_of, worker_clients
 from worker.aws.notices import Notice, Notices, check_target, fifo_fields, is_topic
 from worker.errors import SettingsError
 
@@ -19,26 +17,18 @@ RESULT = "s3://out/job-1/transcript.json"
 NOTICE = Notice("job-1", "completed", "s3://in/a.flac", RESULT, audio_seconds=9.5)
 
 
-@cache
-def shared_clients() -> Clients:
-    """Making clients takes half a second."""
-    return make_clients()
+@pytest.fixture
+def sqs() -> Stubber:
+    return script_of(worker_clients().sqs)
 
 
 @pytest.fixture
-def sqs() -> Iterator[Stubber]:
-    with Stubber(shared_clients().sqs) as script:
-        yield script
-
-
-@pytest.fixture
-def sns() -> Iterator[Stubber]:
-    with Stubber(shared_clients().sns) as script:
-        yield script
+def sns() -> Stubber:
+    return script_of(worker_clients().sns)
 
 
 def notices(target: str | None) -> Notices:
-    return Notices(shared_clients(), target)
+    return Notices(worker_clients(), target)
 
 
 def test_a_completed_job_s_notice_says_where_the_result_lies() -> None:

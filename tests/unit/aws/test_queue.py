@@ -1,45 +1,27 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
-from functools import cache
 from typing import TYPE_CHECKING
 
-import boto3
 import pytest
-from botocore.stub import ANY, Stubber
+from botocore.stub import ANY
 
+from tests.fakes.scripted import script_of, sqs_client
 from worker.aws.queue import Message, Queue
 from worker.errors import SettingsError, TransientError
 
 if TYPE_CHECKING:
-    from mypy_boto3_sqs import SQSClient
+    pass
 
 URL = "https://sqs.us-east-1.amazonaws.com/123456789012/jobs"
 ARN = "arn:aws:sqs:us-east-1:123456789012:jobs"
-
-ACTIVE: list[Stubber] = []
-
-
-@pytest.fixture(autouse=True)
-def _no_script_outlives_its_test() -> Iterator[None]:
-    yield
-    while ACTIVE:
-        ACTIVE.pop().deactivate()
-
-
-@cache
-def shared_client() -> SQSClient:
-    """Making a client takes a tenth of a second."""
-    return boto3.client("sqs")
 
 
 class Stubbed:
     """A queue whose client answers from a script."""
 
     def __init__(self, url: str = URL) -> None:
-        self.client = shared_client()
-        self.script = Stubber(self.client)
-        ACTIVE.append(self.script)
+        self.client = sqs_client()
+        self.script = script_of(self.client)
         self.queue = Queue(
             self.client,
             url,
@@ -47,7 +29,6 @@ class Stubbed:
             clock=lambda: 1000.0,
             sleep=lambda _: None,
         )
-        self.script.activate()
 
     def done(self) -> None:
         self.script.assert_no_pending_responses()

@@ -1,21 +1,19 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
-from functools import cache
 from typing import TYPE_CHECKING, Any
 
-import boto3
 import pytest
-from botocore.stub import ANY, Stubber
+from botocore.stub import ANY
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.fakes.scripted import s3_client, script_of
 from worker.aws.results import CommitOutcome, Committed, ResultStore, result_metadata
 from worker.errors import ErrorCode, JobError, LeaseLost, TransientError
 from worker.uris import ResultPlace
 
 if TYPE_CHECKING:
-    from mypy_boto3_s3 import S3Client
+    pass
 
 URI = "s3://in/call.flac"
 PLACE = ResultPlace("out", "p/")
@@ -51,31 +49,13 @@ def test_a_commit_answers_the_same_request_only() -> None:
     assert not foreign.answers(request_hash="h", input_uri=URI, etag="abc-2")
 
 
-ACTIVE: list[Stubber] = []
-
-
-@pytest.fixture(autouse=True)
-def _no_script_outlives_its_test() -> Iterator[None]:
-    yield
-    while ACTIVE:
-        ACTIVE.pop().deactivate()
-
-
-@cache
-def shared_client() -> S3Client:
-    """Making a client takes a tenth of a second."""
-    return boto3.client("s3")
-
-
 class Stubbed:
     """A store whose client answers from a script."""
 
     def __init__(self) -> None:
-        self.client = shared_client()
-        self.script = Stubber(self.client)
-        ACTIVE.append(self.script)
+        self.client = s3_client()
+        self.script = script_of(self.client)
         self.store = ResultStore(self.client, sleep=lambda _: None)
-        self.script.activate()
 
     def put(self, key: str, **expected: Any) -> None:
         self.script.add_response("put_object", {}, self._put(key, **expected))
