@@ -16,6 +16,8 @@ import math
 import random
 
 __all__ = [
+    "CALL_CAP_SECONDS",
+    "CALL_SECONDS",
     "COMMIT_WAITS",
     "MAX_RELEASE_SECONDS",
     "doubling",
@@ -23,6 +25,12 @@ __all__ = [
     "full_jitter",
     "release_seconds",
 ]
+
+CALL_SECONDS = 0.2
+"""The scale of the wait after the first failure of a call to AWS."""
+
+CALL_CAP_SECONDS = 5.0
+"""The longest wait between attempts at a call to AWS."""
 
 COMMIT_WAITS = (1.0, 2.0, 4.0, 8.0, 15.0)
 """Seconds between attempts at a commit. Losing a finished job costs far more than half a minute."""

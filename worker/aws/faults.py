@@ -227,8 +227,8 @@ def call_with_retries(
     doing: str,
     *,
     attempts: int = 5,
-    base: float = 0.2,
-    cap: float = 5.0,
+    base: float = retry.CALL_SECONDS,
+    cap: float = retry.CALL_CAP_SECONDS,
     before: Callable[[], None] = lambda: None,
     sleep: Callable[[float], None] = time.sleep,
 ) -> T:

@@ -48,8 +48,6 @@ _MAX_STALLS = 5
 """Attempts in a row without a single byte, after which a download is given up."""
 _MAX_ATTEMPTS = 200
 """Attempts in all, for a server that breaks off after a few bytes each time."""
-_RETRY_SECONDS = 0.2
-_MAX_RETRY_SECONDS = 5.0
 _CONTENT_RANGE = re.compile(r"bytes (?P<start>\d+)-\d+/(?P<total>\d+)")
 
 
@@ -177,7 +175,9 @@ class _Download:
             stalls = 0 if self.received > before else stalls + 1
             if stalls == _MAX_STALLS:
                 break
-            self._sleep(retry.doubling(stalls + 1, base=_RETRY_SECONDS, cap=_MAX_RETRY_SECONDS))
+            self._sleep(
+                retry.doubling(stalls + 1, base=retry.CALL_SECONDS, cap=retry.CALL_CAP_SECONDS)
+            )
         raise TransientError(f"could not download {shown(self._uri)}: {describe(last)}") from last
 
     def _must_restart(self, error: BaseException) -> bool:

@@ -57,8 +57,6 @@ log = get_logger(__name__)
 ORIGIN_ATTRIBUTE = "message_id"
 """Attribute of a dead-letter copy: the id of the message that failed first."""
 _ROUNDS = 4
-_RETRY_SECONDS = 0.4
-_MAX_RETRY_SECONDS = 5.0
 _ORIGIN = re.compile(r"[A-Za-z0-9._-]{1,128}")
 # A receipt that no longer holds its message. SQS says InvalidParameterValue for those whose
 # message went to another receiver, and, in another sentence, for visibility over the ceiling.
@@ -344,7 +342,11 @@ class Queue:
         failed: list[Message] = list(messages)
         for attempt in range(rounds):
             if attempt:
-                self._sleep(retry.full_jitter(attempt, base=_RETRY_SECONDS, cap=_MAX_RETRY_SECONDS))
+                self._sleep(
+                    retry.full_jitter(
+                        attempt + 1, base=retry.CALL_SECONDS, cap=retry.CALL_CAP_SECONDS
+                    )
+                )
             again: list[Message] = []
             for batch in _batches(failed):
                 outcome = self._one_batch(batch, call)

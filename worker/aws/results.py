@@ -295,7 +295,14 @@ class ResultStore:
 
     def delete_checkpoint(self, place: ResultPlace) -> None:
         """Remove checkpoint.json if there is one. Raises JobError or TransientError."""
-        self._delete(place, CHECKPOINT)
+        try:
+            call_with_retries(
+                lambda: self._remove(place, (CHECKPOINT,)),
+                f"delete {shown(place.uri(CHECKPOINT))}",
+                sleep=self._sleep,
+            )
+        except AWS_ERRORS as error:
+            raise _output_error(error, place, CHECKPOINT, "s3:DeleteObject") from error
 
     # Requests.
 
@@ -339,16 +346,6 @@ class ResultStore:
             ours = found.metadata.get(_NONCE) == target.metadata[_NONCE]
             return None if ours else found
         raise TransientError(f"could not write {shown(target.place.uri(name))}: it comes and goes")
-
-    def _delete(self, place: ResultPlace, name: str) -> None:
-        try:
-            call_with_retries(
-                lambda: self._remove(place, (name,)),
-                f"delete {shown(place.uri(name))}",
-                sleep=self._sleep,
-            )
-        except AWS_ERRORS as error:
-            raise _output_error(error, place, name, "s3:DeleteObject") from error
 
     def _head(self, place: ResultPlace, name: str) -> ObjectInfo | None:
         try:
