@@ -164,11 +164,11 @@ def fresh_aws(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> Aws:
         pass
     for name, value in aws_variables(endpoint).items():
         monkeypatch.setenv(name, value)
-    return _clients(endpoint)
+    return _aws_clients(endpoint)
 
 
 @cache
-def _clients(endpoint: str) -> Aws:
+def _aws_clients(endpoint: str) -> Aws:
     """Clients of the session's server, made once: that takes longer than many tests."""
     session = boto3.session.Session(region_name=REGION)
     return Aws(

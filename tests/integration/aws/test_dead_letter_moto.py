@@ -2,25 +2,10 @@
 
 from __future__ import annotations
 
-from functools import cache
-
-import pytest
-
 from tests.conftest import Aws, Queues
-from worker.aws.clients import Clients, make_clients
+from worker.aws.clients import Clients
 from worker.aws.queue import Queue
 from worker.aws.source import Source, make_source
-
-
-@cache
-def clients_of(endpoint: str) -> Clients:
-    """Clients of `AWS_ENDPOINT_URL`; making them takes half a second."""
-    return make_clients()
-
-
-@pytest.fixture
-def clients(aws: Aws) -> Clients:
-    return clients_of(aws.endpoint)
 
 
 def source_of(clients: Clients, queues: Queues) -> Source:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from functools import cache
 from pathlib import Path
 
 import pytest
@@ -16,15 +15,9 @@ from worker.errors import ErrorCode, Interrupted, JobError
 from worker.uris import S3Uri
 
 
-@cache
-def clients_of(endpoint: str) -> Clients:
-    """Clients of `AWS_ENDPOINT_URL`; making them takes half a second."""
-    return make_clients()
-
-
 @pytest.fixture
-def inputs(aws: Aws) -> S3Inputs:
-    return S3Inputs(clients_of(aws.endpoint).s3)
+def inputs(clients: Clients) -> S3Inputs:
+    return S3Inputs(clients.s3)
 
 
 def inputs_through(proxy: FlakyProxy, monkeypatch: pytest.MonkeyPatch) -> S3Inputs:

@@ -3,25 +3,13 @@
 from __future__ import annotations
 
 import json
-from functools import cache
 
 import pytest
 
 from tests.conftest import Aws, Queues
-from worker.aws.clients import Clients, make_clients
+from worker.aws.clients import Clients
 from worker.aws.queue import Queue
 from worker.errors import SettingsError
-
-
-@cache
-def clients_of(endpoint: str) -> Clients:
-    """Clients of `AWS_ENDPOINT_URL`; making them takes half a second."""
-    return make_clients()
-
-
-@pytest.fixture
-def clients(aws: Aws) -> Clients:
-    return clients_of(aws.endpoint)
 
 
 def queue_of(clients: Clients, queues: Queues, *, visibility: int = 30) -> Queue:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import random
 import threading
-from functools import cache
 from pathlib import Path
 
 import pytest
@@ -24,15 +23,9 @@ SIBLINGS = {
 META = result_metadata(job_id="j", request_hash="h" * 64, input_uri="s3://in/k", etag="e")
 
 
-@cache
-def clients_of(endpoint: str) -> Clients:
-    """Clients of `AWS_ENDPOINT_URL`; making them takes half a second."""
-    return make_clients()
-
-
 @pytest.fixture
-def store(aws: Aws) -> ResultStore:
-    return ResultStore(clients_of(aws.endpoint).s3)
+def store(clients: Clients) -> ResultStore:
+    return ResultStore(clients.s3)
 
 
 def store_through(proxy: FlakyProxy, monkeypatch: pytest.MonkeyPatch) -> ResultStore:
@@ -61,7 +54,7 @@ def commit(store: ResultStore, bucket: str, text: bytes = b"{}") -> CommitOutcom
     return store.commit(ResultPlace(bucket, "out/j/"), SIBLINGS, text, META)
 
 
-def test_a_commit_writes_all_and_clears_up(aws: Aws, store: ResultStore) -> None:
+def test_a_commit_writes_all_and_clears_up(aws: Aws, store: ResultStore, clients: Clients) -> None:
     bucket = aws.make_bucket()
     store.save_checkpoint(ResultPlace(bucket, "out/j/"), b"state", META)
     store.put_error(ResultPlace(bucket, "out/j/"), b"{}", META)
@@ -75,7 +68,7 @@ def test_a_commit_writes_all_and_clears_up(aws: Aws, store: ResultStore) -> None
     assert record is not None
     assert head["Metadata"]["job-id"] == "j"
     assert record.answers(request_hash="h" * 64, input_uri="s3://in/k", etag='"e"')
-    own = S3Inputs(clients_of(aws.endpoint).s3).head(S3Uri(bucket, "out/j/transcript.json"))
+    own = S3Inputs(clients.s3).head(S3Uri(bucket, "out/j/transcript.json"))
     assert own is not None
     assert own.ours
 
