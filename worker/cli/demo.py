@@ -10,7 +10,6 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
-from importlib.util import find_spec
 from pathlib import Path
 
 from rich.console import Console
@@ -35,6 +34,7 @@ from worker.results.names import TRANSCRIPT, sibling
 from worker.results.transcript import Transcript
 from worker.sender.plan import Planned, job_stem, plan
 from worker.sender.send import Answers, send, upload_each, wait
+from worker.speech.model.selftest import recording
 
 __all__ = ["sample_recording", "short_ids", "show"]
 
@@ -92,17 +92,17 @@ def show(files: Sequence[Path], output_dir: Path, *, timeout: float) -> ExitCode
 
 
 def sample_recording() -> Path:
-    """The recording beside pyannote's code, found without the seconds that importing it takes.
+    """The recording of the engine's self-test.
 
     Raises:
         SettingsError: it isn't installed.
     """
-    spec = find_spec("pyannote")
-    for folder in spec.submodule_search_locations or [] if spec else []:
-        sample = Path(folder) / "audio" / "sample" / "sample.wav"
-        if sample.is_file():
-            return sample
-    raise SettingsError("pyannote-audio's sample.wav isn't installed: name a FILE to transcribe")
+    path = recording()
+    if path is None:
+        raise SettingsError(
+            "pyannote-audio's sample.wav isn't installed: name a FILE to transcribe"
+        )
+    return path
 
 
 def short_ids() -> Callable[[str], str]:
