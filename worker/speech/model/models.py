@@ -7,7 +7,6 @@ model of the extra `demo`), then in the hub's cache, then on the hub itself.
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import os
 import tempfile
 from collections.abc import Iterator
@@ -16,6 +15,7 @@ from types import MappingProxyType
 
 from worker.errors import MachineError, SettingsError
 from worker.speech.model.weights import Dimensions
+from worker.speech.packages import package_folders
 
 _PACKAGED_SHA256 = MappingProxyType(
     {
@@ -143,11 +143,9 @@ def packaged_weights() -> Path | None:
 
 def _package_data(package: str) -> Path | None:
     """The `data` directory of an installed package, found without importing it."""
-    spec = importlib.util.find_spec(package)
-    if spec is None or not spec.submodule_search_locations:
-        return None
-    data = Path(next(iter(spec.submodule_search_locations))) / "data"
-    return data if data.is_dir() else None
+    folders = package_folders(package)
+    data = folders[0] / "data" if folders else None
+    return data if data is not None and data.is_dir() else None
 
 
 def _join(paths: tuple[Path, ...], target: Path) -> str:

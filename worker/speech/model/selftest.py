@@ -6,7 +6,6 @@ would answer a whole queue with nothing.
 
 from __future__ import annotations
 
-import importlib.util
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from worker.errors import MachineError
+from worker.speech.packages import package_folders
 from worker.speech.windows import WINDOW_SAMPLES
 
 MIN_RECALL = 0.4
@@ -37,9 +37,8 @@ class KnownSpeech:
 
 def recording() -> Path | None:
     """The recording's path, found without importing the package; None if it isn't there."""
-    spec = importlib.util.find_spec("pyannote")
-    for place in (spec.submodule_search_locations or ()) if spec else ():
-        path = Path(place) / "audio" / "sample" / "sample.wav"
+    for folder in package_folders("pyannote"):
+        path = folder / "audio" / "sample" / "sample.wav"
         if path.is_file():
             return path
     return None

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import ast
 import functools
-import importlib.util
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from worker.speech.packages import package_folders
 
 __all__ = ["AlignTables", "read_file", "read_tables"]
 
@@ -47,11 +48,10 @@ def read_tables() -> AlignTables:
     Raises:
         LookupError: WhisperX is not installed, or see `read_file`.
     """
-    spec = importlib.util.find_spec("whisperx")
-    places = list(spec.submodule_search_locations or ()) if spec else []
-    if not places:
+    folders = package_folders("whisperx")
+    if not folders:
         raise LookupError("WhisperX is not installed: reinstall the worker's requirements.")
-    return read_file(Path(places[0]) / "alignment.py")
+    return read_file(folders[0] / "alignment.py")
 
 
 def read_file(path: Path) -> AlignTables:
