@@ -11,5 +11,6 @@ __all__ = ["engine_options"]
 
 
 def engine_options(job: JobRequest) -> Options:
-    """The options of the engine, each from the job's field of the same name."""
-    return Options(**{field.name: getattr(job, field.name) for field in fields(Options)})
+    """The options of the engine, each from the job's field of the same name if it has one."""
+    known = [field.name for field in fields(Options) if field.name in type(job).model_fields]
+    return Options(**{name: getattr(job, name) for name in known})

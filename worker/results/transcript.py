@@ -46,6 +46,9 @@ class Segment(_Model):
     text: str
     avg_logprob: float
     words: tuple[Word, ...] = ()
+    language: str | None = Field(
+        default=None, description="Whisper code it was decoded in; null where not known"
+    )
 
 
 class Language(_Model):
