@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from worker.results.transcript import Word
-from worker.speech.api import Options, Partial
+from worker.speech.api import CarryContext, Options, Partial
 from worker.speech.engine.batcher import Batch, Batcher, Item
 from worker.speech.engine.feedback import Feedback
 from worker.speech.engine.file import File
@@ -46,16 +46,17 @@ class Parts:
         language: str | None = "en",
         resume: Partial | None = None,
         samples: bool = False,
+        carry_context: CarryContext = "off",
     ) -> tuple[File, FileFeed]:
         """A file in the engine, and its seat in the prepare pool."""
         state = FileState(
             name,
-            Options(language=language),
+            Options(language=language, carry_context=carry_context),
             self.feedback.ladder,
             resume=resume,
             stages_left={stage.name for stage in self.inflow.stages},
         )
-        file = File(self.flow, self.shared.new_number(), state, prompt_length=4, word_times="none")
+        file = File(self.flow, self.shared.new_number(), state, start_length=4, word_times="none")
         self.shared.files[file.number] = file
         done = tuple((w.index, w.start, w.end) for w in resume.windows) if resume else ()
         task = PrepareTask(str(Path(name)), done=done, samples=samples)
@@ -71,6 +72,7 @@ class Parts:
         assert batch is not None
         with self.flow.lock:
             for item in batch.items:
+                self.flow.request(item)
                 self.flow.decoded(item, decoded(text, logprob=logprob), 0.5)
         return list(batch.items)
 

@@ -21,7 +21,7 @@ from tests.wording import word_errors
 from worker.bench.calibrate import Prepared, decode_all
 from worker.speech.engine.context import adaptive_ladder
 from worker.speech.engine.quality import MAX_COMPRESSION, compression_ratio, repeats
-from worker.speech.engine.state import Ladder, full_ladder
+from worker.speech.engine.window import Ladder, full_ladder
 from worker.speech.model import models
 from worker.speech.model.device import find_device
 from worker.speech.model.whisper import Whisper

@@ -146,7 +146,9 @@ class EngineStats:
         batch_slots: windows that would have fitted those batches.
         encoder_calls: calls of the model's encoder, warm-up included.
         encoded_windows: windows in those calls.
-        second_attempts: decodings beyond each window's first.
+        second_attempts: decodings beyond each window's first, looks apart.
+        prompted_windows: decoded with the text before them.
+        looks: of those, windows that had a text already.
         audio_seconds: of the files decoded to their end.
         busy_seconds: that the device decoded.
         out_of_memory: batches that ran out of the device's memory.
@@ -165,6 +167,8 @@ class EngineStats:
     encoder_calls: int = 0
     encoded_windows: int = 0
     second_attempts: int = 0
+    prompted_windows: int = 0
+    looks: int = 0
     audio_seconds: float = 0.0
     busy_seconds: float = 0.0
     out_of_memory: int = 0

@@ -9,19 +9,41 @@ length, because a batch lasts as long as its longest text; but a quarter of each
 other jobs while any of theirs wait. Every fourth batch is led by the window that has waited
 longest, whatever its job. Without that, windows that can't share a batch with a long file would
 wait for its end, and a window of unusual length would wait as long as others come.
+
+A window whose predecessor has no text yet stands back, because it would be decoded without the
+text before it (`Turn.LATER`): other files fill the batch first. Where they don't keep the device
+busy, some such windows go all the same, each as the start of another chain of windows.
 """
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from enum import IntEnum
 
 POOL = 4
 """How many batches' worth of the oldest windows are searched for ones of about the same length."""
 
 SHARE = 4
 """One in this many places of a batch is kept for jobs other than the one with most windows."""
+
+
+class Turn(IntEnum):
+    """When a window's turn comes, beside others that could go.
+
+    Attributes:
+        NOW: it gains nothing by waiting.
+        LATER: its predecessor has no text yet.
+        LOOK: it has a text, and is to be decoded once more with the text before it. Never delays
+            a window that has none.
+        AUDIT: no job waits for it. Never delays or enlarges a batch that a job waits for.
+    """
+
+    NOW = 0
+    LATER = 1
+    LOOK = 2
+    AUDIT = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +73,8 @@ class Item:
         key: what it can share a batch with.
         seconds: speech in it; the length of its text follows from that.
         ready_at: monotonic seconds at which it was added.
-        awaited: whether a job waits for it. Background items (False) never delay or enlarge a
-            batch that a job waits for.
+        turn: when it goes.
+        prompted: whether the text of the windows before it is in its prompt.
     """
 
     job: int
@@ -60,12 +82,8 @@ class Item:
     key: Key
     seconds: float
     ready_at: float
-    awaited: bool = True
-
-    @property
-    def group(self) -> tuple[Key, bool]:
-        """Windows of the same group can share a batch."""
-        return (self.key, self.awaited)
+    turn: Turn = Turn.NOW
+    prompted: bool = False
 
     @property
     def age(self) -> tuple[int, int]:
@@ -80,7 +98,7 @@ class Batch:
     Attributes:
         key: what they have in common.
         items: the windows, longest first.
-        capacity: how many would have fitted.
+        capacity: how many would have been enough for a full batch.
     """
 
     key: Key
@@ -96,71 +114,78 @@ class Batcher:
         max_wait: seconds that the oldest window waits for others while more are on their way.
         lanes: calls that the device runs at once. Where all windows that jobs wait for fit one
             call, they are divided between the lanes.
+        few: prompted windows that are enough for a batch, though more may fit; see
+            `memory.Budget.few`.
     """
 
     max_wait: float
     lanes: int = 1
+    few: int = 1
     _led_by_age: int = 0
-    _waiting: dict[tuple[int, int, float], Item] = field(default_factory=dict)
+    _waiting: dict[tuple[int, int], Item] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self._waiting)
+
+    @property
+    def busy(self) -> bool:
+        """Whether windows wait that have no text yet."""
+        return any(item.turn <= Turn.LATER for item in self._waiting.values())
 
     def add(self, item: Item) -> None:
         """Adds a window.
 
         Raises:
-            ValueError: that window, at that temperature, is here already.
+            ValueError: that window is here already.
         """
-        identity = (item.job, item.index, item.key.temperature)
-        if identity in self._waiting:
+        if item.age in self._waiting:
             raise ValueError(f"window {item.index} of job {item.job} waits already")
-        self._waiting[identity] = item
+        self._waiting[item.age] = item
+
+    def remove(self, job: int, index: int) -> Item | None:
+        """Removes a window, and returns it; None if it doesn't wait."""
+        return self._waiting.pop((job, index), None)
 
     def drop(self, job: int) -> list[Item]:
         """Removes all windows of a job, and returns them."""
         gone = [item for item in self._waiting.values() if item.job == job]
-        for item in gone:
-            self._remove(item)
+        self._take(gone)
         return gone
 
     def next_batch(
-        self, now: float, capacity: Callable[[int], int], *, expecting: bool
+        self, now: float, capacity: Callable[[Key], int], *, expecting: bool, flying: int = 0
     ) -> Batch | None:
         """The windows that go next, or None to wait.
 
         Args:
             now: monotonic seconds.
-            capacity: how many windows of some encoder positions fit a batch.
+            capacity: how many windows with a key fit a batch.
             expecting: whether more windows are on their way. Then only a full batch is given
                 out, until the oldest window has waited `max_wait`.
+            flying: windows that are being decoded at this moment.
         """
-        if not self._waiting:
-            return None
-        groups: dict[tuple[Key, bool], list[Item]] = defaultdict(list)
+        turns: dict[Turn, list[Item]] = {turn: [] for turn in Turn}
         for item in self._waiting.values():
-            groups[item.group].append(item)
-        leaders = sorted(
-            (min(items, key=lambda item: item.age) for items in groups.values()),
-            key=lambda item: (not item.awaited, item.age),
-        )
-        awaited = [item for item in self._waiting.values() if item.awaited]
-        fair = bool(awaited) and self._led_by_age >= SHARE - 1
-        if fair:
-            leaders.insert(0, min(awaited, key=lambda item: item.ready_at))
+            turns[item.turn].append(item)
+        ready = turns[Turn.NOW]
+        starts = self._chain_starts(turns[Turn.LATER], len(ready), flying)
+        first, leaders = _leaders(ready, fair=self._led_by_age >= SHARE - 1)
         for leader in leaders:
-            items = groups[leader.group]
-            limit = max(1, capacity(leader.key.positions))
-            waited = now - min(item.ready_at for item in items)
-            if len(items) >= limit or not expecting or waited >= self.max_wait:
-                divided = leader.awaited and len(items) == len(awaited) < limit
-                share = -(-len(items) // self.lanes) if divided else limit
-                chosen = choose(items, share, leader)
-                for item in chosen:
-                    self._remove(item)
-                self._led_by_age = 0 if fair and leader is leaders[0] else self._led_by_age + 1
-                return Batch(leader.key, tuple(chosen), limit)
-        return None
+            items = _group(ready, leader)
+            most = max(1, capacity(leader.key))
+            enough = min(most, self.few) if leader.prompted else most
+            if len(items) < enough:
+                if not self._ripe(items, now, expecting):
+                    continue
+                if leader.prompted and starts:
+                    break  # More chains first: the batch after them is fuller.
+                items += _group(starts, leader)[: most - len(items)]
+            divided = len(items) == len(ready) + len(starts) < most
+            share = -(-len(items) // self.lanes) if divided else most
+            looks = _group(turns[Turn.LOOK], leader)[: max(0, enough - len(items))]
+            self._led_by_age = 0 if leader is first else self._led_by_age + 1
+            return self._batch(leader, choose(items, share, leader) + looks, enough)
+        return self._unready(starts, turns, now, capacity, expecting)
 
     def wait_seconds(self, now: float) -> float | None:
         """Seconds until the oldest window has waited `max_wait`; None if there is no window."""
@@ -169,8 +194,97 @@ class Batcher:
         oldest = min(item.ready_at for item in self._waiting.values())
         return max(0.0, oldest + self.max_wait - now)
 
-    def _remove(self, item: Item) -> None:
-        del self._waiting[(item.job, item.index, item.key.temperature)]
+    def _chain_starts(self, later: list[Item], ready: int, flying: int) -> list[Item]:
+        """Windows that go without the text before them, so that the device stays busy.
+
+        There are to be as many chains as fill the prompted batches of all lanes. New ones are
+        started once half of them are left, and then enough for a batch at least.
+        """
+        wanted = self.lanes * self.few
+        alive = ready + flying
+        if ready and 2 * alive > wanted:
+            return []
+        return chain_starts(later, max(wanted - alive, self.few))
+
+    def _unready(
+        self,
+        starts: list[Item],
+        turns: dict[Turn, list[Item]],
+        now: float,
+        capacity: Callable[[Key], int],
+        expecting: bool,
+    ) -> Batch | None:
+        """A batch without any window whose turn is now."""
+        for waiting, before in (
+            (starts, []),
+            (turns[Turn.LOOK], turns[Turn.NOW] + turns[Turn.LATER]),
+            (turns[Turn.AUDIT], turns[Turn.LOOK]),
+        ):
+            if before:
+                return None
+            for leader in _oldest(waiting):
+                items = _group(waiting, leader)
+                most = max(1, capacity(leader.key))
+                enough = min(most, self.few) if leader.prompted else most
+                if len(items) >= enough or self._ripe(items, now, expecting):
+                    return self._batch(leader, choose(items, most, leader), enough)
+        return None
+
+    def _ripe(self, items: Iterable[Item], now: float, expecting: bool) -> bool:
+        """Whether windows needn't wait any more for others to fill their batch."""
+        return not expecting or now - min(item.ready_at for item in items) >= self.max_wait
+
+    def _batch(self, leader: Item, items: list[Item], enough: int) -> Batch:
+        self._take(items)
+        return Batch(leader.key, tuple(items), max(enough, len(items)))
+
+    def _take(self, items: Iterable[Item]) -> None:
+        for item in items:
+            del self._waiting[item.age]
+
+
+def chain_starts(later: Sequence[Item], count: int) -> list[Item]:
+    """At most `count` windows that lie far from each other: each the middle of what is left.
+
+    The longer a chain is before it meets the next, the fewer windows go without the text before
+    them.
+    """
+    runs: list[list[Item]] = []
+    for item in sorted(later, key=lambda item: item.age):
+        if runs and runs[-1][-1].age == (item.job, item.index - 1):
+            runs[-1].append(item)
+        else:
+            runs.append([item])
+    found: list[Item] = []
+    while runs and len(found) < count:
+        run = max(runs, key=lambda run: (len(run), -run[0].job, -run[0].index))
+        runs.remove(run)
+        middle = len(run) // 2
+        found.append(run[middle])
+        runs += [part for part in (run[:middle], run[middle + 1 :]) if part]
+    return found
+
+
+def _leaders(ready: list[Item], *, fair: bool) -> tuple[Item | None, list[Item]]:
+    """The windows that may lead a batch, in the order they are asked; with the fair one, if any."""
+    leaders = _oldest(ready)
+    if not fair or not ready:
+        return None, leaders
+    longest = min(ready, key=lambda item: (item.ready_at, item.age))
+    return longest, [longest, *leaders]
+
+
+def _oldest(items: Iterable[Item]) -> list[Item]:
+    """Of windows that can share a batch, the oldest; of all such groups, the oldest first."""
+    groups: dict[Key, Item] = {}
+    for item in sorted(items, key=lambda item: item.age):
+        groups.setdefault(item.key, item)
+    return list(groups.values())
+
+
+def _group(items: Iterable[Item], leader: Item) -> list[Item]:
+    """The windows that can share a batch with one."""
+    return [item for item in items if item.key == leader.key]
 
 
 def choose(items: list[Item], limit: int, leader: Item) -> list[Item]:

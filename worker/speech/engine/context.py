@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from worker.speech.engine.state import Rung, full_ladder
+from worker.speech.engine.window import Rung, full_ladder
 from worker.speech.windows import FULL_POSITIONS, POSITIONS_PER_SECOND
 
 MARGIN_SECONDS = 2.0

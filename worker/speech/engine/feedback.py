@@ -19,7 +19,7 @@ from worker.speech.engine.context import adaptive_ladder
 from worker.speech.engine.file import File
 from worker.speech.engine.guard import Guard
 from worker.speech.engine.shared import Shared
-from worker.speech.engine.state import Rung, WindowState, full_ladder
+from worker.speech.engine.window import Rung, WindowState, full_ladder
 from worker.speech.model.decoding import Decoded, Request
 from worker.speech.windows import FULL_POSITIONS
 
@@ -82,6 +82,8 @@ class Feedback:
         if failed or not self._guard.allows(language):
             return
         assert window.features is not None
+        # Only the encoder's length is to differ.
+        carried = window.stands[0].prompted
         number = self._shared.new_number()
         item = self._audits.offer(
             number,
@@ -93,9 +95,10 @@ class Feedback:
                 language=language,
                 task=file.state.options.task,
                 context=file.context,
+                carried=carried,
             ),
             text=decoded.text,
-            prompt_length=file.prompt_length,
+            prompt_length=file.prompt_length(Rung(FULL_POSITIONS, 0.0, carried)),
             now=time.monotonic(),
         )
         if item is not None:

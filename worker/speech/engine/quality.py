@@ -72,6 +72,8 @@ class Attempt:
         seconds: speech in the window.
         short: whether the encoder saw less than 30 s; such texts get more checks.
         heard_until: second of the window at which the last word ends, if that is known.
+        temperature: of sampling; 0 is beam search.
+        prompted: tokens of the text before the window that it was prompted with.
     """
 
     text: str
@@ -81,6 +83,8 @@ class Attempt:
     seconds: float
     short: bool = False
     heard_until: float | None = None
+    temperature: float = 0.0
+    prompted: tuple[int, ...] = ()
 
 
 def compression_ratio(text: str) -> float:

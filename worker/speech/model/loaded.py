@@ -17,7 +17,7 @@ from worker.errors import ErrorCode, JobError, MachineError
 from worker.logs import get_logger
 from worker.results.transcript import EngineInfo
 from worker.speech.api import Options
-from worker.speech.config import SPANS, WINDOWS, WINDOWS_ADAPTIVE, EngineConfig
+from worker.speech.config import SPANS, WINDOWS, EngineConfig
 from worker.speech.model import choices, memory, models
 from worker.speech.model import device as devices
 from worker.speech.model.decoding import Decoded, Request
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 log = get_logger(__name__)
 
-CODE_VERSION = 2
+CODE_VERSION = 3
 """To be raised when a change of this code may change texts: a checkpoint of another version is not
 resumed."""
 
@@ -238,7 +238,7 @@ def fingerprint(config: EngineConfig, directory: Path, compute_type: str) -> str
         "context": config.context,
         "word_times": config.word_times,
         "spans": asdict(SPANS),
-        "windows": [asdict(WINDOWS), asdict(WINDOWS_ADAPTIVE)],
+        "windows": asdict(WINDOWS),
         "versions": devices.versions(),
     }
     encoded = json.dumps(identity, sort_keys=True).encode()
