@@ -380,7 +380,7 @@ class FileState:
 
     def _unprompted(self, window: WindowState) -> Step:
         """The text before a window was of no use."""
-        window.prompt = ()
+        window.prompt, window.refused = (), True
         if window.phase is Phase.LOOKING:
             return self._choose(window)
         return Step(ready=(window.index,))

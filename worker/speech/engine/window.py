@@ -67,6 +67,7 @@ class WindowState:
         rungs: what is tried without a prompt, in order, until a text passes the checks.
         prompt: the text before it, for its first attempt or for the look; empty until that is
             known.
+        refused: whether the text before it turned out to be of no use.
         flying: the rung that is being decoded, if one is.
         phase: how far it is.
         attempts: the decodings so far, until a text stands.
@@ -79,6 +80,7 @@ class WindowState:
     samples: NDArray[np.float32] | None
     rungs: Sequence[Rung]
     prompt: tuple[int, ...] = ()
+    refused: bool = False
     flying: Rung | None = None
     phase: Phase = Phase.ASKED
     attempts: list[tuple[Attempt, Decoded]] = field(default_factory=list)
@@ -136,8 +138,8 @@ class WindowState:
 
     @property
     def was_prompted(self) -> bool:
-        """Whether an attempt was made with the text before it."""
-        return any(attempt.prompted for attempt, _ in self.attempts)
+        """Whether it was tried with the text before it."""
+        return self.refused or any(attempt.prompted for attempt, _ in self.attempts)
 
     @property
     def passes_on(self) -> tuple[int, ...]:
