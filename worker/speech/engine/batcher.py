@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import IntEnum
 
 POOL = 4
@@ -27,6 +27,10 @@ POOL = 4
 
 SHARE = 4
 """One in this many places of a batch is kept for jobs other than the one with most windows."""
+
+
+FILL = 0.9
+"""Share of the places of a batch under which another chain is started to fill them."""
 
 
 class Turn(IntEnum):
@@ -128,6 +132,11 @@ class Batcher:
         return len(self._waiting)
 
     @property
+    def waiting(self) -> list[Item]:
+        """The windows that wait, in the order they were added."""
+        return list(self._waiting.values())
+
+    @property
     def busy(self) -> bool:
         """Whether windows wait that have no text yet."""
         return any(item.turn <= Turn.LATER for item in self._waiting.values())
@@ -153,39 +162,51 @@ class Batcher:
         return gone
 
     def next_batch(
-        self, now: float, capacity: Callable[[Key], int], *, expecting: bool, flying: int = 0
+        self,
+        now: float,
+        capacity: Callable[[Key], int],
+        *,
+        expecting: bool,
+        flying: Sequence[Item] = (),
     ) -> Batch | None:
         """The windows that go next, or None to wait.
+
+        Of the batches that are possible, the first full one, in the order of their leaders; if
+        none is full, the fullest.
 
         Args:
             now: monotonic seconds.
             capacity: how many windows with a key fit a batch.
             expecting: whether more windows are on their way. Then only a full batch is given
                 out, until the oldest window has waited `max_wait`.
-            flying: windows that are being decoded at this moment.
+            flying: the windows that are being decoded.
         """
         turns: dict[Turn, list[Item]] = {turn: [] for turn in Turn}
         for item in self._waiting.values():
             turns[item.turn].append(item)
         ready = turns[Turn.NOW]
-        starts = self._chain_starts(turns[Turn.LATER], len(ready), flying)
-        first, leaders = _leaders(ready, fair=self._led_by_age >= SHARE - 1)
+        starts = self._chain_starts(turns[Turn.LATER], [*ready, *flying])
+        leaders = [*_oldest(ready), *_oldest(starts)]
+        longest: Item | None = None
+        if ready and self._led_by_age >= SHARE - 1:
+            longest = min(ready, key=lambda item: item.ready_at)
+            leaders.insert(0, longest)
+        best: _Choice | None = None
         for leader in leaders:
-            items = _group(ready, leader)
-            most = max(1, capacity(leader.key))
-            enough = min(most, self.few) if leader.prompted else most
-            if len(items) < enough:
-                if not self._ripe(items, now, expecting):
-                    continue
-                if leader.prompted and starts:
-                    break  # More chains first: the batch after them is fuller.
-                items += _group(starts, leader)[: most - len(items)]
-            divided = len(items) == len(ready) + len(starts) < most
-            share = -(-len(items) // self.lanes) if divided else most
-            looks = _group(turns[Turn.LOOK], leader)[: max(0, enough - len(items))]
-            self._led_by_age = 0 if leader is first else self._led_by_age + 1
-            return self._batch(leader, choose(items, share, leader) + looks, enough)
-        return self._unready(starts, turns, now, capacity, expecting)
+            choice = self._choice(leader, ready, starts, capacity)
+            if choice.full or self._ripe(choice.items, now, expecting):
+                if best is None or choice.fill > best.fill:
+                    best = choice
+                if choice.full or leader is longest:
+                    break
+        if best is None:
+            return self._background(turns, now, capacity, expecting)
+        self._led_by_age = 0 if best.leader is longest else self._led_by_age + 1
+        everything = len(ready) + len(starts)
+        divided = len(best.items) == everything < best.most
+        share = -(-everything // self.lanes) if divided else best.most
+        looks = _group(turns[Turn.LOOK], best.leader)[: max(0, best.enough - len(best.items))]
+        return self._batch(best, choose(best.items, share, best.leader) + looks)
 
     def wait_seconds(self, now: float) -> float | None:
         """Seconds until the oldest window has waited `max_wait`; None if there is no window."""
@@ -194,53 +215,77 @@ class Batcher:
         oldest = min(item.ready_at for item in self._waiting.values())
         return max(0.0, oldest + self.max_wait - now)
 
-    def _chain_starts(self, later: list[Item], ready: int, flying: int) -> list[Item]:
+    def _chain_starts(self, later: list[Item], others: Iterable[Item]) -> list[Item]:
         """Windows that go without the text before them, so that the device stays busy.
 
-        There are to be as many chains as fill the prompted batches of all lanes. New ones are
-        started once half of them are left, and then enough for a batch at least.
+        There are to be as many chains as fill the prompted batches of all lanes. Where they are
+        clearly fewer, new ones are started, at least a batch of them.
         """
+        going_on = {item.job for item in later}
+        alive = sum(item.prompted or item.job in going_on for item in others)
         wanted = self.lanes * self.few
-        alive = ready + flying
-        if ready and 2 * alive > wanted:
+        if alive >= FILL * wanted:
             return []
         return chain_starts(later, max(wanted - alive, self.few))
 
-    def _unready(
+    def _choice(
+        self, leader: Item, ready: list[Item], starts: list[Item], capacity: Callable[[Key], int]
+    ) -> _Choice:
+        most = max(1, capacity(leader.key))
+        enough = min(most, self.few) if leader.prompted else most
+        items = _group(ready, leader)
+        if len(items) < enough:
+            items += _group(starts, leader)[: most - len(items)]
+        return _Choice(leader, items, most, enough)
+
+    def _background(
         self,
-        starts: list[Item],
         turns: dict[Turn, list[Item]],
         now: float,
         capacity: Callable[[Key], int],
         expecting: bool,
     ) -> Batch | None:
-        """A batch without any window whose turn is now."""
-        for waiting, before in (
-            (starts, []),
-            (turns[Turn.LOOK], turns[Turn.NOW] + turns[Turn.LATER]),
-            (turns[Turn.AUDIT], turns[Turn.LOOK]),
-        ):
-            if before:
-                return None
-            for leader in _oldest(waiting):
-                items = _group(waiting, leader)
-                most = max(1, capacity(leader.key))
-                enough = min(most, self.few) if leader.prompted else most
-                if len(items) >= enough or self._ripe(items, now, expecting):
-                    return self._batch(leader, choose(items, most, leader), enough)
+        """A batch for which no window without a text has to wait."""
+        if turns[Turn.NOW] or (turns[Turn.LATER] and not turns[Turn.LOOK]):
+            return None
+        waiting = turns[Turn.LOOK] or turns[Turn.AUDIT]
+        for leader in _oldest(waiting):
+            choice = self._choice(leader, waiting, [], capacity)
+            if choice.full or self._ripe(choice.items, now, expecting):
+                batch = self._batch(choice, choose(choice.items, choice.most, leader))
+                # Its places are free: nobody would have used them.
+                return replace(batch, capacity=len(batch.items))
         return None
 
     def _ripe(self, items: Iterable[Item], now: float, expecting: bool) -> bool:
         """Whether windows needn't wait any more for others to fill their batch."""
         return not expecting or now - min(item.ready_at for item in items) >= self.max_wait
 
-    def _batch(self, leader: Item, items: list[Item], enough: int) -> Batch:
+    def _batch(self, choice: _Choice, items: list[Item]) -> Batch:
         self._take(items)
-        return Batch(leader.key, tuple(items), max(enough, len(items)))
+        return Batch(choice.leader.key, tuple(items), max(choice.enough, len(items)))
 
     def _take(self, items: Iterable[Item]) -> None:
         for item in items:
             del self._waiting[item.age]
+
+
+@dataclass(frozen=True, slots=True)
+class _Choice:
+    """A batch that could go: its leader, what can share it, how many fit, how many are enough."""
+
+    leader: Item
+    items: list[Item]
+    most: int
+    enough: int
+
+    @property
+    def fill(self) -> float:
+        return len(self.items) / self.enough
+
+    @property
+    def full(self) -> bool:
+        return len(self.items) >= self.enough
 
 
 def chain_starts(later: Sequence[Item], count: int) -> list[Item]:
@@ -263,15 +308,6 @@ def chain_starts(later: Sequence[Item], count: int) -> list[Item]:
         found.append(run[middle])
         runs += [part for part in (run[:middle], run[middle + 1 :]) if part]
     return found
-
-
-def _leaders(ready: list[Item], *, fair: bool) -> tuple[Item | None, list[Item]]:
-    """The windows that may lead a batch, in the order they are asked; with the fair one, if any."""
-    leaders = _oldest(ready)
-    if not fair or not ready:
-        return None, leaders
-    longest = min(ready, key=lambda item: (item.ready_at, item.age))
-    return longest, [longest, *leaders]
 
 
 def _oldest(items: Iterable[Item]) -> list[Item]:

@@ -60,7 +60,8 @@ class DeviceLoop:
             share = seconds / len(batch.items) / self._lanes
             with self._shared.changed:
                 self._shared.decoding -= 1
-                self._shared.flying -= len(batch.items)
+                for item in batch.items:
+                    self._shared.flying.remove(item)
                 self._shared.step()
                 self._count(batch, seconds)
                 for item, outcome in outcomes:
@@ -79,7 +80,7 @@ class DeviceLoop:
                 )
                 if batch is not None:
                     shared.decoding += 1
-                    shared.flying += len(batch.items)
+                    shared.flying += batch.items
                     return batch
                 shared.changed.wait(shared.batcher.wait_seconds(now))
             return None
