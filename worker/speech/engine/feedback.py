@@ -43,6 +43,7 @@ class Feedback:
         self._guard = guard
         self._audits = Audits(guard)
         self._shared = shared
+        self._lost: list[str] = []
 
     def __contains__(self, job: int) -> bool:
         """Whether a job number of the batcher's is an audit."""
@@ -78,7 +79,7 @@ class Feedback:
         self._shared.stats.short_failed += failed
         if self._context != "auto":
             return
-        self._warn(self._guard.decoded(language, failed=failed))
+        self._learn(language, self._guard.decoded(language, failed=failed))
         if failed or not self._guard.allows(language):
             return
         assert window.features is not None
@@ -111,14 +112,22 @@ class Feedback:
     def audited(self, item: Item, outcome: Decoded | JobError) -> None:
         """An audit came back from the device."""
         self._shared.stats.audits += 1
+        language = self._audits.request(item.job).language
+        assert language is not None
         again, sentence = self._audits.outcome(
             item, None if isinstance(outcome, JobError) else outcome, time.monotonic()
         )
-        self._warn(sentence)
+        self._learn(language, sentence)
         if again is not None:
             self._shared.batcher.add(again)
 
-    def _warn(self, sentence: str) -> None:
-        """Log why a language was switched to full context; nothing if it was not."""
+    def take_lost(self) -> list[str]:
+        """Languages in which short windows have lost since this was last asked."""
+        lost, self._lost = self._lost, []
+        return lost
+
+    def _learn(self, language: str, sentence: str) -> None:
+        """A language is switched to full context, for the reason in the sentence, if there is."""
         if sentence:
+            self._lost.append(language)
             log.warning("context.full", message=sentence)

@@ -71,8 +71,10 @@ class Flow(Owner):
             window = file.state.windows[index]
             self._shared.batcher.remove(file.number, index)
             self._feedback.text_chosen(file, window, decoded)
-            window.features = None
+            if not window.is_short:
+                window.features = None
             self._router.text_chosen(file, index, decoded)
+        self._repair()
 
     def request(self, item: Item) -> Request | None:
         """What to decode for a window of a batch; None if its file is gone."""
@@ -106,6 +108,7 @@ class Flow(Owner):
         """
         if item.job in self._feedback:
             self._feedback.audited(item, outcome)
+            self._repair()
             return
         file = self._shared.files.get(item.job)
         if file is None:
@@ -139,8 +142,8 @@ class Flow(Owner):
 
     def take_words(self, file: File, index: int, words: Sequence[Word]) -> None:
         """See `file.Owner`."""
-        file.state.words(index, words)
         file.attention.pop(index, None)
+        self.follow(file, file.state.words(index, words))
         self.finish_if_done(file)
         self._shared.changed.notify_all()
 
@@ -195,6 +198,14 @@ class Flow(Owner):
                 self.fail(file, EngineError(f"the engine has stopped: {error}"))
             self._shared.stopping = True
             self._shared.changed.notify_all()
+
+    def _repair(self) -> None:
+        """Where short windows lost, those of files that are not answered are decoded in full."""
+        for language in self._feedback.take_lost():
+            for file in list(self._shared.files.values()):
+                before = len(file.state.short)
+                self.follow(file, file.state.distrust_short(language))
+                self._shared.stats.second_attempts += before - len(file.state.short)
 
     def _enqueue(self, file: File, index: int) -> None:
         window = file.state.windows[index]

@@ -24,14 +24,19 @@ from worker.speech.engine import carry
 from worker.speech.engine.batcher import Turn
 from worker.speech.engine.language import LanguageVote
 from worker.speech.engine.quality import is_nothing
-from worker.speech.engine.window import Ladder, Phase, Rung, WindowState
+from worker.speech.engine.window import Ladder, Phase, Rung, WindowState, full_ladder
 from worker.speech.model.decoding import Decoded
-from worker.speech.windows import SAMPLE_RATE, Span, TimeMap
+from worker.speech.windows import FULL_POSITIONS, SAMPLE_RATE, Span, TimeMap
 from worker.speech.words.fit import fit_words
 
 SHORT_SECONDS, SHORT_SHARE = 1.0, 0.1
 """Seconds, and share of the length stated in the header: a note says so where more audio than
 both is missing."""
+
+
+KEPT_SECONDS = 600.0
+"""Seconds of short windows that a file keeps to have them decoded again, should short windows turn
+out to do harm in its language. Windows beyond that are decoded in full: 60 MB is enough."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +68,8 @@ class FileState:
         language: given, decided, or None while it is being found out.
         windows: those without words yet, by index.
         done: those with words, by index.
+        short: of those that are done, windows decoded short, kept to be decoded again.
+        distrusted: languages whose windows are no longer to be decoded short.
         held_back: windows that wait for the language.
         total: how many windows the file has; None while more may come.
         audio_seconds: length of the decoded audio; None before its end.
@@ -84,6 +91,8 @@ class FileState:
     language: Language | None = None
     windows: dict[int, WindowState] = field(default_factory=dict)
     done: dict[int, WindowText] = field(default_factory=dict)
+    short: dict[int, WindowState] = field(default_factory=dict)
+    distrusted: set[str] = field(default_factory=set)
     held_back: list[int] = field(default_factory=list)
     total: int | None = None
     audio_seconds: float | None = None
@@ -129,6 +138,8 @@ class FileState:
         seconds = sum(span.length for span in spans) / SAMPLE_RATE
         language = self.language.code if self.language else None
         rungs = self.ladder(seconds, language)
+        if self._kept_seconds + seconds > KEPT_SECONDS:
+            rungs = full_ladder(seconds, language)
         self.windows[index] = WindowState(index, spans, features, samples, rungs)
         if self.language is None and not self.vote.asks(index):
             self.held_back.append(index)
@@ -190,6 +201,8 @@ class FileState:
         window = self.windows[index]
         rung, window.flying = window.flying, None
         assert rung is not None, "what was decoded was begun"
+        if rung.positions < FULL_POSITIONS and decoded.language in self.distrusted:
+            return self._in_full(window)
         if rung.prompt and decoded.language != self._language_before(index):
             return self._unprompted(window)
         window.tried(rung, decoded)
@@ -227,10 +240,36 @@ class FileState:
                 step = _joined(step, self._choose(window))
         return step
 
-    def words(self, index: int, words: Sequence[Word]) -> None:
-        """A window's words, in the file's time; the window is done."""
-        window = self.windows.pop(index)
+    def distrust_short(self, language: str) -> Step:
+        """Windows of a language are to be decoded in full, also those that are done."""
+        self.distrusted.add(language)
+        step = Step()
+        for window in list(self.windows.values()):
+            if window.phase is Phase.ASKED and window.flying is None:
+                waits = window.index not in self.held_back
+                again = self._in_full(window)
+                step = _joined(step, again) if waits else step
+            elif window.phase is Phase.LOOKING and window.is_short and window.flying is None:
+                step = _joined(step, self._in_full(window))
+        for index, window in list(self.short.items()):
+            if window.stands[1].language == language:
+                del self.short[index], self.done[index]
+                self.windows[index] = window
+                step = _joined(step, self._in_full(window))
+        return step
+
+    def words(self, index: int, words: Sequence[Word]) -> Step:
+        """A window's words, in the file's time; the window is done.
+
+        Not if it was decoded short and that is no longer trusted: then it is decoded again.
+        """
+        window = self.windows[index]
         chosen, decoded = window.stands
+        if window.is_short and decoded.language in self.distrusted:
+            return self._in_full(window)
+        del self.windows[index]
+        if window.is_short:
+            self.short[index] = window
         silent = is_nothing(chosen)
         self.done[index] = WindowText(
             index=index,
@@ -242,6 +281,7 @@ class FileState:
             language=decoded.language,
             carried=window.passes_on,
         )
+        return Step()
 
     def spend(self, stage: str, seconds: float) -> None:
         """Adds to this file's share of a stage."""
@@ -384,6 +424,19 @@ class FileState:
         if window.phase is Phase.LOOKING:
             return self._choose(window)
         return Step(ready=(window.index,))
+
+    def _in_full(self, window: WindowState) -> Step:
+        """Decodes a window with 30 s of encoder, as if it hadn't been decoded short."""
+        window.rungs = full_ladder(window.seconds)
+        window.attempts = [pair for pair in window.attempts if not pair[0].short]
+        window.phase, window.look = Phase.ASKED, None
+        return self._asked(window.index)
+
+    @property
+    def _kept_seconds(self) -> float:
+        """Seconds of windows that are decoded short, or were."""
+        kept = [window for window in self.windows.values() if window.is_short]
+        return sum(window.seconds for window in (*kept, *self.short.values()))
 
     def _choose(self, window: WindowState) -> Step:
         window.phase = Phase.CHOSEN

@@ -142,6 +142,13 @@ class WindowState:
         return self.refused or any(attempt.prompted for attempt, _ in self.attempts)
 
     @property
+    def is_short(self) -> bool:
+        """Whether its text is, or without an attempt would be, of less than 30 s of encoder."""
+        if self.attempts:
+            return self.stands[0].short
+        return self.rungs[0].positions < FULL_POSITIONS
+
+    @property
     def passes_on(self) -> tuple[int, ...]:
         """The tokens that the next window may be prompted with.
 
