@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from worker.results.transcript import EngineInfo, InputInfo, Segment, Timings, Transcript, Word
 from worker.speech.api import Recognition, Task
-from worker.speech.words.languages import LANGUAGES_WITHOUT_SPACES
+from worker.speech.words.languages import is_spaced
 
 __all__ = ["Input", "assemble", "timings", "with_timings"]
 
@@ -65,9 +65,7 @@ def assemble(
     segments = _in_order(recognition.segments, audio_seconds, words=words)
     with_words = any(segment.words for segment in segments)
     language = recognition.language
-    unspaced = (
-        task == "transcribe" and language is not None and language.code in LANGUAGES_WITHOUT_SPACES
-    )
+    spaced = language is None or is_spaced(language.code, task)
     return Transcript(
         job_id=job_id,
         input=InputInfo(
@@ -75,7 +73,7 @@ def assemble(
         ),
         language=language,
         task=task,
-        text=("" if unspaced else " ").join(segment.text for segment in segments),
+        text=(" " if spaced else "").join(segment.text for segment in segments),
         segments=segments,
         word_times=recognition.word_times if with_words else None,
         notes=recognition.notes,
