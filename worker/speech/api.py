@@ -32,9 +32,11 @@ class Options:
         prompt: text that the decoder is to take for what was said before.
         hotwords: words and names that the decoder is to prefer.
         carry_context: whether a window is prompted with the text of the windows before it: never
-            (off), wherever that text stands (on), or so far as there is room for it (auto).
+            (off), wherever that text stands (on), or there so far as it costs little (auto).
         language_options: Whisper codes that detection may choose from; empty: all of the model's.
-        multilingual: whether each window is decoded in its own language, instead of all in one.
+            Where `language` is given, nothing is detected.
+        multilingual: whether each window is decoded in its own language, instead of all in one;
+            not with `language`.
     """
 
     language: str | None = None
@@ -229,6 +231,14 @@ class Transcriber(Protocol):
         Raises:
             MachineError: the machine can't do what the settings ask.
             SettingsError: a model or compute type that doesn't exist.
+        """
+        ...
+
+    def check(self, options: Options) -> None:
+        """Whether the loaded model can do what the options ask. After `start`.
+
+        Raises:
+            JobError: it can't; `submit` would refuse a file with these options.
         """
         ...
 

@@ -193,6 +193,10 @@ class Engine(Transcriber):
 
     # Files in.
 
+    def check(self, options: Options) -> None:
+        """See `api.Transcriber`."""
+        self._parts.loaded.check(options)
+
     def submit(
         self,
         path: Path,
