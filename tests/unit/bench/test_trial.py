@@ -40,7 +40,7 @@ class Auditing(Contestant):
         self.owed = 0
 
     def _decode(self) -> None:
-        encoded = self.probe.encode(np.zeros((1, 80, 10), dtype=np.float32))  # type: ignore[arg-type]
+        encoded = self.probe.encode(np.zeros((1, 80, 10), dtype=np.float32))
         self.probe.generate(encoded, [[1]])
 
 
