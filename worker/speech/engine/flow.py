@@ -21,7 +21,7 @@ from worker.speech.engine.batcher import Item, Key
 from worker.speech.engine.feedback import Feedback
 from worker.speech.engine.file import File, Owner
 from worker.speech.engine.shared import Shared
-from worker.speech.engine.state import Step
+from worker.speech.engine.texts import Step
 from worker.speech.engine.word_router import WordRouter
 from worker.speech.model.decoding import Decoded, Request
 from worker.speech.windows import FULL_POSITIONS, Span

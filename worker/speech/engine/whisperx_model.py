@@ -19,7 +19,7 @@ from worker.errors import EngineError, ErrorCode, JobError
 from worker.results.transcript import Language, Word
 from worker.speech.api import Options, Recognition, WindowText
 from worker.speech.config import EngineConfig
-from worker.speech.engine.state import segments
+from worker.speech.engine.segments import segments
 from worker.speech.model import device as devices
 from worker.speech.model.loaded import load
 from worker.speech.model.memory import is_out_of_memory

@@ -15,8 +15,9 @@ from worker.logs import get_logger
 from worker.results.transcript import Word
 from worker.speech.api import WordTimes
 from worker.speech.engine.file import File
+from worker.speech.engine.segments import to_file_time
 from worker.speech.engine.shared import Shared
-from worker.speech.engine.state import FileState, to_file_time
+from worker.speech.engine.state import FileState
 from worker.speech.model.decoding import Decoded
 from worker.speech.words.fit import spread_words
 

@@ -15,7 +15,8 @@ from worker.results.transcript import Language
 from worker.speech.api import CarryContext, Options, Partial, WindowText
 from worker.speech.engine import carry
 from worker.speech.engine.batcher import Turn
-from worker.speech.engine.state import FileState, Step
+from worker.speech.engine.state import FileState
+from worker.speech.engine.texts import Step
 from worker.speech.engine.window import Phase, Rung, full_ladder
 from worker.speech.model.decoding import Decoded
 from worker.speech.windows import SAMPLE_RATE, Span

@@ -17,7 +17,9 @@ from worker.results.transcript import Language, Word
 from worker.speech.api import Options, Partial, Recognition, WindowText
 from worker.speech.engine.context import adaptive_ladder
 from worker.speech.engine.language import SURE, VOTERS
-from worker.speech.engine.state import FileState, Step, segments, to_file_time
+from worker.speech.engine.segments import segments, to_file_time
+from worker.speech.engine.state import FileState
+from worker.speech.engine.texts import Step
 from worker.speech.engine.window import Ladder, Rung, full_ladder
 from worker.speech.model.decoding import Decoded
 from worker.speech.windows import SAMPLE_RATE, Span
