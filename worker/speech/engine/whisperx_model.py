@@ -128,18 +128,20 @@ class WhisperX:
         if code is not None:
             detected = options.language is None
             language = Language(code=code, probability=None, detected=detected)
+        found = tuple(
+            segment.model_copy(update={"language": code})
+            for segment in segments(texts, audio.seconds)
+        )
+        spoken = sum(segment.end - segment.start for segment in found)
         return Recognition(
             audio_seconds=audio.seconds,
             language=language,
-            segments=tuple(
-                segment.model_copy(update={"language": code})
-                for segment in segments(texts, audio.seconds)
-            ),
+            segments=found,
             word_times="aligned" if any(text.words for text in texts) else None,
             seconds=seconds,
             windows=len(texts),
             notes=tuple(notes),
-            languages=((code, sum(text.end - text.start for text in texts)),) if code else (),
+            languages=((code, spoken),) if code is not None and found else (),
         )
 
     def _transcribe(self, samples: NDArray[np.float32], options: Options) -> Mapping[str, Any]:
