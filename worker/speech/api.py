@@ -184,10 +184,12 @@ class EngineStats:
     def extra(self) -> dict[str, float]:
         """What a status document shows beside the usual counters, if there is anything.
 
-        Counters of short windows once there was one, of audits once there was one, and the
-        card's memory where the card was asked.
+        Counters of prompted windows, short windows and audits once there was one, and the card's
+        memory where the card was asked.
         """
         shown: dict[str, float] = {}
+        if self.prompted_windows:
+            shown |= {"prompted_windows": self.prompted_windows, "looks": self.looks}
         if self.short_windows:
             shown |= {"short_windows": self.short_windows, "short_failed": self.short_failed}
         if self.audits:

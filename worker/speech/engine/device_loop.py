@@ -111,4 +111,5 @@ class DeviceLoop:
             seconds=round(seconds, 3),
             positions=batch.key.positions,
             temperature=batch.key.temperature,
+            prompt_tokens=batch.key.prompt_length,
         )

@@ -87,7 +87,12 @@ class Whisper:
         self.model = cast("ctranslate2.models.Whisper", loaded.model)
         self.mels = int(self.model.n_mels)
         self.multilingual = bool(self.model.is_multilingual)
-        self.languages = frozenset(loaded.supported_languages)
+        self.languages = frozenset(
+            code
+            for code in loaded.supported_languages
+            # The library's list names some that only later models have a token for.
+            if not self.multilingual or loaded.hf_tokenizer.token_to_id(f"<|{code}|>") is not None
+        )
         self.encoder_calls = 0
         self.encoded_windows = 0
         self._tokenizers: dict[tuple[str, Task], Tokenizer] = {}
