@@ -25,7 +25,8 @@ SLACK_SECONDS = 0.12
 """How far an aligned word may reach over the edge of a gap."""
 
 LETTERS_PER_SECOND = (5.0, 25.0)
-"""Of read speech; outside, words were given to the wrong stretch."""
+"""Of read speech; outside, words were given to the wrong stretch. A word beside a cut that would be
+faster was squeezed to the other side of the gap."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,4 +74,9 @@ def _cut(gap: Gap, words: Sequence[Word]) -> tuple[int, int] | None:
     sure = end - start >= SURE_GAP_SECONDS or not left.word[-1:].isalnum()
     sure = sure and left.end <= end + SLACK_SECONDS and right.start >= start - SLACK_SECONDS
     sure = sure and left.start < start and right.end > end
+    sure = sure and not _squeezed(left) and not _squeezed(right)
     return (gap.middle, before) if sure else None
+
+
+def _squeezed(word: Word) -> bool:
+    return len(word.word) > LETTERS_PER_SECOND[1] * max(word.end - word.start, 0.1)

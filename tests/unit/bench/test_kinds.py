@@ -73,6 +73,13 @@ def test_short_gaps_and_the_ends_are_none() -> None:
     assert kinds.find_gaps(edges[:10]) == []
 
 
+def test_a_fricative_is_no_gap() -> None:
+    """It is 36 dB below the vowels, and far above the background where they have nothing."""
+    vowel, hiss, quiet = tone(300.0, 0.5), bursts(0.3, level=0.0033), bursts(0.3, level=0.0001)
+    assert kinds.find_gaps(np.concatenate([quiet, vowel, hiss, vowel, quiet])) == []
+    assert len(kinds.find_gaps(np.concatenate([quiet, vowel, quiet, vowel, quiet]))) == 1
+
+
 @given(
     st.lists(st.integers(0, RATE), max_size=4).map(sorted),
     st.floats(0.01, 2.0),

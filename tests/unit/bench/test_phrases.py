@@ -55,6 +55,12 @@ def test_a_word_that_reaches_over_a_gap_is_in_doubt() -> None:
     assert texts(samples, words) == ["spoken0 spoken1"]
 
 
+def test_a_word_squeezed_beside_a_gap_is_in_doubt() -> None:
+    samples, words = recording([0.3])
+    words[1] = words[1].model_copy(update={"end": words[1].start + 0.1})
+    assert texts(samples, words) == ["spoken0 spoken1"]
+
+
 def test_gaps_with_no_word_between_them_are_in_doubt() -> None:
     samples, words = recording([0.3, 0.3])
     del words[1]
@@ -62,9 +68,9 @@ def test_gaps_with_no_word_between_them_are_in_doubt() -> None:
 
 
 def test_too_many_letters_for_the_time_are_in_doubt() -> None:
-    samples, words = recording([0.3])
+    samples, words = recording([0.02, 0.3])
     words[0] = words[0].model_copy(update={"word": "a" * 40})
-    assert texts(samples, words) == ["spoken1"]
+    assert texts(samples, words) == ["spoken2"]
 
 
 @given(st.lists(st.floats(0.0, 0.5), max_size=6))
