@@ -167,7 +167,12 @@ def _reverb(clips: Sequence[Source], rng: np.random.Generator) -> Iterator[Sourc
 
 def _two_sentences(clips: Sequence[Source], rng: np.random.Generator) -> Iterator[Source]:
     """Two clips of one reader, 2 to 3.5 s apart."""
-    for first, second in zip(clips[::2], clips[1::2], strict=False):
+    waiting: dict[str, Source] = {}
+    for second in clips:
+        first = waiting.pop(second.reader, None)
+        if first is None:
+            waiting[second.reader] = second
+            continue
         joined = kinds.join([first.samples, second.samples], [float(rng.uniform(2.0, 3.5))])
         yield Source(f"{first.name}_{second.name}", joined, f"{first.text} {second.text}")
 

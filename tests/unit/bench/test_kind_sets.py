@@ -107,6 +107,15 @@ def test_readers_take_turns() -> None:
         assert readers == [readers[0], not readers[0]] * (turns // 2)
 
 
+def test_two_sentences_are_one_reader_s() -> None:
+    found = make_set("two-sentences", CLIPS, 20)
+    assert len(found) == 6
+    for source in found:
+        first, second = map(by_name, source.name.split("_"))
+        assert first.reader == second.reader
+        assert 2.0 <= source.seconds - first.seconds - second.seconds <= 3.5
+
+
 def test_repeats_are_said_twice() -> None:
     for source in make_set("repeats", CLIPS, 20):
         half = source.text[: len(source.text) // 2]
