@@ -50,6 +50,10 @@ class Contestant(ABC):
         """Notes that it made about files, each sentence once."""
         self.second_attempts = 0
         """Windows decoded again because their text failed the checks."""
+        self.file_windows: int | None = None
+        """Windows that the files had; None if it isn't known."""
+        self.short_windows = 0
+        """Windows that were tried with less than 30 s of encoder."""
         self.slots: int | None = None
         """Windows that its calls had room for, where that differs from call to call."""
         self.lanes = 1
@@ -283,6 +287,8 @@ class Ours(Contestant):
             on_file()
         after = self.engine.stats
         self.second_attempts = after.second_attempts - before.second_attempts
+        self.file_windows = sum(one.windows for one in found)
+        self.short_windows = after.short_windows - before.short_windows
         # The standard one leaves its batches to WhisperX and counts no places.
         self.slots = (after.batch_slots - before.batch_slots) or None
         self._note(found)

@@ -1,13 +1,14 @@
 """Word error rates, and whether a difference between two of them means anything (pure).
 
 Texts are compared after `normalize`: lower case, hyphens and dashes to spaces, all other
-punctuation removed, split at white space. Numbers are left as they are written ('1455' is not
-'fourteen fifty-five'), so rates are comparable between contestants, not with other papers.
-It is a measure for languages that put spaces between words.
+punctuation removed, split at white space; in scripts that put no spaces between words each
+character is one. Numbers are left as they are written ('1455' is not 'fourteen fifty-five'), so
+rates are comparable between contestants, not with other papers.
 """
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -40,6 +41,9 @@ REPEAT_WORDS = 3
 REPEAT_MOST_WORDS = 100
 """Repeats are looked for up to this length: about what a window can hold."""
 
+_UNSPACED = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff]")
+"""Thai, Lao, Burmese, Khmer, Japanese and Chinese characters (Unicode's blocks)."""
+
 _DASH = "Pd"
 """Unicode's category of hyphens and dashes; all punctuation is in categories P*."""
 
@@ -62,7 +66,7 @@ def normalize(text: str) -> list[str]:
             characters.append(" ")
         elif not category.startswith("P"):
             characters.append(character)
-    return "".join(characters).split()
+    return _UNSPACED.sub(r" \g<0> ", "".join(characters)).split()
 
 
 def errors_by_clip(references: Sequence[Sequence[str]], hypothesis: Sequence[str]) -> list[int]:

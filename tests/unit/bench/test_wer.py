@@ -31,6 +31,8 @@ WORDS = st.lists(st.sampled_from(["a", "b", "c", "d", "e"]), max_size=12)
         ("It's 1455!", ["its", "1455"]),
         ("  \n ", []),
         ("\uff21\u00c9", ["a\u00e9"]),
+        ("\u5ba2\u89b3\u306e\u3001 base\u3002", ["\u5ba2", "\u89b3", "\u306e", "base"]),
+        ("\u0939\u093f\u0928\u094d\u0926\u0940", ["\u0939\u093f\u0928\u094d\u0926\u0940"]),
     ],
 )
 def test_normalize(text: str, words: list[str]) -> None:
