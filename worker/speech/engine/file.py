@@ -9,8 +9,8 @@ from typing import Any, Protocol
 
 from worker.results.transcript import Word
 from worker.speech.api import Partial, Recognition, Submission, WordTimes
-from worker.speech.engine.quality import best
 from worker.speech.engine.state import FileState
+from worker.speech.engine.verdict import judge
 
 
 class Owner(Protocol):
@@ -92,7 +92,8 @@ class File(Submission):
 
     def text_of(self, index: int) -> str:
         """The chosen text of a window."""
-        return best([attempt for attempt, _ in self.state.windows[index].attempts]).text
+        attempts = [attempt for attempt, _ in self.state.windows[index].attempts]
+        return judge(attempts).attempt.text
 
     def take_words(self, index: int, words: Sequence[Word]) -> None:
         """A window's words, in seconds of the file: the window is done."""

@@ -1,8 +1,8 @@
 """One file's bookkeeping: which windows wait, which have a text, when the file is done (pure).
 
 No threads, no model: the engine calls this under its lock and does what it says. A window
-goes up a ladder of rungs (encoder length, temperature) until its text passes the checks of
-`quality`. A file whose language is not given holds its later windows back until the first ones
+goes up a ladder of rungs (encoder length, temperature) until a text stands (`verdict`). A file
+whose language is not given holds its later windows back until the first ones
 have decided the language.
 """
 
@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from worker.results.transcript import Language, Segment, Word
 from worker.speech.api import Options, Partial, Recognition, WindowText
 from worker.speech.engine.language import LanguageVote
-from worker.speech.engine.quality import TEMPERATURES, Attempt, best, doubts, is_nothing
+from worker.speech.engine.quality import TEMPERATURES, Attempt
+from worker.speech.engine.verdict import Outcome, dropped_note, judge
 from worker.speech.model.decoding import Decoded
 from worker.speech.windows import FULL_POSITIONS, SAMPLE_RATE, Span, TimeMap
 from worker.speech.words.fit import fit_words
@@ -59,7 +60,7 @@ class WindowState:
         spans: the parts of the file it is made of.
         features: float32 [mels, frames]; None once its text is chosen.
         samples: float32 [n] at 16 kHz, where alignment will need them.
-        rungs: what is tried, in order, until a text passes the checks.
+        rungs: what is tried, in order, until a text stands.
         attempts: the decodings so far.
     """
 
@@ -124,6 +125,7 @@ class FileState:
         stated_seconds: length according to the file's header, if that says one.
         resumed: windows taken from `resume`.
         second_attempts: decodings beyond each window's first.
+        dropped_seconds: of speech in windows of which no text could be believed.
         seconds: this file's share of each stage.
         notes: for the result.
         vote: on the language.
@@ -143,6 +145,7 @@ class FileState:
     stated_seconds: float | None = None
     resumed: int = 0
     second_attempts: int = 0
+    dropped_seconds: float = 0.0
     seconds: dict[str, float] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     vote: LanguageVote = field(default_factory=LanguageVote)
@@ -228,6 +231,7 @@ class FileState:
             seconds=window.seconds,
             short=rung.positions < FULL_POSITIONS,
             heard_until=decoded.words[-1].end if decoded.words else None,
+            temperature=rung.temperature,
         )
         window.attempts.append((attempt, decoded))
         if self.language is None:
@@ -239,16 +243,16 @@ class FileState:
     def words(self, index: int, words: Sequence[Word]) -> None:
         """A window's words, in the file's time; the window is done."""
         window = self.windows.pop(index)
-        attempts = [attempt for attempt, _ in window.attempts]
-        chosen = best(attempts)
-        silent = is_nothing(chosen)
+        verdict = judge([attempt for attempt, _ in window.attempts])
+        if verdict.outcome is Outcome.DROPPED:
+            self.dropped_seconds += window.seconds
         self.done[index] = WindowText(
             index=index,
             start=window.start,
             end=window.end,
-            text="" if silent else chosen.text,
-            avg_logprob=chosen.avg_logprob,
-            words=() if silent else tuple(words),
+            text=verdict.text,
+            avg_logprob=verdict.attempt.avg_logprob,
+            words=tuple(words) if verdict.text else (),
         )
 
     def spend(self, stage: str, seconds: float) -> None:
@@ -290,6 +294,7 @@ class FileState:
         assert self.audio_seconds is not None
         assert self.total is not None
         texts = [self.done[index] for index in sorted(self.done)]
+        dropped = (dropped_note(self.dropped_seconds),) if self.dropped_seconds else ()
         return Recognition(
             audio_seconds=self.audio_seconds,
             language=self.language if texts else None,
@@ -298,7 +303,7 @@ class FileState:
             seconds=dict(self.seconds),
             windows=self.total,
             resumed=self.resumed,
-            notes=tuple(self.notes),
+            notes=(*self.notes, *dropped),
         )
 
     def _count_windows(self) -> Step:
@@ -339,12 +344,11 @@ class FileState:
 
     def _settle(self, window: WindowState) -> Step:
         """Chooses the text, or tries the next rung."""
-        attempts = [attempt for attempt, _ in window.attempts]
-        if doubts(attempts[-1]) and len(attempts) < len(window.rungs):
+        verdict = judge([attempt for attempt, _ in window.attempts])
+        if not verdict.settled and len(window.attempts) < len(window.rungs):
             self.second_attempts += 1
             return Step(ready=(window.index,))
-        chosen = best(attempts)
-        winner = next(decoded for attempt, decoded in window.attempts if attempt is chosen)
+        winner = next(decoded for attempt, decoded in window.attempts if attempt is verdict.attempt)
         return Step(texts=((window.index, winner),))
 
 
