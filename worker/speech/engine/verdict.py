@@ -16,7 +16,7 @@ from worker.speech.engine.quality import LOOPS, MIN_LOGPROB, Attempt, Doubt, dou
 from worker.speech.engine.repeats import said_once
 from worker.speech.engine.scripts import seconds_to_say
 
-__all__ = ["Outcome", "Verdict", "dropped_note", "judge"]
+__all__ = ["Outcome", "Verdict", "dropped_note", "judge", "replaces"]
 
 FLOOR_LOGPROB = -1.5
 """Mean log-probability below which no text is written. Of 400 windows of speech (clean, noisy, far,
@@ -92,6 +92,22 @@ def judge(attempts: Sequence[Attempt]) -> Verdict:
     return Verdict(chosen, outcome, settled=False)
 
 
+def replaces(look: Attempt, verdict: Verdict) -> bool:
+    """Whether another look at a window, with the text before it, is better than what it has.
+
+    It is if it is believed and the likelier. But both hear the same: what says much less of it has
+    left something out; and where nothing was heard, only the prompt speaks.
+    """
+    if doubts(look) or verdict.outcome is Outcome.SILENCE:
+        return False
+    if not verdict.settled:
+        return True
+    chosen = verdict.attempt
+    if seconds_to_say(look.text) < ALIKE * seconds_to_say(chosen.text):
+        return False
+    return look.avg_logprob > chosen.avg_logprob
+
+
 def dropped_note(seconds: float) -> str:
     """The sentence for a result's notes about its windows of `Outcome.DROPPED`.
 
@@ -130,8 +146,9 @@ def _confirmed(one: Attempt, other: Attempt, *, by_chance: bool) -> Attempt | No
         other: the later one.
         by_chance: whether two attempts confirm a loop that differ by chance alone.
     """
+    both_repeat = all(REPEATED & set(doubts(attempt)) for attempt in (one, other))
     candidates = [attempt for attempt in (one, other) if set(doubts(attempt)) <= REPEATED]
-    if other not in candidates:
+    if not both_repeat or other not in candidates:
         return None
     if Doubt.COMPRESSION in {*doubts(one), *doubts(other)} and (
         max(len(one.tokens), len(other.tokens)) >= STOPPED_TOKENS

@@ -17,6 +17,7 @@ from worker.speech.engine.verdict import (
     Verdict,
     dropped_note,
     judge,
+    replaces,
 )
 
 ONCE = "Uma raposa velha não consegue aprender nenhum ofício."
@@ -140,6 +141,14 @@ def test_different_texts_confirm_nothing() -> None:
     assert settled(short(TWICE), attempt(other), again) == attempt(other)
 
 
+def test_what_is_said_once_confirms_no_repeat() -> None:
+    once = short(ONCE, avg_logprob=-1.2)
+    assert settled(once, attempt(TWICE)) is None
+    assert settled(once, attempt(TWICE), attempt(ONCE, temperature=0.2)) == attempt(
+        ONCE, temperature=0.2
+    )
+
+
 def test_what_is_unlikely_confirms_but_does_not_stand() -> None:
     unlikely = short(TWICE, avg_logprob=-1.2)
     assert settled(unlikely, attempt(TWICE)) == attempt(TWICE)
@@ -193,6 +202,21 @@ def test_silence_is_judged_by_beam_search_alone() -> None:
     assert judge([replace(quiet, short=True), quiet]) == Verdict(
         quiet, Outcome.SILENCE, settled=True
     )
+
+
+def test_another_look_replaces_what_is_less_likely_and_says_no_more() -> None:
+    text = f"{ONCE} Então ele foi embora, e ninguém o viu mais."
+    standing = judge([attempt(text)])
+    assert replaces(prompted(text, avg_logprob=-0.1), standing)
+    assert not replaces(prompted(text, avg_logprob=-0.3), standing)
+    assert not replaces(prompted(ONCE, avg_logprob=-0.1), standing), "it leaves something out"
+    assert replaces(prompted(ONCE, avg_logprob=-0.1), judge([attempt(ONCE[:-3])]))
+    assert not replaces(prompted(TWICE, avg_logprob=-0.1), standing)
+    # Any text that is believed is better than none that is.
+    for tried in ([UNLIKELY], [LOOP], [LOOP, GARBAGE]):
+        assert replaces(prompted(ONCE, avg_logprob=-0.9), judge(tried))
+        assert not replaces(prompted(ONCE, avg_logprob=-1.1), judge(tried))
+    assert not replaces(prompted(ONCE, avg_logprob=-0.1), judge([MUSIC]))
 
 
 def test_the_note_says_how_many_seconds_have_no_text() -> None:
