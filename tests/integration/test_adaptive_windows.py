@@ -23,7 +23,7 @@ from worker.speech.engine.context import adaptive_ladder
 from worker.speech.engine.quality import MAX_COMPRESSION
 from worker.speech.engine.repeats import says_often
 from worker.speech.engine.scripts import compression_ratio
-from worker.speech.engine.state import Ladder, full_ladder
+from worker.speech.engine.window import Ladder, full_ladder
 from worker.speech.model import models
 from worker.speech.model.device import find_device
 from worker.speech.model.whisper import Whisper

@@ -12,6 +12,8 @@ from worker.bench.wer import (
     errors_by_clip,
     normalize,
     paired_interval,
+    repeats,
+    stretches,
     word_error_rate,
 )
 
@@ -65,6 +67,23 @@ def test_a_long_text_is_aligned_in_seconds() -> None:
     assert sum(errors_by_clip([words], heard)) == len(words) - len(heard)
 
 
+def test_errors_of_a_long_recording_go_to_the_pieces_that_they_are_in() -> None:
+    pieces = [[f"w{20 * piece + word}" for word in range(20)] for piece in range(100)]
+    heard = [word for piece in pieces for word in piece]
+    heard[41:43] = ["never", "said", "here"]  # two wrong and one too many, in the third piece
+    del heard[1206:1306]  # a window that was lost
+    errors = errors_by_clip(pieces, heard)
+    assert {piece: wrong for piece, wrong in enumerate(errors) if wrong} == {
+        2: 3,
+        60: 15,
+        61: 20,
+        62: 20,
+        63: 20,
+        64: 20,
+        65: 5,
+    }
+
+
 def test_rate() -> None:
     assert word_error_rate([10, 30], [1, 3]) == pytest.approx(10.0)
     assert math.isnan(word_error_rate([0], [0]))
@@ -103,3 +122,41 @@ def test_interval_matches_a_plain_bootstrap() -> None:
 def test_no_interval_without_clips_or_words(words: list[int]) -> None:
     with pytest.raises(ValueError, match="at least two clips"):
         paired_interval(words, [0] * len(words), [0] * len(words))
+
+
+@given(st.lists(st.integers(0, 40), max_size=60))
+def test_stretches_are_all_pieces_in_order_and_of_about_equal_size(words: list[int]) -> None:
+    found = stretches(words)
+    assert [index for stretch in found for index in stretch] == list(range(len(words)))
+    assert all(found)
+    said = [sum(words[index] for index in stretch) for stretch in found]
+    # A stretch's ends each lie within half a piece of where they would be best.
+    assert all(count <= 75 * 1.5 + max(words) for count in said)
+    assert len(found) <= max(1, round(sum(words) / 75))
+
+
+def test_a_clip_is_one_stretch_and_a_recording_many() -> None:
+    assert stretches([12]) == [[0]]
+    assert stretches([300]) == [[0]]
+    assert [len(stretch) for stretch in stretches([15] * 100)] == [5] * 20
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "one two three one two three",
+        "so one two three one two three and on",
+        "no no no no no",
+        "we went and so and so and so and so and so",
+        "once more once more",
+    ],
+)
+def test_what_is_said_twice_over(text: str) -> None:
+    assert repeats(text.split())
+
+
+@pytest.mark.parametrize(
+    "text", ["", "no", "the one and the other", "a very very good day", "one two three one two"]
+)
+def test_what_is_said_once(text: str) -> None:
+    assert not repeats(text.split())

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 from enum import StrEnum
+from functools import lru_cache
 from itertools import combinations
 
 from worker.speech.engine.quality import LOOPS, MIN_LOGPROB, Attempt, Doubt, doubts, is_silence
@@ -76,6 +77,11 @@ def judge(attempts: Sequence[Attempt]) -> Verdict:
     Else the likeliest that is no loop, if it is likely enough to be written; else a loop that two
     attempts say alike.
     """
+    return _judge(tuple(attempts))
+
+
+@lru_cache(maxsize=256)
+def _judge(attempts: tuple[Attempt, ...]) -> Verdict:
     for count in range(1, len(attempts) + 1):
         stands = _standing(attempts[:count])
         if stands is not None:

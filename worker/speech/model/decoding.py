@@ -22,7 +22,8 @@ class Request:
         seconds: speech in it.
         language: Whisper code, or None to detect it from this window.
         task: transcribe or translate.
-        context: tokens before the start token (see `Whisper.context`), maybe none.
+        context: tokens of prompt and hotwords (see `Whisper.context`), maybe none.
+        carried: tokens of the text before the window, maybe none.
         want_words: whether to find word times from attention.
     """
 
@@ -31,6 +32,7 @@ class Request:
     language: str | None
     task: Task
     context: tuple[int, ...] = ()
+    carried: tuple[int, ...] = ()
     want_words: bool = False
 
 

@@ -151,14 +151,18 @@ class Whisper:
         return 4 if self.multilingual else 2
 
     def prompt(self, request: Request, language: str) -> list[int]:
-        """The tokens that a window's decoding begins with: context, start sequence, no times."""
+        """The tokens that a window's decoding begins with.
+
+        The job's own context, the text before the window, the start sequence, no times.
+        """
         tokenizer = self.tokenizer(language, request.task)
-        return [*request.context, *tokenizer.sot_sequence, tokenizer.no_timestamps]
+        own = request.context or ((tokenizer.sot_prev,) if request.carried else ())
+        return [*own, *request.carried, *tokenizer.sot_sequence, tokenizer.no_timestamps]
 
     def decode(
         self, requests: Sequence[Request], *, positions: int, beam_size: int, temperature: float
     ) -> list[Decoded]:
-        """Decodes windows whose contexts have the same length, in one encoder pass.
+        """Decodes windows whose prompts have the same length, in one encoder pass.
 
         Args:
             requests: the windows.
@@ -168,7 +172,7 @@ class Whisper:
 
         Raises:
             RuntimeError: the device failed; out of memory says so in its text.
-            ValueError: contexts of different length.
+            ValueError: prompts of different length.
         """
         encoded = self._encode([request.features for request in requests], positions)
         languages, ranked = self._choose_languages(requests, encoded)

@@ -84,7 +84,7 @@ def test_the_first_that_stands_is_used(tried: list[Attempt]) -> None:
 @given(attempts)
 def test_one_attempt_settles_it_only_without_doubts(one: Attempt) -> None:
     verdict = judge([one])
-    assert verdict.attempt is one
+    assert verdict.attempt == one
     assert verdict.settled == (not doubts(one))
     if verdict.settled:
         assert (verdict.outcome is Outcome.SILENCE) == is_silence(one)
