@@ -4,6 +4,14 @@
 
 from __future__ import annotations
 
+from functools import cache
+from typing import TYPE_CHECKING
+
+from tests.fakes.tiny_model import base_model
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
 SENTENCES: dict[str, tuple[str, ...]] = {
     "en": (
         "The train to the coast leaves at half past seven.",
@@ -223,3 +231,16 @@ SENTENCES: dict[str, tuple[str, ...]] = {
     ),
 }  # fmt: skip
 """By Whisper code. Said at an ordinary pace, one takes two to five seconds."""
+
+
+@cache
+def encode(text: str) -> tuple[int, ...]:
+    """The tokens that Whisper writes a text with, behind another."""
+    return tuple(_tokenizer().encode(" " + text, add_special_tokens=False).ids)
+
+
+@cache
+def _tokenizer() -> Tokenizer:
+    from tokenizers import Tokenizer
+
+    return Tokenizer.from_file(str(base_model() / "tokenizer.json"))

@@ -62,6 +62,7 @@ class WindowText(BaseModel):
         language: the Whisper code it was decoded in; None where that is not known.
         carried: tokens of its text that the next window may be prompted with; empty where the
             text was doubted or the window is silent.
+        dropped_seconds: of speech of which no text could be believed.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -74,6 +75,7 @@ class WindowText(BaseModel):
     words: tuple[Word, ...] = ()
     language: str | None = None
     carried: tuple[int, ...] = ()
+    dropped_seconds: float = 0.0
 
 
 class Partial(BaseModel):

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import math
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from functools import lru_cache
 
 from worker.speech.engine.scripts import letters, seconds_to_say, words
 
-__all__ = ["echoes", "said_once", "says_again"]
+__all__ = ["echoes", "said_once", "says_again", "says_often"]
 
 MIN_WORDS = 3
 """Words that follow themselves at once are a repeat; fewer are common speech ("no, no", "very, very
@@ -24,6 +24,10 @@ good")."""
 MIN_SECONDS = 15 / 40
 """The same for letters, by `seconds_to_say`: 15 narrow or 6 wide ones, as long as three words.
 Letters show repeats where spaces don't part words, and loops inside a word."""
+
+TIMES = 3
+"""So often the same letters, of `MIN_SECONDS`, come in a window only where a decoder loops, though
+not always at once."""
 
 ECHO_SECONDS = 1.25
 """A run that a window has in common with the text before it, by `seconds_to_say`: 50 narrow
@@ -35,7 +39,6 @@ ECHO_WHOLE_SECONDS = 0.5
 """The same where it is all that the window says: 20 narrow letters, some five English tokens. In
 those conversations 2.6 % of the utterances of five tokens are in the text before them, but 37 % of
 those of four ("Uh-huh.")."""
-
 _TWICE = re.compile(r"(.+?)\1+", re.DOTALL)
 
 
@@ -48,6 +51,14 @@ def says_again(text: str) -> bool:
         or _is_multiple(joined, _count(joined, MIN_SECONDS / 2))
         or _repeats(joined, _count(joined, MIN_SECONDS), fast=True)
     )
+
+
+def says_often(text: str) -> bool:
+    """Whether some letters come several times, one after the other or not."""
+    joined = letters(text)
+    few = _count(joined, MIN_SECONDS)
+    seen = Counter(joined[at : at + few] for at in range(len(joined) - few + 1))
+    return max(seen.values(), default=0) >= TIMES
 
 
 @lru_cache(maxsize=256)

@@ -8,6 +8,7 @@ from typing import Literal
 from worker.speech.api import Partial, Recognition
 from worker.speech.engine.segments import segments
 from worker.speech.engine.texts import Step, WindowTexts
+from worker.speech.engine.verdict import dropped_note
 
 SHORT_SECONDS, SHORT_SHARE = 1.0, 0.1
 """Seconds, and share of the length stated in the header: a note says so where more audio than
@@ -104,6 +105,7 @@ class FileState(WindowTexts):
         assert self.audio_seconds is not None
         assert self.total is not None
         texts = [self.done[index] for index in sorted(self.done)]
+        dropped = sum(text.dropped_seconds for text in texts)
         return Recognition(
             audio_seconds=self.audio_seconds,
             language=self.language if texts else None,
@@ -112,7 +114,7 @@ class FileState(WindowTexts):
             seconds=dict(self.seconds),
             windows=self.total,
             resumed=self.resumed,
-            notes=tuple(self.notes),
+            notes=(*self.notes, *([dropped_note(dropped)] if dropped else [])),
         )
 
     def _count_windows(self) -> Step:

@@ -1,9 +1,9 @@
 """How the windows of one file get their texts (pure).
 
 No threads, no model: the engine calls this under its lock and does what it says. A window
-goes up a ladder of rungs (encoder length, temperature) until its text passes the checks of
-`quality`. A file whose language is not given holds its later windows back until the first ones
-have decided the language.
+goes up a ladder of rungs (encoder length, temperature) until a text stands (`verdict`). A file
+whose language is not given holds its later windows back until the first ones have decided the
+language.
 
 A window is prompted with the text before it (`carry`) where that text is there in time. Where it
 isn't, the window is decoded without, and may be looked at once more when it is.
@@ -22,7 +22,7 @@ from worker.speech.api import Options, Partial, WindowText
 from worker.speech.engine import carry
 from worker.speech.engine.batcher import Turn
 from worker.speech.engine.language import LanguageVote
-from worker.speech.engine.quality import is_nothing
+from worker.speech.engine.verdict import Outcome
 from worker.speech.engine.window import Ladder, Phase, Rung, WindowState, full_ladder
 from worker.speech.model.decoding import Decoded
 from worker.speech.windows import FULL_POSITIONS, SAMPLE_RATE, Span
@@ -217,22 +217,23 @@ class WindowTexts:
         Not if it was decoded short and that is no longer trusted: then it is decoded again.
         """
         window = self.windows[index]
-        chosen, decoded = window.stands
+        verdict, (chosen, decoded) = window.verdict, window.stands
         if window.is_short and decoded.language in self.distrusted:
             return self._in_full(window)
         del self.windows[index]
         if window.is_short:
             self.short[index] = window
-        silent = is_nothing(chosen)
+        dropped = verdict.outcome is Outcome.DROPPED
         self.done[index] = WindowText(
             index=index,
             start=window.start,
             end=window.end,
-            text="" if silent else chosen.text,
+            text=verdict.text,
             avg_logprob=chosen.avg_logprob,
-            words=() if silent else tuple(words),
+            words=tuple(words) if verdict.text else (),
             language=decoded.language,
             carried=window.passes_on,
+            dropped_seconds=round(window.seconds, 3) if dropped else 0.0,
         )
         return Step()
 
@@ -285,7 +286,8 @@ class WindowTexts:
         if not window.exhausted:
             self.second_attempts += 1
             return Step(ready=(window.index,))
-        if self._carries and not window.was_prompted and not is_nothing(window.stands[0]):
+        heard = window.verdict.outcome is not Outcome.SILENCE
+        if self._carries and not window.was_prompted and heard:
             window.phase = Phase.LOOKING
             step = self._look(window)
         else:

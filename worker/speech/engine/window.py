@@ -10,7 +10,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from worker.speech.engine.quality import TEMPERATURES, Attempt, best, doubts, is_nothing
+from worker.speech.engine.quality import TEMPERATURES, Attempt, doubts
+from worker.speech.engine.verdict import Outcome, Verdict, judge, replaces
 from worker.speech.model.decoding import Decoded
 from worker.speech.windows import FULL_POSITIONS, SAMPLE_RATE, Span
 
@@ -116,23 +117,24 @@ class WindowState:
         return first
 
     @property
-    def stands(self) -> tuple[Attempt, Decoded]:
-        """The attempt that stands, as far as is known, and its decoding.
+    def verdict(self) -> Verdict:
+        """What to make of its attempts, or of a look that is better."""
+        verdict = judge([attempt for attempt, _ in self.attempts])
+        if self.look is not None and replaces(self.look[0], verdict):
+            return Verdict(self.look[0], Outcome.TEXT, settled=True)
+        return verdict
 
-        Of a text that stood and that of a look, the likelier; a look that is doubted counts for
-        nothing.
-        """
-        first = best([attempt for attempt, _ in self.attempts])
-        if self.look is not None and not doubts(self.look[0]):
-            looked = self.look[0]
-            if doubts(first) or looked.avg_logprob > first.avg_logprob:
-                return self.look
-        return next(pair for pair in self.attempts if pair[0] is first)
+    @property
+    def stands(self) -> tuple[Attempt, Decoded]:
+        """The attempt that stands, as far as is known, and its decoding."""
+        chosen = self.verdict.attempt
+        tried = self.attempts if self.look is None else [*self.attempts, self.look]
+        return next(pair for pair in tried if pair[0] == chosen)
 
     @property
     def exhausted(self) -> bool:
-        """Whether the last attempt is believed, or no rung is left."""
-        if not doubts(self.attempts[-1][0]):
+        """Whether an attempt stands, or no rung is left."""
+        if self.verdict.settled:
             return True
         return sum(not attempt.prompted for attempt, _ in self.attempts) >= len(self.rungs)
 
@@ -154,8 +156,9 @@ class WindowState:
 
         Empty where the text was doubted, or nothing was said.
         """
-        chosen, _ = self.stands
-        if chosen.temperature > 0.0 or doubts(chosen) or is_nothing(chosen):
+        verdict = self.verdict
+        chosen = verdict.attempt
+        if chosen.temperature > 0.0 or doubts(chosen) or verdict.outcome is not Outcome.TEXT:
             return ()
         return chosen.tokens
 

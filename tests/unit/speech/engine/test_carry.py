@@ -130,7 +130,7 @@ class Run:
                     self.follow(self.state.end(30.0 * self.windows, 0, {}))
                     continue
                 start = index * 30 * SAMPLE_RATE
-                spans = (Span(start, start + 20 * SAMPLE_RATE),)
+                spans = (Span(start, start + 2 * SAMPLE_RATE),)
                 features = None if index in done else FEATURES
                 self.follow(self.state.add_window(index, spans, features, None))
             elif kind == "begin":
@@ -180,7 +180,7 @@ def test_whatever_comes_first_every_window_has_a_text_and_no_prompt_holds_what_w
         prompted = [rung for at, rung in run.rungs if at == index and rung.prompt]
         alone = [rung for at, rung in run.rungs if at == index and not rung.prompt]
         assert len(prompted) <= 1
-        assert len(alone) <= len(full_ladder(20.0))
+        assert len(alone) <= len(full_ladder(2.0))
         assert len({rung.temperature for rung in alone}) == len(alone), "no rung twice"
         if index in worse and index not in silent:
             assert "after" not in state.done[index].text or index in doubted
@@ -226,7 +226,7 @@ def test_a_window_decoded_too_early_is_looked_at_once_more_and_the_likelier_text
     for look, stands in ((-0.1, "look"), (-0.4, "first"), (-1.5, "first")):
         state = FileState("job", Options(language="en"), full_ladder)
         for index in range(2):
-            spans = (Span(index * 480_000, index * 480_000 + 320_000),)
+            spans = (Span(index * 480_000, index * 480_000 + 48_000),)
             state.add_window(index, spans, FEATURES, None)
         assert state.begin(1) == Rung(1500, 0.0)
         assert state.decoded(1, said("first", -0.3)) == Step(), "its text waits for window 0"
@@ -244,7 +244,7 @@ def test_a_window_decoded_too_early_is_looked_at_once_more_and_the_likelier_text
 def test_a_prompted_window_that_fails_is_decoded_without_and_a_failed_look_costs_nothing() -> None:
     state = FileState("job", Options(language="en"), full_ladder)
     for index in range(3):
-        spans = (Span(index * 480_000, index * 480_000 + 320_000),)
+        spans = (Span(index * 480_000, index * 480_000 + 48_000),)
         state.add_window(index, spans, FEATURES, None)
     state.begin(0)
     state.decoded(0, said("zero", -0.3))
@@ -268,7 +268,7 @@ def test_a_prompted_window_that_fails_is_decoded_without_and_a_failed_look_costs
 def test_text_in_another_language_is_no_prompt() -> None:
     state = FileState("job", Options(multilingual=True, language="en"), full_ladder)
     for index in range(3):
-        spans = (Span(index * 480_000, index * 480_000 + 320_000),)
+        spans = (Span(index * 480_000, index * 480_000 + 48_000),)
         state.add_window(index, spans, FEATURES, None)
     state.begin(0)
     state.decoded(0, said("null", -0.3, language="de"))
@@ -306,11 +306,11 @@ def test_resumed_windows_pass_on_what_they_said() -> None:
 def test_the_jobs_own_prompt_comes_first_and_leaves_the_rest_of_the_room(own: int) -> None:
     state = FileState("job", Options(language="en"), full_ladder, own_tokens=own)
     for index in range(8):
-        spans = (Span(index * 480_000, index * 480_000 + 320_000),)
+        spans = (Span(index * 480_000, index * 480_000 + 48_000),)
         state.add_window(index, spans, FEATURES, None)
         state.begin(index)
         state.decoded(index, said(str(index), -0.2))
-    state.add_window(8, (Span(8 * 480_000, 8 * 480_000 + 320_000),), FEATURES, None)
+    state.add_window(8, (Span(8 * 480_000, 8 * 480_000 + 48_000),), FEATURES, None)
     assert max(1, own) + len(state.begin(8).prompt) == carry.LENGTHS[-1]
 
 
@@ -322,7 +322,7 @@ def test_a_long_file_has_chains_by_right() -> None:
     state = FileState("job", Options(language="en"), full_ladder)
     count = 2 * carry.CHAIN + 1
     for index in range(count):
-        spans: Sequence[Span] = (Span(index * 480_000, index * 480_000 + 320_000),)
+        spans: Sequence[Span] = (Span(index * 480_000, index * 480_000 + 48_000),)
         state.add_window(index, spans, FEATURES, None)
     now = [index for index in range(count) if state.turn(index) is Turn.NOW]
     assert now == [0, carry.CHAIN, 2 * carry.CHAIN]

@@ -15,8 +15,10 @@ from worker.speech.engine import carry
 from worker.speech.engine.batcher import Batch, Item, Key, Turn, chain_starts
 from worker.speech.engine.file import File
 
-TEXT = " ".join(f"w{number * 7919 % 10007}" for number in range(70))
-"""About as many words as are said in a window of 26 s, none of them twice."""
+
+def text_of(item: Item) -> str:
+    """About as many words as are said in a window of 26 s, none of them twice in its file."""
+    return " ".join(f"w{(70 * item.index + number) * 7919 % 100_003}" for number in range(70))
 
 
 @dataclass
@@ -64,7 +66,7 @@ class Device:
         with flow.lock:
             for batch in taken:
                 for item in batch.items:
-                    flow.decoded(item, decoded(TEXT), 0.1)
+                    flow.decoded(item, decoded(text_of(item)), 0.1)
                 flow.drop_looks()
         self.batches += taken
         return taken

@@ -3,31 +3,16 @@
 from __future__ import annotations
 
 import time
-from functools import cache
 
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from tests.fakes.tiny_model import base_model
-from tests.sentences import SENTENCES
-from worker.speech.engine.repeats import echoes, said_once, says_again
+from tests.sentences import SENTENCES, encode
+from worker.speech.engine.repeats import echoes, said_once, says_again, says_often
 from worker.speech.engine.scripts import seconds_to_say
 
 languages = st.sampled_from(sorted(SENTENCES))
-
-
-@cache
-def encode(text: str) -> tuple[int, ...]:
-    """The tokens of a text that follows another."""
-    return tuple(_tokenizer().encode(" " + text, add_special_tokens=False).ids)
-
-
-@cache
-def _tokenizer():  # type: ignore[no-untyped-def]
-    from tokenizers import Tokenizer
-
-    return Tokenizer.from_file(str(base_model() / "tokenizer.json"))
 
 
 @st.composite
@@ -76,6 +61,21 @@ def test_what_follows_itself_is_said_again(text: str) -> None:
 )
 def test_what_is_only_like_itself_is_not(text: str) -> None:
     assert not says_again(text)
+
+
+def test_often_is_three_times_wherever() -> None:
+    line = "The type of Subiaco, {}, and the type of Subiaco once more."
+    assert not says_often(line.format("so they say"))
+    assert says_often(line.format("the type of Subiaco"))
+    assert not says_often("")
+
+
+@given(split())
+def test_a_sentence_three_times_is_often_in_every_script(texts: tuple[str, str]) -> None:
+    one, other = texts
+    assert not says_often(f"{one} {other}")
+    assert not says_often(f"{one} {other} {one}")
+    assert says_often(f"{one} {other} {one} {other} {one}")
 
 
 @given(split())

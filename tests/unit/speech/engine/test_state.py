@@ -382,6 +382,43 @@ def test_the_result_tells_damage_and_what_the_header_promised() -> None:
     assert result.segments == ()
 
 
+def said(text: str, *, logprob: float = -0.2) -> Decoded:
+    """A decoding in English that says this."""
+    return Decoded(text, tuple(range(len(text) // 4)), logprob, 0.01, "en", (), ())
+
+
+def only_window(*texts: Decoded) -> tuple[Recognition, int]:
+    """The result of one window of 4 s that is decoded to these in turn, and how many it took."""
+    state = FileState("job", Options(language="en"), full_ladder)
+    state.add_window(0, (Span(0, 4 * SAMPLE_RATE),), FEATURES, None)
+    state.end(4.0, 0, {})
+    for count, decoded in enumerate(texts, 1):
+        state.begin(0)
+        if state.decoded(0, decoded).texts:
+            state.words(0, (Word(word="w", start=0.0, end=4.0),))
+            return state.recognition("attention"), count
+    raise AssertionError("no text stands")
+
+
+def test_a_text_that_repeats_itself_is_decoded_again_once() -> None:
+    twice = said("Has never been surpassed. Has never been surpassed.")
+    once = said("Has never been surpassed.")
+    for again, text in ((once, once.text), (twice, twice.text)):
+        result, attempts = only_window(twice, again)
+        assert (attempts, [each.text for each in result.segments]) == (2, [text])
+        assert result.notes == ()
+
+
+LOOPS = [said(f"{word} goes on. " * 30) for word in ("This", "Here", "Where", "Now", "So")]
+
+
+def test_what_cannot_be_believed_is_not_written_and_the_result_says_so() -> None:
+    result, attempts = only_window(*LOOPS, said("Cabime on mannerfyo", logprob=-3.7))
+    assert attempts == 6
+    assert result.segments == ()
+    assert result.notes == ("4.0 s of speech have no text: no decoding of them could be believed",)
+
+
 @pytest.mark.parametrize(("stated", "found"), [(None, 5.0), (5.9, 5.0), (5.0, 50.0), (100.0, 91.0)])
 def test_a_header_that_is_nearly_right_is_not_worth_a_note(
     stated: float | None, found: float
