@@ -14,7 +14,7 @@ from functools import lru_cache
 from itertools import combinations
 
 from worker.speech.engine.quality import LOOPS, MIN_LOGPROB, Attempt, Doubt, doubts, is_silence
-from worker.speech.engine.repeats import said_once
+from worker.speech.engine.repeats import said_once, says_often
 from worker.speech.engine.scripts import seconds_to_say
 
 __all__ = ["Outcome", "Verdict", "dropped_note", "judge", "replaces"]
@@ -143,9 +143,8 @@ def _confirmed(one: Attempt, other: Attempt, *, by_chance: bool) -> Attempt | No
     there again, also in a plain decoding. Where one attempt says it more often, the times of the
     other are what both heard; else the likelier stands.
 
-    Loops of many times look alike by accident. They are confirmed only where both attempts ended
-    by themselves and heard speech, and, as long as others may follow, where more than chance makes
-    the two differ.
+    Loops look alike by accident. They are confirmed only where both attempts ended by themselves
+    and heard speech, and, as long as others may follow, where more than chance makes them differ.
 
     Args:
         one: the earlier attempt.
@@ -156,7 +155,7 @@ def _confirmed(one: Attempt, other: Attempt, *, by_chance: bool) -> Attempt | No
     candidates = [attempt for attempt in (one, other) if set(doubts(attempt)) <= REPEATED]
     if not both_repeat or other not in candidates or not other.plain:
         return None
-    if Doubt.COMPRESSION in {*doubts(one), *doubts(other)} and (
+    if any(map(_is_loop, (one, other))) and (
         max(len(one.tokens), len(other.tokens)) >= STOPPED_TOKENS
         or max(one.no_speech, other.no_speech) > MAX_NO_SPEECH_UNLIKELY
         or (one.plain == other.plain and not by_chance)
@@ -168,6 +167,11 @@ def _confirmed(one: Attempt, other: Attempt, *, by_chance: bool) -> Attempt | No
     least = min(map(seconds_to_say, (attempt.text for attempt in candidates)))
     fewest = [a for a in reversed(candidates) if ALIKE * seconds_to_say(a.text) <= least]
     return max(fewest, key=lambda attempt: attempt.avg_logprob)
+
+
+def _is_loop(attempt: Attempt) -> bool:
+    """Whether a text says the same many times; a long sentence said twice compresses as well."""
+    return Doubt.COMPRESSION in doubts(attempt) and says_often(attempt.text)
 
 
 def _outcome(chosen: Attempt, attempts: Sequence[Attempt]) -> Outcome:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.sentences import SENTENCES
-from worker.speech.engine.quality import LOOPS, Attempt, doubts, is_silence
+from worker.speech.engine.quality import LOOPS, Attempt, Doubt, doubts, is_silence
 from worker.speech.engine.verdict import (
     FLOOR_LOGPROB,
     STOPPED_TOKENS,
@@ -147,6 +147,17 @@ def test_what_is_said_once_confirms_no_repeat() -> None:
     assert settled(once, attempt(TWICE), attempt(ONCE, temperature=0.2)) == attempt(
         ONCE, temperature=0.2
     )
+
+
+def test_a_long_sentence_said_twice_is_no_loop_though_it_compresses_as_one() -> None:
+    sentence = (
+        "Printing, in the only sense with which we are at present concerned, differs from most if "
+        "not from all the arts and crafts represented in the exhibition."
+    )
+    twice = attempt(f"{sentence} {sentence}")
+    assert Doubt.COMPRESSION in doubts(twice)
+    sample = replace(twice, temperature=0.2, avg_logprob=-0.3)
+    assert settled(twice, sample) is twice
 
 
 def test_only_a_plain_decoding_confirms() -> None:
