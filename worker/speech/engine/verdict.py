@@ -38,6 +38,9 @@ decoder's 448 positions, a few tokens earlier after the longest prompt."""
 REPEATED = frozenset({Doubt.REPEATS, Doubt.COMPRESSION})
 """Doubts that a second attempt may refute, by saying the same."""
 
+TOO_LITTLE = frozenset({Doubt.EARLY_END, Doubt.SPARSE})
+"""Doubts that there is more speech than words."""
+
 
 class Outcome(StrEnum):
     """What becomes of a window."""
@@ -136,12 +139,13 @@ def _standing(attempts: Sequence[Attempt]) -> Attempt | None:
 
 
 def _confirmed(one: Attempt, other: Attempt, *, by_chance: bool) -> Attempt | None:
-    """Which of two attempts stands because both say the same again; None if neither does.
+    """Which of two attempts stands because the other bears out its repeat; None if neither does.
 
     People repeat themselves, and so do decoders. What a decoder repeats depends on how it decoded
     (padding, the text before, chance): another way gives another text. What a speaker repeats is
-    there again, also in a plain decoding. Where one attempt says it more often, the times of the
-    other are what both heard; else the likelier stands.
+    there again, also in a plain decoding; or the other attempt says it once and leaves seconds of
+    speech without words. Where the two say it so often and so often, the plain one counts, or the
+    one that says it less; else the likelier.
 
     Loops look alike by accident. They are confirmed only where both attempts ended by themselves
     and heard speech, and, as long as others may follow, where more than chance makes them differ.
@@ -151,22 +155,24 @@ def _confirmed(one: Attempt, other: Attempt, *, by_chance: bool) -> Attempt | No
         other: the later one.
         by_chance: whether two attempts confirm a loop that differ by chance alone.
     """
-    both_repeat = all(REPEATED & set(doubts(attempt)) for attempt in (one, other))
-    candidates = [attempt for attempt in (one, other) if set(doubts(attempt)) <= REPEATED]
-    if not both_repeat or other not in candidates or not other.plain:
+    pair = (one, other)
+    repeating = [each for each in pair if doubts(each) and set(doubts(each)) <= REPEATED]
+    bears_out = all((REPEATED | TOO_LITTLE) & set(doubts(each)) for each in pair)
+    if not bears_out or not any(each.plain for each in repeating):
         return None
-    if any(map(_is_loop, (one, other))) and (
-        max(len(one.tokens), len(other.tokens)) >= STOPPED_TOKENS
-        or max(one.no_speech, other.no_speech) > MAX_NO_SPEECH_UNLIKELY
+    if any(map(_is_loop, pair)) and (
+        max(len(each.tokens) for each in pair) >= STOPPED_TOKENS
+        or max(each.no_speech for each in pair) > MAX_NO_SPEECH_UNLIKELY
         or (one.plain == other.plain and not by_chance)
     ):
         return None
     first, second = said_once(one.text), said_once(other.text)
     if SequenceMatcher(None, first, second, autojunk=False).ratio() < ALIKE:
         return None
-    least = min(map(seconds_to_say, (attempt.text for attempt in candidates)))
-    fewest = [a for a in reversed(candidates) if ALIKE * seconds_to_say(a.text) <= least]
-    return max(fewest, key=lambda attempt: attempt.avg_logprob)
+    lengths = [seconds_to_say(each.text) for each in repeating]
+    if min(lengths) >= ALIKE * max(lengths):
+        return max(reversed(repeating), key=lambda each: each.avg_logprob)
+    return min(repeating, key=lambda each: (not each.plain, seconds_to_say(each.text)))
 
 
 def _is_loop(attempt: Attempt) -> bool:

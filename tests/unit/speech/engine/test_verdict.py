@@ -128,10 +128,27 @@ def test_repeats_are_confirmed_in_every_script(language: str, space: str) -> Non
         assert settled(short(twice.text), once) is once
 
 
-def test_where_one_says_it_more_often_the_times_of_the_other_stand() -> None:
+def test_where_they_say_it_so_often_and_so_often_the_plain_one_or_the_fewer_stands() -> None:
     often = " ".join([ONCE] * 3)
     assert settled(short(often), attempt(TWICE)) == attempt(TWICE)
-    assert settled(short(TWICE), attempt(often)) == short(TWICE)
+    assert settled(prompted(TWICE), attempt(often)) == attempt(often)
+    few, more = attempt("Ele foi embora. " * 2), attempt("Ele foi embora. " * 3)
+    assert settled(few, replace(more, temperature=0.2)) is few
+    fewer = replace(few, temperature=0.2)
+    assert settled(more, fewer) is fewer
+    # Here the first attempt repeats, but not what the speaker does.
+    last = "Então ele foi embora sem dizer nada."
+    whole = attempt(f"{ONCE} {last} {ONCE} {last}")
+    assert settled(short(f"{ONCE} {last} {last}"), whole) is whole
+
+
+def test_what_says_it_once_and_too_little_bears_out_a_repeat() -> None:
+    early = short(ONCE, seconds=9.0, heard_until=4.0)
+    assert settled(early, attempt(TWICE)) == attempt(TWICE)
+    sparse = attempt(ONCE, seconds=20.0, temperature=0.2)
+    assert settled(attempt(TWICE), sparse) == attempt(TWICE)
+    other = short("Isto não tem nada a ver.", seconds=9.0, heard_until=4.0)
+    assert settled(other, attempt(TWICE)) is None
 
 
 def test_different_texts_confirm_nothing() -> None:
