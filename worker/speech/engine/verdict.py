@@ -140,8 +140,8 @@ def _confirmed(one: Attempt, other: Attempt, *, by_chance: bool) -> Attempt | No
 
     People repeat themselves, and so do decoders. What a decoder repeats depends on how it decoded
     (padding, the text before, chance): another way gives another text. What a speaker repeats is
-    there again. Where one attempt says it more often, the times of the other are what both heard;
-    else the likelier stands.
+    there again, also in a plain decoding. Where one attempt says it more often, the times of the
+    other are what both heard; else the likelier stands.
 
     Loops of many times look alike by accident. They are confirmed only where both attempts ended
     by themselves and heard speech, and, as long as others may follow, where more than chance makes
@@ -154,7 +154,7 @@ def _confirmed(one: Attempt, other: Attempt, *, by_chance: bool) -> Attempt | No
     """
     both_repeat = all(REPEATED & set(doubts(attempt)) for attempt in (one, other))
     candidates = [attempt for attempt in (one, other) if set(doubts(attempt)) <= REPEATED]
-    if not both_repeat or other not in candidates:
+    if not both_repeat or other not in candidates or not other.plain:
         return None
     if Doubt.COMPRESSION in {*doubts(one), *doubts(other)} and (
         max(len(one.tokens), len(other.tokens)) >= STOPPED_TOKENS

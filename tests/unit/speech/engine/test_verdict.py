@@ -149,6 +149,15 @@ def test_what_is_said_once_confirms_no_repeat() -> None:
     )
 
 
+def test_only_a_plain_decoding_confirms() -> None:
+    both = replace(short(TWICE), prompted=(900, 901, 902))
+    assert settled(both, short(TWICE)) is None
+    assert settled(both, short(TWICE), attempt(TWICE, avg_logprob=-0.1)) == attempt(
+        TWICE, avg_logprob=-0.1
+    )
+    assert settled(both, short(TWICE), attempt(ONCE)) == attempt(ONCE)
+
+
 def test_what_is_unlikely_confirms_but_does_not_stand() -> None:
     unlikely = short(TWICE, avg_logprob=-1.2)
     assert settled(unlikely, attempt(TWICE)) == attempt(TWICE)
