@@ -131,5 +131,7 @@ class FileState(WindowTexts):
         if self.audio_seconds is None or self.stages_left:
             return Step()
         self.total = len(self.windows) + len(self.done)
+        if self.options.multilingual:
+            return self.known(self.tongues.end(self.total))
         self.vote.end(self.total)
         return self.after_vote()

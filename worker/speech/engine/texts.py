@@ -123,7 +123,7 @@ class WindowTexts:
             self.resumed += 1
             step = self._passed(index)
             if self.options.multilingual and text.language is not None:
-                step += self._known(self.tongues.know(index, text.language))
+                step += self.known(self.tongues.know(index, text.language))
             return step
         seconds = sum(span.length for span in spans) / SAMPLE_RATE
         language = self.language.code if self.language else None
@@ -173,7 +173,7 @@ class WindowTexts:
             return self.after_vote()
         if window.language is None and self.options.multilingual:
             ranking = decoded.languages
-            return self._known(self.tongues.hear(index, window.seconds, ranking, doubted=doubted))
+            return self.known(self.tongues.hear(index, window.seconds, ranking, doubted=doubted))
         return self._settle(window)
 
     def failed(self, index: int) -> Step | None:
@@ -271,7 +271,7 @@ class WindowTexts:
                 step += self._asked(window.index)
         return step + self._release(list(self.held_back))
 
-    def _known(self, decisions: Iterable[Decision]) -> Step:
+    def known(self, decisions: Iterable[Decision]) -> Step:
         """The languages of some windows are known: those decoded in another start again."""
         step = Step()
         for decision in decisions:
