@@ -71,9 +71,9 @@ class Feedback:
             window: still with its features.
             decoded: the decoding that was chosen.
         """
-        if window.rungs[0].positions == FULL_POSITIONS or file.state.language is None:
+        if window.rungs[0].positions == FULL_POSITIONS:
             return
-        language = file.state.language.code
+        language = decoded.language
         failed = len(window.attempts) > 1
         self._shared.stats.short_windows += 1
         self._shared.stats.short_failed += failed

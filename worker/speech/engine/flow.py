@@ -86,11 +86,11 @@ class Flow(Owner):
         window = file.state.windows[item.index]
         assert window.features is not None
         rung = file.state.begin(item.index)
-        language = file.state.language
         return Request(
             features=window.features,
             seconds=window.seconds,
-            language=language.code if language else None,
+            language=window.language,
+            languages=file.state.options.language_options,
             task=file.state.options.task,
             context=file.context,
             carried=rung.prompt,

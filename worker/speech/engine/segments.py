@@ -26,6 +26,7 @@ def segments(texts: Sequence[WindowText], audio_seconds: float) -> tuple[Segment
                 start=start,
                 end=end,
                 text=window.text,
+                language=window.language,
                 avg_logprob=round(window.avg_logprob, 4),
                 words=tuple(fit_words(window.words, start, end)),
             )

@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+from worker.results.transcript import Language
 from worker.speech.api import Partial, Recognition
 from worker.speech.engine.segments import segments
 from worker.speech.engine.texts import Step, WindowTexts
 from worker.speech.engine.verdict import dropped_note
+from worker.speech.engine.window_languages import seconds_by_language
 
 SHORT_SECONDS, SHORT_SHARE = 1.0, 0.1
 """Seconds, and share of the length stated in the header: a note says so where more audio than
@@ -106,9 +108,16 @@ class FileState(WindowTexts):
         assert self.total is not None
         texts = [self.done[index] for index in sorted(self.done)]
         dropped = sum(text.dropped_seconds for text in texts)
+        languages = seconds_by_language(
+            (text.language, text.end - text.start) for text in texts if text.text
+        )
+        language = self.language
+        if language is None and languages:
+            language = Language(code=languages[0][0], probability=None, detected=True)
         return Recognition(
             audio_seconds=self.audio_seconds,
-            language=self.language if texts else None,
+            language=language if texts else None,
+            languages=languages,
             segments=segments(texts, self.audio_seconds),
             word_times=word_times,
             seconds=dict(self.seconds),
@@ -122,5 +131,7 @@ class FileState(WindowTexts):
         if self.audio_seconds is None or self.stages_left:
             return Step()
         self.total = len(self.windows) + len(self.done)
+        if self.options.multilingual:
+            return self.known(self.tongues.end(self.total))
         self.vote.end(self.total)
         return self.after_vote()

@@ -22,8 +22,10 @@ from worker.speech.api import Options, Partial, WindowText
 from worker.speech.engine import carry
 from worker.speech.engine.batcher import Turn
 from worker.speech.engine.language import LanguageVote
+from worker.speech.engine.quality import doubts
 from worker.speech.engine.verdict import Outcome
 from worker.speech.engine.window import Ladder, Phase, Rung, WindowState, full_ladder
+from worker.speech.engine.window_languages import Decision, WindowLanguages
 from worker.speech.model.decoding import Decoded
 from worker.speech.windows import FULL_POSITIONS, SAMPLE_RATE, Span
 
@@ -69,6 +71,7 @@ class WindowTexts:
         second_attempts: decodings beyond each window's first, looks apart.
         looks: decodings of windows that had a text, with the text before them.
         vote: on the language.
+        tongues: the language of each window, of a multilingual file.
     """
 
     name: str
@@ -86,11 +89,12 @@ class WindowTexts:
     second_attempts: int = 0
     looks: int = 0
     vote: LanguageVote = field(default_factory=LanguageVote)
+    tongues: WindowLanguages = field(default_factory=WindowLanguages)
 
     def __post_init__(self) -> None:
         if self.options.language is not None:
             self.language = Language(code=self.options.language, probability=None, detected=False)
-        elif self.resume is not None and self.resume.language is not None:
+        elif self.resume is not None and not self.options.multilingual:
             self.language = self.resume.language
 
     def add_window(
@@ -117,14 +121,17 @@ class WindowTexts:
             text = {window.index: window for window in self.resume.windows}[index]
             self.done[index] = text
             self.resumed += 1
-            return self._passed(index)
+            step = self._passed(index)
+            if self.options.multilingual and text.language is not None:
+                step += self.known(self.tongues.know(index, text.language))
+            return step
         seconds = sum(span.length for span in spans) / SAMPLE_RATE
         language = self.language.code if self.language else None
         rungs = self.ladder(seconds, language)
         if self._kept_seconds + seconds > KEPT_SECONDS:
             rungs = full_ladder(seconds, language)
         self.windows[index] = WindowState(index, spans, features, samples, rungs)
-        if self.language is None and not self.vote.asks(index):
+        if self._votes and not self.vote.asks(index):
             self.held_back.append(index)
             return Step()
         return self._asked(index)
@@ -136,7 +143,7 @@ class WindowTexts:
             return Turn.NOW if self.options.carry_context == "on" else Turn.LOOK
         waits = (
             self._carries
-            and self.language is not None
+            and not self._votes
             and not window.attempts
             and index % carry.CHAIN
             and not self._settled(index - 1)
@@ -159,10 +166,14 @@ class WindowTexts:
         if rung.prompt and decoded.language != self._language_before(index):
             return self._unprompted(window)
         window.tried(rung, decoded)
-        if self.language is None:
+        doubted = bool(doubts(window.attempts[-1][0])) if window.look is None else False
+        if self._votes:
             # A text in the wrong language would be decoded again: the language comes first.
-            self.vote.cast(index, window.seconds, decoded.languages)
+            self.vote.cast(index, window.seconds, decoded.languages, doubted=doubted)
             return self.after_vote()
+        if window.language is None and self.options.multilingual:
+            ranking = decoded.languages
+            return self.known(self.tongues.hear(index, window.seconds, ranking, doubted=doubted))
         return self._settle(window)
 
     def failed(self, index: int) -> Step | None:
@@ -242,7 +253,7 @@ class WindowTexts:
 
         If they don't, releases the windows that are to vote next.
         """
-        if self.language is not None:
+        if not self._votes:
             return self._release(list(self.held_back))
         language = self.vote.result()
         if language is None:
@@ -260,6 +271,20 @@ class WindowTexts:
                 step += self._asked(window.index)
         return step + self._release(list(self.held_back))
 
+    def known(self, decisions: Iterable[Decision]) -> Step:
+        """The languages of some windows are known: those decoded in another start again."""
+        step = Step()
+        for decision in decisions:
+            window = self.windows[decision.index]
+            window.language = decision.language or decision.languages[0]
+            if window.attempts[-1][1].language == window.language:
+                step += self._settle(window)
+            else:
+                window.attempts.clear()
+                self.second_attempts += 1
+                step += self._asked(window.index)
+        return step
+
     def _release(self, indices: Sequence[int]) -> Step:
         self.held_back = [index for index in self.held_back if index not in indices]
         step = Step()
@@ -268,13 +293,21 @@ class WindowTexts:
         return step
 
     @property
+    def _votes(self) -> bool:
+        """Whether the first windows are yet to decide the language of all."""
+        return self.language is None and not self.options.multilingual
+
+    @property
     def _carries(self) -> bool:
         return self.options.carry_context != "off"
 
     def _asked(self, index: int) -> Step:
         """A window without a text is ready, with the text before it if that is there."""
         window = self.windows[index]
-        if self._carries and self.language is not None:
+        if self.language is not None:
+            window.language = self.language.code
+        other = window.language not in (None, self._language_before(index))
+        if self._carries and not self._votes and not other:
             window.prompt = carry.prompt(self._before(index), max(1, self.own_tokens))
         return Step(ready=(index,))
 
@@ -298,7 +331,8 @@ class WindowTexts:
         """Looks at a window once more, as soon as the text before it is there; if there is any."""
         if window.index and not self._settled(window.index - 1):
             return Step()
-        window.prompt = carry.prompt(self._before(window.index), max(1, self.own_tokens))
+        if window.language == self._language_before(window.index):
+            window.prompt = carry.prompt(self._before(window.index), max(1, self.own_tokens))
         return Step(ready=(window.index,)) if window.prompt else self._choose(window)
 
     def _passed(self, index: int) -> Step:

@@ -66,6 +66,7 @@ class WindowState:
         features: float32 [mels, frames]; None once nothing decodes them any more.
         samples: float32 [n] at 16 kHz, where alignment will need them.
         rungs: what is tried without a prompt, in order, until a text passes the checks.
+        language: that it is to be decoded in; None while that is not known.
         prompt: the text before it, for its first attempt or for the look; empty until that is
             known.
         refused: whether the text before it turned out to be of no use.
@@ -80,6 +81,7 @@ class WindowState:
     features: NDArray[np.float32] | None
     samples: NDArray[np.float32] | None
     rungs: Sequence[Rung]
+    language: str | None = None
     prompt: tuple[int, ...] = ()
     refused: bool = False
     flying: Rung | None = None

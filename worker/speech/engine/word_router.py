@@ -62,8 +62,8 @@ class WordRouter:
         options, resume = state.options, state.resume
         if not options.words or self._setting == "none":
             return "none"
-        # An alignment model hears the language spoken; a translation is in another.
-        if self._setting == "attention" or options.task == "translate":
+        # An alignment model hears one language, the one spoken; a translation is in another.
+        if self._setting == "attention" or options.task == "translate" or options.multilingual:
             return "attention"
         if resume is not None and resume.windows and resume.word_times == "attention":
             return "attention"  # one way for all words of a result

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from worker.errors import ErrorCode, JobError
 from worker.speech.api import Options, Task
 from worker.speech.model.decoding import Decoded, Request
+from worker.speech.model.detection import Ranking, among
 from worker.speech.model.weights import DECODER_POSITIONS
 from worker.speech.prepare.features import pad
 from worker.speech.windows import MEL_FRAMES_PER_SECOND, POSITIONS_PER_SECOND
@@ -200,7 +201,7 @@ class Whisper:
             **sampling,
         )
         decoded = [
-            self._read(request, language, tuple(ranking), result)
+            self._read(request, language, ranking, result)
             for request, language, ranking, result in zip(
                 requests, languages, ranked, results, strict=True
             )
@@ -221,23 +222,22 @@ class Whisper:
 
     def _choose_languages(
         self, requests: Sequence[Request], encoded: ctranslate2.StorageView
-    ) -> tuple[list[str], list[list[tuple[str, float]]]]:
+    ) -> tuple[list[str], list[Ranking]]:
         """Each window's language, and the ranking where it had to be detected."""
-        ranked: list[list[tuple[str, float]]] = [[] for _ in requests]
+        ranked: list[Ranking] = [() for _ in requests]
         if self.multilingual and any(request.language is None for request in requests):
             detected = self.model.detect_language(encoded)
             for index, request in enumerate(requests):
                 if request.language is None:
-                    ranked[index] = [(token[2:-2], score) for token, score in detected[index]]
+                    ranking = tuple((token[2:-2], score) for token, score in detected[index])
+                    ranked[index] = among(ranking, request.languages)
         languages = [
             request.language or (ranking[0][0] if ranking else "en")
             for request, ranking in zip(requests, ranked, strict=True)
         ]
         return languages, ranked
 
-    def _read(
-        self, request: Request, language: str, ranking: tuple[tuple[str, float], ...], result: Any
-    ) -> Decoded:
+    def _read(self, request: Request, language: str, ranking: Ranking, result: Any) -> Decoded:
         tokenizer = self.tokenizer(language, request.task)
         tokens = result.sequences_ids[0]
         text_tokens = tuple(token for token in tokens if token < tokenizer.eot)

@@ -266,19 +266,52 @@ def test_a_prompted_window_that_fails_is_decoded_without_and_a_failed_look_costs
 
 
 def test_text_in_another_language_is_no_prompt() -> None:
-    state = FileState("job", Options(multilingual=True, language="en"), full_ladder)
+    state = FileState("job", Options(multilingual=True), full_ladder)
     for index in range(3):
-        spans = (Span(index * 480_000, index * 480_000 + 48_000),)
+        spans = (Span(index * 480_000, index * 480_000 + 320_000),)
         state.add_window(index, spans, FEATURES, None)
     state.begin(0)
-    state.decoded(0, said("null", -0.3, language="de"))
+    state.decoded(0, heard("null", "de"))
     assert state.begin(1).prompt
     # Only now it is known that this window is in another language.
-    assert state.decoded(1, said("one", -0.1, language="en")) == Step(ready=(1,))
+    assert state.decoded(1, heard("one", "en")) == Step(ready=(1,))
     assert not state.begin(1).prompt
-    state.decoded(1, said("one", -0.3, language="en"))
-    assert state.begin(2).prompt == tokens_of(0)[-31:], "of window 1, not of window 0"
-    assert len(state.begin(2).prompt) == 31
+    state.decoded(1, heard("one", "en"))
+    assert {token // 1000 for token in state.begin(2).prompt} == {0}
+    assert len(state.begin(2).prompt) == 31, "of window 1 alone"
+
+
+def test_a_window_of_a_multilingual_file_that_cannot_tell_goes_with_its_neighbours() -> None:
+    state = FileState("job", Options(multilingual=True), full_ladder)
+    for index, seconds in enumerate((20, 1, 20)):
+        start = index * 480_000
+        spans = (Span(start, start + seconds * SAMPLE_RATE),)
+        state.add_window(index, spans, FEATURES, None)
+    for index, language in ((0, "de"), (1, "en"), (2, "de")):
+        state.begin(index)
+        step = state.decoded(index, heard(language, language))
+        if state.windows[index].attempts == [] or 1 in step.ready:
+            break
+    while step.ready or state.windows[1].phase is Phase.ASKED:
+        index = step.ready[0] if step.ready else 2
+        state.begin(index)
+        step = state.decoded(index, heard("de", "de"))
+    assert state.windows[1].language == "de"
+    state.end(90.0, 0, {})
+    for index in range(3):
+        state.words(index, ())
+    result = state.recognition(None)
+    assert [segment.language for segment in result.segments] == ["de"] * 3
+    assert result.languages == (("de", 41.0),)
+    assert result.language is not None
+    assert result.language.code == "de"
+
+
+def heard(text: str, language: str) -> Decoded:
+    """A text, in a language that the model is sure of."""
+    other = "en" if language == "de" else "de"
+    ranking = ((language, 0.97), (other, 0.03))
+    return Decoded(text, tokens_of(0), -0.3, 0.0, language, ranking, ())
 
 
 def test_resumed_windows_pass_on_what_they_said() -> None:

@@ -16,12 +16,13 @@ from hypothesis import strategies as st
 from worker.results.transcript import Language, Word
 from worker.speech.api import Options, Partial, Recognition, WindowText
 from worker.speech.engine.context import adaptive_ladder
-from worker.speech.engine.language import SURE, VOTERS
+from worker.speech.engine.language import VOTERS
 from worker.speech.engine.segments import segments, to_file_time
 from worker.speech.engine.state import FileState
 from worker.speech.engine.texts import Step
 from worker.speech.engine.window import Ladder, Rung, full_ladder
 from worker.speech.model.decoding import Decoded
+from worker.speech.model.detection import SURE
 from worker.speech.windows import SAMPLE_RATE, Span
 
 FEATURES = np.zeros((80, 100), dtype=np.float32)
@@ -296,7 +297,7 @@ def test_a_window_without_features_must_be_in_the_checkpoint() -> None:
 
 
 def test_later_windows_wait_for_the_language_and_the_first_is_asked_alone() -> None:
-    script = Script([1.0] * 5, [("de", 0.9)] * 5, [0] * 5, [False] * 5, None)
+    script = Script([12.0] * 5, [("de", 0.9)] * 5, [0] * 5, [False] * 5, None)
     state = FileState("job", Options(), full_ladder)
     steps = [state.add_window(i, script.spans(i), FEATURES, None) for i in range(5)]
     assert [step.ready for step in steps] == [(0,), (), (), (), ()]
@@ -314,7 +315,8 @@ def test_a_voter_that_was_outvoted_is_decoded_again() -> None:
     rung = state.begin(0)
     assert state.decoded(0, script.decode(0, rung, None)).ready == (1, 2)
     assert state.decoded(1, script.decode(1, state.begin(1), None)) == Step()
-    step = state.decoded(2, script.decode(2, state.begin(2), None))
+    assert state.decoded(2, script.decode(2, state.begin(2), None)) == Step()
+    step = state.end(19.0, 0, {})
     assert state.language is not None
     assert state.language.code == "en"
     assert step.ready == (0,)
@@ -359,7 +361,7 @@ def test_the_rungs_of_a_window_follow_the_language_known_when_it_comes() -> None
         asked.append(language)
         return full_ladder(seconds)
 
-    script = Script([1.0] * 2, [("de", 0.9)] * 2, [0] * 2, [False] * 2, None)
+    script = Script([12.0] * 2, [("de", 0.9)] * 2, [0] * 2, [False] * 2, None)
     state = FileState("job", Options(), ladder)
     state.add_window(0, script.spans(0), FEATURES, None)
     rung = state.begin(0)
