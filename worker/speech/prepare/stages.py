@@ -47,14 +47,14 @@ PROGRESS_SECONDS = 30
 
 
 class SpeechStream(Protocol):
-    """One file's way through a speech detector; see `vad.SileroStream`."""
+    """One file's way through a speech detector; see `hearing.Hearing`."""
 
     def feed(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Speech probabilities of the frames that these samples completed, [frames]."""
+        """Speech probabilities of the next frames, [frames]: those that can be told by now."""
         ...
 
     def finish(self) -> NDArray[np.float32]:
-        """The probability of the last, incomplete frame, [0] or [1]."""
+        """The probabilities of the frames that are left, [frames]."""
         ...
 
 
