@@ -1,4 +1,4 @@
-"""Hears a file's speech twice: all of it at one level, and again what was passed over.
+"""Hears a file's speech twice: all of it at one level, and again what was passed over (pure).
 
 The detector first hears the audio levelled (see `level`). Sound that it passes over, though it
 rises out of the noise as speech does, is heard a second time with pre-emphasis, and the higher of

@@ -6,7 +6,7 @@ Runs in a child process (see `child`): its memory does not grow with the file's 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -26,6 +26,7 @@ from worker.speech.prepare.frames import (
     samples_frame,
     window_frame,
 )
+from worker.speech.prepare.passed_over import PassedOver, note
 from worker.speech.prepare.vad import Silero
 from worker.speech.windows import (
     SAMPLE_RATE,
@@ -135,12 +136,15 @@ def prepare(task: PrepareTask, config: PrepareConfig, tools: Tools) -> Iterator[
                 yield progress_frame(reported / SAMPLE_RATE)
             if piece is None:
                 break
-        end = end_frame(reader.samples / SAMPLE_RATE, reader.damaged, clock.seconds)
+        seconds = reader.samples / SAMPLE_RATE
+        end = end_frame(seconds, reader.damaged, clock.seconds, chain.notes)
     yield end
 
 
 class _SampleChain:
     """Passes the samples on, where speech is found elsewhere."""
+
+    notes: Sequence[str] = ()
 
     def feed(self, samples: NDArray[np.float32]) -> Iterator[Frame]:
         yield samples_frame(samples)
@@ -150,13 +154,19 @@ class _SampleChain:
 
 
 class _SpeechChain:
-    """Samples -> spans -> windows -> features, holding one open window at the most."""
+    """Samples -> spans -> windows -> features, holding one open window at the most.
+
+    Attributes:
+        notes: what the result is to say, known at the end.
+    """
 
     def __init__(self, tools: Tools, stream: SpeechStream, task: PrepareTask) -> None:
         self._front_end = tools.front_end
         self._with_samples = task.samples
         self._done = {index: (start, end) for index, start, end in task.done}
+        self.notes: Sequence[str] = ()
         self._stream = stream
+        self._passed_over = PassedOver()
         self._finder = SpanFinder(tools.spans)
         self._padder = Padder(tools.spans)
         self._builder = WindowBuilder(
@@ -167,10 +177,12 @@ class _SpeechChain:
 
     def feed(self, samples: NDArray[np.float32]) -> Iterator[Frame]:
         self._buffer.add(samples)
-        spans = self._finder.feed(self._stream.feed(samples).tolist())
+        probabilities = self._stream.feed(samples).tolist()
+        spans = self._finder.feed(probabilities)
         padded = [*self._padder.feed(spans), *self._padder.advance(self._finder.needed_from)]
         held = self._padder.needed_from
         coming = max(0, self._finder.needed_from - self._pad) if held is None else held
+        self._passed_over.feed(probabilities, padded, coming)
         # Hours of silence after a word would otherwise keep it, and themselves, in memory.
         for window in (*self._builder.feed(padded), *self._builder.advance(coming)):
             yield self._frame(window)
@@ -179,8 +191,10 @@ class _SpeechChain:
 
     def finish(self) -> list[Frame]:
         samples = self._buffer.end
-        spans = self._finder.feed(self._stream.finish().tolist()) + self._finder.finish(samples)
+        probabilities = self._stream.finish().tolist()
+        spans = self._finder.feed(probabilities) + self._finder.finish(samples)
         padded = [*self._padder.feed(spans), *self._padder.finish(samples)]
+        self.notes = note(self._passed_over.finish(probabilities, padded, samples))
         windows = [*self._builder.feed(padded), *self._builder.finish()]
         return [self._frame(window) for window in windows]
 

@@ -83,7 +83,7 @@ def test_speech_is_heard_at_any_level(
     silero: Silero, speech: NDArray[np.float32], gain: float
 ) -> None:
     whole = run(silero, speech) >= SPANS.threshold
-    assert decoded(run(silero, speech * np.float32(10 ** (gain / 20))))[whole].mean() > 0.99
+    assert decoded(run(silero, speech * np.float32(10 ** (gain / 20))))[whole].mean() > 0.97
 
 
 def test_a_voice_is_heard_beside_one_that_is_40_db_louder(
@@ -92,7 +92,7 @@ def test_a_voice_is_heard_beside_one_that_is_40_db_louder(
     quiet = speech.copy()
     quiet[5 * 16_000 :] *= np.float32(0.01)
     whole = run(silero, speech) >= SPANS.threshold
-    assert decoded(run(silero, quiet))[whole].mean() > 0.99
+    assert decoded(run(silero, quiet))[whole].mean() > 0.97
 
 
 def test_a_muffled_voice_under_rumble_is_heard(silero: Silero, speech: NDArray[np.float32]) -> None:
