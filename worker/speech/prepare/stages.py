@@ -26,6 +26,7 @@ from worker.speech.prepare.frames import (
     samples_frame,
     window_frame,
 )
+from worker.speech.prepare.level import even_out
 from worker.speech.prepare.passed_over import PassedOver, note
 from worker.speech.prepare.vad import Silero
 from worker.speech.windows import (
@@ -202,8 +203,19 @@ class _SpeechChain:
         if self._done.get(window.index) == (window.start, window.end):
             return window_frame(window, None)
         samples = np.concatenate([self._buffer.cut(s.start, s.end) for s in window.spans])
+        samples = even_out(samples, _places(window))
         features = self._front_end(samples)
         return window_frame(window, features, samples if self._with_samples else None)
+
+
+def _places(window: Window) -> Iterator[tuple[int, int]]:
+    """Where a window's parts are among its samples: (first, end) of each."""
+    before = 0
+    for span in window.spans:
+        for part in window.parts:
+            if span.start <= part.start < span.end:
+                yield before + part.start - span.start, before + part.end - span.start
+        before += span.length
 
 
 class _SampleBuffer:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -9,11 +11,15 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from worker.speech.prepare.level import (
+    BEHIND,
     CONTEXT,
     HEADROOM,
     MOST_GAIN,
+    REACH,
+    SLOPE,
     TARGET,
     emphasize,
+    even_out,
     frame_levels,
     level,
 )
@@ -49,10 +55,15 @@ def test_loud_sound_is_left_alone() -> None:
     np.testing.assert_array_equal(level(loud), loud)
 
 
-def test_a_quiet_voice_after_a_loud_one_is_brought_up_as_well() -> None:
-    levelled = level(noise([(100, -20.0), (100, -60.0)]))
-    # All but the second next to the loud one.
-    assert frame_levels(levelled)[130:].min() > TARGET - 3.0
+def test_a_quiet_voice_is_brought_up_from_its_start_to_its_end() -> None:
+    levelled = frame_levels(level(noise([(100, -20.0), (100, -60.0), (100, -20.0)])))
+    assert levelled[100 + 2 * SLOPE + 1 : 200 - 2 * SLOPE - 1].min() > TARGET - 3.0
+    assert levelled.max() < TARGET + 1.0
+
+
+def test_a_pause_in_loud_speech_stays_quiet() -> None:
+    samples = noise([(100, -20.0), (REACH, -60.0), (100, -20.0)])
+    assert frame_levels(level(samples))[100 : 100 + REACH].max() < -58.0
 
 
 def test_peaks_keep_below_full_scale() -> None:
@@ -83,6 +94,47 @@ def test_a_stretch_with_its_context_is_levelled_as_within_the_whole(
     low, high = max(0, first - CONTEXT), min(frames, last + CONTEXT)
     found = crop(level(crop(samples, low, high)), first - low, last - low)
     np.testing.assert_allclose(found, crop(level(samples), first, last), rtol=1e-5)
+
+
+def test_a_window_of_one_level_is_left_alone() -> None:
+    window = noise([(12, -70.0), (60, -30.0), (5, -60.0), (40, -37.0), (12, -70.0)])
+    parts = [(0, 77 * FRAME), (77 * FRAME, len(window))]
+    np.testing.assert_array_equal(even_out(window, parts), window)
+
+
+@pytest.mark.parametrize("cuts", [[0, 180], [0, 70, 110, 180]])
+def test_a_quiet_voice_in_a_window_is_brought_near_the_loudest(cuts: list[int]) -> None:
+    """Whether it is a part of its own, or comes and goes within one."""
+    window = noise([(70, -20.0), (40, -55.0), (70, -20.0)])
+    parts = [(first * FRAME, last * FRAME) for first, last in pairwise(cuts)]
+    evened = even_out(window, parts)
+    quiet = frame_levels(evened)[70 + 2 * SLOPE + 1 : 110 - 2 * SLOPE - 1]
+    assert quiet.min() > -20.0 - BEHIND - 2.0
+    assert quiet.max() < -20.0
+    np.testing.assert_array_equal(crop(evened, 0, 69), crop(window, 0, 69))
+    np.testing.assert_array_equal(crop(evened, 111, 180), crop(window, 111, 180))
+
+
+@given(st.integers(1, 3), st.integers(20, 90))
+def test_padding_beside_loud_speech_stays_quiet(count: int, frames: int) -> None:
+    part = [(12, -70.0), (frames, -20.0), (12, -70.0)]
+    window = noise(part * count)
+    size = (frames + 24) * FRAME
+    evened = even_out(window, [(at * size, (at + 1) * size) for at in range(count)])
+    np.testing.assert_array_equal(evened, window)
+
+
+@settings(max_examples=50)
+@given(stretches, st.integers(1, FRAME), st.data())
+def test_evening_out_turns_nothing_down(
+    parts: list[tuple[int, float]], short: int, data: st.DataObject
+) -> None:
+    window = np.clip(noise(parts), -1.0, 1.0)[:-short]
+    cut = data.draw(st.integers(0, len(window)))
+    evened = even_out(window, [(0, cut), (cut, len(window))])
+    assert evened.shape == window.shape
+    assert (np.abs(evened) >= np.abs(window) * (1 - 1e-6)).all()
+    assert np.abs(evened).max(initial=0.0) <= 1.0
 
 
 def test_emphasis_takes_out_rumble() -> None:
