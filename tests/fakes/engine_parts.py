@@ -24,7 +24,7 @@ from worker.speech.engine.state import FileState
 from worker.speech.engine.whole_file import WholeFileStage
 from worker.speech.engine.word_router import WordRouter
 from worker.speech.model.decoding import Decoded
-from worker.speech.prepare.frames import PrepareTask
+from worker.speech.prepare.frames import PrepareTask, end_frame
 from worker.speech.windows import SAMPLE_RATE
 
 MELS = 80
@@ -112,9 +112,7 @@ def window(
 
 def end(feed: FileFeed, seconds: float) -> None:
     """Sends the frame of a file's end."""
-    feed.frame(
-        {"kind": "end", "audio_seconds": seconds, "damaged": 0, "seconds": {"decode": 0.25}}, b""
-    )
+    feed.frame(*end_frame(seconds, 0, {"decode": 0.25}))
 
 
 def decoded(text: str, *, logprob: float = -0.2, language: str = "en") -> Decoded:

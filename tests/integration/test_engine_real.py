@@ -8,8 +8,11 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 
+from tests.fakes.media import write_wav
 from tests.fakes.tiny_model import base_model
 from worker.errors import ErrorCode, JobError
 from worker.speech.api import EngineStats, Options, Recognition
@@ -18,6 +21,8 @@ from worker.speech.engine.engine import Engine
 from worker.speech.engine.quality import MAX_COMPRESSION
 from worker.speech.engine.scripts import compression_ratio
 from worker.speech.engine.verdict import FLOOR_LOGPROB
+from worker.speech.prepare.audio import AudioLimits, AudioReader
+from worker.speech.windows import SAMPLE_RATE
 
 PATIENCE = 300.0
 
@@ -158,6 +163,23 @@ HOSTILE: dict[str, tuple[ErrorCode, str] | str] = {
     "truncated.flac": "printing",
 }
 """Every hostile file, and its outcome: an error, or a text."""
+
+
+def test_a_voice_35_db_below_the_others_is_written_down(
+    engine: Engine, speech_dir: Path, tmp_path: Path
+) -> None:
+    """Whisper leaves out what is far quieter than the rest of its window."""
+    folder = speech_dir / "english"
+    names = ["LJ001-0002.flac", "LJ001-0014.flac", "LJ001-0008.flac"]
+    pause = np.zeros(SAMPLE_RATE // 2, dtype=np.float32)
+    parts: list[NDArray[np.float32]] = []
+    for name, gain in zip(names, (1.0, 0.018, 1.0), strict=True):
+        with AudioReader(folder / name, AudioLimits()) as reader:
+            parts += [np.concatenate(list(reader)) * np.float32(gain), pause]
+    path = write_wav(tmp_path / "voices.wav", np.concatenate(parts))
+    submission = engine.submit(path, Options(language="en", words=False), name="voices")
+    expected = " ".join(transcripts(folder)[name] for name in names)
+    assert alike(text_of(submission.future.result(PATIENCE)), expected) > 0.9
 
 
 def test_every_hostile_file_has_its_outcome(engine: Engine, speech_dir: Path) -> None:

@@ -175,7 +175,10 @@ class FileFeed:
     def _end(self, header: dict[str, Any]) -> None:
         state = self._file.state
         self._flow.follow(
-            self._file, state.end(header["audio_seconds"], header["damaged"], header["seconds"])
+            self._file,
+            state.end(
+                header["audio_seconds"], header["damaged"], header["seconds"], header["notes"]
+            ),
         )
         self._shared.stats.audio_seconds += header["audio_seconds"]
         log.debug(

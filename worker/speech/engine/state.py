@@ -38,15 +38,23 @@ class FileState(WindowTexts):
     seconds: dict[str, float] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
-    def end(self, audio_seconds: float, damaged: int, seconds: dict[str, float]) -> Step:
+    def end(
+        self,
+        audio_seconds: float,
+        damaged: int,
+        seconds: dict[str, float],
+        notes: Iterable[str] = (),
+    ) -> Step:
         """The media is decoded to its end: no more windows come, whole-file stages apart.
 
         Args:
             audio_seconds: length of the audio.
             damaged: packets that were skipped.
             seconds: what preparing took, by stage.
+            notes: what preparing has to say, for the result.
         """
         self.audio_seconds = audio_seconds
+        self.notes.extend(notes)
         for stage, value in seconds.items():
             self.spend(stage, value)
         if damaged:

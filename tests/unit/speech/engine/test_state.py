@@ -373,9 +373,10 @@ def test_the_rungs_of_a_window_follow_the_language_known_when_it_comes() -> None
 def test_the_result_tells_damage_and_what_the_header_promised() -> None:
     state = FileState("job", Options(language="en"), full_ladder)
     state.stated_seconds = 9.66
-    state.end(0.3, 1, {"decode": 0.1, "windows": 0.2})
+    state.end(0.3, 1, {"decode": 0.1, "windows": 0.2}, ["2.0 s may be speech"])
     result = state.recognition(None)
     assert result.notes == (
+        "2.0 s may be speech",
         "1 damaged packets were skipped",
         "The file says it lasts 9.7 s; 0.3 s of audio were found",
     )

@@ -194,6 +194,20 @@ def test_speech_to_the_very_end_is_kept(tmp_path: Path, tools: Tools) -> None:
     assert header["spans"][-1][1] == round(2.234 * SAMPLE_RATE)
 
 
+class DoubtfulDetector(LoudnessDetector):
+    """Isn't sure of anything."""
+
+    def feed(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
+        return super().feed(samples) * np.float32(0.2)
+
+
+def test_sound_that_may_be_speech_is_told_at_the_end(talk: Path, tools: Tools) -> None:
+    assert run(talk, tools)[-1][0]["notes"] == []
+    frames = run(talk, replace(tools, detector=DoubtfulDetector()))
+    assert windows_of(frames) == []
+    assert frames[-1][0]["notes"] == ["6.0 s of sound that may be speech were passed over"]
+
+
 def test_a_file_over_the_limit(talk: Path, tools: Tools) -> None:
     config = PrepareConfig(mels=80, spans=CONFIG.spans, max_audio_seconds=5.0)
     with pytest.raises(JobError) as caught:
