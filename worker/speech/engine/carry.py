@@ -22,12 +22,12 @@ CHAIN = 32
 a file of hours is not bound to one window at a time while others fill the batches."""
 
 
-def prompt(before: Iterable[Sequence[int] | None], own: int) -> tuple[int, ...]:
+def prompt(before: Iterable[Sequence[int]], own: int) -> tuple[int, ...]:
     """The tokens of the text before a window that its prompt takes.
 
     Args:
-        before: the tokens of the windows before it, the nearest first; None, or none, for one
-            that passes nothing on, where the text before the window ends.
+        before: the tokens of the windows before it, the nearest first; none for one that passes
+            nothing on, where the text before the window ends.
         own: tokens of the prompt that are not the window's to choose: the job's own prompt and
             hotwords, or the one token that begins any prompt.
 

@@ -11,6 +11,7 @@ from worker.speech.api import Partial, Recognition
 from worker.speech.engine.segments import segments
 from worker.speech.engine.texts import Step, WindowTexts
 from worker.speech.engine.verdict import dropped_note
+from worker.speech.engine.window import Phase
 from worker.speech.engine.window_languages import seconds_by_language
 
 SHORT_SECONDS, SHORT_SHARE = 1.0, 0.1
@@ -76,6 +77,23 @@ class FileState(WindowTexts):
         """
         self.stages_left.remove(name)
         return self._count_windows()
+
+    @property
+    def only_looks(self) -> bool:
+        """Whether every window has a text, and some wait to be looked at once more."""
+        phases = [window.phase for window in self.windows.values()]
+        return Phase.ASKED not in phases and any(
+            window.phase is Phase.LOOKING and window.flying is None
+            for window in self.windows.values()
+        )
+
+    def drop_looks(self) -> Step:
+        """Windows that wait to be looked at once more keep the texts they have."""
+        step = Step()
+        for window in self.windows.values():
+            if window.phase is Phase.LOOKING and window.flying is None:
+                step += self._choose(window)
+        return step
 
     def spend(self, stage: str, seconds: float) -> None:
         """Adds to this file's share of a stage."""

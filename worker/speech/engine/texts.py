@@ -11,7 +11,7 @@ isn't, the window is decoded without, and may be looked at once more when it is.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -21,6 +21,7 @@ from worker.results.transcript import Language, Word
 from worker.speech.api import Options, Partial, WindowText
 from worker.speech.engine import carry
 from worker.speech.engine.batcher import Turn
+from worker.speech.engine.before import TextBefore
 from worker.speech.engine.language import LanguageVote
 from worker.speech.engine.quality import doubts
 from worker.speech.engine.verdict import Outcome
@@ -72,6 +73,7 @@ class WindowTexts:
         looks: decodings of windows that had a text, with the text before them.
         vote: on the language.
         tongues: the language of each window, of a multilingual file.
+        before: what was said before each window.
     """
 
     name: str
@@ -90,8 +92,10 @@ class WindowTexts:
     looks: int = 0
     vote: LanguageVote = field(default_factory=LanguageVote)
     tongues: WindowLanguages = field(default_factory=WindowLanguages)
+    before: TextBefore = field(init=False)
 
     def __post_init__(self) -> None:
+        self.before = TextBefore(self.windows, self.done)
         if self.options.language is not None:
             self.language = Language(code=self.options.language, probability=None, detected=False)
         elif self.resume is not None and not self.options.multilingual:
@@ -146,7 +150,7 @@ class WindowTexts:
             and not self._votes
             and not window.attempts
             and index % carry.CHAIN
-            and not self._settled(index - 1)
+            and not self.before.settled(index - 1)
         )
         return Turn.LATER if waits else Turn.NOW
 
@@ -163,7 +167,7 @@ class WindowTexts:
         assert rung is not None, "what was decoded was begun"
         if rung.positions < FULL_POSITIONS and decoded.language in self.distrusted:
             return self._in_full(window)
-        if rung.prompt and decoded.language != self._language_before(index):
+        if rung.prompt and decoded.language != self.before.language(index):
             return self._unprompted(window)
         window.tried(rung, decoded)
         doubted = bool(doubts(window.attempts[-1][0])) if window.look is None else False
@@ -186,23 +190,6 @@ class WindowTexts:
         rung, window.flying = window.flying, None
         assert rung is not None, "what failed was begun"
         return self._unprompted(window) if rung.prompt else None
-
-    @property
-    def only_looks(self) -> bool:
-        """Whether every window has a text, and some wait to be looked at once more."""
-        phases = [window.phase for window in self.windows.values()]
-        return Phase.ASKED not in phases and any(
-            window.phase is Phase.LOOKING and window.flying is None
-            for window in self.windows.values()
-        )
-
-    def drop_looks(self) -> Step:
-        """Windows that wait to be looked at once more keep the texts they have."""
-        step = Step()
-        for window in self.windows.values():
-            if window.phase is Phase.LOOKING and window.flying is None:
-                step += self._choose(window)
-        return step
 
     def distrust_short(self, language: str) -> Step:
         """Windows of a language are to be decoded in full, also those that are done."""
@@ -306,9 +293,9 @@ class WindowTexts:
         window = self.windows[index]
         if self.language is not None:
             window.language = self.language.code
-        other = window.language not in (None, self._language_before(index))
+        other = window.language not in (None, self.before.language(index))
         if self._carries and not self._votes and not other:
-            window.prompt = carry.prompt(self._before(index), max(1, self.own_tokens))
+            window.prompt = self.before.prompt(index, self.own_tokens)
         return Step(ready=(index,))
 
     def _settle(self, window: WindowState) -> Step:
@@ -329,10 +316,10 @@ class WindowTexts:
 
     def _look(self, window: WindowState) -> Step:
         """Looks at a window once more, as soon as the text before it is there; if there is any."""
-        if window.index and not self._settled(window.index - 1):
+        if window.index and not self.before.settled(window.index - 1):
             return Step()
-        if window.language == self._language_before(window.index):
-            window.prompt = carry.prompt(self._before(window.index), max(1, self.own_tokens))
+        if window.language == self.before.language(window.index):
+            window.prompt = self.before.prompt(window.index, self.own_tokens)
         return Step(ready=(window.index,)) if window.prompt else self._choose(window)
 
     def _passed(self, index: int) -> Step:
@@ -370,26 +357,3 @@ class WindowTexts:
     def _choose(self, window: WindowState) -> Step:
         window.phase = Phase.CHOSEN
         return Step(texts=((window.index, window.stands[1]),))
-
-    def _settled(self, index: int) -> bool:
-        """Whether a window has a text, final or not."""
-        if index in self.done:
-            return True
-        return index in self.windows and self.windows[index].phase is not Phase.ASKED
-
-    def _before(self, index: int) -> Iterator[tuple[int, ...] | None]:
-        """What the windows before one pass on, nearest first, up to one that has no text yet."""
-        language = self._language_before(index)
-        for other in range(index - 1, -1, -1):
-            if not self._settled(other) or self._language_before(other + 1) != language:
-                return
-            done = self.done.get(other)
-            yield self.windows[other].passes_on if done is None else done.carried
-
-    def _language_before(self, index: int) -> str | None:
-        """The language of the window before one, which has a text."""
-        done = self.done.get(index - 1)
-        if done is not None:
-            return done.language
-        window = self.windows.get(index - 1)
-        return window.stands[1].language if window is not None and window.attempts else None
