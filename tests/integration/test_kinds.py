@@ -20,9 +20,6 @@ from worker.errors import ExitCode
 
 SCRIPT = REPOSITORY / "scripts" / "benchmark-kinds.py"
 
-MOST_POINTS = 0.3
-"""Of word error rate that `auto` may lie above `full`, over all kinds."""
-
 
 def run(*arguments: str, timeout: float) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
@@ -72,7 +69,7 @@ def test_wrong_arguments_say_what_is_allowed(
 def test_short_windows_are_as_right_as_full_ones_on_every_kind(
     speech_dir: Path, tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:
-    """No kind is surely worse with `auto`, and all of them together are not worse."""
+    """Kind by kind, because one on which `auto` is better would hide another on which it isn't."""
     base_model()
     folders = [str(speech_dir / name) for name in ("english", "english-more", "narrative")]
     out = tmp_path / "kinds.json"
@@ -81,14 +78,6 @@ def test_short_windows_are_as_right_as_full_ones_on_every_kind(
     record_property("figure", result.stdout)
     kinds = json.loads(out.read_text())["kinds"]
     assert [kind["kind"] for kind in kinds] == list(KINDS)
-    worse = {
-        kind["kind"]: kind["auto_over_full"] for kind in kinds if kind["auto_over_full"]["low"] > 0
-    }
-    assert not worse, result.stdout
-    words = sum(sum(kind["words"]) for kind in kinds)
-    errors = {
-        name: sum(sum(kind["contestants"][name]["errors"]) for kind in kinds)
-        for name in ("full", "auto")
-    }
-    assert 100 * (errors["auto"] - errors["full"]) / words <= MOST_POINTS, result.stdout
+    failed = {kind["kind"] for kind in kinds if kind["verdict"].startswith("FAILS")}
+    assert not failed, result.stdout
     assert not sum(kind["contestants"]["auto"]["repeating"] for kind in kinds), result.stdout

@@ -269,7 +269,9 @@ def _row(one: Judged, names: Sequence[str]) -> list[str]:
         f"{one.heard.seconds:.0f}",
         str(sum(one.words)),
         *(
-            f"{word_error_rate(one.words, one.errors[name]):.2f}" if name in one.errors else "-"
+            f"{word_error_rate(one.words, one.errors[name]):.2f}"
+            if name in one.errors and (one.known or name != FULL)
+            else "-"
             for name in names
         ),
         interval,

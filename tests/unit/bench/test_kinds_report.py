@@ -78,6 +78,8 @@ def test_without_texts_full_stands_in_and_nothing_is_judged() -> None:
     assert not found.fails
     assert found.errors == {"full": (0, 0, 0, 0), "auto": (0, 0, 0, 1)}
     assert pool([found, found]) is None
+    full, auto = to_markdown([found]).splitlines()[2].split("|")[5:7]
+    assert (full.strip(), auto.strip()) == ("-", "8.33")
 
 
 def test_one_file_and_a_contestant_that_failed() -> None:
