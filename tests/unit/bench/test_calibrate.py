@@ -24,7 +24,7 @@ from worker.bench.calibrate import (
 from worker.bench.loads import Clip
 from worker.errors import SettingsError
 from worker.speech.engine.context import adaptive_ladder
-from worker.speech.engine.state import full_ladder
+from worker.speech.engine.window import full_ladder
 from worker.speech.model.decoding import Decoded, Request
 from worker.speech.windows import FULL_POSITIONS
 

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from worker.errors import ErrorCode, JobError
 from worker.speech.api import Options, Task
 from worker.speech.model.decoding import Decoded, Request
+from worker.speech.model.detection import Ranking, among
 from worker.speech.model.weights import DECODER_POSITIONS
 from worker.speech.prepare.features import pad
 from worker.speech.windows import MEL_FRAMES_PER_SECOND, POSITIONS_PER_SECOND
@@ -87,7 +88,12 @@ class Whisper:
         self.model = cast("ctranslate2.models.Whisper", loaded.model)
         self.mels = int(self.model.n_mels)
         self.multilingual = bool(self.model.is_multilingual)
-        self.languages = frozenset(loaded.supported_languages)
+        self.languages = frozenset(
+            code
+            for code in loaded.supported_languages
+            # The library's list names some that only later models have a token for.
+            if not self.multilingual or loaded.hf_tokenizer.token_to_id(f"<|{code}|>") is not None
+        )
         self.encoder_calls = 0
         self.encoded_windows = 0
         self._tokenizers: dict[tuple[str, Task], Tokenizer] = {}
@@ -151,14 +157,18 @@ class Whisper:
         return 4 if self.multilingual else 2
 
     def prompt(self, request: Request, language: str) -> list[int]:
-        """The tokens that a window's decoding begins with: context, start sequence, no times."""
+        """The tokens that a window's decoding begins with.
+
+        The job's own context, the text before the window, the start sequence, no times.
+        """
         tokenizer = self.tokenizer(language, request.task)
-        return [*request.context, *tokenizer.sot_sequence, tokenizer.no_timestamps]
+        own = request.context or ((tokenizer.sot_prev,) if request.carried else ())
+        return [*own, *request.carried, *tokenizer.sot_sequence, tokenizer.no_timestamps]
 
     def decode(
         self, requests: Sequence[Request], *, positions: int, beam_size: int, temperature: float
     ) -> list[Decoded]:
-        """Decodes windows whose contexts have the same length, in one encoder pass.
+        """Decodes windows whose prompts have the same length, in one encoder pass.
 
         Args:
             requests: the windows.
@@ -168,7 +178,7 @@ class Whisper:
 
         Raises:
             RuntimeError: the device failed; out of memory says so in its text.
-            ValueError: contexts of different length.
+            ValueError: prompts of different length.
         """
         encoded = self._encode([request.features for request in requests], positions)
         languages, ranked = self._choose_languages(requests, encoded)
@@ -191,7 +201,7 @@ class Whisper:
             **sampling,
         )
         decoded = [
-            self._read(request, language, tuple(ranking), result)
+            self._read(request, language, ranking, result)
             for request, language, ranking, result in zip(
                 requests, languages, ranked, results, strict=True
             )
@@ -212,23 +222,22 @@ class Whisper:
 
     def _choose_languages(
         self, requests: Sequence[Request], encoded: ctranslate2.StorageView
-    ) -> tuple[list[str], list[list[tuple[str, float]]]]:
+    ) -> tuple[list[str], list[Ranking]]:
         """Each window's language, and the ranking where it had to be detected."""
-        ranked: list[list[tuple[str, float]]] = [[] for _ in requests]
+        ranked: list[Ranking] = [() for _ in requests]
         if self.multilingual and any(request.language is None for request in requests):
             detected = self.model.detect_language(encoded)
             for index, request in enumerate(requests):
                 if request.language is None:
-                    ranked[index] = [(token[2:-2], score) for token, score in detected[index]]
+                    ranking = tuple((token[2:-2], score) for token, score in detected[index])
+                    ranked[index] = among(ranking, request.languages)
         languages = [
             request.language or (ranking[0][0] if ranking else "en")
             for request, ranking in zip(requests, ranked, strict=True)
         ]
         return languages, ranked
 
-    def _read(
-        self, request: Request, language: str, ranking: tuple[tuple[str, float], ...], result: Any
-    ) -> Decoded:
+    def _read(self, request: Request, language: str, ranking: Ranking, result: Any) -> Decoded:
         tokenizer = self.tokenizer(language, request.task)
         tokens = result.sequences_ids[0]
         text_tokens = tuple(token for token in tokens if token < tokenizer.eot)

@@ -122,13 +122,11 @@ class PrepareTask:
         done: (index, start, end) in seconds of windows that need no features: a checkpoint has
             them.
         samples: whether windows come with their samples (for alignment).
-        windows: `windows.WindowOptions` as a mapping, in place of the configuration's.
     """
 
     path: str
     done: tuple[tuple[int, float, float], ...] = ()
     samples: bool = False
-    windows: dict[str, float] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -74,7 +74,7 @@ class Tools:
         detector: None where speech is found elsewhere.
         front_end: computes features.
         spans: how speech probabilities become spans.
-        windows: how spans become windows, unless the task has rules of its own.
+        windows: how spans become windows.
     """
 
     detector: SpeechDetector | None
@@ -159,9 +159,7 @@ class _SpeechChain:
         self._stream = stream
         self._finder = SpanFinder(tools.spans)
         self._padder = Padder(tools.spans)
-        self._builder = WindowBuilder(
-            tools.windows if task.windows is None else WindowOptions(**task.windows)
-        )
+        self._builder = WindowBuilder(tools.windows)
         self._buffer = _SampleBuffer()
         self._pad = int(tools.spans.pad * SAMPLE_RATE)
 

@@ -118,11 +118,6 @@ def test_finished_windows_are_named_but_not_computed(talk: Path, tools: Tools) -
     assert again[1] == found[1]
 
 
-def test_a_task_may_bring_its_own_rules_for_windows(talk: Path, tools: Tools) -> None:
-    found = windows_of(run(talk, tools, windows={"max_gap": 0.5}))
-    assert [header["index"] for header, _ in found] == [0, 1, 2]
-
-
 def test_a_word_before_hours_of_silence_comes_at_once_and_memory_stays(
     tmp_path: Path, tools: Tools
 ) -> None:

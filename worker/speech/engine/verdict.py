@@ -1,0 +1,182 @@
+"""What to make of a window's attempts: which one stands, or whether none is written (pure).
+
+A text that `quality` doubts is decoded again, first plainly (30 s of encoder, no text before it),
+then with rising temperatures.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from difflib import SequenceMatcher
+from enum import StrEnum
+from functools import lru_cache
+from itertools import combinations
+
+from worker.speech.engine.quality import LOOPS, MIN_LOGPROB, Attempt, Doubt, doubts, is_silence
+from worker.speech.engine.repeats import said_once
+from worker.speech.engine.scripts import seconds_to_say
+
+__all__ = ["Outcome", "Verdict", "dropped_note", "judge", "replaces"]
+
+FLOOR_LOGPROB = -1.5
+"""Mean log-probability below which no text is written. Of 400 windows of speech (clean, noisy, far,
+in seven languages) none with a right word in it was below -1.2; samples at temperature 1 of windows
+that loop at all others are at -1.6 to -5."""
+
+MAX_NO_SPEECH_UNLIKELY = 0.4
+"""No-speech probability above which a window counts as silent where every attempt was doubted, as
+with music; see `worker/bench/README.md` for the figures."""
+
+ALIKE = 0.8
+"""Share of letters, in order, that make two texts the same."""
+
+STOPPED_TOKENS = 220
+"""Tokens at which a text may have been stopped in the middle: CTranslate2 ends it at half of the
+decoder's 448 positions, a few tokens earlier after the longest prompt."""
+
+REPEATED = frozenset({Doubt.REPEATS, Doubt.COMPRESSION})
+"""Doubts that a second attempt may refute, by saying the same."""
+
+
+class Outcome(StrEnum):
+    """What becomes of a window."""
+
+    TEXT = "text"
+    """It has the chosen attempt's text."""
+    SILENCE = "silence"
+    """Nothing was said."""
+    DROPPED = "dropped"
+    """Something was said, and no attempt can be believed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What to make of a window's attempts so far.
+
+    Attributes:
+        attempt: the one to use.
+        outcome: what becomes of the window if none is added.
+        settled: whether the attempt stands, so that none needs to be added.
+    """
+
+    attempt: Attempt
+    outcome: Outcome
+    settled: bool
+
+    @property
+    def text(self) -> str:
+        """The window's text; empty where the attempt's isn't written."""
+        return self.attempt.text if self.outcome is Outcome.TEXT else ""
+
+
+def judge(attempts: Sequence[Attempt]) -> Verdict:
+    """What to make of a window's attempts, at least one, in the order they were made.
+
+    The first one that stands is used: without doubts, or with a repeat that another one confirms.
+    Else the likeliest that is no loop, if it is likely enough to be written; else a loop that two
+    attempts say alike.
+    """
+    return _judge(tuple(attempts))
+
+
+@lru_cache(maxsize=256)
+def _judge(attempts: tuple[Attempt, ...]) -> Verdict:
+    for count in range(1, len(attempts) + 1):
+        stands = _standing(attempts[:count])
+        if stands is not None:
+            outcome = Outcome.SILENCE if is_silence(stands) else Outcome.TEXT
+            return Verdict(stands, outcome, settled=True)
+    calm = [attempt for attempt in attempts if not LOOPS & set(doubts(attempt))]
+    chosen = max(calm or attempts, key=lambda attempt: attempt.avg_logprob)
+    outcome = _outcome(chosen, attempts) if calm else Outcome.DROPPED
+    if outcome is Outcome.DROPPED:
+        for one, other in combinations(attempts, 2):
+            confirmed = _confirmed(one, other, by_chance=True)
+            if confirmed is not None:
+                return Verdict(confirmed, Outcome.TEXT, settled=False)
+    return Verdict(chosen, outcome, settled=False)
+
+
+def replaces(look: Attempt, verdict: Verdict) -> bool:
+    """Whether another look at a window, with the text before it, is better than what it has.
+
+    It is if it is believed and the likelier. But both hear the same: what says much less of it has
+    left something out; and where nothing was heard, only the prompt speaks.
+    """
+    if doubts(look) or verdict.outcome is Outcome.SILENCE:
+        return False
+    if not verdict.settled:
+        return True
+    chosen = verdict.attempt
+    if seconds_to_say(look.text) < ALIKE * seconds_to_say(chosen.text):
+        return False
+    return look.avg_logprob > chosen.avg_logprob
+
+
+def dropped_note(seconds: float) -> str:
+    """The sentence for a result's notes about its windows of `Outcome.DROPPED`.
+
+    Args:
+        seconds: of speech in them.
+    """
+    return f"{seconds:.1f} s of speech have no text: no decoding of them could be believed"
+
+
+def _standing(attempts: Sequence[Attempt]) -> Attempt | None:
+    """The attempt that the last one settles on, if it does."""
+    *earlier, last = attempts
+    if not doubts(last):
+        return last
+    for attempt in earlier:
+        confirmed = _confirmed(attempt, last, by_chance=False)
+        if confirmed is not None:
+            return confirmed
+    return None
+
+
+def _confirmed(one: Attempt, other: Attempt, *, by_chance: bool) -> Attempt | None:
+    """Which of two attempts stands because both say the same again; None if neither does.
+
+    People repeat themselves, and so do decoders. What a decoder repeats depends on how it decoded
+    (padding, the text before, chance): another way gives another text. What a speaker repeats is
+    there again. Where one attempt says it more often, the times of the other are what both heard;
+    else the likelier stands.
+
+    Loops of many times look alike by accident. They are confirmed only where both attempts ended
+    by themselves and heard speech, and, as long as others may follow, where more than chance makes
+    the two differ.
+
+    Args:
+        one: the earlier attempt.
+        other: the later one.
+        by_chance: whether two attempts confirm a loop that differ by chance alone.
+    """
+    both_repeat = all(REPEATED & set(doubts(attempt)) for attempt in (one, other))
+    candidates = [attempt for attempt in (one, other) if set(doubts(attempt)) <= REPEATED]
+    if not both_repeat or other not in candidates:
+        return None
+    if Doubt.COMPRESSION in {*doubts(one), *doubts(other)} and (
+        max(len(one.tokens), len(other.tokens)) >= STOPPED_TOKENS
+        or max(one.no_speech, other.no_speech) > MAX_NO_SPEECH_UNLIKELY
+        or (one.plain == other.plain and not by_chance)
+    ):
+        return None
+    first, second = said_once(one.text), said_once(other.text)
+    if SequenceMatcher(None, first, second, autojunk=False).ratio() < ALIKE:
+        return None
+    least = min(map(seconds_to_say, (attempt.text for attempt in candidates)))
+    fewest = [a for a in reversed(candidates) if ALIKE * seconds_to_say(a.text) <= least]
+    return max(fewest, key=lambda attempt: attempt.avg_logprob)
+
+
+def _outcome(chosen: Attempt, attempts: Sequence[Attempt]) -> Outcome:
+    """What becomes of a window where none of the attempts stands and `chosen` is the likeliest."""
+    if chosen.avg_logprob >= MIN_LOGPROB:
+        return Outcome.TEXT
+    if chosen.no_speech > MAX_NO_SPEECH_UNLIKELY:
+        # Samples are unlikely because they are samples: beam search says whether it is silent.
+        heard = [attempt for attempt in attempts if attempt.temperature == 0.0]
+        silent = heard and heard[-1].avg_logprob < MIN_LOGPROB
+        return Outcome.SILENCE if silent else Outcome.DROPPED
+    return Outcome.TEXT if chosen.avg_logprob >= FLOOR_LOGPROB else Outcome.DROPPED
