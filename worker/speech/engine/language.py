@@ -18,10 +18,11 @@ windows has the language, and a job that is resumed from it takes that and holds
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from worker.results.transcript import Language
-from worker.speech.model.detection import SURE, Ranking
+from worker.speech.model.detection import SURE, Ranking, average
 
 __all__ = ["DOUBTED", "ENOUGH_SECONDS", "MOST_SECONDS", "VOTERS", "LanguageVote"]
 
@@ -63,18 +64,28 @@ class LanguageVote:
     _ballots: dict[int, _Ballot] = field(default_factory=dict)
     _total: int | None = None
 
-    def cast(self, index: int, seconds: float, ranking: Ranking, *, doubted: bool = False) -> None:
+    def cast(
+        self,
+        index: int,
+        seconds: float,
+        ranking: Ranking,
+        pieces: Sequence[Ranking] = (),
+        *,
+        doubted: bool = False,
+    ) -> None:
         """Adds a window's vote.
 
         Args:
             index: of the window.
             seconds: of speech in it, the vote's weight.
             ranking: of the languages that the job may be in.
+            pieces: the same for each of its pieces, where it may hold several languages; then
+                they vote instead, because the ranking of the whole doesn't go by their seconds.
             doubted: whether the text that it got in the likeliest of them is doubted.
         """
         if index < VOTERS:
             weight = DOUBTED if doubted else 1.0
-            self._ballots[index] = _Ballot(seconds * weight, ranking)
+            self._ballots[index] = _Ballot(seconds * weight, average(pieces) or ranking)
 
     def end(self, windows: int) -> None:
         """The file has this many windows: nobody else will vote."""

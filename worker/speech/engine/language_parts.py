@@ -3,7 +3,7 @@
 The pieces in which languages were detected overlap and are seconds long, so that they tell about
 where the language changes. The window is cut there at the quietest moment: who changes the
 language pauses for it, and mostly it is another speaker. Of 26 windows put together from recordings
-in two languages, 25 were cut in the pause between them.
+in two languages, 25 were cut in the pause between them. No part is shorter than half a piece.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from worker.speech.model.detection import pieces
+from worker.speech.model.detection import PIECE_SECONDS, pieces
 from worker.speech.windows import MEL_FRAMES_PER_SECOND, SAMPLE_RATE, Span
 
 __all__ = ["Part", "cut", "parts"]
@@ -51,11 +51,13 @@ def parts(
     centres = [round((start + end) / 2 * MEL_FRAMES_PER_SECOND) for start, end in pieces(seconds)]
     if len(centres) != len(languages):
         raise ValueError(f"{len(languages)} languages for {len(centres)} pieces")
+    shortest = round(PIECE_SECONDS / 2 * MEL_FRAMES_PER_SECOND)
     found: list[Part] = []
     start = 0
     for place in range(1, len(languages)):
         if languages[place] != languages[place - 1]:
-            low, high = centres[place - 1], centres[place]
+            # Two changes near each other must not be cut in the same pause.
+            low, high = max(centres[place - 1], start + shortest), centres[place]
             end = low + int(np.argmin(loudness[low:high]))
             found.append(Part(languages[place - 1], start, end))
             start = end

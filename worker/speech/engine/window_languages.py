@@ -103,7 +103,7 @@ class WindowLanguages:
         """
         opinion = _Opinion(seconds * (DOUBTED if doubted else 1.0), ranking)
         self._opinions[index] = opinion
-        self._vote.cast(index, seconds, ranking, doubted=doubted)
+        self._vote.cast(index, seconds, ranking, pieces, doubted=doubted)
         # The text of two languages, decoded in one of them, is doubted for that.
         sure = _fill([_Opinion(PIECE_SECONDS, piece) for piece in pieces])
         if not sure and opinion.sure is not None:

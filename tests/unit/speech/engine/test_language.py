@@ -106,6 +106,15 @@ def test_most_seconds_win_over_most_windows() -> None:
     assert code_of(voted(speech + greetings)) == "en"
 
 
+def test_the_pieces_of_a_window_vote_instead_of_the_whole() -> None:
+    # What was detected in 19 s of English before 5 s of German.
+    whole = (("de", 0.92), ("en", 0.08))
+    pieces = [(("en", 0.99), ("de", 0.01))] * 5 + [(("de", 0.99), ("en", 0.01))] * 2
+    vote = LanguageVote()
+    vote.cast(0, 24.1, whole, pieces)
+    assert code_of(vote) == "en"
+
+
 def test_an_unsure_vote_ends_when_much_was_heard() -> None:
     unsure: Ballot = (MOST_SECONDS / 3 + 0.1, ranking("de", 0.4), False)
     assert code_of(voted([unsure] * 2)) is None

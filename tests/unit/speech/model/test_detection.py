@@ -13,6 +13,7 @@ from worker.speech.model.detection import (
     SURE,
     Ranking,
     among,
+    average,
     certainty,
     pieces,
     spoken,
@@ -73,6 +74,14 @@ def test_the_likeliest_language_is_always_spoken(ranked: Ranking) -> None:
 def test_a_second_language_is_heard_from_a_few_hundredths_on() -> None:
     assert spoken((("de", 0.945), ("fr", 0.047), ("nn", 0.002))) == ("de", "fr")
     assert spoken((("pt", 0.943), ("ru", 0.017), ("pl", 0.009))) == ("pt",)
+
+
+@given(st.lists(rankings, min_size=1, max_size=5))
+def test_an_average_is_a_ranking_too(some: list[Ranking]) -> None:
+    found = average(some)
+    assert sum(probability for _, probability in found) == pytest.approx(1.0)
+    assert [p for _, p in found] == sorted((p for _, p in found), reverse=True)
+    assert dict(average(some[:1])) == pytest.approx(dict(some[0]))
 
 
 @given(st.floats(0.0, 30.0))
