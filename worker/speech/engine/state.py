@@ -8,6 +8,8 @@ from typing import Literal
 
 from worker.results.transcript import Language
 from worker.speech.api import Partial, Recognition
+from worker.speech.engine.language import VOTERS
+from worker.speech.engine.language_parts import FIRST_PART
 from worker.speech.engine.segments import segments
 from worker.speech.engine.texts import Step, WindowTexts
 from worker.speech.engine.verdict import dropped_note
@@ -95,6 +97,24 @@ class FileState(WindowTexts):
                 step += self._choose(window)
         return step
 
+    def distrust_short(self, language: str) -> Step:
+        """Windows of a language are to be decoded in full, also those that are done."""
+        self.distrusted.add(language)
+        step = Step()
+        for window in list(self.windows.values()):
+            if window.phase is Phase.ASKED and window.flying is None:
+                waits = window.index not in self.held_back
+                again = self._in_full(window)
+                step += again if waits else step
+            elif window.phase is Phase.LOOKING and window.is_short and window.flying is None:
+                step += self._in_full(window)
+        for index, window in list(self.short.items()):
+            if window.stands[1].language == language:
+                del self.short[index], self.done[index]
+                self.windows[index] = window
+                step += self._in_full(window)
+        return step
+
     def spend(self, stage: str, seconds: float) -> None:
         """Adds to this file's share of a stage."""
         self.seconds[stage] = self.seconds.get(stage, 0.0) + seconds
@@ -102,7 +122,16 @@ class FileState(WindowTexts):
     @property
     def finished(self) -> bool:
         """Whether every whole-file stage is done and every window has its words."""
-        return self.total is not None and len(self.done) == self.total
+        return self.total is not None and not self.windows
+
+    @property
+    def wants_windows(self) -> bool:
+        """Whether those that are here can't be finished before others have come.
+
+        They tell in which language they are to be decoded.
+        """
+        voting = self.votes and len(self.windows) < VOTERS
+        return self.total is None and (voting or self.tongues.waits)
 
     @property
     def held_seconds(self) -> float:
@@ -133,7 +162,7 @@ class FileState(WindowTexts):
         """The result. All windows are done."""
         assert self.audio_seconds is not None
         assert self.total is not None
-        texts = [self.done[index] for index in sorted(self.done)]
+        texts = sorted(self.done.values(), key=lambda text: text.start)
         dropped = sum(text.dropped_seconds for text in texts)
         languages = seconds_by_language(
             (text.language, text.end - text.start) for text in texts if text.text
@@ -157,8 +186,6 @@ class FileState(WindowTexts):
         """Sets `total` once no more windows can come, and lets the vote end with these."""
         if self.audio_seconds is None or self.stages_left:
             return Step()
-        self.total = len(self.windows) + len(self.done)
-        if self.options.multilingual:
-            return self.known(self.tongues.end(self.total))
+        self.total = sum(index < FIRST_PART for index in (*self.windows, *self.done))
         self.vote.end(self.total)
-        return self.after_vote()
+        return self.after_vote() + self.known(self.tongues.end(self.total))

@@ -23,6 +23,7 @@ from worker.speech.engine import carry
 from worker.speech.engine.batcher import Turn
 from worker.speech.engine.before import TextBefore
 from worker.speech.engine.language import LanguageVote
+from worker.speech.engine.language_parts import divided
 from worker.speech.engine.quality import doubts
 from worker.speech.engine.verdict import Outcome
 from worker.speech.engine.window import Ladder, Phase, Rung, WindowState, full_ladder
@@ -135,7 +136,7 @@ class WindowTexts:
         if self._kept_seconds + seconds > KEPT_SECONDS:
             rungs = full_ladder(seconds, language)
         self.windows[index] = WindowState(index, spans, features, samples, rungs)
-        if self._votes and not self.vote.asks(index):
+        if self.votes and not self.vote.asks(index):
             self.held_back.append(index)
             return Step()
         return self._asked(index)
@@ -147,7 +148,7 @@ class WindowTexts:
             return Turn.NOW if self.options.carry_context == "on" else Turn.LOOK
         waits = (
             self._carries
-            and not self._votes
+            and not self.votes
             and not window.attempts
             and index % carry.CHAIN
             and not self.before.settled(index - 1)
@@ -171,13 +172,18 @@ class WindowTexts:
             return self._unprompted(window)
         window.tried(rung, decoded)
         doubted = bool(doubts(window.attempts[-1][0])) if window.look is None else False
-        if self._votes:
+        if self.votes:
             # A text in the wrong language would be decoded again: the language comes first.
-            self.vote.cast(index, window.seconds, decoded.languages, doubted=doubted)
+            self.vote.cast(
+                index, window.seconds, decoded.languages, decoded.pieces, doubted=doubted
+            )
             return self.after_vote()
         if window.language is None and self.options.multilingual:
-            ranking = decoded.languages
-            return self.known(self.tongues.hear(index, window.seconds, ranking, doubted=doubted))
+            return self.known(
+                self.tongues.hear(
+                    index, window.seconds, decoded.languages, decoded.pieces, doubted=doubted
+                )
+            )
         return self._settle(window)
 
     def failed(self, index: int) -> Step | None:
@@ -190,24 +196,6 @@ class WindowTexts:
         rung, window.flying = window.flying, None
         assert rung is not None, "what failed was begun"
         return self._unprompted(window) if rung.prompt else None
-
-    def distrust_short(self, language: str) -> Step:
-        """Windows of a language are to be decoded in full, also those that are done."""
-        self.distrusted.add(language)
-        step = Step()
-        for window in list(self.windows.values()):
-            if window.phase is Phase.ASKED and window.flying is None:
-                waits = window.index not in self.held_back
-                again = self._in_full(window)
-                step += again if waits else step
-            elif window.phase is Phase.LOOKING and window.is_short and window.flying is None:
-                step += self._in_full(window)
-        for index, window in list(self.short.items()):
-            if window.stands[1].language == language:
-                del self.short[index], self.done[index]
-                self.windows[index] = window
-                step += self._in_full(window)
-        return step
 
     def words(self, index: int, words: Sequence[Word]) -> Step:
         """A window's words, in the file's time; the window is done.
@@ -240,7 +228,7 @@ class WindowTexts:
 
         If they don't, releases the windows that are to vote next.
         """
-        if not self._votes:
+        if not self.votes:
             return self._release(list(self.held_back))
         language = self.vote.result()
         if language is None:
@@ -263,13 +251,26 @@ class WindowTexts:
         step = Step()
         for decision in decisions:
             window = self.windows[decision.index]
-            window.language = decision.language or decision.languages[0]
+            if decision.language is None:
+                step += self._divide(window, decision.languages)
+                continue
+            window.language = decision.language
             if window.attempts[-1][1].language == window.language:
                 step += self._settle(window)
             else:
                 window.attempts.clear()
                 self.second_attempts += 1
                 step += self._asked(window.index)
+        return step
+
+    def _divide(self, window: WindowState, languages: Sequence[str]) -> Step:
+        """A window is in several languages: each part of it is decoded as a window."""
+        self.second_attempts += 1
+        step = Step()
+        for part in divided(window, languages):
+            self.windows[part.index] = part
+            part.rungs = self.ladder(part.seconds, part.language)
+            step += self._asked(part.index)
         return step
 
     def _release(self, indices: Sequence[int]) -> Step:
@@ -280,7 +281,7 @@ class WindowTexts:
         return step
 
     @property
-    def _votes(self) -> bool:
+    def votes(self) -> bool:
         """Whether the first windows are yet to decide the language of all."""
         return self.language is None and not self.options.multilingual
 
@@ -294,7 +295,7 @@ class WindowTexts:
         if self.language is not None:
             window.language = self.language.code
         other = window.language not in (None, self.before.language(index))
-        if self._carries and not self._votes and not other:
+        if self._carries and not self.votes and not other:
             window.prompt = self.before.prompt(index, self.own_tokens)
         return Step(ready=(index,))
 
