@@ -1,8 +1,9 @@
 r"""Measures the worker beside WhisperX and faster-whisper on a folder of audio, CPU and GPU.
 
 Every contestant gets a process of its own, in alternating order over the repeats, and runs on
-the same clips: one by one, and joined into one long file. What can't be measured here (a card,
-weights, transcripts) is said in the report with its reason.
+the same clips, one by one and joined into one long file, and on long recordings (the folders'
+format: worker/bench/loads.py). What can't be measured here (a card, weights, transcripts) is said
+in the report with its reason.
 
     .venv/bin/python scripts/benchmark-gpu-cpu-complete.py FOLDER... --repeats 3 \
         --markdown out/benchmark.md --json out/benchmark.json --png out/benchmark.png
@@ -31,9 +32,9 @@ from worker.bench.calibrate import PeerRun, calibrate, check_clips, memory_table
 from worker.bench.calibrate import to_markdown as to_table
 from worker.bench.claims import claims
 from worker.bench.figures import Prices, make_rows
-from worker.bench.loads import LOADS, Clip, Load, make_loads, read_clips
+from worker.bench.loads import LOADS, MANY, Clip, Load, make_loads, read_clips, read_folders
 from worker.bench.machine import card_bytes, describe, resident_bytes
-from worker.bench.plan import CONTEXTS, NAMES, PEERS, Plan, Spec, line_up
+from worker.bench.plan import CARRIES, CONTEXTS, NAMES, PEERS, Plan, Spec, line_up
 from worker.bench.random_model import ARCHITECTURES, write_random_model
 from worker.bench.report import Report, draw, to_json, to_markdown
 from worker.bench.trial import Trial, run_trial
@@ -57,10 +58,22 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         nargs="+",
         type=Path,
         metavar="FOLDER",
-        help="audio files, and maybe transcripts.csv (columns file, text); all are one load",
+        help="audio files, and maybe transcripts.csv (columns file, text), or long recordings, "
+        "each with a table of its name (columns start, end, text); all folders are one load",
     )
     parser.add_argument("--limit", type=int, metavar="N", help="take the first N clips alone")
-    parser.add_argument("--loads", default=",".join(LOADS), help="clips, joined, or both")
+    parser.add_argument(
+        "--loads",
+        help=f"among {', '.join(LOADS)}; if not given, all that the folders have files for, but "
+        "long-many",
+    )
+    parser.add_argument("--many", type=int, default=MANY, help="files of the load long-many")
+    parser.add_argument(
+        "--many-seconds",
+        type=float,
+        metavar="S",
+        help="end each of them after so much speech; if not given, they are whole recordings",
+    )
     parser.add_argument("--contestants", default=",".join(NAMES), help="those that take part")
     parser.add_argument("--devices", default=",".join(DEVICES), help="cpu, cuda, or both")
     parser.add_argument("--repeats", type=int, default=1, help="runs of each contestant")
@@ -82,6 +95,11 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         "--context",
         default=plan.context,
         help="of the optimized transcriber: full, adaptive or auto, or several, a row for each",
+    )
+    parser.add_argument(
+        "--carry-context",
+        default=plan.carry_context,
+        help="of the optimized transcriber: auto, off or on, or several, a row for each",
     )
     parser.add_argument("--after-model", default=plan.after_model, help="of the rows 'after'")
     parser.add_argument(
@@ -126,27 +144,43 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     given = sys.argv[1:] if argv is None else argv
     arguments = parser.parse_args(given)
     arguments.command = shlex.join(["benchmark-gpu-cpu-complete.py", *given])
-    for name in ("limit", "repeats", "batch_size", "beam_size", "tokens", "timeout"):
+    for name in (
+        *("limit", "repeats", "batch_size", "beam_size", "tokens", "timeout"),
+        *("many", "many_seconds"),
+    ):
         value = getattr(arguments, name)
         if value is not None and value <= 0:
-            parser.error(f"--{name.replace('_', '-')} must be above zero")
+            parser.error(f"{_flag(name)} must be above zero")
     for name, known in (
         ("loads", LOADS),
         ("contestants", NAMES),
         ("devices", DEVICES),
         ("context", CONTEXTS),
+        ("carry_context", CARRIES),
     ):
-        chosen = [item.strip() for item in getattr(arguments, name).split(",") if item.strip()]
-        unknown = [item for item in chosen if item not in known]
-        if unknown or not chosen:
-            parser.error(f"--{name} {','.join(unknown)}: choose among {', '.join(known)}")
-        setattr(arguments, name, [item for item in known if item in chosen])
+        if getattr(arguments, name) is not None:
+            setattr(arguments, name, _chosen(parser, _flag(name), getattr(arguments, name), known))
     if arguments.random_weights and arguments.context != ["full"]:
         parser.error(
             "--random-weights goes with --context full alone: what it says in a short window "
             "fails the checks, so that every one would be decoded twice"
         )
     return arguments
+
+
+def _flag(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
+
+
+def _chosen(
+    parser: argparse.ArgumentParser, flag: str, text: str, known: Sequence[str]
+) -> list[str]:
+    """The names in a list that was given, in the order in which they are known."""
+    names = [item.strip() for item in text.split(",") if item.strip()]
+    unknown = [name for name in names if name not in known]
+    if unknown or not names:
+        parser.error(f"{flag} {','.join(unknown)}: choose among {', '.join(known)}")
+    return [name for name in known if name in names]
 
 
 def _plan(arguments: argparse.Namespace, scratch: Path) -> Plan:
@@ -246,7 +280,7 @@ def _run(
         for number in range(turns):
             trials: dict[Spec, Trial] = {}
             for spec in specs if number % 2 == 0 else reversed(specs):
-                name = f"{number + 1}/{turns} {spec.title} ({spec.device})"
+                name = f"{number + 1}/{turns} {spec.label}"
                 display.begin(name)
                 if spec in failed:
                     trial = Trial(spec, failure=failed[spec])
@@ -293,14 +327,27 @@ def _write(path: Path | None, text: str) -> None:
 
 
 def _benchmark(arguments: argparse.Namespace, scratch: Path, console: Console) -> int:
-    clips = read_clips(arguments.folders, arguments.limit)
-    loads = make_loads(clips, arguments.loads, scratch)
+    material = read_folders(arguments.folders, arguments.limit)
+    loads = make_loads(
+        material.clips,
+        arguments.loads or material.loads,
+        scratch,
+        material.recordings,
+        many=arguments.many,
+        many_seconds=arguments.many_seconds,
+    )
     plan = _plan(arguments, scratch)
     machine = describe()
     repeats = _run(
-        line_up(plan, arguments.devices, arguments.contestants, arguments.context),
+        line_up(
+            plan,
+            arguments.devices,
+            arguments.contestants,
+            arguments.context,
+            arguments.carry_context,
+        ),
         loads,
-        clips[0].path,
+        material.warm_up(scratch),
         arguments.repeats,
         arguments.timeout,
         scratch,

@@ -62,12 +62,12 @@ class _Audio:
     def windows(self) -> int:
         return math.ceil(self.seconds / WINDOW_SECONDS) if self.seconds > 0 else 0
 
-    def window(self, index: int, words: bool) -> WindowText:
+    def window(self, index: int, options: Options) -> WindowText:
         start = index * WINDOW_SECONDS
         end = min(self.seconds, start + WINDOW_SECONDS)
         text = f"window {index} of {self.digest[:12]}"
         spoken: tuple[Word, ...] = ()
-        if words:
+        if options.words:
             parts = text.split()
             step = (end - start) / len(parts)
             spoken = tuple(
@@ -75,7 +75,13 @@ class _Audio:
                 for i, part in enumerate(parts)
             )
         return WindowText(
-            index=index, start=start, end=end, text=text, avg_logprob=-0.25, words=spoken
+            index=index,
+            start=start,
+            end=end,
+            text=text,
+            avg_logprob=-0.25,
+            words=spoken,
+            language=_spoken(options, index),
         )
 
 
@@ -187,6 +193,13 @@ class FakeEngine:
         self.started = True
         self._thread.start()
 
+    def check(self, options: Options) -> None:
+        for code in (options.language, *options.language_options):
+            if code in ("xx", "yue"):
+                raise JobError(
+                    ErrorCode.LANGUAGE_NOT_SUPPORTED, f"language = {code!r} is not known"
+                )
+
     def submit(
         self,
         path: Path,
@@ -196,8 +209,7 @@ class FakeEngine:
         resume: Partial | None = None,
         alone: bool = False,
     ) -> Submission:
-        if options.language == "xx":
-            raise JobError(ErrorCode.LANGUAGE_NOT_SUPPORTED, "language = 'xx' is not known")
+        self.check(options)
         audio = _read(path)
         job = _Job(
             self,
@@ -288,7 +300,7 @@ class FakeEngine:
                     threading.Event().wait()
                 if job.audio.marker == "sticky":
                     return self._break(EngineError("the device is lost"))
-        windows = [(job, job.audio.window(index, job.options.words)) for job, index in batch]
+        windows = [(job, job.audio.window(index, job.options)) for job, index in batch]
         longest = max((w.end - w.start for _, w in windows), default=0.0)
         time.sleep(self._pace * longest)
         for job, window in windows:
@@ -352,6 +364,7 @@ def _recognition(job: _Job) -> Recognition:
                 text=window.text,
                 avg_logprob=window.avg_logprob,
                 words=window.words,
+                language=window.language,
             )
             for number, window in enumerate(windows)
         ],
@@ -364,13 +377,31 @@ def _recognition(job: _Job) -> Recognition:
         },
         windows=len(windows),
         resumed=job.resumed,
+        languages=_shares(windows),
     )
+
+
+def _spoken(options: Options, index: int) -> str:
+    """The first language that there may be, or with `multilingual` each in turn."""
+    codes = options.language_options or ("en",)
+    return options.language or codes[index % len(codes) if options.multilingual else 0]
+
+
+def _shares(windows: list[WindowText]) -> tuple[tuple[str, float], ...]:
+    seconds: dict[str, float] = {}
+    for window in windows:
+        assert window.language is not None
+        spoken = window.end - window.start
+        seconds[window.language] = seconds.get(window.language, 0.0) + spoken
+    return tuple(sorted(seconds.items(), key=lambda share: -share[1]))
 
 
 def _language(options: Options, audio: _Audio) -> Language | None:
     if options.language:
         return Language(code=options.language, probability=None, detected=False)
-    return Language(code="en", probability=0.9, detected=True) if audio.windows else None
+    if not audio.windows:
+        return None
+    return Language(code=_spoken(options, 0), probability=0.9, detected=True)
 
 
 def _read(path: Path) -> _Audio | None:

@@ -6,12 +6,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
+from zlib import crc32
 
 import numpy as np
 from numpy.typing import NDArray
 
 from worker.results.transcript import Word
-from worker.speech.api import Options, Partial
+from worker.speech.api import CarryContext, Options, Partial
 from worker.speech.engine.batcher import Batch, Batcher, Item
 from worker.speech.engine.feedback import Feedback
 from worker.speech.engine.file import File
@@ -23,7 +24,7 @@ from worker.speech.engine.state import FileState
 from worker.speech.engine.whole_file import WholeFileStage
 from worker.speech.engine.word_router import WordRouter
 from worker.speech.model.decoding import Decoded
-from worker.speech.prepare.frames import PrepareTask
+from worker.speech.prepare.frames import PrepareTask, end_frame
 from worker.speech.windows import SAMPLE_RATE
 
 MELS = 80
@@ -46,16 +47,17 @@ class Parts:
         language: str | None = "en",
         resume: Partial | None = None,
         samples: bool = False,
+        carry_context: CarryContext = "off",
     ) -> tuple[File, FileFeed]:
         """A file in the engine, and its seat in the prepare pool."""
         state = FileState(
             name,
-            Options(language=language),
+            Options(language=language, carry_context=carry_context),
             self.feedback.ladder,
             resume=resume,
             stages_left={stage.name for stage in self.inflow.stages},
         )
-        file = File(self.flow, self.shared.new_number(), state, prompt_length=4, word_times="none")
+        file = File(self.flow, self.shared.new_number(), state, start_length=4, word_times="none")
         self.shared.files[file.number] = file
         done = tuple((w.index, w.start, w.end) for w in resume.windows) if resume else ()
         task = PrepareTask(str(Path(name)), done=done, samples=samples)
@@ -71,6 +73,7 @@ class Parts:
         assert batch is not None
         with self.flow.lock:
             for item in batch.items:
+                self.flow.request(item)
                 self.flow.decoded(item, decoded(text, logprob=logprob), 0.5)
         return list(batch.items)
 
@@ -109,13 +112,12 @@ def window(
 
 def end(feed: FileFeed, seconds: float) -> None:
     """Sends the frame of a file's end."""
-    feed.frame(
-        {"kind": "end", "audio_seconds": seconds, "damaged": 0, "seconds": {"decode": 0.25}}, b""
-    )
+    feed.frame(*end_frame(seconds, 0, {"decode": 0.25}))
 
 
 def decoded(text: str, *, logprob: float = -0.2, language: str = "en") -> Decoded:
     """A window that says this."""
     # Its one word lasts to the end of any window, so that no window ends early.
     word = Word(word=text, start=0.0, end=30.0)
-    return Decoded(text, tuple(range(len(text.split()))), logprob, 0.0, language, (), (word,))
+    tokens = tuple(crc32(part.encode()) % 50_000 for part in text.split())
+    return Decoded(text, tokens, logprob, 0.0, language, (), (word,))

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from worker.jobs.languages import LANGUAGE_CODES
 from worker.results.transcript import EngineInfo, Word
 from worker.speech.api import Options
 from worker.speech.config import EngineConfig
@@ -38,6 +39,7 @@ class FakeModel:
 
     mels = 80
     multilingual = True
+    languages = frozenset(LANGUAGE_CODES)
 
     def __init__(
         self,

@@ -1,15 +1,17 @@
-"""Many one-window jobs share batches, and share no words: through SQS, with the real model."""
+"""Many one-window jobs and long files share batches, and share no words: with the real model."""
 
 from __future__ import annotations
 
 import json
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from tests.conftest import REPOSITORY, Aws
+from worker.bench.loads import Clip, make_loads
 from worker.speech.api import Options
 from worker.speech.config import EngineConfig
 from worker.speech.engine.engine import Engine
@@ -19,13 +21,15 @@ BATCH = 8
 
 @pytest.mark.long
 @pytest.mark.timeout(900)
-def test_forty_jobs_fill_their_batches_and_keep_their_texts(
+def test_forty_jobs_and_two_long_files_fill_their_batches_and_keep_their_texts(
     aws: Aws, speech_dir: Path, tmp_path: Path
 ) -> None:
-    clips = sorted((speech_dir / "english-more").glob("*.flac"))[:40]
+    clips = sorted((speech_dir / "english-more").glob("*.flac"))
     bucket = aws.make_bucket()
     queues = aws.make_queues()
-    for clip in clips:
+    long = [joined(clips[start::2], tmp_path / f"long-{start}.wav") for start in (0, 1)]
+    clips = clips[:40]
+    for clip in (*long, *clips):
         aws.s3.upload_file(str(clip), bucket, f"in/{clip.name}")
         job = {"job_id": clip.stem, "input": f"s3://{bucket}/in/{clip.name}", "words": False}
         aws.sqs.send_message(QueueUrl=queues.url, MessageBody=json.dumps(job))
@@ -49,14 +53,24 @@ def test_forty_jobs_fill_their_batches_and_keep_their_texts(
         if event["event"] == "batch.completed" and event["temperature"] == 0.0
     ]
     assert sum(batch["windows"] for batch in batches) >= len(clips)
-    fill = sum(batch["windows"] for batch in batches) / (BATCH * len(batches))
-    assert fill >= 0.8, f"{fill:.2f}"
+    fill = sum(batch["windows"] for batch in batches) / sum(batch["capacity"] for batch in batches)
+    assert fill >= 0.9, f"{fill:.2f}"
     together = {}
+    for recording in long:
+        key = f"transcripts/{recording.stem}/transcript.json"
+        said = json.loads(aws.s3.get_object(Bucket=bucket, Key=key)["Body"].read())
+        assert len(said["segments"]) > 8
     for clip in clips:
         key = f"transcripts/{clip.stem}/transcript.json"
         body = aws.s3.get_object(Bucket=bucket, Key=key)["Body"].read()
         together[clip.stem] = json.loads(body)["text"]
     assert together == _one_at_a_time(clips)
+
+
+def joined(clips: Sequence[Path], target: Path) -> Path:
+    """The clips in one file of some minutes, half a second apart."""
+    loads = make_loads([Clip(clip, None) for clip in clips], ["joined"], target.parent)
+    return loads[0].paths[0].rename(target)
 
 
 def _one_at_a_time(clips: list[Path]) -> dict[str, str]:

@@ -210,6 +210,22 @@ def test_jobs_are_done_and_idleness_ends_the_worker(place: Place) -> None:
     assert _status(running)["jobs"] == {"committed": 12}
 
 
+def test_what_jobs_say_goes_over_what_the_settings_say(place: Place) -> None:
+    uri = place.upload("talk", fake_audio(65.0))
+    place.send({"input": uri, "job_id": "silent"})
+    place.send({"input": uri, "job_id": "says", "language_options": ["ja"], "multilingual": False})
+    place.send({"input": uri, "job_id": "names", "language": "nl"})
+    running = place.daemon(language_options=("de", "fr"), multilingual=True)
+    assert running.code() is ExitCode.OK
+    found = {name: place.read(name, "transcript.json") for name in ("silent", "says", "names")}
+    assert found["silent"]["languages"] == [
+        {"code": "de", "seconds": 35.0},
+        {"code": "fr", "seconds": 30.0},
+    ]
+    spoken = {name: [s["language"] for s in found[name]["segments"]] for name in found}
+    assert spoken == {"silent": ["de", "fr", "de"], "says": ["ja"] * 3, "names": ["nl"] * 3}
+
+
 def test_a_worker_may_serve_two_queues(place: Place) -> None:
     first, second = place.queues, place.aws.make_queues("more-work")
     for name, queues in (("first", first), ("second", second)):
@@ -566,6 +582,17 @@ def test_a_queue_that_is_not_there_is_reported_before_the_model_is_loaded(place:
     with pytest.raises(SettingsError, match="nowhere"):
         running.code()
     assert not running.engine.started
+
+
+def test_settings_that_every_job_would_fail_for_are_reported_before_the_first(
+    place: Place,
+) -> None:
+    place.job("innocent")
+    running = place.daemon(language_options=("de", "yue"))
+    with pytest.raises(SettingsError, match="'yue'"):
+        running.code()
+    assert place.depth() == (1, 0, 0)
+    assert place.results() == {}
 
 
 def test_an_engine_that_can_t_start_is_exit_1_and_a_machine_that_can_t_work_is_exit_3(

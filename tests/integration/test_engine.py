@@ -318,7 +318,8 @@ def test_a_stopped_engine_cancels_what_it_has_and_takes_nothing(
 
 
 def test_a_resumed_file_decodes_only_the_rest(engines: Make, tmp_path: Path) -> None:
-    path = talk(tmp_path / "a.wav", bursts=4)
+    # The first window is long enough to decide the language by itself.
+    path = talk(tmp_path / "a.wav", seconds=[11.0, 3.0, 3.0, 3.0])
     detect = Options(words=True)
     whole = result(engines(FakeModel(), word_times="attention").submit(path, detect, name="a"))
 
@@ -402,14 +403,14 @@ def test_a_vote_for_the_language_needs_its_windows_whatever_is_held(
     engines: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(inflow, "MIN_HELD_SECONDS", 8.0)
-    rankings = {3.0: ("de", 0.4), 6.0: ("fr", 0.45), 4.0: ("de", 0.45)}
+    rankings = {6.0: ("de", 0.95), 3.0: ("fr", 0.9), 9.0: ("de", 0.95)}
 
     def language(request: Request) -> tuple[str, float]:
         return rankings[min(rankings, key=lambda seconds: abs(request.seconds - 0.8 - seconds))]
 
     model = FakeModel(language=language)
     engine = engines(model, held_seconds=8.0)
-    path = talk(tmp_path / "a.wav", seconds=[3.0, 6.0, 4.0, 3.0])
+    path = talk(tmp_path / "a.wav", seconds=[6.0, 3.0, 9.0, 6.0])
     recognition = result(engine.submit(path, Options(), name="a"))
     assert recognition.language is not None
     assert recognition.language.code == "de"

@@ -8,13 +8,21 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 
+from tests.fakes.media import write_wav
 from tests.fakes.tiny_model import base_model
 from worker.errors import ErrorCode, JobError
 from worker.speech.api import EngineStats, Options, Recognition
 from worker.speech.config import EngineConfig
 from worker.speech.engine.engine import Engine
+from worker.speech.engine.quality import MAX_COMPRESSION
+from worker.speech.engine.scripts import compression_ratio
+from worker.speech.engine.verdict import FLOOR_LOGPROB
+from worker.speech.prepare.audio import AudioLimits, AudioReader
+from worker.speech.windows import SAMPLE_RATE
 
 PATIENCE = 300.0
 
@@ -157,6 +165,23 @@ HOSTILE: dict[str, tuple[ErrorCode, str] | str] = {
 """Every hostile file, and its outcome: an error, or a text."""
 
 
+def test_a_voice_35_db_below_the_others_is_written_down(
+    engine: Engine, speech_dir: Path, tmp_path: Path
+) -> None:
+    """Whisper leaves out what is far quieter than the rest of its window."""
+    folder = speech_dir / "english"
+    names = ["LJ001-0002.flac", "LJ001-0014.flac", "LJ001-0008.flac"]
+    pause = np.zeros(SAMPLE_RATE // 2, dtype=np.float32)
+    parts: list[NDArray[np.float32]] = []
+    for name, gain in zip(names, (1.0, 0.018, 1.0), strict=True):
+        with AudioReader(folder / name, AudioLimits()) as reader:
+            parts += [np.concatenate(list(reader)) * np.float32(gain), pause]
+    path = write_wav(tmp_path / "voices.wav", np.concatenate(parts))
+    submission = engine.submit(path, Options(language="en", words=False), name="voices")
+    expected = " ".join(transcripts(folder)[name] for name in names)
+    assert alike(text_of(submission.future.result(PATIENCE)), expected) > 0.9
+
+
 def test_every_hostile_file_has_its_outcome(engine: Engine, speech_dir: Path) -> None:
     folder = speech_dir / "hostile"
     assert {path.name for path in folder.iterdir()} == set(HOSTILE)
@@ -183,6 +208,53 @@ def test_every_hostile_file_has_its_outcome(engine: Engine, speech_dir: Path) ->
     assert notes[1].startswith("The file says it lasts 9.7 s; 0.3 s of audio were found")
     assert "modern" in text_of(good.future.result(PATIENCE))
     assert engine.failure() is None
+
+
+@pytest.mark.parametrize(
+    ("file", "language", "said", "times"),
+    [
+        ("text-faults/d_LJ001-0008.wav", "en", "surpassed", 1),
+        ("english-more/LJ001-0022.flac", "en", "since", 1),
+        pytest.param("english-more/LJ001-0078.flac", "en", "improve", 1, marks=pytest.mark.long),
+        # Said twice by the speaker, and so decoded twice in different ways.
+        pytest.param("text-faults/b_own_es.wav", "es", "arenas", 2, marks=pytest.mark.long),
+    ],
+)
+def test_what_is_said_comes_as_often_as_it_is_said(
+    engine: Engine, speech_dir: Path, file: str, language: str, said: str, times: int
+) -> None:
+    submission = engine.submit(speech_dir / file, Options(language=language), name=file)
+    text = text_of(submission.future.result(PATIENCE))
+    assert letters(text).count(said) == times, text
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("language", ["hi", "ta", "te"])
+def test_scripts_of_several_bytes_lose_no_speech_without_a_note(
+    engine: Engine, speech_dir: Path, language: str
+) -> None:
+    path = speech_dir / "text-faults" / f"x_{language}.wav"
+    submission = engine.submit(path, Options(language=language), name=path.name)
+    found = submission.future.result(PATIENCE)
+    lost = found.audio_seconds - sum(each.end - each.start for each in found.segments)
+    named = [note for note in found.notes if "s of speech have no text" in note]
+    assert lost < 4.0 or named, found
+    for segment in found.segments:
+        # Not what chance writes at temperature 1, and no loop.
+        assert segment.avg_logprob >= FLOOR_LOGPROB
+        assert compression_ratio(segment.text) <= MAX_COMPRESSION
+    if language == "ta":
+        tamil = sum("\u0b80" <= letter <= "\u0bff" for letter in letters(text_of(found)))
+        assert tamil > 100
+
+
+@pytest.mark.long
+def test_a_translation_has_english_words(engine: Engine, speech_dir: Path) -> None:
+    path = speech_dir / "languages" / "ja.wav"
+    submission = engine.submit(path, Options(language="ja", task="translate"), name=path.name)
+    (segment,) = submission.future.result(PATIENCE).segments
+    assert [word.word for word in segment.words] == segment.text.split()
+    assert len(segment.words) > 3
 
 
 def test_the_engine_describes_itself(engine: Engine) -> None:

@@ -48,6 +48,29 @@ def test_a_clip_says_what_it_says(engine: Transcriber, speech_dir: Path) -> None
     assert engine.held_seconds() == 0.0
 
 
+@pytest.mark.parametrize("engine", ["standard"], indirect=True)
+def test_the_standard_transcriber_detects_among_the_languages_that_there_may_be(
+    engine: Transcriber, speech_dir: Path
+) -> None:
+    clip = speech_dir / "english" / CLIP
+    asked = Options(words=False, language_options=("de", "fr"), carry_context="on")
+    found = engine.submit(clip, asked, name="clip").future.result(PATIENCE)
+    assert found.language is not None
+    assert found.language.code in asked.language_options
+    assert found.language.detected
+    assert [segment.language for segment in found.segments] == [found.language.code]
+    ((code, seconds),) = found.languages
+    assert code == found.language.code
+    assert 0 < seconds <= found.audio_seconds
+    assert any("carry_context = 'on' was not followed" in note for note in found.notes)
+    english = Options(words=False, language_options=("de", "en", "fr"))
+    found = engine.submit(clip, english, name="clip").future.result(PATIENCE)
+    assert [code for code, _ in found.languages] == ["en"]
+    assert found.notes == ()
+    with pytest.raises(JobError, match="transcriber = 'optimized'"):
+        engine.submit(clip, Options(multilingual=True), name="clip")
+
+
 def test_a_tone_is_no_speech_and_a_text_no_audio(engine: Transcriber, tmp_path: Path) -> None:
     quiet = write_wav(tmp_path / "quiet.wav", tone(2.0, loudness=0.0))
     assert engine.submit(quiet, Options(), name="q").future.result(PATIENCE).segments == ()

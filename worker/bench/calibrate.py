@@ -28,9 +28,10 @@ from worker.bench.wer import (
 )
 from worker.errors import SettingsError
 from worker.speech.api import Options
-from worker.speech.config import SPANS, WINDOWS_ADAPTIVE
+from worker.speech.config import SPANS, WINDOWS
 from worker.speech.engine.context import BUCKET_SECONDS, adaptive_ladder, positions
-from worker.speech.engine.state import FileState, Ladder, Rung, full_ladder
+from worker.speech.engine.state import FileState
+from worker.speech.engine.window import Ladder, Rung, full_ladder
 from worker.speech.model.decoding import Request
 from worker.speech.model.loaded import Model, silence
 from worker.speech.prepare.frames import PrepareConfig, PrepareTask, read_window
@@ -185,8 +186,8 @@ def calibrate(
 
 
 def prepare_clips(clips: Sequence[Clip], mels: int) -> tuple[list[Prepared], float]:
-    """The clips' windows, as the worker cuts them with adaptive context; and their length."""
-    config = PrepareConfig(mels=mels, spans=asdict(SPANS), windows=asdict(WINDOWS_ADAPTIVE))
+    """The clips' windows, as the worker cuts them; and their length."""
+    config = PrepareConfig(mels=mels, spans=asdict(SPANS), windows=asdict(WINDOWS))
     tools = Tools.load(config)
     found: list[Prepared] = []
     audio_seconds = 0.0
@@ -236,7 +237,8 @@ def decode_all(
             temperature=rung.temperature,
         )
         for state, outcome in zip(batch, decoded, strict=True):
-            step = state.decoded(0, rung, outcome)
+            state.begin(0)
+            step = state.decoded(0, outcome)
             failed += rung.positions < FULL_POSITIONS and bool(step.ready)
             if step.texts:
                 state.words(0, ())

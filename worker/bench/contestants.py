@@ -1,8 +1,8 @@
 """The contestants: WhisperX, faster-whisper and the two transcribers, behind one interface.
 
 Each is used as its own documentation says, on the same model, compute type, beam, language and
-threads. All get the same batch size: the one asked for, or as much of it as fits the device by the
-engine's arithmetic, because a peer would fail with more.
+threads. All that batch get the same batch size: the one asked for, or as much of it as fits the
+device by the engine's arithmetic, because a peer would fail with more.
 """
 
 from __future__ import annotations
@@ -25,6 +25,8 @@ from worker.speech.model.weights import read_dimensions
 from worker.speech.windows import FULL_POSITIONS
 
 if TYPE_CHECKING:
+    from faster_whisper import WhisperModel
+
     from worker.speech.engine.engine import Engine
     from worker.speech.engine.standard import StandardTranscriber
 
@@ -48,6 +50,10 @@ class Contestant(ABC):
         """Notes that it made about files, each sentence once."""
         self.second_attempts = 0
         """Windows decoded again because their text failed the checks."""
+        self.file_windows: int | None = None
+        """Windows that the files had; None if it isn't known."""
+        self.short_windows = 0
+        """Windows that were tried with less than 30 s of encoder."""
         self.slots: int | None = None
         """Windows that its calls had room for, where that differs from call to call."""
         self.lanes = 1
@@ -78,6 +84,9 @@ class Contestant(ABC):
 class Peer(Contestant):
     """A library used from outside: samples in, text out, one file after the other."""
 
+    batches = True
+    """Whether it decodes several windows in one call."""
+
     def start(self) -> Started:
         """See `Contestant`."""
         plan = self.spec.plan
@@ -88,8 +97,8 @@ class Peer(Contestant):
         )
         threads = plan.threads or devices.usable_cores()
         self.load(directory, device, chosen.name, threads)
-        self._batch_size = plan.batch_size
-        if not self.spec.exact_batch:
+        self._batch_size = plan.batch_size if self.batches else 1
+        if self.batches and not self.spec.exact_batch:
             self._batch_size = memory.budget(
                 read_dimensions(directory),
                 batch_size=plan.batch_size,
@@ -168,15 +177,9 @@ class FasterWhisper(Peer):
         self, directory: Path, device: choices.Device, compute_type: str, threads: int
     ) -> None:
         """See `Peer`."""
-        from faster_whisper import BatchedInferencePipeline, WhisperModel
+        from faster_whisper import BatchedInferencePipeline
 
-        model = WhisperModel(
-            str(directory),
-            device=device.kind,
-            device_index=device.index,
-            compute_type=compute_type,
-            cpu_threads=threads,
-        )
+        model = _faster_whisper(directory, device, compute_type, threads)
         model.model = self.wrap(model.model)
         self._pipeline = BatchedInferencePipeline(model)
 
@@ -188,6 +191,32 @@ class FasterWhisper(Peer):
             beam_size=self.spec.plan.beam_size,
             batch_size=batch_size,
             vad_filter=True,
+        )
+        return " ".join(segment.text.strip() for segment in segments)
+
+
+class FasterWhisperSequential(Peer):
+    """faster-whisper's `WhisperModel.transcribe`: one window after another.
+
+    Beam and language are everybody's, all else is its default: each window is prompted with the
+    text before it (`condition_on_previous_text`), begins where the timestamps of the one before
+    ended, and is decoded at rising temperatures while its text is doubted; speech is not looked
+    for beforehand (`vad_filter` is off).
+    """
+
+    batches = False
+
+    def load(
+        self, directory: Path, device: choices.Device, compute_type: str, threads: int
+    ) -> None:
+        """See `Peer`."""
+        self._model = _faster_whisper(directory, device, compute_type, threads)
+        self._model.model = self.wrap(self._model.model)
+
+    def text(self, samples: Any, batch_size: int) -> str:
+        """See `Peer`."""
+        segments, _ = self._model.transcribe(
+            samples, language=self.spec.plan.language, beam_size=self.spec.plan.beam_size
         )
         return " ".join(segment.text.strip() for segment in segments)
 
@@ -247,7 +276,9 @@ class Ours(Contestant):
             MachineError: words were wanted and got no times.
         """
         plan = self.spec.plan
-        options = Options(language=plan.language, words=self.spec.words)
+        options = Options(
+            language=plan.language, words=self.spec.words, carry_context=plan.carry_context
+        )
         before = self.engine.stats
         submissions = [self.engine.submit(path, options, name=path.name) for path in paths]
         found = []
@@ -256,6 +287,8 @@ class Ours(Contestant):
             on_file()
         after = self.engine.stats
         self.second_attempts = after.second_attempts - before.second_attempts
+        self.file_windows = sum(one.windows for one in found)
+        self.short_windows = after.short_windows - before.short_windows
         # The standard one leaves its batches to WhisperX and counts no places.
         self.slots = (after.batch_slots - before.batch_slots) or None
         self._note(found)
@@ -283,6 +316,24 @@ class Ours(Contestant):
 
 def make(spec: Spec) -> Contestant:
     """The contestant that a specification describes, not yet started."""
-    if spec.name in ("whisperx", "before"):
-        return WhisperX(spec)
-    return FasterWhisper(spec) if spec.name == "faster-whisper" else Ours(spec)
+    kinds: dict[str, type[Contestant]] = {
+        "whisperx": WhisperX,
+        "before": WhisperX,
+        "faster-whisper": FasterWhisper,
+        "faster-whisper-sequential": FasterWhisperSequential,
+    }
+    return kinds.get(spec.name, Ours)(spec)
+
+
+def _faster_whisper(
+    directory: Path, device: choices.Device, compute_type: str, threads: int
+) -> WhisperModel:
+    from faster_whisper import WhisperModel
+
+    return WhisperModel(
+        str(directory),
+        device=device.kind,
+        device_index=device.index,
+        compute_type=compute_type,
+        cpu_threads=threads,
+    )

@@ -6,9 +6,12 @@ repeat, and their median is reported: a machine that grows slower over the hours
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from statistics import median
+
+import numpy as np
 
 from worker.bench.loads import Load
 from worker.bench.plan import PEERS, Spec, Started
@@ -18,10 +21,18 @@ from worker.bench.wer import (
     errors_by_clip,
     normalize,
     paired_interval,
+    repeats,
+    stretches,
     word_error_rate,
 )
 
-__all__ = ["Cell", "Missing", "Prices", "Row", "make_rows"]
+__all__ = ["OWN", "RIVALS", "Cell", "Comparison", "Missing", "Prices", "Row", "make_rows"]
+
+OWN = ("full", "carry-off")
+"""What a row of the optimized transcriber is compared with beside the peers: itself with full
+context, and itself with no text carried from window to window."""
+
+RIVALS = (*PEERS, *OWN)
 
 SETTLED_SECONDS = 0.1
 """Work that goes on for longer than this after the last text is reported."""
@@ -61,6 +72,21 @@ class Prices:
 
 
 @dataclass(frozen=True, slots=True)
+class Comparison:
+    """A row beside a rival, on the same device, model and load.
+
+    Attributes:
+        ratio: how many times as fast, the median over the repeats.
+        ratios: in each repeat that both have.
+        points: how much higher the word error rate is.
+    """
+
+    ratio: Cell
+    ratios: tuple[float, ...]
+    points: Interval | Missing
+
+
+@dataclass(frozen=True, slots=True)
 class Row:
     """One contestant on one device and load.
 
@@ -70,9 +96,10 @@ class Row:
         seconds: their median.
         speed: audio seconds per second.
         to_cpu: how many times as fast as the same contestant and model on the CPU.
-        to_peer: how many times as fast as each peer, on the same device and model.
+        beside: each of the `RIVALS`.
         wer: word error rate in percent.
-        against: how much higher it is than each peer's, in points.
+        repeating: files whose text says something twice over that was said once (see
+            `wer.repeats`); the most of any repeat.
         overhead: seconds over those of the same calls made bare.
         floor: seconds of those calls.
         fill: share of the batches' places that were used.
@@ -90,9 +117,9 @@ class Row:
     seconds: Cell
     speed: Cell
     to_cpu: Cell
-    to_peer: Mapping[str, Cell]
+    beside: Mapping[str, Comparison]
     wer: Cell
-    against: Mapping[str, Interval | Missing]
+    repeating: Cell
     overhead: Cell
     floor: Cell
     fill: Cell
@@ -114,8 +141,19 @@ class _Entry:
     failure: str = "it was not run"
     errors: list[float] = field(default_factory=list)
 
+    @property
+    def words(self) -> list[list[str]]:
+        """The words of each reference."""
+        return [normalize(text) for text in self.load.references or ()]
 
-_Key = tuple[str, str, str, str, str]
+    def by_file(self) -> Iterator[tuple[int, list[list[str]]]]:
+        """Each file's number, and the words of each of its references."""
+        words = iter(self.words)
+        for number, count in enumerate(self.load.counts):
+            yield number, list(islice(words, count))
+
+
+_Key = tuple[str, str, str, str, str, str]
 
 
 def make_rows(
@@ -140,7 +178,18 @@ def make_rows(
 
 
 def _key(spec: Spec, load: Load) -> _Key:
-    return (spec.name, spec.device, spec.plan.model, spec.plan.context, load.name)
+    plan = spec.plan
+    own = (plan.context, plan.carry_context) if spec.takes_context else ("", "")
+    return (spec.name, spec.device, plan.model, *own, load.name)
+
+
+def _rivals(spec: Spec) -> dict[str, Spec]:
+    """Whom a contestant is compared with: the peers and, if it can differ from itself, itself."""
+    found = {peer: replace(spec, name=peer) for peer in PEERS}
+    if spec.takes_context:
+        found["full"] = replace(spec, plan=replace(spec.plan, context="full"))
+        found["carry-off"] = replace(spec, plan=replace(spec.plan, carry_context="off"))
+    return found
 
 
 def _collect(entries: dict[_Key, _Entry], number: int, trial: Trial, load: Load) -> None:
@@ -154,24 +203,17 @@ def _collect(entries: dict[_Key, _Entry], number: int, trial: Trial, load: Load)
 
 
 def _errors(entry: _Entry) -> list[float]:
-    """Word errors of each clip, the mean over repeats; nothing where they are unknown."""
-    references = entry.load.references
-    if references is None or not entry.runs or entry.spec.plan.fixed_tokens is not None:
+    """Word errors of each reference, the mean over repeats; nothing where they are unknown."""
+    if entry.load.references is None or not entry.runs or entry.spec.plan.fixed_tokens is not None:
         return []
-    words = [normalize(text) for text in references]
-    counts = [0.0] * len(words)
+    counts = np.zeros(len(entry.load.references))
     for run in entry.runs.values():
-        if len(run.texts) == len(words):
-            found = [
-                errors_by_clip([reference], normalize(text))[0]
-                for reference, text in zip(words, run.texts, strict=True)
-            ]
-        else:
-            found = errors_by_clip(words, normalize(" ".join(run.texts)))
-        counts = [
-            total + errors / len(entry.runs) for total, errors in zip(counts, found, strict=True)
+        counts += [
+            errors
+            for number, pieces in entry.by_file()
+            for errors in errors_by_clip(pieces, normalize(run.texts[number]))
         ]
-    return counts
+    return [float(count) / len(entry.runs) for count in counts]
 
 
 def _row(entry: _Entry, entries: Mapping[_Key, _Entry], prices: Prices, seed: int) -> Row:
@@ -188,9 +230,7 @@ def _row(entry: _Entry, entries: Mapping[_Key, _Entry], prices: Prices, seed: in
     if runs:
         seconds = median(run.seconds for run in runs)
         speed = load.seconds / seconds
-    peers = {
-        peer: entries.get((peer, spec.device, spec.plan.model, "full", load.name)) for peer in PEERS
-    }
+    rivals = {name: entries.get(_key(rival, load)) for name, rival in _rivals(spec).items()}
     gpu = spec.device == "cuda"
     no_floor = Missing("measured for the optimized transcriber without words alone", "-")
     return Row(
@@ -200,10 +240,13 @@ def _row(entry: _Entry, entries: Mapping[_Key, _Entry], prices: Prices, seed: in
         runs=tuple(run.seconds for run in runs),
         seconds=seconds,
         speed=speed,
-        to_cpu=_ratio(entry, entries.get(_key(replace(spec, device="cpu"), load))),
-        to_peer={peer: _ratio(entry, other) for peer, other in peers.items()},
+        to_cpu=_ratio(entry, entries.get(_key(replace(spec, device="cpu"), load)))[0],
+        beside={
+            name: _compare(entry, rivals[name], seed) if name in rivals else _NOBODY
+            for name in RIVALS
+        },
         wer=_rate(entry),
-        against={peer: _interval(entry, other, seed) for peer, other in peers.items()},
+        repeating=_repeating(entry),
         overhead=median_of(
             [
                 run.seconds / run.floor.seconds if run.floor and run.floor.calls else None
@@ -252,18 +295,32 @@ def _notes(entry: _Entry, runs: Sequence[Measurement]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(found))
 
 
-def _ratio(entry: _Entry, other: _Entry | None) -> Cell:
-    """How many times as fast as another, the median over the repeats that both have."""
+_ABSENT = "what it is compared with took no part with that model"
+
+_ONE_WAY = Missing("it has no such setting", "-")
+_NOBODY = Comparison(_ONE_WAY, (), _ONE_WAY)
+
+_ITSELF = Missing("it is compared with itself", "-")
+
+
+def _compare(entry: _Entry, other: _Entry | None, seed: int) -> Comparison:
+    if other is entry:
+        return Comparison(_ITSELF, (), _ITSELF)
+    return Comparison(*_ratio(entry, other), _interval(entry, other, seed))
+
+
+def _ratio(entry: _Entry, other: _Entry | None) -> tuple[Cell, tuple[float, ...]]:
+    """How many times as fast as another: the median, and in each repeat that both have."""
     if not entry.runs:
-        return _nothing(entry)
+        return _nothing(entry), ()
     if other is None:
-        return Missing("what it is compared with took no part with that model")
-    ratios = [
+        return Missing(_ABSENT), ()
+    ratios = tuple(
         other.runs[number].seconds / run.seconds
-        for number, run in entry.runs.items()
+        for number, run in sorted(entry.runs.items())
         if number in other.runs
-    ]
-    return median(ratios) if ratios else Missing(other.failure)
+    )
+    return (median(ratios) if ratios else Missing(other.failure)), ratios
 
 
 def _rate(entry: _Entry) -> Cell:
@@ -272,11 +329,25 @@ def _rate(entry: _Entry) -> Cell:
     if entry.spec.plan.fixed_tokens is not None:
         return Missing("random weights recognise nothing")
     if entry.load.references is None:
-        return Missing("there is no transcripts.csv for every clip")
-    words = [len(normalize(text)) for text in entry.load.references]
+        return Missing("there is no transcript of every file")
+    words = [len(text) for text in entry.words]
     if not sum(words):
         return Missing("the transcripts have no words")
     return word_error_rate(words, entry.errors)
+
+
+def _repeating(entry: _Entry) -> Cell:
+    rate = _rate(entry)
+    if isinstance(rate, Missing):
+        return rate
+    said = [repeats([word for piece in pieces for word in piece]) for _, pieces in entry.by_file()]
+    return max(
+        sum(
+            repeats(normalize(text)) and not twice
+            for text, twice in zip(run.texts, said, strict=True)
+        )
+        for run in entry.runs.values()
+    )
 
 
 def _interval(entry: _Entry, other: _Entry | None, seed: int) -> Interval | Missing:
@@ -284,15 +355,30 @@ def _interval(entry: _Entry, other: _Entry | None, seed: int) -> Interval | Miss
     if isinstance(rate, Missing):
         return rate
     if other is None:
-        return Missing("what it is compared with took no part with that model")
-    if other is entry:
-        return Missing("it is the peer itself", "-")
+        return Missing(_ABSENT)
     if not other.errors:
         return Missing(other.failure)
-    words = [len(normalize(text)) for text in entry.load.references or ()]
-    if len(words) < 2:
-        return Missing("an interval over clips needs at least two")
-    return paired_interval(words, entry.errors, other.errors, seed=seed)
+    units = _units(entry)
+    if len(units) < 2:
+        return Missing("an interval needs two clips, or a recording of two stretches, at least")
+    words, errors, baseline = (
+        [sum(values[index] for index in unit) for unit in units]
+        for values in ([len(text) for text in entry.words], entry.errors, other.errors)
+    )
+    return paired_interval([int(count) for count in words], errors, baseline, seed=seed)
+
+
+def _units(entry: _Entry) -> list[list[int]]:
+    """What the bootstrap draws: stretches of each file; of a clip there is one."""
+    found: list[list[int]] = []
+    first = 0
+    for _, pieces in entry.by_file():
+        found += [
+            [first + index for index in stretch]
+            for stretch in stretches([len(words) for words in pieces])
+        ]
+        first += len(pieces)
+    return found
 
 
 def _dollars(speed: Cell, price: float | None, otherwise: Missing) -> Cell:

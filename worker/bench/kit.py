@@ -18,7 +18,7 @@ Modules move; these names don't. Importing this module imports neither torch nor
 | `build`, `Engine`, `Options` | the whole engine, and what is asked of a file |
 | `KnownSpeech`, `known_speech` | the recording of the self-test, with its words |
 | `Plan`, `Spec`, `Ours`, `make` | the benchmark's contestants; `Plan.num_workers` is the caller's |
-| `Load`, `make_loads`, `read_clips` | the benchmark's files |
+| `Load`, `make_loads`, `read_clips`, `read_folders` | the benchmark's files |
 | `PeakMemory`, `card_bytes`, `resident_bytes` | memory while something runs |
 | `normalize`, `errors_by_clip`, `word_error_rate`, `word_errors` | texts against what was said |
 | `configure` | the worker's logging |
@@ -30,7 +30,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from worker.bench.contestants import Ours, make
-from worker.bench.loads import Load, make_loads, read_clips
+from worker.bench.loads import Load, make_loads, read_clips, read_folders
 from worker.bench.machine import PeakMemory, card_bytes, resident_bytes
 from worker.bench.plan import Plan, Spec
 from worker.bench.probe import fixed_length
@@ -106,6 +106,7 @@ __all__ = [
     "pad",
     "read_clips",
     "read_dimensions",
+    "read_folders",
     "resident_bytes",
     "resolve",
     "window_bytes",

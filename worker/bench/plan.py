@@ -7,15 +7,28 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from worker.speech.api import CarryContext
 from worker.speech.model import allocator
 
-__all__ = ["CONTEXTS", "NAMES", "PEERS", "Context", "Plan", "Spec", "Started", "line_up"]
+__all__ = [
+    "CARRIES",
+    "CONTEXTS",
+    "NAMES",
+    "PEERS",
+    "Context",
+    "Plan",
+    "Spec",
+    "Started",
+    "line_up",
+]
 
 Context = Literal["full", "adaptive", "auto"]
 
 CONTEXTS: tuple[Context, ...] = ("full", "adaptive", "auto")
 
-PEERS = ("whisperx", "faster-whisper")
+CARRIES: tuple[CarryContext, ...] = ("auto", "off", "on")
+
+PEERS = ("whisperx", "faster-whisper", "faster-whisper-sequential")
 """The contestants that all others are compared with."""
 
 NAMES = (
@@ -45,6 +58,7 @@ class Plan:
         threads: of the model on a CPU; 0 for all cores.
         num_workers: children that decode media for our transcribers.
         context: how long encoder windows are; only the optimized transcriber's are ever shorter.
+        carry_context: whether its windows are prompted with the text before them.
         fixed_tokens: tokens generated for each window of a model with random weights.
         after_model: model of the rows "after".
         after_label: what reports call it.
@@ -60,6 +74,7 @@ class Plan:
     threads: int = 0
     num_workers: int = 2
     context: Context = "full"
+    carry_context: CarryContext = "auto"
     fixed_tokens: int | None = None
     after_model: str = "large-v3"
     after_label: str = "large-v3"
@@ -93,11 +108,25 @@ class Spec:
         return {allocator.VARIABLE: allocator.tuned(os.environ.get(allocator.VARIABLE, ""))}
 
     @property
+    def takes_context(self) -> bool:
+        """Whether `context` and `carry_context` of its plan change what it does."""
+        return self.name.startswith(("optimized", "after-"))
+
+    @property
+    def label(self) -> str:
+        """Its title, device, and those of its settings that are not a plan's own."""
+        context = "" if self.plan.context == "full" else f", {self.plan.context}"
+        carried = self.plan.carry_context
+        carry = "" if carried == "auto" else f", carry {carried}"
+        return f"{self.title}{context}{carry} ({self.device})"
+
+    @property
     def title(self) -> str:
         """What reports call it."""
         titles = {
             "whisperx": "WhisperX, file by file",
             "faster-whisper": "faster-whisper batched, file by file",
+            "faster-whisper-sequential": "faster-whisper, window after window",
             "standard": "standard transcriber",
             "standard-words": "standard transcriber, words",
             "optimized": "optimized transcriber",
@@ -133,6 +162,7 @@ def line_up(
     on: Sequence[Literal["cpu", "cuda"]],
     wanted: Sequence[str] = NAMES,
     contexts: Sequence[Context] = ("full",),
+    carries: Sequence[CarryContext] = ("auto",),
 ) -> list[Spec]:
     """All contestants on all devices, in the order in which they run.
 
@@ -144,6 +174,7 @@ def line_up(
         on: the devices.
         wanted: the names of those that take part.
         contexts: those of the optimized transcriber, a row for each.
+        carries: what it does with the text before a window; a row for each, with each context.
     """
     before = Plan(
         compute_type=plan.compute_type,
@@ -159,17 +190,23 @@ def line_up(
         batch_size=Plan().batch_size,
         batch_size_given=False,
     )
+
+    def each(plan: Plan) -> list[Plan]:
+        return [
+            replace(plan, context=context, carry_context=carry)
+            for context in contexts
+            for carry in carries
+        ]
+
     found: list[Spec] = []
     for device in on:
         found += [Spec(name, plan, device) for name in (*PEERS, "standard")]
         found.append(Spec("standard-words", plan, device, words=True))
-        for context in contexts:
-            ours = replace(plan, context=context)
+        for ours in each(plan):
             found.append(Spec("optimized", ours, device, floor=True))
             found.append(Spec("optimized-words", ours, device, words=True))
         found.append(Spec("before", before, device, exact_batch=True))
-        for context in contexts:
-            int8 = replace(after, context=context, compute_type="int8_float16")
+        for int8 in each(replace(after, compute_type="int8_float16")):
             float16 = replace(int8, compute_type="float16")
             found.append(Spec("after-int8", int8, device, floor=True))
             found.append(Spec("after-float16", float16, device, floor=True))

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from worker.bench.claims import TITLES, Claim
-from worker.bench.figures import Cell, Missing, Row
+from worker.bench.figures import OWN, Cell, Comparison, Missing, Row
 from worker.bench.plan import PEERS
 from worker.bench.wer import Interval
 
@@ -68,11 +68,15 @@ def _grids(report: Report, notes: Footnotes) -> list[Grid]:
     for load in dict.fromkeys(row.load for row in report.rows):
         rows = [row for row in report.rows if row.load == load]
         found += [_speed(load, rows, notes), _quality(load, rows, notes)]
+        found += [grid] if (grid := _compared(load, rows)).rows else []
     found.append(
         Grid(
             "Claims",
-            ("claim", "measured", "verdict"),
-            [(claim.text, _measured(claim, notes), claim.verdict) for claim in report.claims],
+            ("claim", "measured", "interval", "verdict"),
+            [
+                (claim.text, _measured(claim, notes), _interval(claim.interval), claim.verdict)
+                for claim in report.claims
+            ],
         )
     )
     return found
@@ -102,7 +106,12 @@ def to_json(report: Report) -> str:
         "settings": dict(report.settings),
         "rows": [_plain_row(row) for row in report.rows],
         "claims": [
-            {"claim": claim.text, "measured": _plain(claim.value), "verdict": claim.verdict}
+            {
+                "claim": claim.text,
+                "measured": _plain(claim.value),
+                "interval": claim.interval,
+                "verdict": claim.verdict,
+            }
             for claim in report.claims
         ],
     }
@@ -125,7 +134,7 @@ def draw(report: Report, path: Path) -> None:
         rows = [row for row in report.rows if row.load == load][::-1]
         speeds = [0.0 if isinstance(row.speed, Missing) else row.speed for row in rows]
         colours = ["tab:green" if row.spec.device == "cuda" else "tab:blue" for row in rows]
-        bars = panel.barh([_name(row) for row in rows], speeds, color=colours)
+        bars = panel.barh([row.spec.label for row in rows], speeds, color=colours)
         labels = [
             "not measured" if isinstance(row.speed, Missing) else f"{row.speed:.1f}" for row in rows
         ]
@@ -150,10 +159,13 @@ def _table(grid: Grid) -> list[str]:
     return lines
 
 
+_WHO = ("contestant", "device", "model", "compute type", "context", "carry")
+"""The columns that say what a row is about."""
+
+
 def _speed(load: str, rows: Sequence[Row], notes: Footnotes) -> Grid:
     columns = [
-        "contestant", "device", "model", "compute type", "context", "batch", "seconds",
-        "audio s / s", "x CPU", *(f"x {TITLES[peer]}" for peer in PEERS), "over floor", "fill",
+        *_WHO, "batch", "seconds", "audio s / s", "x CPU", "over floor", "fill",
     ]  # fmt: skip
     return Grid(
         f"{load}: speed",
@@ -165,7 +177,6 @@ def _speed(load: str, rows: Sequence[Row], notes: Footnotes) -> Grid:
                 _seconds(row, notes),
                 _cell(row.speed, "{:.2f}", notes),
                 _cell(row.to_cpu, "{:.2f}", notes),
-                *(_cell(row.to_peer[peer], "{:.2f}", notes) for peer in PEERS),
                 _cell(row.overhead, "{:.3f}", notes),
                 _cell(row.fill, "{:.2f}", notes),
             ]
@@ -176,9 +187,8 @@ def _speed(load: str, rows: Sequence[Row], notes: Footnotes) -> Grid:
 
 def _quality(load: str, rows: Sequence[Row], notes: Footnotes) -> Grid:
     columns = [
-        "contestant", "device", "model", "compute type", "context", "WER %",
-        *(f"points over {TITLES[peer]} [95 %]" for peer in PEERS),
-        "peak MiB", "peak MiB on the card", "$ / audio hour", "$ / audio hour on spot",
+        *_WHO, "WER %", "repeating", "peak MiB", "peak MiB on the card",
+        "$ / audio hour", "$ / audio hour on spot",
     ]  # fmt: skip
     return Grid(
         f"{load}: errors, memory and cost",
@@ -187,7 +197,7 @@ def _quality(load: str, rows: Sequence[Row], notes: Footnotes) -> Grid:
             [
                 *_who(row, notes),
                 _cell(row.wer, "{:.2f}", notes),
-                *(_interval(row.against[peer], notes) for peer in PEERS),
+                _cell(row.repeating, "{:.0f}", notes),
                 _mebibytes(row.peak, notes),
                 _mebibytes(row.card_peak, notes),
                 _cell(row.dollars, "{:.4f}", notes),
@@ -195,6 +205,34 @@ def _quality(load: str, rows: Sequence[Row], notes: Footnotes) -> Grid:
             ]
             for row in rows
         ],
+    )
+
+
+def _compared(load: str, rows: Sequence[Row]) -> Grid:
+    """Every contestant beside every rival that ran as well."""
+    return Grid(
+        f"{load}: comparisons",
+        ("contestant", "with", "times as fast", "of any repeat", "points of WER over it", "95 %"),
+        [
+            (row.spec.label, TITLES[rival], *_comparison(comparison))
+            for row in rows
+            for rival, comparison in row.beside.items()
+            if comparison.ratios
+        ],
+    )
+
+
+def _comparison(found: Comparison) -> tuple[str, str, str, str]:
+    ratio = "-" if isinstance(found.ratio, Missing) else f"{found.ratio:.2f}"
+    spread = (min(found.ratios), max(found.ratios)) if len(found.ratios) >= SPREAD_RUNS else None
+    if isinstance(found.points, Missing):
+        return ratio, _interval(spread), "-", "-"
+    points = found.points
+    return (
+        ratio,
+        _interval(spread),
+        f"{points.difference:+.2f}",
+        _interval((points.low, points.high)),
     )
 
 
@@ -206,12 +244,8 @@ def _who(row: Row, notes: Footnotes) -> list[str]:
         row.spec.plan.model_label,
         row.started.compute_type if row.started else row.spec.plan.compute_type,
         row.spec.plan.context,
+        row.spec.plan.carry_context if row.spec.takes_context else "-",
     ]
-
-
-def _name(row: Row) -> str:
-    context = "" if row.spec.plan.context == "full" else f", {row.spec.plan.context}"
-    return f"{row.spec.title}{context} ({row.spec.device})"
 
 
 def _seconds(row: Row, notes: Footnotes) -> str:
@@ -241,10 +275,8 @@ def _mebibytes(value: Cell, notes: Footnotes) -> str:
     return _cell(value if isinstance(value, Missing) else value / (1 << 20), "{:.0f}", notes)
 
 
-def _interval(value: Interval | Missing, notes: Footnotes) -> str:
-    if isinstance(value, Missing):
-        return _missing(value, notes)
-    return f"{value.difference:+.2f} [{value.low:+.2f}, {value.high:+.2f}]"
+def _interval(ends: tuple[float, float] | None) -> str:
+    return "-" if ends is None else f"[{ends[0]:.2f}, {ends[1]:.2f}]"
 
 
 def _below(report: Report, notes: Footnotes) -> list[str]:
@@ -252,11 +284,13 @@ def _below(report: Report, notes: Footnotes) -> list[str]:
     lines = [
         "Seconds run from the first file opened to the last text; loading is left out. Ratios and "
         "the overhead are medians over the repeats, each taken within one repeat. Word errors are "
-        "counted after lower-casing, with punctuation removed and hyphens as spaces; the interval "
-        "is a paired bootstrap over clips. The floor is the engine's own calls of CTranslate2 made "
-        "again, bare, with the same windows and batches. Peak memory is the resident set of the "
-        "process and its children; on the card, what all processes use. Dollars take it that the "
-        "instance of that price is as fast as this machine.",
+        "counted after lower-casing, with punctuation removed and hyphens as spaces; 95 % "
+        "intervals are a paired bootstrap over clips or, in longer files, over stretches of some "
+        "75 words. Repeating is how many files have a text that says something twice over. The "
+        "floor is the engine's own calls of CTranslate2 made again, bare, with the same windows "
+        "and batches. Peak memory is the resident set of the process and its children; on the "
+        "card, what all processes use. Dollars take it that the instance of that price is as fast "
+        "as this machine.",
         "",
     ]
     if any(row.spec.plan.fixed_tokens is not None for row in report.rows):
@@ -282,15 +316,19 @@ def _plain_row(row: Row) -> dict[str, Any]:
         "compute_type_asked": plan.compute_type,
         "compute_type": row.started.compute_type if row.started else None,
         "context": plan.context,
+        "carry_context": plan.carry_context if row.spec.takes_context else None,
         "words": row.spec.words,
         "batch_size": row.started.batch_size if row.started else None,
         "runs": list(row.runs),
         "seconds": _plain(row.seconds),
         "audio_seconds_per_second": _plain(row.speed),
         "ratio_to_cpu": _plain(row.to_cpu),
-        "ratio_to_peer": {peer: _plain(value) for peer, value in row.to_peer.items()},
+        "ratio_to_peer": {peer: _plain(row.beside[peer].ratio) for peer in PEERS},
+        "ratio_to_own": {own: _plain(row.beside[own].ratio) for own in OWN},
         "word_error_rate": _plain(row.wer),
-        "points_over_peer": {peer: _plain(value) for peer, value in row.against.items()},
+        "points_over_peer": {peer: _plain(row.beside[peer].points) for peer in PEERS},
+        "points_over_own": {own: _plain(row.beside[own].points) for own in OWN},
+        "repeating": _plain(row.repeating),
         "overhead_over_floor": _plain(row.overhead),
         "floor_seconds": _plain(row.floor),
         "batch_fill": _plain(row.fill),

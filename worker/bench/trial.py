@@ -51,6 +51,8 @@ class Measurement:
         windows: decoded, each second attempt counted again.
         slots: windows that its calls of `generate` had room for.
         second_attempts: windows decoded again because their text failed the checks.
+        file_windows: windows that the files had; None if it isn't known.
+        short_windows: of these, windows that were tried with less than 30 s of encoder.
         peak_bytes: resident, of the process and its children; None if it is unknown.
         card_peak_bytes: in use on the card; None on a CPU.
         floor: the same calls, bare; None if that was not asked for.
@@ -64,6 +66,8 @@ class Measurement:
     slots: int
     settled_seconds: float = 0.0
     second_attempts: int = 0
+    file_windows: int | None = None
+    short_windows: int = 0
     peak_bytes: int | None = None
     card_peak_bytes: int | None = None
     floor: Floor | None = None
@@ -98,6 +102,8 @@ def measure(
         batch_size: windows that its calls have room for.
         on_progress: called after each file.
     """
+    # Audits of what was transcribed before are no part of it.
+    contestant.settle()
     probe = contestant.probe
     probe.reset()
     probe.record = contestant.spec.floor
@@ -131,6 +137,8 @@ def measure(
         slots=slots,
         settled_seconds=settled,
         second_attempts=contestant.second_attempts,
+        file_windows=contestant.file_windows,
+        short_windows=contestant.short_windows,
         peak_bytes=memory.bytes,
         card_peak_bytes=card.bytes if card else None,
         floor=floor,

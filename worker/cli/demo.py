@@ -201,7 +201,8 @@ def _print(console: Console, results: Sequence[tuple[Path, Transcript]]) -> None
         for cue in cues(transcript):
             lines.add_row(f"[cyan]{cue.start:6.2f}[/]", escape(" ".join(cue.text.split())))
         language = transcript.language.code if transcript.language else "no speech"
-        about = f"{language}, {transcript.input.audio_seconds:.1f} s of audio"
+        languages = ", ".join([language, *(share.code for share in transcript.languages[1:])])
+        about = f"{languages}, {transcript.input.audio_seconds:.1f} s of audio"
         console.print(Panel(lines, title=escape(transcript.job_id), subtitle=about))
         files = ", ".join(sorted(path.name for path in folder.iterdir()))
         console.print(f"{escape(str(folder))}/: {files}", soft_wrap=True)

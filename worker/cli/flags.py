@@ -44,6 +44,8 @@ class _SettingOption(click.Option):
 class SettingsCommand(click.Command):
     """A command with a flag for every setting, or for those that reach the engine.
 
+    A setting that is a field of a job as well has one flag where the command has the job's.
+
     Its callback gets the settings' flags as keyword arguments beside its own parameters, None
     where a flag was not given.
     """
@@ -54,7 +56,9 @@ class SettingsCommand(click.Command):
 
     @cached_property
     def _settings_options(self) -> list[_SettingOption]:
-        return _make_settings_options(engine_only=self._engine_only)
+        own = {param.name for param in self.params}
+        options = _make_settings_options(engine_only=self._engine_only)
+        return [option for option in options if option.name not in own]
 
     def get_params(self, ctx: click.Context) -> list[click.Parameter]:
         """The command's own parameters, then the settings, then `--help`."""

@@ -57,7 +57,7 @@ def _transcribe(
                 files,
                 output_dir,
                 engine,
-                options=engine_options(request),
+                options=engine_options(request, settings.options()),
                 formats=request.formats,
                 held_seconds=settings.held_seconds,
                 load_seconds=time.monotonic() - began,

@@ -25,7 +25,7 @@ from worker.daemon.dispatch import Dispatch
 from worker.daemon.emf import EmfReporter
 from worker.daemon.intake import Intake
 from worker.daemon.metrics import Metrics
-from worker.daemon.preflight import check_poweroff, check_queue
+from worker.daemon.preflight import check_options, check_poweroff, check_queue
 from worker.daemon.server import StatusServer
 from worker.daemon.status import Readings, Status
 from worker.daemon.stops import IdleEnd, Stops, Watchdog
@@ -121,6 +121,9 @@ def parts(
             check_queue(source.queue)
         if settings.on_idle == "poweroff":
             check_poweroff(instance)
+
+    def check_engine() -> None:
+        check_options(engine, settings.options())
 
     def intake(source: Source) -> Intake:
         return Intake(
@@ -224,6 +227,7 @@ def parts(
         instance=instance,
         work=work,
         preflight=preflight,
+        check_engine=check_engine,
         drain_timeout=settings.drain_timeout,
         max_leases=max_leases,
         poweroff=settings.on_idle == "poweroff",
@@ -259,6 +263,7 @@ def _pipeline(
             max_input_bytes=settings.max_input_bytes,
             max_failures=settings.max_failures,
             vtt_word_times=settings.vtt_word_times,
+            options=settings.options(),
         ),
         draining=lambda: holdings.draining,
     )

@@ -126,6 +126,8 @@ class Parts:
         work: the folder of temporary files.
         preflight: whether queue and instance fit the settings; raises SettingsError and
             TransientError, and may take some seconds.
+        check_engine: whether the started engine can do what the settings ask of it for every job;
+            raises SettingsError.
         drain_timeout: seconds that running jobs have to finish.
         max_leases: messages held at most.
         poweroff: whether the machine is switched off when the worker has ended idle.
@@ -147,6 +149,7 @@ class Parts:
     instance: Instance
     work: WorkDir
     preflight: Callable[[], None]
+    check_engine: Callable[[], None]
     drain_timeout: float
     max_leases: int
     poweroff: bool
@@ -238,7 +241,7 @@ class Daemon:
         return None
 
     def _load(self, loaded: Future[None]) -> None:
-        """Everything that may fail for the settings' sake, then the model."""
+        """What may fail for the settings' sake, the model, and whether it fits the settings."""
         parts = self._parts
         try:
             parts.preflight()
@@ -247,6 +250,7 @@ class Daemon:
             parts.notifier.status("loading the model")
             parts.engine.start()
             parts.readings.engine_started = True
+            parts.check_engine()
         except BaseException as error:  # noqa: BLE001  # raised again on the main thread
             loaded.set_exception(error)
         else:

@@ -1,12 +1,13 @@
-"""Checks before the model is loaded: do the queue and the instance fit the settings?"""
+"""Checks before the first job: do the queue, the instance and the model fit the settings?"""
 
 from __future__ import annotations
 
 from worker.aws.instance import Instance
 from worker.aws.queue import Queue
 from worker.daemon import policy
-from worker.errors import SettingsError, TransientError
+from worker.errors import JobError, SettingsError, TransientError
 from worker.logs import get_logger
+from worker.speech.api import Options, Transcriber
 
 log = get_logger(__name__)
 
@@ -46,3 +47,19 @@ def check_poweroff(instance: Instance) -> None:
             f"on_idle = 'poweroff' in the Auto Scaling group {group!r}: the group would only "
             "replace the machine; use on_idle = 'terminate'"
         )
+
+
+def check_options(engine: Transcriber, options: Options) -> None:
+    """Refuse what no job could be given: each would fail for good.
+
+    Args:
+        engine: started.
+        options: what jobs get that don't say.
+
+    Raises:
+        SettingsError: the model can't do it.
+    """
+    try:
+        engine.check(options)
+    except JobError as error:
+        raise SettingsError(error.message) from error

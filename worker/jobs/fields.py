@@ -55,11 +55,14 @@ class JobField:
             empty `metadata` for each job.
         flag: None where no command has one; `input` and `output` are arguments of `submit`
             itself, which has more to decide about them.
+        unset: what a job without the field gets where the worker's setting of the same name isn't
+            set either; None where there is no such setting.
     """
 
     description: str
     default: Any = None
     flag: Flag | None = None
+    unset: Any = None
 
 
 JOB_FIELDS: Mapping[str, JobField] = MappingProxyType(
@@ -99,6 +102,26 @@ JOB_FIELDS: Mapping[str, JobField] = MappingProxyType(
             flag=Flag("Text taken as having been said before."),
         ),
         "hotwords": JobField("words and names to favour", flag=Flag("Words and names to favour.")),
+        "carry_context": JobField(
+            "whether the decoder is told what was said before: never (off), always (on), or where"
+            " that costs little (auto); default the setting `carry_context`",
+            flag=Flag("Tell the decoder what was said before: auto, off or on."),
+            unset="auto",
+        ),
+        "language_options": JobField(
+            "Whisper language codes that detection may choose from, with `language` among them if"
+            " both are given; empty: any; default the setting `language_options`",
+            flag=Flag(
+                "Whisper codes that detection may choose from, separated by commas.", kind="names"
+            ),
+            unset=(),
+        ),
+        "multilingual": JobField(
+            "whether each stretch of speech is written in its own language; not with `language`;"
+            " default the setting `multilingual`",
+            flag=Flag("Write each stretch of speech in its own language.", kind="switch"),
+            unset=False,
+        ),
         "metadata": JobField(
             "echoed in the result",
             flag=Flag("Echoed in the result; may be repeated.", kind="pairs", commands=("submit",)),

@@ -7,10 +7,10 @@ that ends in `.en` knows one language.
 """
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from types import MappingProxyType
 
-__all__ = ["LANGUAGE_CODES", "LANGUAGE_NAMES", "nearest_language"]
+__all__ = ["LANGUAGE_CODES", "LANGUAGE_NAMES", "in_order", "nearest_language"]
 
 LANGUAGE_NAMES: Mapping[str, str] = MappingProxyType(
     {
@@ -120,6 +120,12 @@ LANGUAGE_NAMES: Mapping[str, str] = MappingProxyType(
 
 LANGUAGE_CODES: tuple[str, ...] = tuple(LANGUAGE_NAMES)
 """The 100 codes, in the order of faster-whisper's tokenizer."""
+
+
+def in_order(codes: Collection[str]) -> tuple[str, ...]:
+    """The codes of Whisper among `codes`, each once, in the order of `LANGUAGE_CODES`."""
+    return tuple(code for code in LANGUAGE_CODES if code in codes)
+
 
 _OTHER_NAMES: Mapping[str, str] = MappingProxyType(
     {

@@ -24,6 +24,7 @@ from typing import NoReturn, TypeVar
 
 from worker.errors import ErrorCode, JobError
 from worker.jobs.events import ObjectEvent, from_eventbridge, from_notification
+from worker.jobs.fields import JOB_FIELDS
 from worker.jobs.inputs import InputUri, parse_input
 from worker.jobs.problems import described, kind_of, sentence, unknown_fields
 from worker.jobs.request import (
@@ -61,7 +62,8 @@ _ALWAYS_HASHED_FIELDS = frozenset(
 
 Never add to this list: a result that exists carries the hash of its request, and a hash that
 changes with a release turns each job that is delivered again into a `job_id_conflict`. A field
-that is not listed enters the hash only where it differs from its default."""
+that is not listed enters the hash only where it differs from its default, and from what it is
+where neither job nor setting says anything (`JobField.unset`)."""
 
 _STEM_LENGTH = 120
 """Cut of a MessageId that gets a number after it, for the whole to stay a job id."""
@@ -85,14 +87,21 @@ class Job(JobRequest):
     def request_hash(self) -> str:
         """SHA-256 (hex) of what was asked for: input, options and metadata.
 
-        Of the same object, equal requests have equal results. A default counts as if it had
-        been written out; where the result lies does not count. A request keeps its hash in
-        later releases, whatever fields jobs get there.
+        Of the same object, equal requests have equal results from equal workers. A default
+        counts as if it had been written out; where the result lies does not count, nor do the
+        worker's settings: a message that is delivered again after one was changed is still
+        answered by the result that is there. A request keeps its hash in later releases,
+        whatever fields jobs get there.
         """
         asked = self.model_dump(mode="json", include=set(_ALWAYS_HASHED_FIELDS))
+        as_unset = {
+            name
+            for name, listed in JOB_FIELDS.items()
+            if listed.unset is not None and getattr(self, name) == listed.unset
+        }
         asked |= self.model_dump(
             mode="json",
-            exclude=set(_ALWAYS_HASHED_FIELDS | _LOCATION_FIELDS),
+            exclude=as_unset | _ALWAYS_HASHED_FIELDS | _LOCATION_FIELDS,
             exclude_defaults=True,
         )
         canonical = json.dumps(asked, sort_keys=True, separators=(",", ":"), ensure_ascii=True)

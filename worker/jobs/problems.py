@@ -118,7 +118,7 @@ def explained(problem: ErrorDetails, *, private: Collection[str]) -> str:
     match kind:
         case "missing":
             return f"{name} is missing: add it, as {input_forms()}"
-        case "uri":
+        case "uri" | "contains":
             return f"{name}: {context['why']}"
         case "string_too_long":
             return (

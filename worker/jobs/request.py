@@ -11,13 +11,22 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    WithJsonSchema,
+    field_validator,
+)
+from pydantic.config import JsonDict
 from pydantic_core import PydanticCustomError
 
 from worker.errors import ErrorCode, JobError
 from worker.jobs.fields import JOB_FIELDS
 from worker.jobs.inputs import InputUri, JobInput
-from worker.jobs.languages import LANGUAGE_CODES, nearest_language
+from worker.jobs.languages import LANGUAGE_CODES, in_order, nearest_language
 from worker.jobs.problems import UNICODE_FIX, explained, metadata_problems, sentence, unknown_fields
 from worker.redact import quoted
 from worker.results.formats import FORMAT_NAMES, Format
@@ -59,7 +68,16 @@ def _is_unicode(text: str) -> bool:
     return not any("\ud800" <= character <= "\udfff" for character in text)
 
 
+def _contains(why: str) -> PydanticCustomError:
+    """The error of a list in which something is wrong."""
+    return PydanticCustomError("contains", "{why}", {"why": why})
+
+
 PrivateText = Annotated[str, Field(max_length=MAX_PROMPT_CHARACTERS)]
+LanguageCode = Annotated[str, WithJsonSchema({"type": "string", "enum": list(LANGUAGE_CODES)})]
+LanguageCodes = Annotated[
+    tuple[LanguageCode, ...], Field(strict=False, max_length=len(LANGUAGE_CODES))
+]
 
 
 def _field(name: str, **rules: Any) -> Any:
@@ -68,13 +86,25 @@ def _field(name: str, **rules: Any) -> Any:
     return Field(default=listed.default, description=listed.description, **rules)
 
 
+_BOTH_LANGUAGE_AND_MULTILINGUAL: JsonDict = {
+    "required": ["language", "multilingual"],
+    "properties": {"language": {"type": "string"}, "multilingual": {"const": True}},
+}
+"""What `_check_multilingual` refuses, as a JSON schema."""
+
+
 class JobRequest(BaseModel):
     """One job of a message, as its sender writes it."""  # also the schema's description
 
     # Defaults, descriptions and flags stand in `worker.jobs.fields`; here is what values may be.
 
     model_config = ConfigDict(
-        frozen=True, extra="forbid", strict=True, hide_input_in_errors=True, title="Job"
+        frozen=True,
+        extra="forbid",
+        strict=True,
+        hide_input_in_errors=True,
+        title="Job",
+        json_schema_extra={"not": _BOTH_LANGUAGE_AND_MULTILINGUAL},
     )
 
     input: JobInput = Field(description=JOB_FIELDS["input"].description)
@@ -86,6 +116,9 @@ class JobRequest(BaseModel):
     words: bool = _field("words")
     prompt: PrivateText | None = _field("prompt", repr=False)
     hotwords: PrivateText | None = _field("hotwords", repr=False)
+    carry_context: Literal["auto", "off", "on"] | None = _field("carry_context")
+    language_options: LanguageCodes | None = _field("language_options")
+    multilingual: bool | None = _field("multilingual")
     metadata: dict[str, str] = Field(
         default_factory=dict, repr=False, description=JOB_FIELDS["metadata"].description
     )
@@ -108,6 +141,46 @@ class JobRequest(BaseModel):
         near = nearest_language(value)
         hint = f"did you mean '{near}'?" if near else "leave it out, or send null, to detect it"
         raise PydanticCustomError("advice", f"it must be a Whisper language code; {hint}")
+
+    @field_validator("language_options", mode="before")
+    @classmethod
+    def _bound_language_options(cls, value: object) -> object:
+        # Before pydantic makes an error of each of a hostile list's items.
+        if isinstance(value, list) and len(value) > len(LANGUAGE_CODES):
+            raise PydanticCustomError("advice", "it must name each language once")
+        return value
+
+    @field_validator("language_options")
+    @classmethod
+    def _check_language_options(
+        cls, value: tuple[str, ...] | None, info: ValidationInfo
+    ) -> tuple[str, ...] | None:
+        if value is None:
+            return None
+        for code in value:
+            if code not in LANGUAGE_CODES:
+                near = nearest_language(code)
+                hint = f"did you mean '{near}'?" if near else "leave it out"
+                raise _contains(f"{quoted(code, 40)} is no Whisper language code; {hint}")
+        language = info.data.get("language")
+        if value and language is not None and language not in value:
+            raise _contains(
+                f"it has {', '.join(in_order(value))} and not '{language}', which is the job's"
+                " 'language'; add it, or send only one of the two fields"
+            )
+        return in_order(value)
+
+    @field_validator("multilingual")
+    @classmethod
+    def _check_multilingual(cls, value: bool | None, info: ValidationInfo) -> bool | None:
+        language = info.data.get("language")
+        if value and language is not None:
+            raise PydanticCustomError(
+                "advice",
+                f"the job's 'language' is '{language}', which is one for all of it: send only one"
+                " of the two fields",
+            )
+        return value
 
     @field_validator("formats", mode="before")
     @classmethod

@@ -33,7 +33,7 @@ class Checkpoint(BaseModel):
         job_id: whose checkpoint it is.
         request_hash: of the job, as `Job.request_hash`.
         etag: of the input that was fetched.
-        fingerprint: of the engine that decoded the windows.
+        fingerprint: of the engine that decoded the windows, and of what the settings said of them.
         failures: as in `Record`.
         deaths: as in `Record`.
         suspect: as in `Record`.

@@ -5,9 +5,10 @@ from __future__ import annotations
 from worker.aws.results import ResultStore
 from worker.pipeline import checkpoint
 from worker.pipeline.checkpoint import Checkpoint
+from worker.pipeline.options import windows_fingerprint
 from worker.pipeline.record import Record
 from worker.pipeline.task import Task
-from worker.speech.api import Partial, Transcriber
+from worker.speech.api import Options, Partial, Transcriber
 
 __all__ = ["CheckpointStore"]
 
@@ -20,11 +21,13 @@ class CheckpointStore:
     Args:
         results: where they lie.
         engine: whose windows they hold; its fingerprint says whether it may use earlier ones.
+        options: what the engine is asked for where a job doesn't say.
     """
 
-    def __init__(self, results: ResultStore, engine: Transcriber) -> None:
+    def __init__(self, results: ResultStore, engine: Transcriber, options: Options) -> None:
         self._results = results
         self._engine = engine
+        self._options = options
 
     def load(self, task: Task) -> Checkpoint | None:
         """What earlier runs of this request left, on this content of its input (`task.etag`)."""
@@ -37,7 +40,7 @@ class CheckpointStore:
 
     def windows(self, task: Task) -> Partial | None:
         """The windows of earlier runs that the engine need not decode again."""
-        return task.checkpoint.windows_for(self._engine.fingerprint) if task.checkpoint else None
+        return task.checkpoint.windows_for(self._fingerprint(task)) if task.checkpoint else None
 
     def save(self, task: Task, record: Record, failure: str | None = None) -> None:
         """Write the record and all windows so far; remove a checkpoint that would say nothing.
@@ -52,7 +55,7 @@ class CheckpointStore:
             job_id=job.job_id,
             request_hash=job.request_hash,
             etag=task.etag,
-            fingerprint=self._engine.fingerprint,
+            fingerprint=self._fingerprint(task),
             last_failure=task.checkpoint.last_failure if task.checkpoint else None,
         ).with_record(
             record,
@@ -69,3 +72,7 @@ class CheckpointStore:
     def delete(self, task: Task) -> None:
         """Remove the checkpoint, if there is one."""
         self._results.delete_checkpoint(task.job.place)
+
+    def _fingerprint(self, task: Task) -> str:
+        """Of what decodes the job's windows: other windows are not resumed."""
+        return windows_fingerprint(self._engine.fingerprint, task.job, self._options)

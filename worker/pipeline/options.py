@@ -1,15 +1,49 @@
-"""What a job asks of the engine: the one place where a job's fields become engine options."""
+"""What a job asks of the engine: the one place where a job's fields become engine options (pure).
+
+A field that a job leaves out has the value of the setting of its name.
+"""
 
 from __future__ import annotations
 
-from dataclasses import fields
+import hashlib
+import json
+from dataclasses import asdict, fields, replace
 
 from worker.jobs.request import JobRequest
 from worker.speech.api import Options
 
-__all__ = ["engine_options"]
+__all__ = ["engine_options", "windows_fingerprint"]
 
 
-def engine_options(job: JobRequest) -> Options:
-    """The options of the engine, each from the job's field of the same name."""
-    return Options(**{field.name: getattr(job, field.name) for field in fields(Options)})
+def engine_options(job: JobRequest, defaults: Options | None = None) -> Options:
+    """The options of the engine, each from the job's field of the same name.
+
+    Args:
+        job: what is asked.
+        defaults: what the settings say for fields that the job leaves out.
+    """
+    defaults = defaults or Options()
+    fields_of_job = {field.name: getattr(job, field.name) for field in fields(Options)}
+    asked = {name: value for name, value in fields_of_job.items() if value is not None}
+    options = replace(defaults, **asked)
+    if options.language is None:
+        return options
+    # A language that is named leaves nothing to detect, whatever the settings say of detection.
+    return replace(options, language_options=(), multilingual=False)
+
+
+def windows_fingerprint(engine: str, job: JobRequest, defaults: Options) -> str:
+    """The engine's fingerprint, with what the settings decide about the windows of this job.
+
+    A checkpoint is known by the job's request; settings are no part of that.
+
+    Args:
+        engine: `Transcriber.fingerprint`.
+        job: what is asked.
+        defaults: as for `engine_options`.
+    """
+    options = engine_options(job, defaults)
+    if options == engine_options(job):
+        return engine
+    decided = json.dumps(asdict(options), sort_keys=True).encode()
+    return f"{engine}-{hashlib.sha256(decided).hexdigest()[:16]}"

@@ -18,7 +18,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from concurrent.futures import CancelledError
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from worker.aws.notices import Notices
 from worker.aws.results import ResultStore
@@ -35,7 +35,7 @@ from worker.pipeline.inputs import Inputs
 from worker.pipeline.submit import Submit
 from worker.pipeline.task import Held, Task
 from worker.pipeline.workdir import WorkDir
-from worker.speech.api import Transcriber
+from worker.speech.api import Options, Transcriber
 
 __all__ = ["Limits", "Pipeline"]
 
@@ -48,11 +48,13 @@ class Limits:
         max_input_bytes: largest input that is fetched.
         max_failures: recorded failures after which a job is given up.
         vtt_word_times: whether vtt files carry the times of words.
+        options: what the engine is asked for where a job doesn't say.
     """
 
     max_input_bytes: int
     max_failures: int = 3
     vtt_word_times: bool = False
+    options: Options = field(default_factory=Options)
 
 
 class Pipeline:
@@ -84,7 +86,7 @@ class Pipeline:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         failures = Failures(results, notices)
-        checkpoints = CheckpointStore(results, engine)
+        checkpoints = CheckpointStore(results, engine, limits.options)
         self._work = work
         self._commit = Commit(
             results=results,
@@ -108,7 +110,11 @@ class Pipeline:
             clock=clock,
         )
         self._submit = Submit(
-            engine=engine, failures=failures, checkpoints=checkpoints, draining=draining
+            engine=engine,
+            failures=failures,
+            checkpoints=checkpoints,
+            options=limits.options,
+            draining=draining,
         )
         self._endings = Endings(
             failures=failures, checkpoints=checkpoints, max_failures=limits.max_failures

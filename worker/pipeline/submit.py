@@ -11,7 +11,7 @@ from worker.pipeline.failures import FailedJob, Failures
 from worker.pipeline.options import engine_options
 from worker.pipeline.record import Run
 from worker.pipeline.task import Task
-from worker.speech.api import Transcriber
+from worker.speech.api import Options, Transcriber
 
 __all__ = ["Submit"]
 
@@ -25,6 +25,7 @@ class Submit:
         engine: a started one.
         failures: where the error of a last delivery is written before it runs.
         checkpoints: where the mark of a run is written, and finished windows are found.
+        options: what the engine is asked for where a job doesn't say.
         draining: whether the worker has stopped beginning jobs.
     """
 
@@ -34,11 +35,13 @@ class Submit:
         engine: Transcriber,
         failures: Failures,
         checkpoints: CheckpointStore,
+        options: Options,
         draining: Callable[[], bool],
     ) -> None:
         self._engine = engine
         self._failures = failures
         self._checkpoints = checkpoints
+        self._options = options
         self._draining = draining
 
     def submit(self, task: Task) -> None:
@@ -61,7 +64,7 @@ class Submit:
         resume = self._checkpoints.windows(task)
         task.submission = self._engine.submit(
             task.input_file,
-            engine_options(job),
+            engine_options(job, self._options),
             name=job.job_id,
             resume=resume,
             alone=task.run is Run.ALONE,

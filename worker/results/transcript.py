@@ -46,14 +46,24 @@ class Segment(_Model):
     text: str
     avg_logprob: float
     words: tuple[Word, ...] = ()
+    language: str | None = Field(
+        default=None, description="Whisper code of the language spoken; null where not known"
+    )
 
 
 class Language(_Model):
-    """The language the audio was decoded in."""
+    """The language the audio was decoded in; of several, the one most spoken."""
 
     code: str
     probability: float | None = Field(description="null where the job named the language")
     detected: bool
+
+
+class LanguageShare(_Model):
+    """A language that is spoken in the audio."""
+
+    code: str
+    seconds: float = Field(description="of speech that was decoded in it")
 
 
 class InputInfo(_Model):
@@ -101,6 +111,9 @@ class Transcript(_Model):
     status: Literal["completed"] = "completed"
     input: InputInfo
     language: Language | None = Field(description="null where there was no speech to detect it in")
+    languages: tuple[LanguageShare, ...] = Field(
+        default=(), description="all that were decoded, the one most spoken first"
+    )
     task: Literal["transcribe", "translate"]
     text: str
     segments: tuple[Segment, ...]

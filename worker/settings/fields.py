@@ -18,9 +18,11 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
+from worker.jobs.languages import LANGUAGE_CODES, in_order
 from worker.uris import S3Prefix
 
 if TYPE_CHECKING:
+    from worker.speech.api import Options
     from worker.speech.config import EngineConfig
 
 __all__ = ["DEFAULT", "ENGINE_GROUPS", "ENV_PREFIX", "Settings"]
@@ -63,6 +65,12 @@ def _topic_or_queue(value: str) -> str:
     return value
 
 
+def _languages(value: tuple[str, ...]) -> tuple[str, ...]:
+    if any(code not in LANGUAGE_CODES for code in value):
+        raise ValueError("not all Whisper language codes")
+    return in_order(value)
+
+
 def _positive_bytes(value: Any, parse: Any) -> ByteSize:
     size: ByteSize = parse(value)
     if size <= 0:
@@ -74,6 +82,7 @@ QueueUrl = Annotated[str, AfterValidator(_http_url)]
 S3PrefixUrl = Annotated[str, AfterValidator(_s3_prefix)]
 Notice = Annotated[str, AfterValidator(_topic_or_queue)]
 Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_comma_separated)]
+Languages = Annotated[Names, AfterValidator(_languages)]
 Bytes = Annotated[ByteSize, WrapValidator(_positive_bytes)]
 
 
@@ -199,6 +208,23 @@ class Settings(BaseSettings):
         ENGINE,
         "length of the encoder's windows: always 30 s, as long as the speech in them, or (auto) "
         "that only while it proves itself",
+    )
+    carry_context: Literal["auto", "off", "on"] = _setting(
+        "auto",
+        ENGINE,
+        "whether the decoder is told what was said before, if a job doesn't say: where that costs "
+        "little, never, or always",
+    )
+    language_options: Languages = _setting(
+        (),
+        ENGINE,
+        "languages that detection may choose from, if a job doesn't say; empty: any",
+        allowed="Whisper language codes separated by commas, such as en,de,fr",
+    )
+    multilingual: bool = _setting(
+        False,
+        ENGINE,
+        "whether each stretch of speech is written in its own language, if a job doesn't say",
     )
     num_workers: int = _setting(
         2, ENGINE, "child processes that decode and prepare audio", ge=1, le=64
@@ -332,6 +358,16 @@ class Settings(BaseSettings):
     def unknown_variables(self) -> tuple[str, ...]:
         """`WORKER_...` variables that are no setting, each with the nearest one that is."""
         return self._unknown
+
+    def options(self) -> Options:
+        """What is asked of the engine for a job that doesn't say."""
+        from worker.speech.api import Options
+
+        return Options(
+            carry_context=self.carry_context,
+            language_options=self.language_options,
+            multilingual=self.multilingual,
+        )
 
     def engine(self) -> EngineConfig:
         """What the engine is built from.

@@ -18,6 +18,7 @@ from worker.results.transcript import EngineInfo, Language, Segment, Word
 
 Task = Literal["transcribe", "translate"]
 WordTimes = Literal["aligned", "attention", "none"]
+CarryContext = Literal["auto", "off", "on"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +31,12 @@ class Options:
         words: whether to find words and their times.
         prompt: text that the decoder is to take for what was said before.
         hotwords: words and names that the decoder is to prefer.
+        carry_context: whether a window is prompted with the text of the windows before it: never
+            (off), wherever that text stands (on), or there so far as it costs little (auto).
+        language_options: Whisper codes that detection may choose from; empty: all of the model's.
+            Where `language` is given, nothing is detected.
+        multilingual: whether each window is decoded in its own language, instead of all in one;
+            not with `language`.
     """
 
     language: str | None = None
@@ -37,10 +44,26 @@ class Options:
     words: bool = True
     prompt: str | None = None
     hotwords: str | None = None
+    carry_context: CarryContext = "auto"
+    language_options: tuple[str, ...] = ()
+    multilingual: bool = False
 
 
 class WindowText(BaseModel):
-    """One finished window: the unit of a checkpoint. Times in seconds of the audio."""
+    """One finished window: the unit of a checkpoint. Times in seconds of the audio.
+
+    Attributes:
+        index: position among the file's windows, from 0.
+        start: where its speech begins.
+        end: where its speech ends.
+        text: empty where nothing was said.
+        avg_logprob: mean log probability of the text's tokens.
+        words: with their times; empty where none were asked for or found.
+        language: the Whisper code it was decoded in; None where that is not known.
+        carried: tokens of its text that the next window may be prompted with; empty where the
+            text was doubted or the window is silent.
+        dropped_seconds: of speech of which no text could be believed.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -50,6 +73,9 @@ class WindowText(BaseModel):
     text: str
     avg_logprob: float
     words: tuple[Word, ...] = ()
+    language: str | None = None
+    carried: tuple[int, ...] = ()
+    dropped_seconds: float = 0.0
 
 
 class Partial(BaseModel):
@@ -72,12 +98,14 @@ class Recognition:
 
     Attributes:
         audio_seconds: length of the decoded audio.
-        language: None where there was no speech to detect it in.
+        language: of the file, the one most spoken in it where there are several; None where
+            there was no speech to detect it in.
         segments: in order, never overlapping, inside the audio.
         word_times: how words got their times; None without words.
         seconds: this file's share of each stage (decode, windows, transcribe, align).
         windows: how many windows the file had; `resumed` of them came from a checkpoint.
         notes: what the engine decided by itself for this file, one sentence each.
+        languages: (Whisper code, seconds of speech decoded in it), the most seconds first.
     """
 
     audio_seconds: float
@@ -88,6 +116,7 @@ class Recognition:
     windows: int
     resumed: int = 0
     notes: tuple[str, ...] = ()
+    languages: tuple[tuple[str, float], ...] = ()
 
 
 class Submission(Protocol):
@@ -121,7 +150,9 @@ class EngineStats:
         batch_slots: windows that would have fitted those batches.
         encoder_calls: calls of the model's encoder, warm-up included.
         encoded_windows: windows in those calls.
-        second_attempts: decodings beyond each window's first.
+        second_attempts: decodings beyond each window's first, looks apart.
+        prompted_windows: decoded with the text before them.
+        looks: of those, windows that had a text already.
         audio_seconds: of the files decoded to their end.
         busy_seconds: that the device decoded.
         out_of_memory: batches that ran out of the device's memory.
@@ -140,6 +171,8 @@ class EngineStats:
     encoder_calls: int = 0
     encoded_windows: int = 0
     second_attempts: int = 0
+    prompted_windows: int = 0
+    looks: int = 0
     audio_seconds: float = 0.0
     busy_seconds: float = 0.0
     out_of_memory: int = 0
@@ -153,10 +186,12 @@ class EngineStats:
     def extra(self) -> dict[str, float]:
         """What a status document shows beside the usual counters, if there is anything.
 
-        Counters of short windows once there was one, of audits once there was one, and the
-        card's memory where the card was asked.
+        Counters of prompted windows, short windows and audits once there was one, and the card's
+        memory where the card was asked.
         """
         shown: dict[str, float] = {}
+        if self.prompted_windows:
+            shown |= {"prompted_windows": self.prompted_windows, "looks": self.looks}
         if self.short_windows:
             shown |= {"short_windows": self.short_windows, "short_failed": self.short_failed}
         if self.audits:
@@ -200,6 +235,14 @@ class Transcriber(Protocol):
         Raises:
             MachineError: the machine can't do what the settings ask.
             SettingsError: a model or compute type that doesn't exist.
+        """
+        ...
+
+    def check(self, options: Options) -> None:
+        """Whether the loaded model can do what the options ask. After `start`.
+
+        Raises:
+            JobError: it can't; `submit` would refuse a file with these options.
         """
         ...
 

@@ -6,12 +6,20 @@ was made.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from worker.results.transcript import EngineInfo, InputInfo, Segment, Timings, Transcript, Word
+from worker.results.transcript import (
+    EngineInfo,
+    InputInfo,
+    LanguageShare,
+    Segment,
+    Timings,
+    Transcript,
+    Word,
+)
 from worker.speech.api import Recognition, Task
-from worker.speech.words.languages import LANGUAGES_WITHOUT_SPACES
+from worker.speech.words.languages import is_spaced
 
 __all__ = ["Input", "assemble", "timings", "with_timings"]
 
@@ -49,7 +57,7 @@ def assemble(
 
     Whatever the engine says, times come out rounded to milliseconds, inside the audio, in
     order and without overlap, and words inside their segment; segments without text are left
-    out.
+    out. A segment whose language isn't known has the file's.
 
     Args:
         recognition: what the engine made of the audio.
@@ -62,20 +70,23 @@ def assemble(
         words: False leaves the words out.
     """
     audio_seconds = round(recognition.audio_seconds, _DECIMALS)
-    segments = _in_order(recognition.segments, audio_seconds, words=words)
-    with_words = any(segment.words for segment in segments)
     language = recognition.language
-    unspaced = (
-        task == "transcribe" and language is not None and language.code in LANGUAGES_WITHOUT_SPACES
+    segments = _in_order(
+        recognition.segments, audio_seconds, language.code if language else None, words=words
     )
+    with_words = any(segment.words for segment in segments)
     return Transcript(
         job_id=job_id,
         input=InputInfo(
             uri=input.uri, etag=input.etag, bytes=input.bytes, audio_seconds=audio_seconds
         ),
         language=language,
+        languages=tuple(
+            LanguageShare(code=code, seconds=round(seconds, _DECIMALS))
+            for code, seconds in recognition.languages
+        ),
         task=task,
-        text=("" if unspaced else " ").join(segment.text for segment in segments),
+        text=_joined(segments, task),
         segments=segments,
         word_times=recognition.word_times if with_words else None,
         notes=recognition.notes,
@@ -112,8 +123,20 @@ def _speed(audio_seconds: float, timings: Timings) -> float:
     return round(audio_seconds / timings.total, 2) if timings.total > 0 else 0.0
 
 
+def _joined(segments: Sequence[Segment], task: Task) -> str:
+    """The text of all segments; a space between two of them unless neither's language has any."""
+    text = ""
+    spaced = True
+    for segment in segments:
+        unspaced = segment.language is not None and not is_spaced(segment.language, task)
+        text += " " if text and (spaced or not unspaced) else ""
+        text += segment.text
+        spaced = not unspaced
+    return text
+
+
 def _in_order(
-    segments: Iterable[Segment], audio_seconds: float, *, words: bool
+    segments: Iterable[Segment], audio_seconds: float, language: str | None, *, words: bool
 ) -> tuple[Segment, ...]:
     kept: list[Segment] = []
     clock = 0.0
@@ -131,6 +154,7 @@ def _in_order(
                     "end": end,
                     "text": text,
                     "avg_logprob": round(segment.avg_logprob, 4),
+                    "language": segment.language or language,
                     "words": _words_in_order(segment.words, start, end) if words else (),
                 }
             )

@@ -207,10 +207,13 @@ class Window:
     Attributes:
         index: position among the file's windows, from 0.
         spans: in order, not overlapping, at most `WINDOW_SAMPLES` in all.
+        parts: the spans as they were found and padded, before silence between some was kept;
+            empty where nobody knows them.
     """
 
     index: int
     spans: tuple[Span, ...]
+    parts: tuple[Span, ...] = field(default=(), compare=False)
 
     @property
     def start(self) -> float:
@@ -312,7 +315,8 @@ class WindowBuilder:
         return joined
 
     def _emit(self, count: int) -> Window:
-        window = Window(self._index, tuple(self._join(self._open[:count])))
+        parts = tuple(self._open[:count])
+        window = Window(self._index, tuple(self._join(parts)), parts)
         self._index += 1
         self._open = self._open[count:]
         return window

@@ -24,7 +24,7 @@ from worker.bench.calibrate import (
 from worker.bench.loads import Clip
 from worker.errors import SettingsError
 from worker.speech.engine.context import adaptive_ladder
-from worker.speech.engine.state import full_ladder
+from worker.speech.engine.window import full_ladder
 from worker.speech.model.decoding import Decoded, Request
 from worker.speech.windows import FULL_POSITIONS
 
@@ -121,6 +121,6 @@ def test_memory_is_the_peak_over_what_was_there() -> None:
         [100 << 20, 100 << 20, 150 << 20, 150 << 20, 150 << 20, 150 << 20] + [400 << 20] * 50
     )
     table = memory_table(FakeModel(), windows=4, beam_size=5, read=lambda: next(readings))
-    assert "| 6 s of speech | 4 x 400 |" in table
+    assert "| 6 s of speech | 4 x 500 |" in table
     assert "| 30 s | 4 x 1500 |" in table
     assert "not measured" in memory_table(FakeModel(), windows=4, beam_size=5, read=lambda: None)

@@ -2,7 +2,13 @@ from __future__ import annotations
 
 import pytest
 
-from worker.bench.contestants import FasterWhisper, Ours, WhisperX, make
+from worker.bench.contestants import (
+    FasterWhisper,
+    FasterWhisperSequential,
+    Ours,
+    WhisperX,
+    make,
+)
 from worker.bench.plan import NAMES, PEERS, Plan, line_up
 from worker.speech.model import allocator
 
@@ -22,6 +28,20 @@ def test_filter_and_contexts() -> None:
         ("optimized", "full"),
         ("optimized", "adaptive"),
     ]
+
+
+def test_carried_context_is_a_dimension_beside_context() -> None:
+    wanted = ["faster-whisper-sequential", "standard", "optimized", "after-int8"]
+    specs = line_up(Plan(), ["cpu"], wanted, ["full", "auto"], ["auto", "off"])
+    own = [("full", "auto"), ("full", "off"), ("auto", "auto"), ("auto", "off")]
+    for name in ("optimized", "after-int8"):
+        found = [spec for spec in specs if spec.name == name]
+        assert [(spec.plan.context, spec.plan.carry_context) for spec in found] == own
+        assert all(spec.takes_context for spec in found)
+    assert [spec.name for spec in specs if not spec.takes_context] == wanted[:2]
+    labels = [spec.label for spec in specs]
+    assert len(set(labels)) == len(labels)
+    assert "optimized transcriber, auto, carry off (cpu)" in labels
 
 
 def test_before_and_after_are_what_they_are_whatever_the_rest_is() -> None:
@@ -63,4 +83,6 @@ def test_who_is_who() -> None:
     kinds = {spec.name: type(make(spec)) for spec in line_up(Plan(), ["cpu"])}
     assert {name for name, kind in kinds.items() if kind is WhisperX} == {"whisperx", "before"}
     assert kinds["faster-whisper"] is FasterWhisper
+    assert kinds["faster-whisper-sequential"] is FasterWhisperSequential
+    assert not FasterWhisperSequential.batches
     assert kinds["standard"] is kinds["optimized-words"] is Ours

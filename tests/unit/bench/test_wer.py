@@ -12,6 +12,8 @@ from worker.bench.wer import (
     errors_by_clip,
     normalize,
     paired_interval,
+    repeats,
+    stretches,
     word_error_rate,
 )
 
@@ -29,6 +31,8 @@ WORDS = st.lists(st.sampled_from(["a", "b", "c", "d", "e"]), max_size=12)
         ("It's 1455!", ["its", "1455"]),
         ("  \n ", []),
         ("\uff21\u00c9", ["a\u00e9"]),
+        ("\u5ba2\u89b3\u306e\u3001 base\u3002", ["\u5ba2", "\u89b3", "\u306e", "base"]),
+        ("\u0939\u093f\u0928\u094d\u0926\u0940", ["\u0939\u093f\u0928\u094d\u0926\u0940"]),
     ],
 )
 def test_normalize(text: str, words: list[str]) -> None:
@@ -63,6 +67,23 @@ def test_a_long_text_is_aligned_in_seconds() -> None:
     words = [f"w{number}" for number in random.integers(0, 500, size=3000)]
     heard = [word for word in words if random.random() > 0.1]
     assert sum(errors_by_clip([words], heard)) == len(words) - len(heard)
+
+
+def test_errors_of_a_long_recording_go_to_the_pieces_that_they_are_in() -> None:
+    pieces = [[f"w{20 * piece + word}" for word in range(20)] for piece in range(100)]
+    heard = [word for piece in pieces for word in piece]
+    heard[41:43] = ["never", "said", "here"]  # two wrong and one too many, in the third piece
+    del heard[1206:1306]  # a window that was lost
+    errors = errors_by_clip(pieces, heard)
+    assert {piece: wrong for piece, wrong in enumerate(errors) if wrong} == {
+        2: 3,
+        60: 15,
+        61: 20,
+        62: 20,
+        63: 20,
+        64: 20,
+        65: 5,
+    }
 
 
 def test_rate() -> None:
@@ -103,3 +124,41 @@ def test_interval_matches_a_plain_bootstrap() -> None:
 def test_no_interval_without_clips_or_words(words: list[int]) -> None:
     with pytest.raises(ValueError, match="at least two clips"):
         paired_interval(words, [0] * len(words), [0] * len(words))
+
+
+@given(st.lists(st.integers(0, 40), max_size=60))
+def test_stretches_are_all_pieces_in_order_and_of_about_equal_size(words: list[int]) -> None:
+    found = stretches(words)
+    assert [index for stretch in found for index in stretch] == list(range(len(words)))
+    assert all(found)
+    said = [sum(words[index] for index in stretch) for stretch in found]
+    # A stretch's ends each lie within half a piece of where they would be best.
+    assert all(count <= 75 * 1.5 + max(words) for count in said)
+    assert len(found) <= max(1, round(sum(words) / 75))
+
+
+def test_a_clip_is_one_stretch_and_a_recording_many() -> None:
+    assert stretches([12]) == [[0]]
+    assert stretches([300]) == [[0]]
+    assert [len(stretch) for stretch in stretches([15] * 100)] == [5] * 20
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "one two three one two three",
+        "so one two three one two three and on",
+        "no no no no no",
+        "we went and so and so and so and so and so",
+        "once more once more",
+    ],
+)
+def test_what_is_said_twice_over(text: str) -> None:
+    assert repeats(text.split())
+
+
+@pytest.mark.parametrize(
+    "text", ["", "no", "the one and the other", "a very very good day", "one two three one two"]
+)
+def test_what_is_said_once(text: str) -> None:
+    assert not repeats(text.split())

@@ -159,6 +159,14 @@ def test_every_setting_that_reaches_the_engine_is_a_flag_of_transcribe() -> None
         (("transcribe", "no.wav", "--output-dir", "out"), "no.wav: there is no such file"),
         (("transcribe", __file__, "--output-dir", "out", "--language", "zz"), "language"),
         (("transcribe", __file__, "--output-dir", "out", "--formats", "doc"), "formats"),
+        (
+            ("run", "--language-options", "german"),
+            "language_options = 'german' (command line --language-options): must be Whisper lang",
+        ),
+        (
+            ("submit", "s3://bucket/key", "--dry-run", "--language", "de", "--multilingual"),
+            "field 'multilingual' is true: the job's 'language' is 'de'",
+        ),
         (("submit", "s3://bucket/key"), "--queue-url"),
         (("submit",), "INPUT"),
         (("submit", "--queue-url", "http://127.0.0.1:9/q"), "INPUT"),
@@ -202,6 +210,29 @@ def test_an_interrupt_is_exit_130_as_in_a_shell() -> None:
     with pytest.raises(SystemExit) as ended:
         run(click.Command("wait", callback=interrupted), [], program="wait")
     assert ended.value.code == INTERRUPTED == 128 + signal.SIGINT
+
+
+def test_what_is_a_setting_and_a_job_s_field_has_one_flag() -> None:
+    for name in ("transcribe", "submit", "run"):
+        chosen = app.commands[name]
+        params = [param.name for param in chosen.get_params(click.Context(chosen))]
+        assert len(params) == len(set(params)), name
+        assert {"carry_context", "language_options", "multilingual"} < set(params), name
+
+
+def test_a_dry_run_shows_what_was_typed_and_nothing_else() -> None:
+    done = command(
+        "submit", "s3://bucket/key", "--dry-run", "--stable-ids",
+        "--carry-context", "auto", "--language-options", "fr,de", "--no-multilingual",
+    )  # fmt: skip
+    assert done.returncode == ExitCode.OK
+    assert json.loads(done.stdout) == {
+        "input": "s3://bucket/key",
+        "job_id": stable_id("s3://bucket/key"),
+        "carry_context": "auto",
+        "language_options": ["de", "fr"],
+        "multilingual": False,
+    }
 
 
 def test_a_jobs_flags_are_those_of_the_list() -> None:

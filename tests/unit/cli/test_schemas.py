@@ -24,6 +24,7 @@ DOCUMENTED: dict[str, Any] = {
         "audio_seconds": 9.66,
     },
     "language": {"code": "en", "probability": 0.99, "detected": True},
+    "languages": [{"code": "en", "seconds": 9.1}],
     "task": "transcribe",
     "text": "Printing, in the only sense ...",
     "segments": [
@@ -34,6 +35,7 @@ DOCUMENTED: dict[str, Any] = {
             "text": "Printing, ...",
             "avg_logprob": -0.1,
             "words": [],
+            "language": "en",
         }
     ],
     "engine": {
@@ -74,6 +76,16 @@ def test_the_documented_transcript_is_valid() -> None:
     validator("transcript").validate(DOCUMENTED)
     transcript = Transcript.model_validate_json(json.dumps(DOCUMENTED))
     validator("transcript").validate(json.loads(transcript.model_dump_json()))
+
+
+def test_a_transcript_of_the_release_before_languages_is_valid() -> None:
+    (segment,) = DOCUMENTED["segments"]
+    earlier = {key: value for key, value in DOCUMENTED.items() if key != "languages"}
+    earlier["segments"] = [{key: segment[key] for key in segment if key != "language"}]
+    validator("transcript").validate(earlier)
+    found = Transcript.model_validate_json(json.dumps(earlier))
+    assert found.languages == ()
+    assert found.segments[0].language is None
 
 
 def test_a_transcript_without_speech_is_valid() -> None:
@@ -121,6 +133,16 @@ def test_an_error_document_is_valid() -> None:
         ({"input": "s3://bucket/k.wav", "formats": ["json", "tsv"], "words": False}, True),
         ({"input": "s3://bucket/k.wav", "formats": "json"}, False),
         ({"input": "s3://bucket/k.wav", "metadata": {"a": 1}}, False),
+        ({"input": "s3://bucket/k.wav", "carry_context": "off", "multilingual": True}, True),
+        ({"input": "s3://bucket/k.wav", "carry_context": "no"}, False),
+        ({"input": "s3://bucket/k.wav", "language_options": ["de", "en"]}, True),
+        ({"input": "s3://bucket/k.wav", "language_options": []}, True),
+        ({"input": "s3://bucket/k.wav", "language_options": "de"}, False),
+        ({"input": "s3://bucket/k.wav", "language_options": ["german"]}, False),
+        ({"input": "s3://bucket/k.wav", "language_options": ["de"] * 101}, False),
+        ({"input": "s3://bucket/k.wav", "language": "de", "multilingual": False}, True),
+        ({"input": "s3://bucket/k.wav", "language": None, "multilingual": True}, True),
+        ({"input": "s3://bucket/k.wav", "language": "de", "multilingual": True}, False),
         ({"input": "https://bucket/k.wav"}, False),
         ({}, False),
     ],

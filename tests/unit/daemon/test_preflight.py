@@ -6,11 +6,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.fakes.engine import FakeEngine
 from tests.fakes.sqs_strict import StrictSqs
 from worker import logs
 from worker.aws.queue import Queue
-from worker.daemon.preflight import check_queue
+from worker.daemon.preflight import check_options, check_queue
 from worker.errors import SettingsError
+from worker.speech.api import Options
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
@@ -63,3 +65,9 @@ def test_a_queue_that_is_not_there_is_a_wrong_setting(
     url = f"{strict_sqs.endpoint}/123456789012/nowhere"
     with pytest.raises(SettingsError, match="nowhere"):
         check_queue(Queue(sqs_client, url, visibility_timeout=30))
+
+
+def test_settings_that_every_job_would_fail_for_are_wrong_settings() -> None:
+    check_options(FakeEngine(), Options(language_options=("de",)))
+    with pytest.raises(SettingsError, match="'yue'"):
+        check_options(FakeEngine(), Options(language_options=("de", "yue")))

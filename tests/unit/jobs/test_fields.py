@@ -22,6 +22,9 @@ OF_KIND = {
 }
 """A value of each kind of flag, as a message has it."""
 
+OF_FEW_WORDS = ("language", "task", "formats", "carry_context")
+"""Fields whose texts are of a list, so that the values above don't fit."""
+
 
 def test_the_model_has_the_fields_of_the_list_in_its_order() -> None:
     assert list(JobRequest.model_fields) == list(JOB_FIELDS)
@@ -38,7 +41,7 @@ def test_defaults_and_descriptions_are_the_lists() -> None:
 
 def test_a_flags_kind_is_that_of_the_models_field() -> None:
     for name, listed in JOB_FIELDS.items():
-        if listed.flag is None or name in ("language", "task", "formats"):  # of few words each
+        if listed.flag is None or name in OF_FEW_WORDS:
             continue
         annotation: Any = JobRequest.model_fields[name].annotation
         allowed = TypeAdapter(annotation)

@@ -106,6 +106,9 @@ def test_a_job_with_every_field() -> None:
             "words": False,
             "prompt": "Grüße",
             "hotwords": "Gutenberg",
+            "carry_context": "off",
+            "language_options": ["en", "de", "en"],
+            "multilingual": False,
             "metadata": {"customer": "42", "": ""},
         }
     )
@@ -114,6 +117,8 @@ def test_a_job_with_every_field() -> None:
     assert (job.language, job.task, job.words) == ("de", "translate", False)
     assert job.formats == ("json", "tsv", "txt")
     assert (job.prompt, job.hotwords) == ("Grüße", "Gutenberg")
+    assert (job.carry_context, job.multilingual) == ("off", False)
+    assert job.language_options == ("de", "en")
     assert job.metadata == {"customer": "42", "": ""}
     assert job.place.prefix == "calls/call-17/"
 
@@ -127,6 +132,9 @@ def test_null_is_the_default_where_a_default_may_be_null() -> None:
             "language": None,
             "prompt": None,
             "hotwords": None,
+            "carry_context": None,
+            "language_options": None,
+            "multilingual": None,
         }
     )
     assert job == only_job({"input": INPUT})
@@ -161,6 +169,7 @@ def test_the_request_hash_is_of_what_was_asked_and_of_nothing_else() -> None:
         asked | {"language": None, "task": "transcribe", "words": True, "metadata": {}},
         asked | {"formats": ["txt", "vtt", "srt", "json", "srt"]},
         asked | {"prompt": ""},
+        asked | {"carry_context": "auto", "language_options": [], "multilingual": False},
     ]
     others = [
         {"input": INPUT + "2"},
@@ -171,6 +180,11 @@ def test_the_request_hash_is_of_what_was_asked_and_of_nothing_else() -> None:
         asked | {"prompt": "p"},
         asked | {"hotwords": "p"},
         asked | {"metadata": {"p": ""}},
+        asked | {"carry_context": "off"},
+        asked | {"carry_context": "on"},
+        asked | {"language_options": ["de"]},
+        asked | {"language_options": ["fr", "de"]},
+        asked | {"multilingual": True},
     ]
     mine = only_job(asked).request_hash
     assert len(mine) == 64
@@ -186,6 +200,31 @@ def test_the_request_hash_is_the_same_in_every_release() -> None:
     # A changed hash would make every redelivered job a conflict with its own result.
     job = only_job({"input": INPUT, "prompt": "Grüße", "metadata": {"b": "1", "a": "2"}})
     assert job.request_hash == ("ca26ec4162efc71efd8047919badf4bff9cb604678ea5324eef4742061907b14")
+    whole = {
+        "input": INPUT, "language": "de", "task": "translate", "formats": ["txt"], "words": False,
+        "prompt": "Grüße", "hotwords": "G", "metadata": {"a": "b"},
+    }  # fmt: skip
+    whole_hash = "b43082f488bee0d17350db5c45fbccb42b3c5d66f402b77d9d742aaf24ca7482"
+    assert only_job(whole).request_hash == whole_hash
+    later = only_job(
+        {
+            "input": INPUT,
+            "carry_context": "off",
+            "language_options": ["fr", "de"],
+            "multilingual": True,
+        }
+    )
+    later_hash = "3227c2dac1b0844b2930f9e58752cd45f2b433b98f7d30e43fc04b1a169b3785"
+    assert later.request_hash == later_hash
+
+
+def test_the_order_of_language_options_changes_nothing() -> None:
+    one, other = (
+        only_job({"input": INPUT, "language_options": codes})
+        for codes in (["fr", "de"], ["de", "fr", "de"])
+    )
+    assert one.language_options == other.language_options == ("de", "fr")
+    assert one.request_hash == other.request_hash
 
 
 @pytest.mark.parametrize(
@@ -229,6 +268,51 @@ def test_a_request_and_its_body() -> None:
         "formats": ["json", "txt"],
     }
     assert only_job(request.body()).language == "en"
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"carry_context": "auto"},
+        {"language_options": []},
+        {"multilingual": False},
+        {"carry_context": "on", "language_options": ["de", "en"], "multilingual": True},
+    ],
+)
+def test_a_body_says_what_was_asked_even_if_it_is_what_most_workers_do(
+    asked: dict[str, object],
+) -> None:
+    request = parse_request({"input": INPUT} | asked)
+    assert json.loads(request.body()) == {"input": INPUT} | asked
+    assert parse_request(json.loads(request.body())) == request
+
+
+@examples
+@given(
+    language=st.none() | st.sampled_from(["de", "en", "ja"]),
+    options=st.none() | st.lists(st.sampled_from(["de", "en", "ja", "fr"]), max_size=6),
+    multilingual=st.none() | st.booleans(),
+)
+def test_a_named_language_agrees_with_what_may_be_detected(
+    language: str | None, options: list[str] | None, multilingual: bool | None
+) -> None:
+    asked = {
+        "input": INPUT,
+        "language": language,
+        "language_options": options,
+        "multilingual": multilingual,
+    }
+    left_out = bool(options) and language is not None and language not in (options or ())
+    two_ways = bool(multilingual) and language is not None
+    if left_out or two_ways:
+        message = only_failure(asked).error.message
+        assert ("field 'language_options'" in message) is left_out
+        assert ("field 'multilingual'" in message) is two_ways
+        assert f"'{language}'" in message
+    else:
+        job = only_job(asked)
+        assert job.language_options == (None if options is None else tuple(sorted(set(options))))
+        assert (job.language, job.multilingual) == (language, multilingual)
 
 
 # --- one job that is wrong --------------------------------------------------------------------
@@ -284,6 +368,32 @@ def test_a_request_and_its_body() -> None:
         ({"input": INPUT, "prompt": "x" * 200_000}, "has 200000 characters and may have 4096"),
         ({"input": INPUT, "hotwords": {}}, "field 'hotwords' is an object: it must be text"),
         ({"input": INPUT, "hotwords": "\ud800"}, "field 'hotwords' is text: it must be valid Uni"),
+        ({"input": INPUT, "carry_context": "yes"}, "field 'carry_context' is 'yes': it must be 'a"),
+        ({"input": INPUT, "carry_context": True}, "field 'carry_context' is true: it must be 'a"),
+        ({"input": INPUT, "language_options": "de"}, "'language_options' is 'de': it must be a l"),
+        ({"input": INPUT, "language_options": {"de": 1}}, "is an object: it must be a list"),
+        ({"input": INPUT, "language_options": ["de", 1]}, "item 2 is a number: it must be text"),
+        ({"input": INPUT, "language_options": ["de"] * 101}, "it must name each language once"),
+        (
+            {"input": INPUT, "language_options": ["de", "German", "x"]},
+            "field 'language_options': 'German' is no Whisper language code; did you mean 'de'?",
+        ),
+        (
+            {"input": INPUT, "language_options": ["\ud800"]},
+            "field 'language_options': '\\ud800' is no Whisper language code; leave it out",
+        ),
+        (
+            {"input": INPUT, "language": "fr", "language_options": ["en", "de"]},
+            "field 'language_options': it has de, en and not 'fr', which is the job's 'language';"
+            " add it, or send only one of the two fields",
+        ),
+        ({"input": INPUT, "multilingual": "yes"}, "field 'multilingual' is 'yes': it must be true"),
+        ({"input": INPUT, "multilingual": 1}, "field 'multilingual' is a number: it must be true"),
+        (
+            {"input": INPUT, "language": "fr", "multilingual": True},
+            "field 'multilingual' is true: the job's 'language' is 'fr', which is one for all of"
+            " it: send only one of the two fields",
+        ),
         ({"input": INPUT, "metadata": []}, "field 'metadata' is a list: it must be an object"),
         ({"input": INPUT, "metadata": None}, "field 'metadata' is null: it must be an object"),
         ({"input": INPUT, "metadata": {"a": 1}}, "field 'metadata' 'a' is a number: it must"),
@@ -1173,6 +1283,8 @@ def test_ten_thousand_mad_bodies_are_all_answered_in_seconds() -> None:
         json.dumps({"input": INPUT, "language": "e" * 250_000}),
         json.dumps({"input": INPUT, "job_id": "-" * 250_000}),
         json.dumps({"input": INPUT, "formats": ["x"] * 50_000}),
+        json.dumps({"input": INPUT, "language_options": ["x"] * 50_000}),
+        json.dumps([{"input": INPUT, "language_options": ["germun" * 5] * 75}] * 95),
         json.dumps({"input": INPUT, "metadata": {str(i): i for i in range(20_000)}}),
         json.dumps({"x" * 250_000: 1}),
         json.dumps({f"{i}": 1 for i in range(20_000)}),

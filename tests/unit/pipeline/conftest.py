@@ -30,6 +30,7 @@ from worker.pipeline.inputs import InputReaders
 from worker.pipeline.submit import Submit
 from worker.pipeline.task import Held, Task
 from worker.pipeline.workdir import WorkDir
+from worker.speech.api import Options
 
 BUCKET = "audio"
 INPUT = f"s3://{BUCKET}/in/a"
@@ -49,7 +50,7 @@ class Kit:
         self.notices = Notices(self.sqs.clients, NOTICES)
         self.work = WorkDir(folder)
         self.failures = Failures(self.results, self.notices)
-        self.checkpoints = CheckpointStore(self.results, engine)
+        self.options = Options()
         self.draining = False
         self.slept: list[float] = []
         self._numbers = itertools.count(1)
@@ -118,6 +119,10 @@ class Kit:
     # -- parts --------------------------------------------------------------------------------
 
     @property
+    def checkpoints(self) -> CheckpointStore:
+        return CheckpointStore(self.results, self.engine, self.options)
+
+    @property
     def commit(self) -> Commit:
         return Commit(
             results=self.results,
@@ -150,6 +155,7 @@ class Kit:
             engine=self.engine,
             failures=self.failures,
             checkpoints=self.checkpoints,
+            options=self.options,
             draining=lambda: self.draining,
         )
 

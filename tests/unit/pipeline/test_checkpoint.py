@@ -45,6 +45,26 @@ def test_a_checkpoint_survives_storage(record: Record, indices: set[int]) -> Non
     assert read.worthless == (record.clean and not indices)
 
 
+def test_windows_keep_their_language_and_what_they_carry() -> None:
+    window = WindowText(
+        index=0, start=0, end=9, text="ja", avg_logprob=-0.1, language="nl", carried=(7, 8)
+    )
+    kept = _document().with_record(Record(), partial=Partial(windows=(window,)))
+    read = checkpoint.parse(kept.dump())
+    assert read is not None
+    assert read.partial is not None
+    assert read.partial.windows == (window,)
+
+
+def test_windows_of_the_release_before_languages_are_read() -> None:
+    kept = _document().with_record(Record(), partial=_windows(0))
+    document = json.loads(kept.dump())
+    for later in ("language", "carried"):
+        del document["partial"]["windows"][0][later]
+    read = checkpoint.parse(json.dumps(document).encode())
+    assert read == kept
+
+
 @given(st.binary(max_size=200))
 def test_damaged_checkpoints_are_none(body: bytes) -> None:
     assert checkpoint.parse(body) is None

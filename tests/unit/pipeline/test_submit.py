@@ -7,6 +7,7 @@ import pytest
 from tests.unit.pipeline.conftest import Kit
 from worker.errors import ErrorCode, Interrupted, JobError, LeaseLost, TransientError
 from worker.pipeline.record import Record, Run
+from worker.speech.api import Options
 
 
 def test_a_first_delivery_goes_to_the_engine_and_leaves_no_trace(kit: Kit) -> None:
@@ -53,6 +54,35 @@ def test_finished_windows_are_not_decoded_again(kit: Kit) -> None:
     kit.checkpoints.save(kit.transcribed(), Record())
     task = kit.transcribed(kit.task(count=2))
     assert task.recognition().resumed == 3
+
+
+def test_what_a_job_does_not_say_the_settings_do(kit: Kit) -> None:
+    kit.upload()
+    kit.options = Options(language_options=("de", "fr"), multilingual=True)
+    found = kit.transcribed().recognition()
+    assert [segment.language for segment in found.segments] == ["de", "fr", "de"]
+    assert found.languages == (("de", 35.0), ("fr", 30.0))
+    own = kit.transcribed(kit.task(kit.job("own", multilingual=False, language_options=["ja"])))
+    assert {segment.language for segment in own.recognition().segments} == {"ja"}
+
+
+def test_finished_windows_keep_their_language(kit: Kit) -> None:
+    kit.upload()
+    job = kit.job(language_options=["de", "fr"], multilingual=True)
+    kit.checkpoints.save(kit.transcribed(kit.task(job)), Record())
+    found = kit.transcribed(kit.task(job, count=2)).recognition()
+    assert found.resumed == 3
+    assert [segment.language for segment in found.segments] == ["de", "fr", "de"]
+
+
+def test_windows_of_other_settings_are_decoded_again_and_the_record_stays(kit: Kit) -> None:
+    kit.upload()
+    kit.checkpoints.save(kit.transcribed(), Record(failures=1))
+    kit.options = Options(language_options=("de",))
+    task = kit.transcribed(kit.task(count=2))
+    assert task.recognition().resumed == 0
+    assert {segment.language for segment in task.recognition().segments} == {"de"}
+    assert task.record.failures == 1
 
 
 def test_without_its_mark_a_redelivery_does_not_run(kit: Kit) -> None:

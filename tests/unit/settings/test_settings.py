@@ -10,6 +10,7 @@ from pydantic_core import PydanticUndefined
 
 from tests.conftest import REPOSITORY
 from worker.errors import ExitCode, SettingsError
+from worker.jobs.fields import JOB_FIELDS
 from worker.settings import Settings, allowed, default_text, describe, load, table
 
 PAGE = REPOSITORY / "config" / "README.md"
@@ -69,6 +70,9 @@ def test_building_settings_directly_reads_nothing_else(monkeypatch: pytest.Monke
     ("name", "text", "value"),
     [
         ("allowed_buckets", "one, two,", ("one", "two")),
+        ("language_options", "fr, de,fr", ("de", "fr")),
+        ("carry_context", "off", "off"),
+        ("multilingual", "true", True),
         ("output", "s3://results/a", "s3://results/a/"),
         ("output", "s3://results", "s3://results/"),
         ("max_input_bytes", "500", 500),
@@ -135,6 +139,9 @@ WRONG = {
     "vad": ("webrtc",),
     "word_times": ("yes",),
     "context": ("short",),
+    "carry_context": ("yes", "true"),
+    "language_options": ("german", "en,xx", "EN"),
+    "multilingual": ("perhaps",),
     "num_workers": ("0",),
     "cpu_threads": ("-1",),
     "max_wait": ("-0.1", "61", "nan"),
@@ -237,6 +244,29 @@ def test_every_setting_of_the_engine_reaches_it() -> None:
     assert shared == set(given)
     for name, value in (given | {"model_dir": Path("/models")}).items():
         assert getattr(config, name) == value != Settings.model_fields[name].default, name
+
+
+def test_what_jobs_get_that_don_t_say_is_the_settings() -> None:
+    from worker.speech.api import Options
+
+    assert load(environ={}).options() == Options()
+    given = {
+        "carry_context": "on",
+        "language_options": ("de", "fr"),
+        "multilingual": True,
+    }
+    shared = {field.name for field in fields(Options)} & set(Settings.model_fields)
+    assert shared == set(given)
+    assert load(given, environ={}).options() == Options(**given)  # type: ignore[arg-type]
+
+
+def test_jobs_settings_and_the_engine_have_the_same_defaults() -> None:
+    from worker.speech.api import Options
+
+    listed = {name: field.unset for name, field in JOB_FIELDS.items() if field.unset is not None}
+    assert len(listed) == 3
+    for name, unset in listed.items():
+        assert Settings.model_fields[name].default == getattr(Options(), name) == unset, name
 
 
 def test_the_engine_knows_whether_the_batch_size_was_chosen() -> None:

@@ -10,6 +10,7 @@ def test_an_engine_shows_no_extra_counters_before_there_is_anything_to_count() -
 
 
 def test_short_windows_show_how_many_failed_even_if_none_did() -> None:
+    assert EngineStats(prompted_windows=7).extra() == {"prompted_windows": 7, "looks": 0}
     assert EngineStats(short_windows=3).extra() == {"short_windows": 3, "short_failed": 0}
 
 

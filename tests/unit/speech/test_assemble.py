@@ -26,8 +26,22 @@ ENGINE = EngineInfo(
 )
 
 
-def segment(start: float, end: float, text: str = "word", words: Sequence[Word] = ()) -> Segment:
-    return Segment(id=7, start=start, end=end, text=text, avg_logprob=-0.25, words=tuple(words))
+def segment(
+    start: float,
+    end: float,
+    text: str = "word",
+    words: Sequence[Word] = (),
+    language: str | None = None,
+) -> Segment:
+    return Segment(
+        id=7,
+        start=start,
+        end=end,
+        text=text,
+        avg_logprob=-0.25,
+        words=tuple(words),
+        language=language,
+    )
 
 
 def recognition(
@@ -96,6 +110,7 @@ def test_without_speech_it_is_empty_and_valid() -> None:
     assert transcript.text == ""
     assert transcript.segments == ()
     assert transcript.language is None
+    assert transcript.languages == ()
     assert transcript.word_times is None
     assert transcript.speed == 0.0
 
@@ -118,6 +133,35 @@ def test_text_is_joined_as_its_language_is_written(
 ) -> None:
     found = recognition([segment(0, 1, "一"), segment(1, 2, "二")], code=code)
     assert assembled(found, task=task).text == text
+
+
+def test_text_in_several_languages_is_joined_as_each_is_written() -> None:
+    spoken = [
+        ("ja", "一"),
+        ("ja", "二"),
+        ("en", "three"),
+        ("en", "four"),
+        ("zh", "五"),
+        ("ja", "六"),
+    ]
+    found = recognition(
+        [segment(at, at + 1, text, language=code) for at, (code, text) in enumerate(spoken)]
+    )
+    assert assembled(found).text == "一二 three four 五六"
+    assert assembled(found, task="translate").text == "一 二 three four 五 六"
+
+
+def test_each_segment_has_its_language_and_the_file_has_all() -> None:
+    found = replace(
+        recognition([segment(0, 2, language="es"), segment(2, 3)], code="fr"),
+        languages=(("fr", 20.12345), ("es", 1.5)),
+    )
+    transcript = assembled(found)
+    assert [s.language for s in transcript.segments] == ["es", "fr"]
+    assert [(share.code, share.seconds) for share in transcript.languages] == [
+        ("fr", 20.123),
+        ("es", 1.5),
+    ]
 
 
 def test_words_are_left_out_where_the_job_said_so() -> None:

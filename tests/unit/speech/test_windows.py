@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.speech.config import SPANS, WINDOWS, WINDOWS_ADAPTIVE
+from worker.speech.config import SPANS, WINDOWS
 from worker.speech.windows import (
     FRAME,
     SAMPLE_RATE,
@@ -54,7 +54,9 @@ raw_spans = st.lists(
 options = st.sampled_from(
     [SPANS, SpanOptions(min_speech=0.25), SpanOptions(max_span=5.0), SpanOptions(pad=0.0)]
 )
-window_options = st.sampled_from([WINDOWS, WINDOWS_ADAPTIVE, WindowOptions()])
+window_options = st.sampled_from(
+    [WINDOWS, WindowOptions(max_window=16.0, max_gap=1.0, join_gap=1.0), WindowOptions()]
+)
 
 
 def find(values: list[float], chosen: SpanOptions, pieces: int | None = None) -> list[Span]:

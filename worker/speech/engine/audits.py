@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from worker.speech.engine.batcher import Item, Key
+from worker.speech.engine.batcher import Item, Key, Turn
 from worker.speech.engine.guard import Audit, Guard, words
 from worker.speech.model.decoding import Decoded, Request
 from worker.speech.windows import FULL_POSITIONS
@@ -82,7 +82,7 @@ class Audits:
             return None
         self._pending[number] = _Pending(language, request, words(text), again=kind is Audit.TWICE)
         key = Key(prompt_length, 0.0, FULL_POSITIONS)
-        return Item(number, 0, key, request.seconds, now, awaited=False)
+        return Item(number, 0, key, request.seconds, now, Turn.AUDIT)
 
     def request(self, number: int) -> Request:
         """What to decode."""

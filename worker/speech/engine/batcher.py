@@ -9,19 +9,45 @@ length, because a batch lasts as long as its longest text; but a quarter of each
 other jobs while any of theirs wait. Every fourth batch is led by the window that has waited
 longest, whatever its job. Without that, windows that can't share a batch with a long file would
 wait for its end, and a window of unusual length would wait as long as others come.
+
+A window whose predecessor has no text yet stands back, because it would be decoded without the
+text before it (`Turn.LATER`): other files fill the batch first. Where they don't keep the device
+busy, some such windows go all the same, each as the start of another chain of windows.
 """
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from enum import IntEnum
 
 POOL = 4
 """How many batches' worth of the oldest windows are searched for ones of about the same length."""
 
 SHARE = 4
 """One in this many places of a batch is kept for jobs other than the one with most windows."""
+
+
+FILL = 0.9
+"""Share of the places of a batch under which another chain is started to fill them."""
+
+
+class Turn(IntEnum):
+    """When a window's turn comes, beside others that could go.
+
+    Attributes:
+        NOW: it gains nothing by waiting.
+        LATER: its predecessor has no text yet.
+        LOOK: it has a text, and is to be decoded once more with the text before it. Never delays
+            a window that has none.
+        AUDIT: no job waits for it. Never delays or enlarges a batch that a job waits for.
+    """
+
+    NOW = 0
+    LATER = 1
+    LOOK = 2
+    AUDIT = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +77,8 @@ class Item:
         key: what it can share a batch with.
         seconds: speech in it; the length of its text follows from that.
         ready_at: monotonic seconds at which it was added.
-        awaited: whether a job waits for it. Background items (False) never delay or enlarge a
-            batch that a job waits for.
+        turn: when it goes.
+        prompted: whether the text of the windows before it is in its prompt.
     """
 
     job: int
@@ -60,12 +86,8 @@ class Item:
     key: Key
     seconds: float
     ready_at: float
-    awaited: bool = True
-
-    @property
-    def group(self) -> tuple[Key, bool]:
-        """Windows of the same group can share a batch."""
-        return (self.key, self.awaited)
+    turn: Turn = Turn.NOW
+    prompted: bool = False
 
     @property
     def age(self) -> tuple[int, int]:
@@ -80,7 +102,7 @@ class Batch:
     Attributes:
         key: what they have in common.
         items: the windows, longest first.
-        capacity: how many would have fitted.
+        capacity: how many would have been enough for a full batch.
     """
 
     key: Key
@@ -96,71 +118,95 @@ class Batcher:
         max_wait: seconds that the oldest window waits for others while more are on their way.
         lanes: calls that the device runs at once. Where all windows that jobs wait for fit one
             call, they are divided between the lanes.
+        few: prompted windows that are enough for a batch, though more may fit; see
+            `memory.Budget.few`.
     """
 
     max_wait: float
     lanes: int = 1
+    few: int = 1
     _led_by_age: int = 0
-    _waiting: dict[tuple[int, int, float], Item] = field(default_factory=dict)
+    _waiting: dict[tuple[int, int], Item] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self._waiting)
+
+    @property
+    def waiting(self) -> list[Item]:
+        """The windows that wait, in the order they were added."""
+        return list(self._waiting.values())
+
+    @property
+    def busy(self) -> bool:
+        """Whether windows wait that have no text yet."""
+        return any(item.turn <= Turn.LATER for item in self._waiting.values())
 
     def add(self, item: Item) -> None:
         """Adds a window.
 
         Raises:
-            ValueError: that window, at that temperature, is here already.
+            ValueError: that window is here already.
         """
-        identity = (item.job, item.index, item.key.temperature)
-        if identity in self._waiting:
+        if item.age in self._waiting:
             raise ValueError(f"window {item.index} of job {item.job} waits already")
-        self._waiting[identity] = item
+        self._waiting[item.age] = item
+
+    def remove(self, job: int, index: int) -> Item | None:
+        """Removes a window, and returns it; None if it doesn't wait."""
+        return self._waiting.pop((job, index), None)
 
     def drop(self, job: int) -> list[Item]:
         """Removes all windows of a job, and returns them."""
         gone = [item for item in self._waiting.values() if item.job == job]
-        for item in gone:
-            self._remove(item)
+        self._take(gone)
         return gone
 
     def next_batch(
-        self, now: float, capacity: Callable[[int], int], *, expecting: bool
+        self,
+        now: float,
+        capacity: Callable[[Key], int],
+        *,
+        expecting: bool,
+        flying: Sequence[Item] = (),
     ) -> Batch | None:
         """The windows that go next, or None to wait.
 
+        Of the batches that are possible, the first full one, in the order of their leaders; if
+        none is full, the fullest.
+
         Args:
             now: monotonic seconds.
-            capacity: how many windows of some encoder positions fit a batch.
+            capacity: how many windows with a key fit a batch.
             expecting: whether more windows are on their way. Then only a full batch is given
                 out, until the oldest window has waited `max_wait`.
+            flying: the windows that are being decoded.
         """
-        if not self._waiting:
-            return None
-        groups: dict[tuple[Key, bool], list[Item]] = defaultdict(list)
+        turns: dict[Turn, list[Item]] = {turn: [] for turn in Turn}
         for item in self._waiting.values():
-            groups[item.group].append(item)
-        leaders = sorted(
-            (min(items, key=lambda item: item.age) for items in groups.values()),
-            key=lambda item: (not item.awaited, item.age),
-        )
-        awaited = [item for item in self._waiting.values() if item.awaited]
-        fair = bool(awaited) and self._led_by_age >= SHARE - 1
-        if fair:
-            leaders.insert(0, min(awaited, key=lambda item: item.ready_at))
+            turns[item.turn].append(item)
+        ready = turns[Turn.NOW]
+        starts = self._chain_starts(turns[Turn.LATER], [*ready, *flying])
+        leaders = [*_oldest(ready), *_oldest(starts)]
+        longest: Item | None = None
+        if ready and self._led_by_age >= SHARE - 1:
+            longest = min(ready, key=lambda item: item.ready_at)
+            leaders.insert(0, longest)
+        best: _Choice | None = None
         for leader in leaders:
-            items = groups[leader.group]
-            limit = max(1, capacity(leader.key.positions))
-            waited = now - min(item.ready_at for item in items)
-            if len(items) >= limit or not expecting or waited >= self.max_wait:
-                divided = leader.awaited and len(items) == len(awaited) < limit
-                share = -(-len(items) // self.lanes) if divided else limit
-                chosen = choose(items, share, leader)
-                for item in chosen:
-                    self._remove(item)
-                self._led_by_age = 0 if fair and leader is leaders[0] else self._led_by_age + 1
-                return Batch(leader.key, tuple(chosen), limit)
-        return None
+            choice = self._choice(leader, ready, starts, capacity)
+            if choice.full or self._ripe(choice.items, now, expecting):
+                if best is None or choice.fill > best.fill:
+                    best = choice
+                if choice.full or leader is longest:
+                    break
+        if best is None:
+            return self._background(turns, now, capacity, expecting)
+        self._led_by_age = 0 if best.leader is longest else self._led_by_age + 1
+        everything = len(ready) + len(starts)
+        divided = len(best.items) == everything < best.most
+        share = -(-everything // self.lanes) if divided else best.most
+        looks = _group(turns[Turn.LOOK], best.leader)[: max(0, best.enough - len(best.items))]
+        return self._batch(best, choose(best.items, share, best.leader) + looks)
 
     def wait_seconds(self, now: float) -> float | None:
         """Seconds until the oldest window has waited `max_wait`; None if there is no window."""
@@ -169,8 +215,112 @@ class Batcher:
         oldest = min(item.ready_at for item in self._waiting.values())
         return max(0.0, oldest + self.max_wait - now)
 
-    def _remove(self, item: Item) -> None:
-        del self._waiting[(item.job, item.index, item.key.temperature)]
+    def _chain_starts(self, later: list[Item], others: Iterable[Item]) -> list[Item]:
+        """Windows that go without the text before them, so that the device stays busy.
+
+        There are to be as many chains as fill the prompted batches of all lanes. Where they are
+        clearly fewer, new ones are started, at least a batch of them.
+        """
+        going_on = {item.job for item in later}
+        alive = sum(item.prompted or item.job in going_on for item in others)
+        wanted = self.lanes * self.few
+        if alive >= FILL * wanted:
+            return []
+        return chain_starts(later, max(wanted - alive, self.few))
+
+    def _choice(
+        self, leader: Item, ready: list[Item], starts: list[Item], capacity: Callable[[Key], int]
+    ) -> _Choice:
+        most = max(1, capacity(leader.key))
+        enough = min(most, self.few) if leader.prompted else most
+        items = _group(ready, leader)
+        if len(items) < enough:
+            items += _group(starts, leader)[: most - len(items)]
+        return _Choice(leader, items, most, enough)
+
+    def _background(
+        self,
+        turns: dict[Turn, list[Item]],
+        now: float,
+        capacity: Callable[[Key], int],
+        expecting: bool,
+    ) -> Batch | None:
+        """A batch for which no window without a text has to wait."""
+        if turns[Turn.NOW] or (turns[Turn.LATER] and not turns[Turn.LOOK]):
+            return None
+        waiting = turns[Turn.LOOK] or turns[Turn.AUDIT]
+        for leader in _oldest(waiting):
+            choice = self._choice(leader, waiting, [], capacity)
+            if choice.full or self._ripe(choice.items, now, expecting):
+                batch = self._batch(choice, choose(choice.items, choice.most, leader))
+                # Its places are free: nobody would have used them.
+                return replace(batch, capacity=len(batch.items))
+        return None
+
+    def _ripe(self, items: Iterable[Item], now: float, expecting: bool) -> bool:
+        """Whether windows needn't wait any more for others to fill their batch."""
+        return not expecting or now - min(item.ready_at for item in items) >= self.max_wait
+
+    def _batch(self, choice: _Choice, items: list[Item]) -> Batch:
+        self._take(items)
+        return Batch(choice.leader.key, tuple(items), max(choice.enough, len(items)))
+
+    def _take(self, items: Iterable[Item]) -> None:
+        for item in items:
+            del self._waiting[item.age]
+
+
+@dataclass(frozen=True, slots=True)
+class _Choice:
+    """A batch that could go: its leader, what can share it, how many fit, how many are enough."""
+
+    leader: Item
+    items: list[Item]
+    most: int
+    enough: int
+
+    @property
+    def fill(self) -> float:
+        return len(self.items) / self.enough
+
+    @property
+    def full(self) -> bool:
+        return len(self.items) >= self.enough
+
+
+def chain_starts(later: Sequence[Item], count: int) -> list[Item]:
+    """At most `count` windows that lie far from each other: each the middle of what is left.
+
+    The longer a chain is before it meets the next, the fewer windows go without the text before
+    them.
+    """
+    runs: list[list[Item]] = []
+    for item in sorted(later, key=lambda item: item.age):
+        if runs and runs[-1][-1].age == (item.job, item.index - 1):
+            runs[-1].append(item)
+        else:
+            runs.append([item])
+    found: list[Item] = []
+    while runs and len(found) < count:
+        run = max(runs, key=lambda run: (len(run), -run[0].job, -run[0].index))
+        runs.remove(run)
+        middle = len(run) // 2
+        found.append(run[middle])
+        runs += [part for part in (run[:middle], run[middle + 1 :]) if part]
+    return found
+
+
+def _oldest(items: Iterable[Item]) -> list[Item]:
+    """Of windows that can share a batch, the oldest; of all such groups, the oldest first."""
+    groups: dict[Key, Item] = {}
+    for item in sorted(items, key=lambda item: item.age):
+        groups.setdefault(item.key, item)
+    return list(groups.values())
+
+
+def _group(items: Iterable[Item], leader: Item) -> list[Item]:
+    """The windows that can share a batch with one."""
+    return [item for item in items if item.key == leader.key]
 
 
 def choose(items: list[Item], limit: int, leader: Item) -> list[Item]:

@@ -1,25 +1,27 @@
 """How much encoder a window gets (pure).
 
 Whisper pads every window to 30 s, so a clip of 6 s costs the encoder five times its length.
-CTranslate2 encodes fewer frames if it is given fewer. With too little silence after the speech,
-though, many windows fall into repetition loops. Hence a margin, checks on every short window
-(`quality`), a second attempt at 30 s for those that fail, and a guard that watches whether short
-windows still do no harm (`guard`).
+CTranslate2 encodes fewer frames if it is given fewer. But Whisper was trained on 30 s, and with
+little encoder, or too little silence after the speech, texts are doubled and words repeated.
+Hence a least length, a margin, checks on every short window (`quality`), a second attempt at 30 s
+for those that fail, and a guard that watches whether short windows still do no harm (`guard`).
+Windows for which less than half of the encoder would be saved are not worth the risk.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from worker.speech.engine.state import Rung, full_ladder
+from worker.speech.engine.window import Rung, full_ladder
 from worker.speech.windows import FULL_POSITIONS, POSITIONS_PER_SECOND
 
 MARGIN_SECONDS = 2.0
 """Silence after the speech. For what less and more of it did, see `worker/bench/README.md`."""
 
-BUCKET_SECONDS = (4, 6, 8, 10, 12, 15, 18, 22, 26, 30)
-"""Encoder lengths in use. Few, so that windows of the same length are found to share a batch, and
-the device sees few shapes."""
+BUCKET_SECONDS = (10, 12, 15, 30)
+"""Encoder lengths in use. Under 10 s, single words came out twice (see `worker/bench/README.md`);
+over 15 s, less than half is saved. Few, so that windows of the same length are found to share a
+batch, and the device sees few shapes."""
 
 
 def positions(

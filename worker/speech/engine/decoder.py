@@ -80,7 +80,7 @@ class Decoder:
         except (RuntimeError, ValueError, MemoryError) as error:
             memory = is_out_of_memory(error)
             if memory:
-                self._shrink(len(pairs), positions)
+                self._shrink(pairs, positions)
             if len(pairs) == 1:
                 return [(pairs[0][0], self._verdict(error, memory=memory))]
             middle = len(pairs) // 2
@@ -91,14 +91,16 @@ class Decoder:
             ]
         return [(tag, window) for (tag, _), window in zip(pairs, decoded, strict=True)]
 
-    def _shrink(self, windows: int, positions: int) -> None:
+    def _shrink(self, pairs: Sequence[tuple[Tag, Request]], positions: int) -> None:
+        windows = len(pairs)
+        prompt = len(pairs[0][1].context) + len(pairs[0][1].carried)
         with self._lock:
             self.out_of_memory += 1
-            self.budget = self.budget.halved(windows, positions)
+            self.budget = self.budget.halved(windows, positions, prompt)
         log.warning(
             "batch.out_of_memory",
             message=f"Out of memory with {windows} windows: batches hold at most "
-            f"{self.budget.capacity(positions)} from now on",
+            f"{self.budget.capacity(positions, prompt)} from now on",
             windows=windows,
             positions=positions,
         )

@@ -10,7 +10,7 @@ import time
 from collections.abc import Sequence
 
 from worker.logs import get_logger
-from worker.speech.engine.batcher import Batch, Item
+from worker.speech.engine.batcher import Batch, Item, Key
 from worker.speech.engine.decoder import Decoder
 from worker.speech.engine.flow import Flow
 from worker.speech.engine.inflow import Inflow
@@ -60,10 +60,13 @@ class DeviceLoop:
             share = seconds / len(batch.items) / self._lanes
             with self._shared.changed:
                 self._shared.decoding -= 1
+                for item in batch.items:
+                    self._shared.flying.remove(item)
                 self._shared.step()
                 self._count(batch, seconds)
                 for item, outcome in outcomes:
                     self._flow.decoded(item, outcome, share)
+                self._flow.drop_looks()
                 self._shared.changed.notify_all()
 
     def _next_batch(self) -> Batch | None:
@@ -73,13 +76,17 @@ class DeviceLoop:
             while not shared.stopping:
                 now = time.monotonic()
                 batch = shared.batcher.next_batch(
-                    now, self._decoder.budget.capacity, expecting=self._inflow.expecting()
+                    now, self._capacity, expecting=self._inflow.expecting(), flying=shared.flying
                 )
                 if batch is not None:
                     shared.decoding += 1
+                    shared.flying += batch.items
                     return batch
                 shared.changed.wait(shared.batcher.wait_seconds(now))
             return None
+
+    def _capacity(self, key: Key) -> int:
+        return self._decoder.budget.capacity(key.positions, key.prompt_length)
 
     def _requests(self, items: Sequence[Item]) -> list[tuple[Item, Request]]:
         with self._shared.changed:
@@ -104,4 +111,5 @@ class DeviceLoop:
             seconds=round(seconds, 3),
             positions=batch.key.positions,
             temperature=batch.key.temperature,
+            prompt_tokens=batch.key.prompt_length,
         )

@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING
 from worker.errors import EngineError
 from worker.results.transcript import EngineInfo
 from worker.speech.api import EngineStats, Options, Partial, Submission, Transcriber
-from worker.speech.config import SPANS, WINDOWS, WINDOWS_ADAPTIVE, EngineConfig
+from worker.speech.config import SPANS, WINDOWS, EngineConfig
+from worker.speech.engine import carry
 from worker.speech.engine.batcher import Batcher
 from worker.speech.engine.decoder import Decoder
 from worker.speech.engine.device_loop import DeviceLoop
@@ -192,6 +193,10 @@ class Engine(Transcriber):
 
     # Files in.
 
+    def check(self, options: Options) -> None:
+        """See `api.Transcriber`."""
+        self._parts.loaded.check(options)
+
     def submit(
         self,
         path: Path,
@@ -213,14 +218,12 @@ class Engine(Transcriber):
             if shared.stopping:
                 raise EngineError("the engine is stopped")
             file = self._file(parts, options, name=name, resume=resume, alone=alone)
-            short = parts.feedback.allows(options.language)
             feed = parts.inflow.feed(
                 file,
                 PrepareTask(
                     path=str(path),
                     done=tuple((w.index, w.start, w.end) for w in resume.windows) if resume else (),
                     samples=file.word_times == "aligned",
-                    windows=asdict(WINDOWS_ADAPTIVE if short else WINDOWS),
                 ),
             )
             if not shared.files:
@@ -245,6 +248,7 @@ class Engine(Transcriber):
             name=name,
             options=options,
             ladder=parts.feedback.ladder,
+            own_tokens=len(context),
             resume=resume,
             stages_left={stage.name for stage in parts.inflow.stages},
         )
@@ -253,7 +257,7 @@ class Engine(Transcriber):
             parts.shared.new_number(),
             state,
             context=context,
-            prompt_length=len(context) + model.start_length(),
+            start_length=model.start_length(),
             word_times=parts.router.mode_for(state),
             alone=alone,
         )
@@ -264,7 +268,8 @@ def _assemble(
 ) -> _Running:
     """The parts of an engine around a loaded model, not yet started."""
     mels = loaded.model.mels
-    shared = Shared(Batcher(max_wait=config.max_wait, lanes=loaded.lanes))
+    few = loaded.budget.few(carry.LENGTHS[-1] + loaded.model.start_length())
+    shared = Shared(Batcher(max_wait=config.max_wait, lanes=loaded.lanes, few=few))
     decoder = Decoder(
         loaded.model, loaded.budget, beam_size=config.beam_size, probe=loaded.run_probe
     )

@@ -19,7 +19,7 @@ from worker.speech.engine.context import adaptive_ladder
 from worker.speech.engine.file import File
 from worker.speech.engine.guard import Guard
 from worker.speech.engine.shared import Shared
-from worker.speech.engine.state import Rung, WindowState, full_ladder
+from worker.speech.engine.window import Rung, WindowState, full_ladder
 from worker.speech.model.decoding import Decoded, Request
 from worker.speech.windows import FULL_POSITIONS
 
@@ -43,6 +43,7 @@ class Feedback:
         self._guard = guard
         self._audits = Audits(guard)
         self._shared = shared
+        self._lost: list[str] = []
 
     def __contains__(self, job: int) -> bool:
         """Whether a job number of the batcher's is an audit."""
@@ -70,18 +71,20 @@ class Feedback:
             window: still with its features.
             decoded: the decoding that was chosen.
         """
-        if window.rungs[0].positions == FULL_POSITIONS or file.state.language is None:
+        if window.rungs[0].positions == FULL_POSITIONS:
             return
-        language = file.state.language.code
+        language = decoded.language
         failed = len(window.attempts) > 1
         self._shared.stats.short_windows += 1
         self._shared.stats.short_failed += failed
         if self._context != "auto":
             return
-        self._warn(self._guard.decoded(language, failed=failed))
+        self._learn(language, self._guard.decoded(language, failed=failed))
         if failed or not self._guard.allows(language):
             return
         assert window.features is not None
+        # Only the encoder's length is to differ.
+        carried = window.stands[0].prompted
         number = self._shared.new_number()
         item = self._audits.offer(
             number,
@@ -93,9 +96,10 @@ class Feedback:
                 language=language,
                 task=file.state.options.task,
                 context=file.context,
+                carried=carried,
             ),
             text=decoded.text,
-            prompt_length=file.prompt_length,
+            prompt_length=file.prompt_length(Rung(FULL_POSITIONS, 0.0, carried)),
             now=time.monotonic(),
         )
         if item is not None:
@@ -108,14 +112,22 @@ class Feedback:
     def audited(self, item: Item, outcome: Decoded | JobError) -> None:
         """An audit came back from the device."""
         self._shared.stats.audits += 1
+        language = self._audits.request(item.job).language
+        assert language is not None
         again, sentence = self._audits.outcome(
             item, None if isinstance(outcome, JobError) else outcome, time.monotonic()
         )
-        self._warn(sentence)
+        self._learn(language, sentence)
         if again is not None:
             self._shared.batcher.add(again)
 
-    def _warn(self, sentence: str) -> None:
-        """Log why a language was switched to full context; nothing if it was not."""
+    def take_lost(self) -> list[str]:
+        """Languages in which short windows have lost since this was last asked."""
+        lost, self._lost = self._lost, []
+        return lost
+
+    def _learn(self, language: str, sentence: str) -> None:
+        """A language is switched to full context, for the reason in the sentence, if there is."""
         if sentence:
+            self._lost.append(language)
             log.warning("context.full", message=sentence)

@@ -9,8 +9,8 @@ from typing import Any, Protocol
 
 from worker.results.transcript import Word
 from worker.speech.api import Partial, Recognition, Submission, WordTimes
-from worker.speech.engine.quality import best
 from worker.speech.engine.state import FileState
+from worker.speech.engine.window import Rung
 
 
 class Owner(Protocol):
@@ -38,7 +38,7 @@ class File(Submission):
         state: its windows and what is known of them.
         alone: whether it shares no batch.
         context: tokens of its prompt and hotwords.
-        prompt_length: tokens of the whole prompt: the context and the start sequence.
+        start_length: tokens of the start sequence.
         word_times: how its words get their times; `aligned` may become `attention`.
         attention: words from attention, by window, kept while aligning may still turn out to be
             impossible.
@@ -54,7 +54,7 @@ class File(Submission):
         state: FileState,
         *,
         context: tuple[int, ...] = (),
-        prompt_length: int,
+        start_length: int,
         word_times: WordTimes,
         alone: bool = False,
     ) -> None:
@@ -62,7 +62,7 @@ class File(Submission):
         self.state = state
         self.alone = alone
         self.context = context
-        self.prompt_length = prompt_length
+        self.start_length = start_length
         self.word_times = word_times
         self.attention: dict[int, tuple[Word, ...]] = {}
         self.undecided: list[int] = []
@@ -90,9 +90,16 @@ class File(Submission):
         """See `api.Submission`."""
         self._owner.cancel(self)
 
+    def prompt_length(self, rung: Rung | None = None) -> int:
+        """Tokens before the text: context, text before the window, start sequence."""
+        carried = rung.prompt if rung is not None else ()
+        # Where there is no context, one token says that what follows it came before.
+        own = len(self.context) or bool(carried)
+        return own + len(carried) + self.start_length
+
     def text_of(self, index: int) -> str:
         """The chosen text of a window."""
-        return best([attempt for attempt, _ in self.state.windows[index].attempts]).text
+        return self.state.windows[index].stands[0].text
 
     def take_words(self, index: int, words: Sequence[Word]) -> None:
         """A window's words, in seconds of the file: the window is done."""

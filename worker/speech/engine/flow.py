@@ -21,7 +21,7 @@ from worker.speech.engine.batcher import Item, Key
 from worker.speech.engine.feedback import Feedback
 from worker.speech.engine.file import File, Owner
 from worker.speech.engine.shared import Shared
-from worker.speech.engine.state import Step
+from worker.speech.engine.texts import Step
 from worker.speech.engine.word_router import WordRouter
 from worker.speech.model.decoding import Decoded, Request
 from worker.speech.windows import FULL_POSITIONS, Span
@@ -69,9 +69,12 @@ class Flow(Owner):
             self._enqueue(file, index)
         for index, decoded in step.texts:
             window = file.state.windows[index]
+            self._shared.batcher.remove(file.number, index)
             self._feedback.text_chosen(file, window, decoded)
-            window.features = None
+            if not window.is_short:
+                window.features = None
             self._router.text_chosen(file, index, decoded)
+        self._repair()
 
     def request(self, item: Item) -> Request | None:
         """What to decode for a window of a batch; None if its file is gone."""
@@ -82,13 +85,15 @@ class Flow(Owner):
             return None
         window = file.state.windows[item.index]
         assert window.features is not None
-        language = file.state.language
+        rung = file.state.begin(item.index)
         return Request(
             features=window.features,
             seconds=window.seconds,
-            language=language.code if language else None,
+            language=window.language,
+            languages=file.state.options.language_options,
             task=file.state.options.task,
             context=file.context,
+            carried=rung.prompt,
             # The check of a short window needs to know when its last word ends.
             want_words=item.key.positions < FULL_POSITIONS or self._router.wants_attention(file),
         )
@@ -103,23 +108,42 @@ class Flow(Owner):
         """
         if item.job in self._feedback:
             self._feedback.audited(item, outcome)
+            self._repair()
             return
         file = self._shared.files.get(item.job)
         if file is None:
             return
-        if isinstance(outcome, JobError):
-            self.fail(file, outcome)
-            return
         state = file.state
         state.spend("transcribe", seconds)
-        before = state.second_attempts
-        self.follow(file, state.decoded(item.index, state.windows[item.index].rung, outcome))
+        if isinstance(outcome, JobError):
+            step = state.failed(item.index)
+            if step is None:
+                self.fail(file, outcome)
+            else:
+                self.follow(file, step)
+            return
+        before, looks = state.second_attempts, state.looks
+        self.follow(file, state.decoded(item.index, outcome))
         self._shared.stats.second_attempts += state.second_attempts - before
+        self._shared.stats.looks += state.looks - looks
+        self._shared.stats.prompted_windows += item.prompted
+
+    def drop_looks(self) -> None:
+        """While other windows wait for their first text, no file waits for looks alone.
+
+        Whoever needs the text before a window at any price asks for `carry_context` = on.
+        """
+        if not self._shared.batcher.busy:
+            return
+        for file in list(self._shared.files.values()):
+            if file.state.options.carry_context == "auto" and file.state.only_looks:
+                self.follow(file, file.state.drop_looks())
+                self.finish_if_done(file)
 
     def take_words(self, file: File, index: int, words: Sequence[Word]) -> None:
         """See `file.Owner`."""
-        file.state.words(index, words)
         file.attention.pop(index, None)
+        self.follow(file, file.state.words(index, words))
         self.finish_if_done(file)
         self._shared.changed.notify_all()
 
@@ -175,21 +199,32 @@ class Flow(Owner):
             self._shared.stopping = True
             self._shared.changed.notify_all()
 
+    def _repair(self) -> None:
+        """Where short windows lost, those of files that are not answered are decoded in full."""
+        for language in self._feedback.take_lost():
+            for file in list(self._shared.files.values()):
+                before = len(file.state.short)
+                self.follow(file, file.state.distrust_short(language))
+                self._shared.stats.second_attempts += before - len(file.state.short)
+
     def _enqueue(self, file: File, index: int) -> None:
         window = file.state.windows[index]
         rung = window.rung
+        before = self._shared.batcher.remove(file.number, index)
         self._shared.batcher.add(
             Item(
                 job=file.number,
                 index=index,
                 key=Key(
-                    prompt_length=file.prompt_length,
+                    prompt_length=file.prompt_length(rung),
                     temperature=rung.temperature,
                     positions=rung.positions,
                     alone=file.number if file.alone else None,
                 ),
                 seconds=window.seconds,
-                ready_at=time.monotonic(),
+                ready_at=time.monotonic() if before is None else before.ready_at,
+                turn=file.state.turn(index),
+                prompted=bool(rung.prompt),
             )
         )
 

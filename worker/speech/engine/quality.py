@@ -2,16 +2,18 @@
 
 WhisperX and faster-whisper leave these checks out when they decode in batches. Compression and
 log-probability and their constants are Whisper's own (openai/whisper, `decode_with_fallback`); the
-number of tokens is bounded by how fast people speak.
+length of a text is bounded by how fast people speak. What becomes of a text that is doubted, see
+`verdict`.
 """
 
 from __future__ import annotations
 
-import zlib
-from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
+
+from worker.speech.engine.repeats import echoes, says_again, says_often
+from worker.speech.engine.scripts import compression_ratio, seconds_to_say
 
 TEMPERATURES = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
 """Tried in turn; Whisper's own."""
@@ -25,25 +27,21 @@ MIN_LOGPROB = -1.0
 MAX_NO_SPEECH = 0.6
 """No-speech probability above which an unlikely text is taken for silence (Whisper's)."""
 
-MAX_NO_SPEECH_UNLIKELY = 0.4
-"""The same where every attempt was doubted, as with music; see `worker/bench/README.md` for the
-figures."""
-
-MAX_TOKENS_PER_SECOND = 16.0
-"""Fast English speech is 5 tokens a second, fast Japanese about 10. Loops reach the decoder's
-limit: 448 tokens in a window."""
-
-FREE_TOKENS = 24
-"""Tokens allowed whatever the length: two long words in half a second are no loop."""
-
-NGRAM = 4
-NGRAM_TIMES = 3
-"""The same four tokens three times, one after the other or not, are a loop in a short window.
-Compression shows loops only in long texts."""
+FREE_SECONDS = 1.5
+"""Seconds by which a text may be longer than its speech: two long words in half a second are no
+loop. Loops reach the decoder's limit of 224 tokens."""
 
 EARLY_SECONDS = 1.6
-"""Seconds of speech after the last word above which a short window has ended early. Spans are
-padded by 0.4 s, and attention finds the last word's end to within some tenths."""
+"""Seconds of speech after the last word above which a window has ended early. Spans are padded by
+0.4 s, and attention finds the last word's end to within some tenths."""
+
+
+SPARSE_SHARE = 0.15
+"""Least seconds to say a text, for each second of its speech, below which it leaves something out:
+six narrow letters a second, two wide ones. Slow speakers say 8, others 10 to 18."""
+
+SPARSE_SECONDS = 4.0
+"""The same is no sign in less speech: a word takes a second with the breath around it."""
 
 
 class Doubt(StrEnum):
@@ -51,12 +49,14 @@ class Doubt(StrEnum):
 
     COMPRESSION = "compression"
     LOGPROB = "logprob"
-    TOKENS = "tokens"
+    LENGTH = "length"
     REPEATS = "repeats"
     EARLY_END = "early_end"
+    SPARSE = "sparse"
+    ECHO = "echo"
 
 
-LOOPS = frozenset({Doubt.COMPRESSION, Doubt.TOKENS, Doubt.REPEATS})
+LOOPS = frozenset({Doubt.COMPRESSION, Doubt.LENGTH, Doubt.REPEATS, Doubt.ECHO})
 """Doubts that mean a loop. A loop has a high log-probability, so that never speaks for it."""
 
 
@@ -72,6 +72,9 @@ class Attempt:
         seconds: speech in the window.
         short: whether the encoder saw less than 30 s; such texts get more checks.
         heard_until: second of the window at which the last word ends, if that is known.
+        temperature: of sampling; 0 is beam search.
+        prompted: tokens of the text before the window that it was prompted with; such texts get
+            more checks.
     """
 
     text: str
@@ -81,68 +84,68 @@ class Attempt:
     seconds: float
     short: bool = False
     heard_until: float | None = None
+    temperature: float = 0.0
+    prompted: tuple[int, ...] = ()
 
-
-def compression_ratio(text: str) -> float:
-    """Bytes over compressed bytes; a loop compresses well."""
-    data = text.encode("utf-8")
-    return len(data) / len(zlib.compress(data)) if data else 0.0
+    @property
+    def plain(self) -> bool:
+        """Whether it was decoded as Whisper is surest: 30 s of encoder, no text before it."""
+        return not self.short and not self.prompted
 
 
 def is_silence(attempt: Attempt) -> bool:
-    """Whether both the no-speech probability and an unlikely text say that nothing was said."""
-    return attempt.no_speech > MAX_NO_SPEECH and attempt.avg_logprob < MIN_LOGPROB
+    """Whether both the no-speech probability and the text say that nothing was said.
 
-
-def is_nothing(chosen: Attempt) -> bool:
-    """Whether the attempt that `best` chose says that nothing was said.
-
-    An unlikely one is chosen only where it is silence or every attempt was doubted, so that a
-    lower no-speech probability is enough.
+    The text does if it is unlikely, or a word or two for many seconds. At temperature 0 alone: a
+    sample is unlikely because it is one.
     """
-    return chosen.no_speech > MAX_NO_SPEECH_UNLIKELY and chosen.avg_logprob < MIN_LOGPROB
+    if attempt.temperature > 0.0 or attempt.no_speech <= MAX_NO_SPEECH:
+        return False
+    return attempt.avg_logprob < MIN_LOGPROB or is_sparse(attempt)
 
 
+@lru_cache(maxsize=1024)
 def doubts(attempt: Attempt) -> tuple[Doubt, ...]:
     """What speaks against a text; empty if it passes all checks. Silence needs no second try."""
     if is_silence(attempt):
-        # A short window's silence is confirmed with 30 s of encoder.
-        return (Doubt.LOGPROB,) if attempt.short else ()
+        # Silence is believed only of what was decoded plainly.
+        return () if attempt.plain else (Doubt.LOGPROB,)
     found = []
     if compression_ratio(attempt.text) > MAX_COMPRESSION:
         found.append(Doubt.COMPRESSION)
     if attempt.avg_logprob < MIN_LOGPROB:
         found.append(Doubt.LOGPROB)
-    if len(attempt.tokens) > FREE_TOKENS + MAX_TOKENS_PER_SECOND * attempt.seconds:
-        found.append(Doubt.TOKENS)
-    if attempt.short:
-        if repeats(attempt.tokens):
-            found.append(Doubt.REPEATS)
-        if ends_early(attempt):
-            found.append(Doubt.EARLY_END)
+    if seconds_to_say(attempt.text) > FREE_SECONDS + attempt.seconds:
+        found.append(Doubt.LENGTH)
+    if says_again(attempt.text) or (not attempt.plain and says_often(attempt.text)):
+        found.append(Doubt.REPEATS)
+    if ends_early(attempt):
+        found.append(Doubt.EARLY_END)
+    if (attempt.prompted or attempt.temperature > 0.0) and is_sparse(attempt):
+        found.append(Doubt.SPARSE)
+    if echoes(attempt.text, attempt.tokens, attempt.prompted):
+        found.append(Doubt.ECHO)
     return tuple(found)
 
 
-def repeats(tokens: Sequence[int]) -> bool:
-    """Whether some `NGRAM` tokens come `NGRAM_TIMES` times."""
-    seen = Counter(tuple(tokens[at : at + NGRAM]) for at in range(len(tokens) - NGRAM + 1))
-    return max(seen.values(), default=0) >= NGRAM_TIMES
-
-
 def ends_early(attempt: Attempt) -> bool:
-    """Whether the last word ends well before the window does."""
+    """Whether the last word ends well before the window does, where that is known.
+
+    So decoding fails with little encoder, or with the text before the window. What is decoded
+    plainly may end early: the window may hold more than speech.
+    """
+    if attempt.plain:
+        return False
     if attempt.heard_until is None:
         return not attempt.tokens and attempt.seconds > EARLY_SECONDS
     return attempt.seconds - attempt.heard_until > EARLY_SECONDS
 
 
-def best(attempts: Sequence[Attempt]) -> Attempt:
-    """The attempt to use: the first without doubts, else the likeliest that is no loop.
+def is_sparse(attempt: Attempt) -> bool:
+    """Whether the text is far shorter than what is said in so many seconds.
 
-    Where all are loops, the likeliest of them.
+    So decoding fails with the text before the window, and by chance.
     """
-    for attempt in attempts:
-        if not doubts(attempt):
-            return attempt
-    calm = [attempt for attempt in attempts if not LOOPS & set(doubts(attempt))]
-    return max(calm or attempts, key=lambda attempt: attempt.avg_logprob)
+    if attempt.seconds < SPARSE_SECONDS:
+        return False
+    return seconds_to_say(attempt.text) < SPARSE_SHARE * attempt.seconds

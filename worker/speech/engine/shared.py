@@ -12,7 +12,7 @@ import time
 from dataclasses import dataclass, field
 
 from worker.speech.api import EngineStats
-from worker.speech.engine.batcher import Batcher
+from worker.speech.engine.batcher import Batcher, Item
 from worker.speech.engine.file import File
 
 
@@ -26,6 +26,7 @@ class Shared:
         files: the files that are not answered yet, by number.
         stats: counters; `Engine.stats` adds those that the model keeps.
         decoding: batches on the device at this moment.
+        flying: the windows in them.
         whole_file: whole-file stages that run at this moment (see `whole_file`).
         last_step: monotonic seconds at which the device last finished something, or at which
             it had nothing to do.
@@ -38,6 +39,7 @@ class Shared:
     files: dict[int, File] = field(default_factory=dict)
     stats: EngineStats = field(default_factory=EngineStats)
     decoding: int = 0
+    flying: list[Item] = field(default_factory=list)
     whole_file: int = 0
     last_step: float = field(default_factory=time.monotonic)
     stopping: bool = False

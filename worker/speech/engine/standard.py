@@ -171,6 +171,10 @@ class StandardTranscriber(Transcriber):
         pool.start()
         thread.start()
 
+    def check(self, options: Options) -> None:
+        """See `api.Transcriber`."""
+        self.loaded.check(options)
+
     def submit(
         self,
         path: Path,
@@ -182,7 +186,7 @@ class StandardTranscriber(Transcriber):
     ) -> Submission:
         """See `api.Transcriber`. Files are always alone here, and never resumed."""
         del name, resume, alone
-        self.loaded.check(options)
+        self.check(options)
         file = _StandardFile(self, path, options)
         with self._changed:
             if self._failure is not None:

@@ -19,11 +19,12 @@ from worker.errors import EngineError, ErrorCode, JobError
 from worker.results.transcript import Language, Word
 from worker.speech.api import Options, Recognition, WindowText
 from worker.speech.config import EngineConfig
-from worker.speech.engine.state import segments
+from worker.speech.engine.segments import segments
 from worker.speech.model import device as devices
 from worker.speech.model.loaded import load
 from worker.speech.model.memory import is_out_of_memory
-from worker.speech.windows import FULL_POSITIONS, SAMPLE_RATE
+from worker.speech.prepare.features import WINDOW_FRAMES, FrontEnd, pad
+from worker.speech.windows import FULL_POSITIONS, SAMPLE_RATE, WINDOW_SAMPLES
 from worker.speech.words.fit import fit_words
 
 if TYPE_CHECKING:
@@ -71,6 +72,7 @@ class WhisperX:
 
         self.loaded = load(config)
         self._stopping = stopping
+        self._front_end = FrontEnd(self.loaded.model.mels)
         self._pipeline: Any = whisperx.asr.load_model(
             config.model,
             device=self.loaded.device.kind,
@@ -106,6 +108,11 @@ class WhisperX:
         seconds = {**audio.prepare_seconds, "transcribe": time.monotonic() - began}
         code = str(result["language"]) if result["segments"] else None
         notes = [f"{audio.damaged} damaged packets were skipped"] if audio.damaged else []
+        if options.carry_context == "on":
+            notes.append(
+                "carry_context = 'on' was not followed: the standard transcriber decodes each "
+                "window without the text before it"
+            )
         words: list[list[Word]] = [[] for _ in result["segments"]]
         if options.words and options.task == "transcribe" and words and self._aligner:
             began = time.monotonic()
@@ -121,14 +128,20 @@ class WhisperX:
         if code is not None:
             detected = options.language is None
             language = Language(code=code, probability=None, detected=detected)
+        found = tuple(
+            segment.model_copy(update={"language": code})
+            for segment in segments(texts, audio.seconds)
+        )
+        spoken = sum(segment.end - segment.start for segment in found)
         return Recognition(
             audio_seconds=audio.seconds,
             language=language,
-            segments=segments(texts, audio.seconds),
+            segments=found,
             word_times="aligned" if any(text.words for text in texts) else None,
             seconds=seconds,
             windows=len(texts),
             notes=tuple(notes),
+            languages=((code, spoken),) if code is not None and found else (),
         )
 
     def _transcribe(self, samples: NDArray[np.float32], options: Options) -> Mapping[str, Any]:
@@ -143,7 +156,7 @@ class WhisperX:
             result: Mapping[str, Any] = pipeline.transcribe(
                 samples,
                 batch_size=self.loaded.budget.capacity(FULL_POSITIONS),
-                language=options.language,
+                language=options.language or self._detected(samples, options.language_options),
                 task=options.task,
             )
         except IndexError:
@@ -152,6 +165,21 @@ class WhisperX:
         finally:
             devices.tune_torch(self.loaded.device)
         return result
+
+    def _detected(
+        self, samples: NDArray[np.float32], language_options: Sequence[str]
+    ) -> str | None:
+        """The likeliest of the languages in the first 30 s; None leaves all of it to WhisperX.
+
+        WhisperX's own detection looks at as much, and can't be told what to choose from.
+        """
+        if len(language_options) < 2:  # nothing to choose
+            return next(iter(language_options), None)
+        features = self._front_end(samples[:WINDOW_SAMPLES])
+        encoded = self._pipeline.model.encode(pad(features, WINDOW_FRAMES))
+        (ranked,) = self._pipeline.model.model.detect_language(encoded)
+        chances = {token[2:-2]: float(chance) for token, chance in ranked}
+        return max(language_options, key=lambda code: chances.get(code, 0.0))
 
     def _words(
         self, aligner: Aligner, samples: NDArray[np.float32], result: Mapping[str, Any]

@@ -15,8 +15,9 @@ from worker.logs import get_logger
 from worker.results.transcript import Word
 from worker.speech.api import WordTimes
 from worker.speech.engine.file import File
+from worker.speech.engine.segments import to_file_time
 from worker.speech.engine.shared import Shared
-from worker.speech.engine.state import FileState, to_file_time
+from worker.speech.engine.state import FileState
 from worker.speech.model.decoding import Decoded
 from worker.speech.words.fit import spread_words
 
@@ -61,8 +62,8 @@ class WordRouter:
         options, resume = state.options, state.resume
         if not options.words or self._setting == "none":
             return "none"
-        # An alignment model hears the language spoken; a translation is in another.
-        if self._setting == "attention" or options.task == "translate":
+        # An alignment model hears one language, the one spoken; a translation is in another.
+        if self._setting == "attention" or options.task == "translate" or options.multilingual:
             return "attention"
         if resume is not None and resume.windows and resume.word_times == "attention":
             return "attention"  # one way for all words of a result

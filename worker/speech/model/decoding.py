@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from worker.results.transcript import Word
 from worker.speech.api import Task
+from worker.speech.model.detection import Ranking
 
 __all__ = ["Decoded", "Request"]
 
@@ -21,8 +22,10 @@ class Request:
         features: float32 [mels, frames], at the window's own length.
         seconds: speech in it.
         language: Whisper code, or None to detect it from this window.
+        languages: codes that are detected among; empty: all.
         task: transcribe or translate.
-        context: tokens before the start token (see `Whisper.context`), maybe none.
+        context: tokens of prompt and hotwords (see `Whisper.context`), maybe none.
+        carried: tokens of the text before the window, maybe none.
         want_words: whether to find word times from attention.
     """
 
@@ -31,6 +34,8 @@ class Request:
     language: str | None
     task: Task
     context: tuple[int, ...] = ()
+    carried: tuple[int, ...] = ()
+    languages: tuple[str, ...] = ()
     want_words: bool = False
 
 
@@ -44,8 +49,10 @@ class Decoded:
         avg_logprob: mean log-probability of tokens and end.
         no_speech: probability that there is no speech.
         language: the code it was decoded in.
-        languages: (code, probability), likeliest first, where it was asked to be detected.
+        languages: of those asked for, where it was detected.
         words: with times in the window, where they were asked for.
+        pieces: the same as `languages` for each of the window's `detection.pieces`, where as a
+            whole it sounds like several languages; otherwise empty.
     """
 
     text: str
@@ -53,5 +60,6 @@ class Decoded:
     avg_logprob: float
     no_speech: float
     language: str
-    languages: tuple[tuple[str, float], ...]
+    languages: Ranking
     words: tuple[Word, ...]
+    pieces: tuple[Ranking, ...] = ()

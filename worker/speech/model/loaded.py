@@ -17,7 +17,7 @@ from worker.errors import ErrorCode, JobError, MachineError
 from worker.logs import get_logger
 from worker.results.transcript import EngineInfo
 from worker.speech.api import Options
-from worker.speech.config import SPANS, WINDOWS, WINDOWS_ADAPTIVE, EngineConfig
+from worker.speech.config import SPANS, WINDOWS, EngineConfig
 from worker.speech.model import choices, memory, models
 from worker.speech.model import device as devices
 from worker.speech.model.decoding import Decoded, Request
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 log = get_logger(__name__)
 
-CODE_VERSION = 2
+CODE_VERSION = 3
 """To be raised when a change of this code may change texts: a checkpoint of another version is not
 resumed."""
 
@@ -47,12 +47,14 @@ class Model(Protocol):
     Attributes:
         mels: mel bands of a window's features.
         multilingual: whether it knows languages other than English.
+        languages: Whisper codes of those it knows.
         encoder_calls: encoder passes so far.
         encoded_windows: windows in them.
     """
 
     mels: int
     multilingual: bool
+    languages: frozenset[str]
     encoder_calls: int
     encoded_windows: int
 
@@ -107,9 +109,10 @@ class Loaded:
         """Whether the model can do what a job asks.
 
         Raises:
-            JobError: the language, task or prompt is beyond it.
+            JobError: a language, the task or the prompt is beyond it.
         """
         self.model.check(options)
+        self._check_detection(options)
         if options.task == "translate" and not models.translates(
             self.config.model, self.dimensions
         ):
@@ -117,6 +120,36 @@ class Loaded:
                 ErrorCode.TASK_NOT_SUPPORTED,
                 f"task = 'translate' can't be done by model {self.config.model!r}, which was "
                 "trained on transcription alone; use large-v3 or medium.",
+            )
+
+    def _check_detection(self, options: Options) -> None:
+        """Whether languages can be detected as a job asks. Raises JobError."""
+        unknown = [code for code in options.language_options if code not in self.model.languages]
+        if unknown:
+            raise JobError(
+                ErrorCode.LANGUAGE_NOT_SUPPORTED,
+                f"language_options has {', '.join(map(repr, unknown))}, and the loaded model knows "
+                "no such language; leave that out, or use a model that knows it.",
+            )
+        if not options.multilingual:
+            return
+        if options.language is not None:
+            raise JobError(
+                ErrorCode.INVALID_JOB,
+                f"language = {options.language!r} is one for the whole file, and multilingual = "
+                "true asks for each window's own; give only one of the two.",
+            )
+        if not self.model.multilingual:
+            raise JobError(
+                ErrorCode.LANGUAGE_NOT_SUPPORTED,
+                f"multilingual = true can't be done by model {self.config.model!r}, which knows "
+                "English alone; leave it out, or use a model that knows several languages.",
+            )
+        if self.config.transcriber == "standard":
+            raise JobError(
+                ErrorCode.TASK_NOT_SUPPORTED,
+                "multilingual = true can't be done by transcriber = 'standard', which decodes a "
+                "whole file in one language; leave it out, or use transcriber = 'optimized'.",
             )
 
     def run_probe(self) -> str:
@@ -238,7 +271,7 @@ def fingerprint(config: EngineConfig, directory: Path, compute_type: str) -> str
         "context": config.context,
         "word_times": config.word_times,
         "spans": asdict(SPANS),
-        "windows": [asdict(WINDOWS), asdict(WINDOWS_ADAPTIVE)],
+        "windows": asdict(WINDOWS),
         "versions": devices.versions(),
     }
     encoded = json.dumps(identity, sort_keys=True).encode()

@@ -17,7 +17,8 @@ have limits.
 | | | [mels, frames], then samples int16 [n] if asked for; nothing if done |
 | samples | | samples float32 [n], the next of the file; if configured |
 | progress | seconds: of audio decoded so far | |
-| end | audio_seconds; damaged: packets skipped; seconds: {stage: seconds} | |
+| end | audio_seconds; damaged: packets skipped; seconds: {stage: seconds}; | |
+| | notes: sentences for the result | |
 | error | code; message: of a `JobError` | |
 """
 
@@ -25,7 +26,7 @@ from __future__ import annotations
 
 import json
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, BinaryIO
 
@@ -122,13 +123,11 @@ class PrepareTask:
         done: (index, start, end) in seconds of windows that need no features: a checkpoint has
             them.
         samples: whether windows come with their samples (for alignment).
-        windows: `windows.WindowOptions` as a mapping, in place of the configuration's.
     """
 
     path: str
     done: tuple[tuple[int, float, float], ...] = ()
     samples: bool = False
-    windows: dict[str, float] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -271,13 +270,16 @@ def progress_frame(seconds: float) -> Frame:
     return {"kind": "progress", "seconds": seconds}, b""
 
 
-def end_frame(audio_seconds: float, damaged: int, seconds: dict[str, float]) -> Frame:
-    """The file is at its end: its length, packets skipped, seconds spent in each stage."""
+def end_frame(
+    audio_seconds: float, damaged: int, seconds: dict[str, float], notes: Sequence[str] = ()
+) -> Frame:
+    """The file is at its end: its length, packets skipped, seconds of each stage, notes."""
     return {
         "kind": "end",
         "audio_seconds": audio_seconds,
         "damaged": damaged,
         "seconds": seconds,
+        "notes": list(notes),
     }, b""
 
 

@@ -6,7 +6,7 @@ Runs in a child process (see `child`): its memory does not grow with the file's 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -26,6 +26,8 @@ from worker.speech.prepare.frames import (
     samples_frame,
     window_frame,
 )
+from worker.speech.prepare.level import even_out
+from worker.speech.prepare.passed_over import PassedOver, note
 from worker.speech.prepare.vad import Silero
 from worker.speech.windows import (
     SAMPLE_RATE,
@@ -47,14 +49,14 @@ PROGRESS_SECONDS = 30
 
 
 class SpeechStream(Protocol):
-    """One file's way through a speech detector; see `vad.SileroStream`."""
+    """One file's way through a speech detector; see `hearing.Hearing`."""
 
     def feed(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Speech probabilities of the frames that these samples completed, [frames]."""
+        """Speech probabilities of the next frames, [frames]: those that can be told by now."""
         ...
 
     def finish(self) -> NDArray[np.float32]:
-        """The probability of the last, incomplete frame, [0] or [1]."""
+        """The probabilities of the frames that are left, [frames]."""
         ...
 
 
@@ -74,7 +76,7 @@ class Tools:
         detector: None where speech is found elsewhere.
         front_end: computes features.
         spans: how speech probabilities become spans.
-        windows: how spans become windows, unless the task has rules of its own.
+        windows: how spans become windows.
     """
 
     detector: SpeechDetector | None
@@ -135,12 +137,15 @@ def prepare(task: PrepareTask, config: PrepareConfig, tools: Tools) -> Iterator[
                 yield progress_frame(reported / SAMPLE_RATE)
             if piece is None:
                 break
-        end = end_frame(reader.samples / SAMPLE_RATE, reader.damaged, clock.seconds)
+        seconds = reader.samples / SAMPLE_RATE
+        end = end_frame(seconds, reader.damaged, clock.seconds, chain.notes)
     yield end
 
 
 class _SampleChain:
     """Passes the samples on, where speech is found elsewhere."""
+
+    notes: Sequence[str] = ()
 
     def feed(self, samples: NDArray[np.float32]) -> Iterator[Frame]:
         yield samples_frame(samples)
@@ -150,27 +155,33 @@ class _SampleChain:
 
 
 class _SpeechChain:
-    """Samples -> spans -> windows -> features, holding one open window at the most."""
+    """Samples -> spans -> windows -> features, holding one open window at the most.
+
+    Attributes:
+        notes: what the result is to say, known at the end.
+    """
 
     def __init__(self, tools: Tools, stream: SpeechStream, task: PrepareTask) -> None:
         self._front_end = tools.front_end
         self._with_samples = task.samples
         self._done = {index: (start, end) for index, start, end in task.done}
+        self.notes: Sequence[str] = ()
         self._stream = stream
+        self._passed_over = PassedOver()
         self._finder = SpanFinder(tools.spans)
         self._padder = Padder(tools.spans)
-        self._builder = WindowBuilder(
-            tools.windows if task.windows is None else WindowOptions(**task.windows)
-        )
+        self._builder = WindowBuilder(tools.windows)
         self._buffer = _SampleBuffer()
         self._pad = int(tools.spans.pad * SAMPLE_RATE)
 
     def feed(self, samples: NDArray[np.float32]) -> Iterator[Frame]:
         self._buffer.add(samples)
-        spans = self._finder.feed(self._stream.feed(samples).tolist())
+        probabilities = self._stream.feed(samples).tolist()
+        spans = self._finder.feed(probabilities)
         padded = [*self._padder.feed(spans), *self._padder.advance(self._finder.needed_from)]
         held = self._padder.needed_from
         coming = max(0, self._finder.needed_from - self._pad) if held is None else held
+        self._passed_over.feed(probabilities, padded, coming)
         # Hours of silence after a word would otherwise keep it, and themselves, in memory.
         for window in (*self._builder.feed(padded), *self._builder.advance(coming)):
             yield self._frame(window)
@@ -179,8 +190,10 @@ class _SpeechChain:
 
     def finish(self) -> list[Frame]:
         samples = self._buffer.end
-        spans = self._finder.feed(self._stream.finish().tolist()) + self._finder.finish(samples)
+        probabilities = self._stream.finish().tolist()
+        spans = self._finder.feed(probabilities) + self._finder.finish(samples)
         padded = [*self._padder.feed(spans), *self._padder.finish(samples)]
+        self.notes = note(self._passed_over.finish(probabilities, padded, samples))
         windows = [*self._builder.feed(padded), *self._builder.finish()]
         return [self._frame(window) for window in windows]
 
@@ -188,8 +201,19 @@ class _SpeechChain:
         if self._done.get(window.index) == (window.start, window.end):
             return window_frame(window, None)
         samples = np.concatenate([self._buffer.cut(s.start, s.end) for s in window.spans])
+        samples = even_out(samples, _places(window))
         features = self._front_end(samples)
         return window_frame(window, features, samples if self._with_samples else None)
+
+
+def _places(window: Window) -> Iterator[tuple[int, int]]:
+    """Where a window's parts are among its samples: (first, end) of each."""
+    before = 0
+    for span in window.spans:
+        for part in window.parts:
+            if span.start <= part.start < span.end:
+                yield before + part.start - span.start, before + part.end - span.start
+        before += span.length
 
 
 class _SampleBuffer:

@@ -15,6 +15,7 @@ from faster_whisper.utils import get_assets_path
 from numpy.typing import NDArray
 from onnxruntime.capi.onnxruntime_pybind11_state import Fail, RuntimeException
 
+from worker.speech.prepare.hearing import Hearing
 from worker.speech.windows import FRAME
 
 _CONTEXT = 64
@@ -39,44 +40,37 @@ class Silero:
             str(path), providers=["CPUExecutionProvider"], sess_options=options
         )
 
-    def stream(self) -> SileroStream:
-        """A fresh state, for one file."""
+    def stream(self) -> Hearing:
+        """A fresh way through the model, for one file."""
+        return Hearing(self.raw_stream())
+
+    def raw_stream(self) -> SileroStream:
+        """The model itself in its first state, without levels and second hearings."""
         return SileroStream(self._session)
 
 
 class SileroStream:
-    """One file's way through the model."""
+    """The model's recurrent state within one file."""
 
     def __init__(self, session: onnxruntime.InferenceSession) -> None:
         self._session = session
         self._h = np.zeros((1, 1, _STATE), dtype=np.float32)
         self._c = np.zeros((1, 1, _STATE), dtype=np.float32)
-        self._context = np.zeros(_CONTEXT, dtype=np.float32)
-        self._rest = np.zeros(0, dtype=np.float32)
 
-    def feed(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Speech probabilities of the frames that these samples completed, shape [frames]."""
-        samples = np.concatenate([self._rest, samples])
-        frames = len(samples) // FRAME
-        self._rest = samples[frames * FRAME :]
-        return self._run(samples[: frames * FRAME])
+    def fork(self) -> SileroStream:
+        """See `hearing.RawStream`."""
+        other = SileroStream(self._session)
+        # The model returns new arrays, so these can be shared.
+        other._h, other._c = self._h, self._c
+        return other
 
-    def finish(self) -> NDArray[np.float32]:
-        """The probability of the last, zero-padded frame, shape [0] or [1]."""
-        if not len(self._rest):
-            return np.zeros(0, dtype=np.float32)
-        last = np.pad(self._rest, (0, FRAME - len(self._rest)))
-        self._rest = self._rest[:0]
-        return self._run(last)
-
-    def _run(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
-        if not len(samples):
-            return np.zeros(0, dtype=np.float32)
+    def hear(
+        self, samples: NDArray[np.float32], before: NDArray[np.float32]
+    ) -> NDArray[np.float32]:
+        """See `hearing.RawStream`."""
         frames = samples.reshape(-1, FRAME)
-        tails = frames[:, -_CONTEXT:]
-        contexts = np.concatenate([self._context[None], tails[:-1]])
-        self._context = tails[-1].copy()
-        batch = np.concatenate([contexts, frames], axis=1)
+        tails = np.concatenate([before[None, -_CONTEXT:], frames[:-1, -_CONTEXT:]])
+        batch = np.concatenate([tails, frames], axis=1)
         try:
             output, self._h, self._c = self._session.run(
                 None, {"input": batch, "h": self._h, "c": self._c}

@@ -4,7 +4,8 @@ CTranslate2 aligns a window's tokens with its encoder output (dynamic time warpi
 attention of the model's alignment heads); it gives silence to the word after it, which the
 window's features put right. How tokens become words is faster-whisper's:
 its tokenizer splits them and its `merge_punctuations` joins punctuation to its word; what is
-left unparted by spaces (hyphens, semicolons) is joined here.
+left unparted by spaces (hyphens, semicolons) is joined here. A translation is split as the English
+that it is, whatever language was spoken.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import numpy.typing as npt
 from worker.results.transcript import Word
 from worker.speech.windows import MEL_FRAMES_PER_SECOND, POSITIONS_PER_SECOND
 from worker.speech.words.fit import fit_words
-from worker.speech.words.languages import LANGUAGES_WITHOUT_SPACES
+from worker.speech.words.languages import is_spaced
 from worker.speech.words.pauses import find_pauses, leave_pauses
 
 if TYPE_CHECKING:
@@ -94,7 +95,7 @@ def words_from_alignment(
         alignments: (token, frame of `SECONDS_PER_FRAME`) pairs of the warping path.
         probabilities: of each token, [tokens].
         tokens: text tokens, no special ones.
-        tokenizer: of the window's language.
+        tokenizer: of the window's language and task.
         seconds: length of the window.
 
     Returns:
@@ -105,7 +106,10 @@ def words_from_alignment(
 
     if not tokens:
         return []
-    texts, groups = tokenizer.split_to_word_tokens([*tokens, tokenizer.eot])
+    spaced = _is_spaced(tokenizer)
+    # Its own `split_to_word_tokens` goes by the language spoken, also where the text is English.
+    split = tokenizer.split_tokens_on_spaces if spaced else tokenizer.split_tokens_on_unicode
+    texts, groups = split([*tokens, tokenizer.eot])
     path = np.asarray(alignments, dtype=np.int64).reshape(-1, 2)
     edges = np.concatenate(([0], np.cumsum([len(group) for group in groups[:-1]])))
     # The first frame of each token on the path; the last edge is the end's token.
@@ -121,7 +125,7 @@ def words_from_alignment(
         for index, (text, group) in enumerate(zip(texts[:-1], groups[:-1], strict=True))
     ]
     merge_punctuations(parts, _PREPENDED, _APPENDED)
-    if tokenizer.language_code not in LANGUAGES_WITHOUT_SPACES:
+    if spaced:
         parts = _split_at_spaces_only(parts)
     words = [
         Word(
@@ -134,6 +138,12 @@ def words_from_alignment(
         if (text := part["word"].strip())
     ]
     return fit_words(words, 0.0, seconds)
+
+
+def _is_spaced(tokenizer: Tokenizer) -> bool:
+    """Whether the texts that follow the tokenizer's start sequence have spaces."""
+    translates = tokenizer.task is not None and tokenizer.task == tokenizer.translate
+    return is_spaced(tokenizer.language_code, "translate" if translates else "transcribe")
 
 
 def _split_at_spaces_only(parts: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:

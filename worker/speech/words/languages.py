@@ -1,9 +1,24 @@
-"""Languages that are written without spaces between words."""
+"""Which texts are written without spaces between words (pure)."""
 
 from __future__ import annotations
 
-__all__ = ["LANGUAGES_WITHOUT_SPACES"]
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from worker.speech.api import Task
+
+__all__ = ["LANGUAGES_WITHOUT_SPACES", "is_spaced"]
 
 LANGUAGES_WITHOUT_SPACES = frozenset({"ja", "lo", "my", "th", "yue", "zh"})
 """Whisper codes; the list in Whisper's and faster-whisper's tokenizers (`split_to_word_tokens`).
 WhisperX's alignment has a shorter one of its own, for its models: see `whisperx_tables`."""
+
+
+def is_spaced(language: str, task: Task) -> bool:
+    """Whether a text puts spaces between its words.
+
+    Args:
+        language: Whisper code of the language spoken.
+        task: what was asked; a translation is English, whatever was spoken.
+    """
+    return task == "translate" or language not in LANGUAGES_WITHOUT_SPACES

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from worker.speech.engine.batcher import SHARE, Batch, Batcher, Item, Key, choose
+from worker.speech.engine.batcher import SHARE, Batch, Batcher, Item, Key, Turn, choose
 
 FULL = Key(prompt_length=4)
 PROMPTED = Key(prompt_length=9)
@@ -78,7 +78,7 @@ class Batching(RuleBasedStateMachine):
     def take(self, limit: int, expecting: bool, wait: float) -> None:
         self.now += wait
         batch = self.batcher.next_batch(
-            self.now, lambda positions: limit * 1500 // positions, expecting=expecting
+            self.now, lambda key: limit * 1500 // key.positions, expecting=expecting
         )
         if batch is None:
             assert not self.waiting or expecting
@@ -216,7 +216,7 @@ def test_a_window_unlike_all_others_is_not_passed_over_for_ever() -> None:
 
 def test_what_no_job_waits_for_takes_no_turn_but_comes_in_the_end() -> None:
     batcher = Batcher(max_wait=0.2)
-    audit = replace(item(99, 0, Key(prompt_length=4, positions=750)), awaited=False)
+    audit = replace(item(99, 0, Key(prompt_length=4, positions=750)), turn=Turn.AUDIT)
     batcher.add(audit)
     for index in range(40):
         batcher.add(item(0, index, at=1.0))
@@ -227,7 +227,7 @@ def test_what_no_job_waits_for_takes_no_turn_but_comes_in_the_end() -> None:
 
 def test_what_no_job_waits_for_makes_no_batch_longer() -> None:
     batcher = Batcher(max_wait=0.2)
-    audits = {replace(item(number, 0), awaited=False) for number in (90, 91)}
+    audits = {replace(item(number, 0), turn=Turn.AUDIT) for number in (90, 91)}
     for audit in audits:
         batcher.add(audit)
     batcher.add(item(99, 0))
@@ -287,7 +287,7 @@ def test_capacity_follows_the_windows_length() -> None:
     batcher = Batcher(max_wait=0.2)
     for job in range(12):
         batcher.add(item(job, 0, Key(prompt_length=4, positions=500)))
-    batch = batcher.next_batch(0.0, lambda positions: 6000 // positions, expecting=False)
+    batch = batcher.next_batch(0.0, lambda key: 6000 // key.positions, expecting=False)
     assert batch is not None
     assert batch.capacity == len(batch.items) == 12
 

@@ -12,7 +12,7 @@ from worker.speech.engine.context import (
     positions,
 )
 from worker.speech.engine.quality import TEMPERATURES
-from worker.speech.engine.state import full_ladder
+from worker.speech.engine.window import full_ladder
 from worker.speech.windows import FULL_POSITIONS, POSITIONS_PER_SECOND
 
 LENGTHS = {round(bucket * POSITIONS_PER_SECOND) for bucket in BUCKET_SECONDS}

@@ -6,7 +6,7 @@ import pytest
 
 from tests.fakes.engine_parts import Parts, decoded, end, parts, window
 from worker.errors import ErrorCode, JobError
-from worker.speech.engine.batcher import Item
+from worker.speech.engine.batcher import Item, Turn
 from worker.speech.engine.guard import MIN_WINDOWS, Guard
 from worker.speech.windows import FULL_POSITIONS
 
@@ -95,7 +95,7 @@ def test_a_short_window_may_be_audited_when_no_job_waits() -> None:
     assert engine.shared.stats.short_windows == 1
     item = audit(engine)
     assert item.key.positions == FULL_POSITIONS
-    assert not item.awaited
+    assert item.turn is Turn.AUDIT
     request = engine.flow.request(item)
     assert request is not None
     assert (request.language, request.want_words) == ("en", False)

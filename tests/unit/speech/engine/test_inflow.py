@@ -162,6 +162,7 @@ def test_a_paused_file_goes_on_when_there_is_room_or_nobody_waits(release: str) 
         batch = engine.batch(1)
         assert batch is not None
         with engine.flow.lock:
+            engine.flow.request(batch.items[0])
             engine.flow.decoded(batch.items[0], decoded("so it is"), 0.5)
     elif release == "cancel":
         file.cancel()

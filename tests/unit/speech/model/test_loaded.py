@@ -95,6 +95,34 @@ def test_the_fingerprint_changes_with_what_changes_texts_and_nothing_else(
     assert len({first, *different}) == len(different) + 1
 
 
+def test_languages_are_refused_that_the_model_can_t_detect(config: EngineConfig) -> None:
+    multilingual = load_fake(EngineConfig(model="base"), FakeModel())
+    multilingual.check(Options(language_options=("de", "yue"), multilingual=True))
+    with pytest.raises(JobError, match="give only one of the two"):
+        multilingual.check(Options(language="de", multilingual=True))
+    tiny = load(config)
+    tiny.check(Options(language_options=("de", "en")))
+    with pytest.raises(JobError, match=r"language_options has 'xx', .*leave that out") as caught:
+        tiny.check(Options(language_options=("de", "xx")))
+    assert caught.value.code is ErrorCode.LANGUAGE_NOT_SUPPORTED
+
+
+def test_each_window_in_its_own_language_is_refused_where_there_is_one() -> None:
+    english = FakeModel()
+    english.multilingual, english.languages = False, frozenset({"en"})
+    unable = {
+        ErrorCode.LANGUAGE_NOT_SUPPORTED: load_fake(EngineConfig(model="base.en"), english),
+        ErrorCode.TASK_NOT_SUPPORTED: load_fake(EngineConfig(transcriber="standard"), FakeModel()),
+    }
+    for code, loaded in unable.items():
+        loaded.check(Options(language_options=("en",), carry_context="on"))
+        with pytest.raises(JobError, match=r"multilingual = true can't .*or use") as told:
+            loaded.check(Options(multilingual=True))
+        assert told.value.code is code
+    with pytest.raises(JobError, match="language_options has 'de'"):
+        load_fake(EngineConfig(model="base.en"), english).check(Options(language_options=("de",)))
+
+
 def test_translation_is_refused_where_it_means_nothing() -> None:
     able = load_fake(EngineConfig(model="base"), FakeModel())
     able.check(Options(task="translate"))

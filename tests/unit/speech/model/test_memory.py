@@ -97,6 +97,23 @@ def test_about_24_windows_fit_a_t4_beside_large_v3_int8() -> None:
     assert on_card(free).capacity(300) > 2 * capacity
 
 
+def test_a_prompt_takes_room_in_every_beam() -> None:
+    # 223 tokens: 32 layers x keys and values x width x 2 bytes x 5 beams.
+    cost = window_cost(LARGE_V3, beam_size=5, compute_type="int8_float16")
+    assert cost.bytes(1500, 223) - cost.bytes(1500) == 223 * 32 * 2 * 1280 * 2 * 5
+    free = 15_360 * (1 << 20) - 400 * (1 << 20) - 1_600 * MB
+    assert 17 <= on_card(free).capacity(1500, 223) < on_card(free).capacity(1500, 32) <= 25
+    assert on_card(free).capacity(1500, 0) == on_card(free).capacity(1500)
+
+
+def test_on_a_card_only_full_batches_of_prompted_windows_are_enough_on_a_cpu_a_quarter() -> None:
+    free = 15_360 * (1 << 20) - 400 * (1 << 20) - 1_600 * MB
+    assert on_card(free).few(227) == on_card(free).capacity(1500, 227)
+    assert on_cpu(64, 2, given_=False, lanes=2).few(227) == 1
+    assert on_cpu(64, 32).few(227) == 8
+    assert on_cpu(1, 2).few(227) == 1
+
+
 def test_batch_size_is_an_upper_bound() -> None:
     assert on_card(80 << 30, batch_size=3).capacity(1500) == 3
     assert on_card(80 << 30, batch_size=3).capacity(200) == 3
@@ -157,7 +174,9 @@ budgets = st.builds(
     windows=st.integers(1, 64),
     bytes=st.one_of(st.none(), st.integers(0, 1 << 34)),
     positions=st.one_of(st.none(), st.integers(0, 64 * 1500)),
-    cost=st.builds(WindowCost, st.integers(1, 1 << 18), st.integers(0, 64)),
+    cost=st.builds(
+        WindowCost, st.integers(1, 1 << 18), st.integers(0, 64), st.integers(0, 1 << 20)
+    ),
 )
 
 
@@ -167,12 +186,24 @@ def test_longer_windows_never_fit_more_often(chosen: Budget, one: int, other: in
     assert 1 <= chosen.capacity(high) <= chosen.capacity(low) <= chosen.windows
 
 
-@given(budgets, st.lists(st.tuples(st.integers(1, 64), st.integers(1, 1500)), min_size=1))
-def test_a_budget_only_shrinks(chosen: Budget, failures: list[tuple[int, int]]) -> None:
-    for failed, positions in failures:
+@given(budgets, st.integers(1, 1500), st.integers(0, 448), st.integers(0, 448))
+def test_longer_prompts_never_fit_more_often(
+    chosen: Budget, positions: int, one: int, other: int
+) -> None:
+    low, high = sorted((one, other))
+    assert 1 <= chosen.capacity(positions, high) <= chosen.capacity(positions, low)
+    assert 1 <= chosen.few(high) <= chosen.few(low)
+
+
+@given(
+    budgets,
+    st.lists(st.tuples(st.integers(1, 64), st.integers(1, 1500), st.integers(0, 448)), min_size=1),
+)
+def test_a_budget_only_shrinks(chosen: Budget, failures: list[tuple[int, int, int]]) -> None:
+    for failed, positions, prompt in failures:
         before = chosen
-        chosen = chosen.halved(failed, positions)
-        assert chosen.capacity(positions) <= max(1, failed // 2)
+        chosen = chosen.halved(failed, positions, prompt)
+        assert chosen.capacity(positions, prompt) <= max(1, failed // 2)
         for length in (1, positions, 1500):
             assert chosen.capacity(length) <= before.capacity(length)
 

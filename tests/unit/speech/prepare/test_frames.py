@@ -91,7 +91,6 @@ tasks = st.builds(
     path=st.text(max_size=20),
     done=st.lists(st.tuples(st.integers(0, 5_000), seconds, seconds), max_size=4).map(tuple),
     samples=st.booleans(),
-    windows=st.none() | st.dictionaries(st.text(max_size=5), st.floats(0, 30)),
 )
 
 

@@ -118,11 +118,6 @@ def test_finished_windows_are_named_but_not_computed(talk: Path, tools: Tools) -
     assert again[1] == found[1]
 
 
-def test_a_task_may_bring_its_own_rules_for_windows(talk: Path, tools: Tools) -> None:
-    found = windows_of(run(talk, tools, windows={"max_gap": 0.5}))
-    assert [header["index"] for header, _ in found] == [0, 1, 2]
-
-
 def test_a_word_before_hours_of_silence_comes_at_once_and_memory_stays(
     tmp_path: Path, tools: Tools
 ) -> None:
@@ -197,6 +192,20 @@ def test_speech_to_the_very_end_is_kept(tmp_path: Path, tools: Tools) -> None:
     path = write_wav(tmp_path / "a.wav", np.concatenate([silence(1), tone(1.234)]))
     (header, _), *_ = windows_of(run(path, tools))
     assert header["spans"][-1][1] == round(2.234 * SAMPLE_RATE)
+
+
+class DoubtfulDetector(LoudnessDetector):
+    """Isn't sure of anything."""
+
+    def feed(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
+        return super().feed(samples) * np.float32(0.2)
+
+
+def test_sound_that_may_be_speech_is_told_at_the_end(talk: Path, tools: Tools) -> None:
+    assert run(talk, tools)[-1][0]["notes"] == []
+    frames = run(talk, replace(tools, detector=DoubtfulDetector()))
+    assert windows_of(frames) == []
+    assert frames[-1][0]["notes"] == ["6.0 s of sound that may be speech were passed over"]
 
 
 def test_a_file_over_the_limit(talk: Path, tools: Tools) -> None:

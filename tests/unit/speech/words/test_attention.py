@@ -13,8 +13,10 @@ import numpy.typing as npt
 import pytest
 
 from worker.results.transcript import Word
+from worker.speech.api import Task
 from worker.speech.model.models import resolve
 from worker.speech.words.attention import find_words, words_from_alignment
+from worker.speech.words.languages import LANGUAGES_WITHOUT_SPACES
 
 if TYPE_CHECKING:
     from faster_whisper import WhisperModel
@@ -38,10 +40,10 @@ def whisper() -> WhisperModel:
     )
 
 
-def tokenizer(whisper: WhisperModel, language: str = "en") -> Tokenizer:
+def tokenizer(whisper: WhisperModel, language: str = "en", task: Task = "transcribe") -> Tokenizer:
     from faster_whisper.tokenizer import Tokenizer
 
-    return Tokenizer(whisper.hf_tokenizer, True, task="transcribe", language=language)
+    return Tokenizer(whisper.hf_tokenizer, True, task=task, language=language)
 
 
 def features_of(whisper: WhisperModel, samples: npt.NDArray[np.float32]) -> Any:
@@ -257,4 +259,27 @@ def test_words_end_at_spaces_and_nowhere_else(whisper: WhisperModel, text: str) 
     alignments = [(token, 3 * token) for token in range(len(tokens) + 1)]
     words = words_from_alignment(alignments, [0.5] * len(tokens), tokens, english, seconds=9.0)
     assert " ".join(word.word for word in words) == " ".join(text.split())
+    check(words, 9.0)
+
+
+@pytest.mark.parametrize("language", sorted(LANGUAGES_WITHOUT_SPACES | {"de", "hi"}))
+def test_a_translation_is_split_as_english(whisper: WhisperModel, language: str) -> None:
+    text = " The foundation's well-known prize; is awarded in Stockholm."
+    its = tokenizer(whisper, language, "translate")
+    tokens = its.encode(text)
+    alignments = [(token, 3 * token) for token in range(len(tokens) + 1)]
+    words = words_from_alignment(alignments, [0.5] * len(tokens), tokens, its, seconds=9.0)
+    assert [word.word for word in words] == text.split()
+    check(words, 9.0)
+
+
+@pytest.mark.parametrize("language", sorted(LANGUAGES_WITHOUT_SPACES))
+def test_a_transcript_without_spaces_is_split_within(whisper: WhisperModel, language: str) -> None:
+    text = "客観的実在の判断"
+    its = tokenizer(whisper, language)
+    tokens = its.encode(text)
+    alignments = [(token, 3 * token) for token in range(len(tokens) + 1)]
+    words = words_from_alignment(alignments, [0.5] * len(tokens), tokens, its, seconds=9.0)
+    assert "".join(word.word for word in words) == text
+    assert len(words) > 3
     check(words, 9.0)

@@ -1,0 +1,19 @@
+"""Which texts have spaces between words."""
+
+from __future__ import annotations
+
+import pytest
+
+from worker.speech.words.languages import LANGUAGES_WITHOUT_SPACES, is_spaced
+
+
+@pytest.mark.parametrize("language", sorted(LANGUAGES_WITHOUT_SPACES))
+def test_a_language_without_spaces_has_them_in_translation(language: str) -> None:
+    assert not is_spaced(language, "transcribe")
+    assert is_spaced(language, "translate")
+
+
+@pytest.mark.parametrize("language", ["en", "de", "ko", "hi"])
+def test_other_languages_have_them_always(language: str) -> None:
+    assert is_spaced(language, "transcribe")
+    assert is_spaced(language, "translate")

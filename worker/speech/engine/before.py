@@ -1,0 +1,55 @@
+"""What was said before a window, as far as it is known and may be passed on (pure)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from worker.speech.api import WindowText
+from worker.speech.engine import carry
+from worker.speech.engine.window import Phase, WindowState
+
+
+@dataclass(frozen=True, slots=True)
+class TextBefore:
+    """Looks at the windows of one file, which change meanwhile.
+
+    Attributes:
+        windows: those without words yet, by index.
+        done: those with words, by index.
+    """
+
+    windows: Mapping[int, WindowState]
+    done: Mapping[int, WindowText]
+
+    def settled(self, index: int) -> bool:
+        """Whether a window has a text, final or not."""
+        if index in self.done:
+            return True
+        return index in self.windows and self.windows[index].phase is not Phase.ASKED
+
+    def language(self, index: int) -> str | None:
+        """The language of the window before one; None while that has no text."""
+        done = self.done.get(index - 1)
+        if done is not None:
+            return done.language
+        window = self.windows.get(index - 1)
+        return window.stands[1].language if window is not None and window.attempts else None
+
+    def prompt(self, index: int, own_tokens: int) -> tuple[int, ...]:
+        """The text that a window may be prompted with; see `carry.prompt`.
+
+        Args:
+            index: of the window.
+            own_tokens: of the job's own prompt and hotwords.
+        """
+        return carry.prompt(self._passed_on(index), max(1, own_tokens))
+
+    def _passed_on(self, index: int) -> Iterator[tuple[int, ...]]:
+        """What the windows before one pass on, nearest first, up to one that has no text yet."""
+        language = self.language(index)
+        for other in range(index - 1, -1, -1):
+            if not self.settled(other) or self.language(other + 1) != language:
+                return
+            done = self.done.get(other)
+            yield self.windows[other].passes_on if done is None else done.carried

@@ -1,0 +1,44 @@
+"""Which text a window is prompted with: that of the windows before it (pure).
+
+Whisper was trained to read, before its start token, the text that came before the audio; decoding
+one window after another uses it, decoding in batches mostly does not. Prompts of one batch must
+have one length (CTranslate2 wants the start token at one index), so they are cut to a few lengths.
+
+The text before a window ends where something is not to be passed on: a window that was doubted,
+silent, or in another language, so that a loop or a hallucination stays where it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+LENGTHS = (32, 64, 96, 128, 160, 192, 223)
+"""Tokens of a whole prompt. The longest is half of the decoder, less one: the other half is for the
+text (openai/whisper, `decode_with_fallback`: `n_ctx // 2 - 1`). Steps of 32 lose at most half a
+sentence; all windows but the first few of a chain have the longest."""
+
+CHAIN = 32
+"""Every so many windows a chain starts by right, a quarter of an hour after the one before it: so
+a file of hours is not bound to one window at a time while others fill the batches."""
+
+
+def prompt(before: Iterable[Sequence[int]], own: int) -> tuple[int, ...]:
+    """The tokens of the text before a window that its prompt takes.
+
+    Args:
+        before: the tokens of the windows before it, the nearest first; none for one that passes
+            nothing on, where the text before the window ends.
+        own: tokens of the prompt that are not the window's to choose: the job's own prompt and
+            hotwords, or the one token that begins any prompt.
+
+    Returns:
+        The last tokens of that text; empty where there are too few for the shortest prompt.
+    """
+    room = LENGTHS[-1] - own
+    found: list[int] = []
+    for tokens in before:
+        if not tokens or len(found) >= room:
+            break
+        found[:0] = tokens
+    fitting = [length - own for length in LENGTHS if 0 < length - own <= len(found)]
+    return tuple(found[-fitting[-1] :]) if fitting else ()

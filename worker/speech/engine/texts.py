@@ -1,0 +1,360 @@
+"""How the windows of one file get their texts (pure).
+
+No threads, no model: the engine calls this under its lock and does what it says. A window
+goes up a ladder of rungs (encoder length, temperature) until a text stands (`verdict`). A file
+whose language is not given holds its later windows back until the first ones have decided the
+language.
+
+A window is prompted with the text before it (`carry`) where that text is there in time. Where it
+isn't, the window is decoded without, and may be looked at once more when it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from worker.results.transcript import Language, Word
+from worker.speech.api import Options, Partial, WindowText
+from worker.speech.engine import carry
+from worker.speech.engine.batcher import Turn
+from worker.speech.engine.before import TextBefore
+from worker.speech.engine.language import LanguageVote
+from worker.speech.engine.language_parts import divided
+from worker.speech.engine.quality import doubts
+from worker.speech.engine.verdict import Outcome
+from worker.speech.engine.window import Ladder, Phase, Rung, WindowState, full_ladder
+from worker.speech.engine.window_languages import Decision, WindowLanguages
+from worker.speech.model.decoding import Decoded
+from worker.speech.windows import FULL_POSITIONS, SAMPLE_RATE, Span
+
+KEPT_SECONDS = 600.0
+"""Seconds of short windows that a file keeps to have them decoded again, should short windows turn
+out to do harm in its language. Windows beyond that are decoded in full: 60 MB is enough."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What follows from an event.
+
+    Attributes:
+        ready: windows to decode next, each at its current rung; one that waits already waits
+            with that rung from now on.
+        texts: windows whose text is chosen, with the chosen decoding; their words are next.
+    """
+
+    ready: tuple[int, ...] = ()
+    texts: tuple[tuple[int, Decoded], ...] = ()
+
+    def __add__(self, other: Step) -> Step:
+        return Step(ready=self.ready + other.ready, texts=self.texts + other.texts)
+
+
+@dataclass(slots=True)
+class WindowTexts:
+    """The windows of one file. Events (methods) may come in any order.
+
+    Attributes:
+        name: the job id, for logs.
+        options: what was asked.
+        ladder: chooses the rungs of a window when it arrives.
+        own_tokens: of the job's own prompt and hotwords, which leave less room for others.
+        resume: finished windows of an earlier run, or None.
+        language: given, decided, or None while it is being found out.
+        windows: those without words yet, by index.
+        done: those with words, by index.
+        short: of those that are done, windows decoded short, kept to be decoded again.
+        distrusted: languages whose windows are no longer to be decoded short.
+        held_back: windows that wait for the language.
+        resumed: windows taken from `resume`.
+        second_attempts: decodings beyond each window's first, looks apart.
+        looks: decodings of windows that had a text, with the text before them.
+        vote: on the language.
+        tongues: the language of each window, of a multilingual file.
+        before: what was said before each window.
+    """
+
+    name: str
+    options: Options
+    ladder: Ladder
+    own_tokens: int = 0
+    resume: Partial | None = None
+    language: Language | None = None
+    windows: dict[int, WindowState] = field(default_factory=dict)
+    done: dict[int, WindowText] = field(default_factory=dict)
+    short: dict[int, WindowState] = field(default_factory=dict)
+    distrusted: set[str] = field(default_factory=set)
+    held_back: list[int] = field(default_factory=list)
+    resumed: int = 0
+    second_attempts: int = 0
+    looks: int = 0
+    vote: LanguageVote = field(default_factory=LanguageVote)
+    tongues: WindowLanguages = field(default_factory=WindowLanguages)
+    before: TextBefore = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.before = TextBefore(self.windows, self.done)
+        if self.options.language is not None:
+            self.language = Language(code=self.options.language, probability=None, detected=False)
+        elif self.resume is not None and not self.options.multilingual:
+            self.language = self.resume.language
+
+    def add_window(
+        self,
+        index: int,
+        spans: Iterable[Span],
+        features: NDArray[np.float32] | None,
+        samples: NDArray[np.float32] | None,
+    ) -> Step:
+        """A prepared window.
+
+        Args:
+            index: position among the file's windows, from 0.
+            spans: the parts of the file it is made of.
+            features: float32 [mels, frames]; None for a window that `resume` has.
+            samples: float32 [n] at 16 kHz, or None where no alignment follows.
+
+        Raises:
+            KeyError: it has neither features nor a place in `resume`.
+        """
+        spans = tuple(spans)
+        if features is None:
+            assert self.resume is not None
+            text = {window.index: window for window in self.resume.windows}[index]
+            self.done[index] = text
+            self.resumed += 1
+            step = self._passed(index)
+            if self.options.multilingual and text.language is not None:
+                step += self.known(self.tongues.know(index, text.language))
+            return step
+        seconds = sum(span.length for span in spans) / SAMPLE_RATE
+        language = self.language.code if self.language else None
+        rungs = self.ladder(seconds, language)
+        if self._kept_seconds + seconds > KEPT_SECONDS:
+            rungs = full_ladder(seconds, language)
+        self.windows[index] = WindowState(index, spans, features, samples, rungs)
+        if self.votes and not self.vote.asks(index):
+            self.held_back.append(index)
+            return Step()
+        return self._asked(index)
+
+    def turn(self, index: int) -> Turn:
+        """When a ready window's turn comes."""
+        window = self.windows[index]
+        if window.phase is Phase.LOOKING:
+            return Turn.NOW if self.options.carry_context == "on" else Turn.LOOK
+        waits = (
+            self._carries
+            and not self.votes
+            and not window.attempts
+            and index % carry.CHAIN
+            and not self.before.settled(index - 1)
+        )
+        return Turn.LATER if waits else Turn.NOW
+
+    def begin(self, index: int) -> Rung:
+        """A window goes to the device: how it is to be decoded."""
+        window = self.windows[index]
+        window.flying = window.rung
+        return window.flying
+
+    def decoded(self, index: int, decoded: Decoded) -> Step:
+        """A window was decoded as `begin` said."""
+        window = self.windows[index]
+        rung, window.flying = window.flying, None
+        assert rung is not None, "what was decoded was begun"
+        if rung.positions < FULL_POSITIONS and decoded.language in self.distrusted:
+            return self._in_full(window)
+        if rung.prompt and decoded.language != self.before.language(index):
+            return self._unprompted(window)
+        window.tried(rung, decoded)
+        doubted = bool(doubts(window.attempts[-1][0])) if window.look is None else False
+        if self.votes:
+            # A text in the wrong language would be decoded again: the language comes first.
+            self.vote.cast(
+                index, window.seconds, decoded.languages, decoded.pieces, doubted=doubted
+            )
+            return self.after_vote()
+        if window.language is None and self.options.multilingual:
+            return self.known(
+                self.tongues.hear(
+                    index, window.seconds, decoded.languages, decoded.pieces, doubted=doubted
+                )
+            )
+        return self._settle(window)
+
+    def failed(self, index: int) -> Step | None:
+        """A window can't be decoded as `begin` said.
+
+        Returns:
+            What follows, or None if the window can't be decoded otherwise either.
+        """
+        window = self.windows[index]
+        rung, window.flying = window.flying, None
+        assert rung is not None, "what failed was begun"
+        return self._unprompted(window) if rung.prompt else None
+
+    def words(self, index: int, words: Sequence[Word]) -> Step:
+        """A window's words, in the file's time; the window is done.
+
+        Not if it was decoded short and that is no longer trusted: then it is decoded again.
+        """
+        window = self.windows[index]
+        verdict, (chosen, decoded) = window.verdict, window.stands
+        if window.is_short and decoded.language in self.distrusted:
+            return self._in_full(window)
+        del self.windows[index]
+        if window.is_short:
+            self.short[index] = window
+        dropped = verdict.outcome is Outcome.DROPPED
+        self.done[index] = WindowText(
+            index=index,
+            start=window.start,
+            end=window.end,
+            text=verdict.text,
+            avg_logprob=chosen.avg_logprob,
+            words=tuple(words) if verdict.text else (),
+            language=decoded.language,
+            carried=window.passes_on,
+            dropped_seconds=round(window.seconds, 3) if dropped else 0.0,
+        )
+        return Step()
+
+    def after_vote(self) -> Step:
+        """Decides the language if the votes suffice, and releases the windows it held back.
+
+        If they don't, releases the windows that are to vote next.
+        """
+        if not self.votes:
+            return self._release(list(self.held_back))
+        language = self.vote.result()
+        if language is None:
+            return self._release([index for index in self.held_back if self.vote.asks(index)])
+        self.language = language
+        step = Step()
+        for window in self.windows.values():
+            if not window.attempts:
+                continue
+            if window.attempts[-1][1].language == language.code:
+                step += self._settle(window)
+            else:
+                window.attempts.clear()
+                self.second_attempts += 1
+                step += self._asked(window.index)
+        return step + self._release(list(self.held_back))
+
+    def known(self, decisions: Iterable[Decision]) -> Step:
+        """The languages of some windows are known: those decoded in another start again."""
+        step = Step()
+        for decision in decisions:
+            window = self.windows[decision.index]
+            if decision.language is None:
+                step += self._divide(window, decision.languages)
+                continue
+            window.language = decision.language
+            if window.attempts[-1][1].language == window.language:
+                step += self._settle(window)
+            else:
+                window.attempts.clear()
+                self.second_attempts += 1
+                step += self._asked(window.index)
+        return step
+
+    def _divide(self, window: WindowState, languages: Sequence[str]) -> Step:
+        """A window is in several languages: each part of it is decoded as a window."""
+        self.second_attempts += 1
+        step = Step()
+        for part in divided(window, languages):
+            self.windows[part.index] = part
+            part.rungs = self.ladder(part.seconds, part.language)
+            step += self._asked(part.index)
+        return step
+
+    def _release(self, indices: Sequence[int]) -> Step:
+        self.held_back = [index for index in self.held_back if index not in indices]
+        step = Step()
+        for index in indices:
+            step += self._asked(index)
+        return step
+
+    @property
+    def votes(self) -> bool:
+        """Whether the first windows are yet to decide the language of all."""
+        return self.language is None and not self.options.multilingual
+
+    @property
+    def _carries(self) -> bool:
+        return self.options.carry_context != "off"
+
+    def _asked(self, index: int) -> Step:
+        """A window without a text is ready, with the text before it if that is there."""
+        window = self.windows[index]
+        if self.language is not None:
+            window.language = self.language.code
+        other = window.language not in (None, self.before.language(index))
+        if self._carries and not self.votes and not other:
+            window.prompt = self.before.prompt(index, self.own_tokens)
+        return Step(ready=(index,))
+
+    def _settle(self, window: WindowState) -> Step:
+        """A window was tried: goes on with its next rung, or with the text that stands."""
+        if window.phase is Phase.LOOKING:
+            self.looks += 1
+            return self._choose(window)
+        if not window.exhausted:
+            self.second_attempts += 1
+            return Step(ready=(window.index,))
+        heard = window.verdict.outcome is not Outcome.SILENCE
+        if self._carries and not window.was_prompted and heard:
+            window.phase = Phase.LOOKING
+            step = self._look(window)
+        else:
+            step = self._choose(window)
+        return step + self._passed(window.index)
+
+    def _look(self, window: WindowState) -> Step:
+        """Looks at a window once more, as soon as the text before it is there; if there is any."""
+        if window.index and not self.before.settled(window.index - 1):
+            return Step()
+        if window.language == self.before.language(window.index):
+            window.prompt = self.before.prompt(window.index, self.own_tokens)
+        return Step(ready=(window.index,)) if window.prompt else self._choose(window)
+
+    def _passed(self, index: int) -> Step:
+        """A window has a text: the one after it, if it is here, may use that."""
+        following = self.windows.get(index + 1)
+        if following is None or following.flying is not None or not self._carries:
+            return Step()
+        if following.phase is Phase.LOOKING:
+            return self._look(following)
+        waits = index + 1 not in self.held_back and not following.attempts
+        if following.phase is Phase.ASKED and waits:
+            return self._asked(following.index)
+        return Step()
+
+    def _unprompted(self, window: WindowState) -> Step:
+        """The text before a window was of no use."""
+        window.prompt, window.refused = (), True
+        if window.phase is Phase.LOOKING:
+            return self._choose(window)
+        return Step(ready=(window.index,))
+
+    def _in_full(self, window: WindowState) -> Step:
+        """Decodes a window with 30 s of encoder, as if it hadn't been decoded short."""
+        window.rungs = full_ladder(window.seconds)
+        window.attempts = [pair for pair in window.attempts if not pair[0].short]
+        window.phase, window.look = Phase.ASKED, None
+        return self._asked(window.index)
+
+    @property
+    def _kept_seconds(self) -> float:
+        """Seconds of windows that are decoded short, or were."""
+        kept = [window for window in self.windows.values() if window.is_short]
+        return sum(window.seconds for window in (*kept, *self.short.values()))
+
+    def _choose(self, window: WindowState) -> Step:
+        window.phase = Phase.CHOSEN
+        return Step(texts=((window.index, window.stands[1]),))
