@@ -13,10 +13,10 @@ from typing import Literal
 from worker.speech.api import WordTimes
 from worker.speech.windows import SpanOptions, WindowOptions
 
-SPANS = SpanOptions(threshold=0.35, release=0.25)
-"""How speech is found: faster-whisper's rule for batches, with lower thresholds. Speech that Silero
-is unsure of costs less to decode than to lose, and more of it is far, sung or under music than is
-none at all."""
+SPANS = SpanOptions(threshold=0.4, release=0.25, min_speech=0.09)
+"""How speech is found: faster-whisper's rule for batches, with lower thresholds: speech that Silero
+is unsure of, as it is of sung words and of voices under music, costs less to decode than to lose.
+No syllable is shorter than three frames."""
 
 WINDOWS = WindowOptions(max_window=26.0, max_gap=4.0, cut_from=0.5)
 """Silence is cut out between spans, as faster-whisper does, but a window ends where nothing is said

@@ -16,7 +16,14 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from worker.speech.prepare.level import CONTEXT, emphasize, frame_levels, level
+from worker.speech.prepare.level import (
+    CONTEXT,
+    RISE,
+    emphasize,
+    frame_levels,
+    level,
+    noise_level,
+)
 from worker.speech.windows import FRAME
 
 BLOCK = 125
@@ -27,13 +34,6 @@ HEARD = 0.5
 
 BESIDE = 12
 """Frames (0.38 s) beside one that was heard that need no second hearing: padding takes them in."""
-
-RISE = 10.0
-"""dB above the noise at which sound may be speech that was passed over. Speech above the noise by
-less the first hearing finds as well as the second."""
-
-FLOOR_SHARE = 0.1
-"""Share of the frames, of this block and the one before, that count as noise: pauses of speech."""
 
 QUIETEST = -95.0
 """dB below full scale under which nothing is sound: the rounding noise of 16 bits, emphasized."""
@@ -75,7 +75,7 @@ class Hearing:
         self._buffer = np.zeros(0, dtype=np.float32)
         self._before = 0
         """Frames in the buffer that come before the next block."""
-        self._noise = np.zeros(0)
+        self._levels = np.zeros(0)
         """Levels of the frames of the block before, emphasized."""
 
     def feed(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -112,9 +112,9 @@ class Hearing:
         probabilities = _hear(self._first, level(stretch), first, last)
         emphasized = emphasize(stretch)
         levels = frame_levels(emphasized)[first:last]
-        floor = np.quantile(np.concatenate([self._noise, levels]), FLOOR_SHARE)
-        self._noise = levels
-        if _passed_over(probabilities, levels, float(floor)) < PASSED_OVER:
+        noise = noise_level(np.concatenate([self._levels, levels]))
+        self._levels = levels
+        if _passed_over(probabilities, levels, noise) < PASSED_OVER:
             self._second = None
             return probabilities
         if self._second is None:
@@ -133,10 +133,10 @@ def _hear(
 
 
 def _passed_over(
-    probabilities: NDArray[np.float32], levels: NDArray[np.float64], floor: float
+    probabilities: NDArray[np.float32], levels: NDArray[np.float64], noise: float
 ) -> int:
     """Frames that rise out of the noise and are not beside any that was heard."""
     heard = np.pad(probabilities >= HEARD, BESIDE)
     beside = np.lib.stride_tricks.sliding_window_view(heard, 2 * BESIDE + 1).any(axis=1)
-    audible = levels >= max(floor + RISE, QUIETEST)
+    audible = levels >= max(noise + RISE, QUIETEST)
     return int((audible & ~beside).sum())

@@ -102,17 +102,23 @@ def test_a_window_of_one_level_is_left_alone() -> None:
     np.testing.assert_array_equal(even_out(window, parts), window)
 
 
-@pytest.mark.parametrize("cuts", [[0, 180], [0, 70, 110, 180]])
+@pytest.mark.parametrize("cuts", [[0, 220], [0, 90, 130, 220]])
 def test_a_quiet_voice_in_a_window_is_brought_near_the_loudest(cuts: list[int]) -> None:
     """Whether it is a part of its own, or comes and goes within one."""
-    window = noise([(70, -20.0), (40, -55.0), (70, -20.0)])
+    window = noise([(20, -80.0), (70, -20.0), (40, -55.0), (70, -20.0), (20, -80.0)])
     parts = [(first * FRAME, last * FRAME) for first, last in pairwise(cuts)]
     evened = even_out(window, parts)
-    quiet = frame_levels(evened)[70 + 2 * SLOPE + 1 : 110 - 2 * SLOPE - 1]
+    quiet = frame_levels(evened)[90 + 2 * SLOPE + 1 : 130 - 2 * SLOPE - 1]
     assert quiet.min() > -20.0 - BEHIND - 2.0
     assert quiet.max() < -20.0
-    np.testing.assert_array_equal(crop(evened, 0, 69), crop(window, 0, 69))
-    np.testing.assert_array_equal(crop(evened, 111, 180), crop(window, 111, 180))
+    np.testing.assert_array_equal(crop(evened, 0, 89), crop(window, 0, 89))
+    np.testing.assert_array_equal(crop(evened, 131, 220), crop(window, 131, 220))
+
+
+def test_noise_that_was_taken_for_speech_is_not_amplified() -> None:
+    window = noise([(30, -60.0), (70, -20.0), (12, -60.0)])
+    parts = [(0, 24 * FRAME), (24 * FRAME, len(window))]
+    np.testing.assert_array_equal(even_out(window, parts), window)
 
 
 @given(st.integers(1, 3), st.integers(20, 90))
