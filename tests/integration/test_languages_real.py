@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import csv
+import difflib
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -57,6 +59,24 @@ def odd_beginning(path: Path, speech: NDArray[np.float32], *, seconds: float = 0
     return write_wav(path, np.concatenate([quiet(0.5), first, quiet(2.5), speech]))
 
 
+def alike(text: str, reference: str) -> float:
+    """1 for the same letters in the same order, 0 for none."""
+    one, other = ("".join(c for c in each.lower() if c.isalnum()) for each in (text, reference))
+    return difflib.SequenceMatcher(None, one, other).ratio()
+
+
+def transcripts(speech_dir: Path) -> dict[str, str]:
+    """What is said in the files of languages/, by language."""
+    with (speech_dir / "languages" / "transcripts.csv").open(encoding="utf-8") as file:
+        return {row["language"]: row["text"] for row in csv.DictReader(file)}
+
+
+def joined(path: Path, speech_dir: Path, codes: Sequence[str], pause: float) -> Path:
+    """The files of some languages one after the other."""
+    parts = [samples(speech_dir / "languages" / f"{code}.wav") for code in codes]
+    return write_wav(path, np.concatenate([x for part in parts for x in (part, quiet(pause))]))
+
+
 def detected(engine: Engine, *paths: Path, options: Options) -> list[str]:
     """The languages of some files that are decoded at once."""
     submissions = [engine.submit(path, options, name=path.name) for path in paths]
@@ -98,3 +118,57 @@ def test_six_languages_at_once_are_each_detected(engine: Engine, speech_dir: Pat
         speech_dir / "english" / "LJ001-0002.flac": "en",
     }
     assert detected(engine, *spoken, options=Options(words=False)) == list(spoken.values())
+
+
+@pytest.mark.parametrize(
+    "pause",
+    [
+        pytest.param(0.3, id="inside a window"),
+        pytest.param(5.0, id="between windows", marks=pytest.mark.long),
+    ],
+)
+def test_each_part_of_a_multilingual_file_is_in_its_language(
+    engine: Engine, speech_dir: Path, tmp_path: Path, pause: float
+) -> None:
+    said = transcripts(speech_dir)
+    path = joined(tmp_path / "a.wav", speech_dir, ["de", "fr"], pause)
+    options = Options(words=False, multilingual=True)
+    result = engine.submit(path, options, name="a").future.result(PATIENCE)
+    assert [segment.language for segment in result.segments] == ["de", "fr"]
+    for segment in result.segments:
+        assert segment.language is not None
+        assert alike(segment.text, said[segment.language]) > 0.8
+    assert result.segments[0].end <= result.segments[1].start
+    assert [code for code, _ in result.languages] == ["fr", "de"]
+    assert all(4.0 < seconds < 6.5 for _, seconds in result.languages)
+    assert result.language is not None
+    assert result.language.code == "fr"
+
+
+@pytest.mark.long
+def test_a_file_of_two_languages_is_otherwise_in_the_one_of_most_of_it(
+    engine: Engine, speech_dir: Path, tmp_path: Path
+) -> None:
+    german = samples(speech_dir / "languages" / "de.wav")
+    english = samples(speech_dir / "english" / "LJ001-0001.flac")
+    more = samples(speech_dir / "english" / "LJ001-0004.flac")
+    parts = [german, quiet(5.0), english, quiet(0.5), more]
+    path = write_wav(tmp_path / "a.wav", np.concatenate(parts))
+    result = engine.submit(path, Options(words=False), name="a").future.result(PATIENCE)
+    assert result.language is not None
+    assert result.language.code == "en"
+    assert [code for code, _ in result.languages] == ["en"]
+    assert {segment.language for segment in result.segments} == {"en"}
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("multilingual", [False, True])
+def test_only_languages_of_the_options_are_detected(
+    engine: Engine, speech_dir: Path, tmp_path: Path, *, multilingual: bool
+) -> None:
+    path = joined(tmp_path / "a.wav", speech_dir, ["de", "fr", "ja"], 0.3)
+    options = Options(words=False, language_options=("fr", "ja"), multilingual=multilingual)
+    result = engine.submit(path, options, name="a").future.result(PATIENCE)
+    found = {segment.language for segment in result.segments}
+    assert found <= {"fr", "ja"}
+    assert len(found) == (2 if multilingual else 1)

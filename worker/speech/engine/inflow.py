@@ -18,7 +18,6 @@ from worker.logs import get_logger
 from worker.speech.config import QUEUED_SECONDS
 from worker.speech.engine.file import File
 from worker.speech.engine.flow import Flow
-from worker.speech.engine.language import VOTERS
 from worker.speech.engine.shared import Shared
 from worker.speech.engine.whole_file import WholeFileStage
 from worker.speech.prepare.frames import PrepareTask, read_samples, read_window
@@ -81,9 +80,8 @@ class Inflow:
         with self._shared.changed:
             if file.gone:
                 return True
-            if file.state.language is None and len(file.state.windows) < VOTERS:
-                # Its language is voted on by its first windows: until they are here, those that
-                # are here can't be finished, and the room they take would never become free.
+            if file.state.wants_windows:
+                # Until they are here, the room that the others take would never become free.
                 return True
             own = file.state.held_seconds
             return self._in_windows() < self._limit and own < self._limit / FILE_SHARE

@@ -14,10 +14,18 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from worker.speech.engine.carry import CHAIN
+from worker.speech.engine.window import WindowState
 from worker.speech.model.detection import PIECE_SECONDS, pieces
-from worker.speech.windows import MEL_FRAMES_PER_SECOND, SAMPLE_RATE, Span
+from worker.speech.windows import MEL_FRAMES_PER_SECOND, SAMPLE_RATE, WINDOW_SECONDS, Span
 
-__all__ = ["Part", "cut", "parts"]
+__all__ = ["FIRST_PART", "Part", "cut", "divided", "parts"]
+
+FIRST_PART = 1 << 30
+"""Indices from here on are those of parts. The first part of a window keeps its index; the others
+come far behind all windows, each alone, so that no window is taken for their neighbour."""
+
+_MOST_PARTS = len(pieces(WINDOW_SECONDS))
 
 QUIET_SECONDS = 0.2
 """A moment is quiet if this much around it is: shorter ones are inside of words."""
@@ -62,6 +70,39 @@ def parts(
             found.append(Part(languages[place - 1], start, end))
             start = end
     return (*found, Part(languages[-1], start, features.shape[1]))
+
+
+def divided(window: WindowState, languages: Sequence[str]) -> tuple[WindowState, ...]:
+    """The parts of a window as windows that nobody has decoded yet, in order.
+
+    Args:
+        window: one whose features are there.
+        languages: one for each of its `pieces`.
+    """
+    assert window.features is not None
+    made: list[WindowState] = []
+    rest, at = window.spans, 0
+    for place, part in enumerate(parts(languages, window.seconds, window.features)):
+        spans, rest = cut(rest, part.end - at)
+        if part.end == window.features.shape[1]:
+            spans, rest = (*spans, *rest), ()
+        samples = window.samples
+        made.append(
+            WindowState(
+                index=FIRST_PART + (window.index * _MOST_PARTS + place) * CHAIN
+                if place
+                else window.index,
+                spans=spans,
+                features=window.features[:, part.start : part.end],
+                samples=None
+                if samples is None
+                else samples[part.start * _SAMPLES_PER_FRAME : part.end * _SAMPLES_PER_FRAME],
+                rungs=window.rungs,
+                language=part.language,
+            )
+        )
+        at = part.end
+    return tuple(made)
 
 
 def cut(spans: Sequence[Span], frame: int) -> tuple[tuple[Span, ...], tuple[Span, ...]]:

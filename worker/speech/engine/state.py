@@ -7,6 +7,8 @@ from typing import Literal
 
 from worker.results.transcript import Language
 from worker.speech.api import Partial, Recognition
+from worker.speech.engine.language import VOTERS
+from worker.speech.engine.language_parts import FIRST_PART
 from worker.speech.engine.segments import segments
 from worker.speech.engine.texts import Step, WindowTexts
 from worker.speech.engine.verdict import dropped_note
@@ -75,7 +77,16 @@ class FileState(WindowTexts):
     @property
     def finished(self) -> bool:
         """Whether every whole-file stage is done and every window has its words."""
-        return self.total is not None and len(self.done) == self.total
+        return self.total is not None and not self.windows
+
+    @property
+    def wants_windows(self) -> bool:
+        """Whether those that are here can't be finished before others have come.
+
+        They tell in which language they are to be decoded.
+        """
+        voting = self.votes and len(self.windows) < VOTERS
+        return self.total is None and (voting or self.tongues.waits)
 
     @property
     def held_seconds(self) -> float:
@@ -106,7 +117,7 @@ class FileState(WindowTexts):
         """The result. All windows are done."""
         assert self.audio_seconds is not None
         assert self.total is not None
-        texts = [self.done[index] for index in sorted(self.done)]
+        texts = sorted(self.done.values(), key=lambda text: text.start)
         dropped = sum(text.dropped_seconds for text in texts)
         languages = seconds_by_language(
             (text.language, text.end - text.start) for text in texts if text.text
@@ -130,6 +141,6 @@ class FileState(WindowTexts):
         """Sets `total` once no more windows can come, and lets the vote end with these."""
         if self.audio_seconds is None or self.stages_left:
             return Step()
-        self.total = len(self.windows) + len(self.done)
+        self.total = sum(index < FIRST_PART for index in (*self.windows, *self.done))
         self.vote.end(self.total)
-        return self.after_vote()
+        return self.after_vote() + self.known(self.tongues.end(self.total))

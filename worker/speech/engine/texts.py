@@ -22,6 +22,7 @@ from worker.speech.api import Options, Partial, WindowText
 from worker.speech.engine import carry
 from worker.speech.engine.batcher import Turn
 from worker.speech.engine.language import LanguageVote
+from worker.speech.engine.language_parts import FIRST_PART, divided
 from worker.speech.engine.quality import doubts
 from worker.speech.engine.verdict import Outcome
 from worker.speech.engine.window import Ladder, Phase, Rung, WindowState, full_ladder
@@ -123,7 +124,7 @@ class WindowTexts:
             self.resumed += 1
             step = self._passed(index)
             if self.options.multilingual and text.language is not None:
-                step += self._known(self.tongues.know(index, text.language))
+                step += self.known(self.tongues.know(index, text.language))
             return step
         seconds = sum(span.length for span in spans) / SAMPLE_RATE
         language = self.language.code if self.language else None
@@ -131,7 +132,7 @@ class WindowTexts:
         if self._kept_seconds + seconds > KEPT_SECONDS:
             rungs = full_ladder(seconds, language)
         self.windows[index] = WindowState(index, spans, features, samples, rungs)
-        if self._votes and not self.vote.asks(index):
+        if self.votes and not self.vote.asks(index):
             self.held_back.append(index)
             return Step()
         return self._asked(index)
@@ -143,7 +144,7 @@ class WindowTexts:
             return Turn.NOW if self.options.carry_context == "on" else Turn.LOOK
         waits = (
             self._carries
-            and not self._votes
+            and not self.votes
             and not window.attempts
             and index % carry.CHAIN
             and not self._settled(index - 1)
@@ -167,13 +168,18 @@ class WindowTexts:
             return self._unprompted(window)
         window.tried(rung, decoded)
         doubted = bool(doubts(window.attempts[-1][0])) if window.look is None else False
-        if self._votes:
+        if self.votes:
             # A text in the wrong language would be decoded again: the language comes first.
-            self.vote.cast(index, window.seconds, decoded.languages, doubted=doubted)
+            self.vote.cast(
+                index, window.seconds, decoded.languages, decoded.pieces, doubted=doubted
+            )
             return self.after_vote()
         if window.language is None and self.options.multilingual:
-            ranking = decoded.languages
-            return self._known(self.tongues.hear(index, window.seconds, ranking, doubted=doubted))
+            return self.known(
+                self.tongues.hear(
+                    index, window.seconds, decoded.languages, decoded.pieces, doubted=doubted
+                )
+            )
         return self._settle(window)
 
     def failed(self, index: int) -> Step | None:
@@ -253,7 +259,7 @@ class WindowTexts:
 
         If they don't, releases the windows that are to vote next.
         """
-        if not self._votes:
+        if not self.votes:
             return self._release(list(self.held_back))
         language = self.vote.result()
         if language is None:
@@ -271,18 +277,31 @@ class WindowTexts:
                 step += self._asked(window.index)
         return step + self._release(list(self.held_back))
 
-    def _known(self, decisions: Iterable[Decision]) -> Step:
+    def known(self, decisions: Iterable[Decision]) -> Step:
         """The languages of some windows are known: those decoded in another start again."""
         step = Step()
         for decision in decisions:
             window = self.windows[decision.index]
-            window.language = decision.language or decision.languages[0]
+            if decision.language is None:
+                step += self._divide(window, decision.languages)
+                continue
+            window.language = decision.language
             if window.attempts[-1][1].language == window.language:
                 step += self._settle(window)
             else:
                 window.attempts.clear()
                 self.second_attempts += 1
                 step += self._asked(window.index)
+        return step
+
+    def _divide(self, window: WindowState, languages: Sequence[str]) -> Step:
+        """A window is in several languages: each part of it is decoded as a window."""
+        self.second_attempts += 1
+        step = Step()
+        for part in divided(window, languages):
+            self.windows[part.index] = part
+            part.rungs = self.ladder(part.seconds, part.language)
+            step += self._asked(part.index)
         return step
 
     def _release(self, indices: Sequence[int]) -> Step:
@@ -293,7 +312,7 @@ class WindowTexts:
         return step
 
     @property
-    def _votes(self) -> bool:
+    def votes(self) -> bool:
         """Whether the first windows are yet to decide the language of all."""
         return self.language is None and not self.options.multilingual
 
@@ -307,7 +326,7 @@ class WindowTexts:
         if self.language is not None:
             window.language = self.language.code
         other = window.language not in (None, self._language_before(index))
-        if self._carries and not self._votes and not other:
+        if self._carries and not self.votes and not other:
             window.prompt = carry.prompt(self._before(index), max(1, self.own_tokens))
         return Step(ready=(index,))
 
@@ -329,7 +348,7 @@ class WindowTexts:
 
     def _look(self, window: WindowState) -> Step:
         """Looks at a window once more, as soon as the text before it is there; if there is any."""
-        if window.index and not self._settled(window.index - 1):
+        if 0 < window.index < FIRST_PART and not self._settled(window.index - 1):
             return Step()
         if window.language == self._language_before(window.index):
             window.prompt = carry.prompt(self._before(window.index), max(1, self.own_tokens))

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from worker.results.transcript import Word
 from worker.speech.api import Task
+from worker.speech.model.detection import Ranking
 
 __all__ = ["Decoded", "Request"]
 
@@ -48,8 +49,10 @@ class Decoded:
         avg_logprob: mean log-probability of tokens and end.
         no_speech: probability that there is no speech.
         language: the code it was decoded in.
-        languages: (code, probability) of those asked for, likeliest first, where it was detected.
+        languages: of those asked for, where it was detected.
         words: with times in the window, where they were asked for.
+        pieces: the same as `languages` for each of the window's `detection.pieces`, where as a
+            whole it sounds like several languages; otherwise empty.
     """
 
     text: str
@@ -57,5 +60,6 @@ class Decoded:
     avg_logprob: float
     no_speech: float
     language: str
-    languages: tuple[tuple[str, float], ...]
+    languages: Ranking
     words: tuple[Word, ...]
+    pieces: tuple[Ranking, ...] = ()
