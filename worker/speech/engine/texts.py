@@ -23,7 +23,7 @@ from worker.speech.engine import carry
 from worker.speech.engine.batcher import Turn
 from worker.speech.engine.before import TextBefore
 from worker.speech.engine.language import LanguageVote
-from worker.speech.engine.language_parts import divided
+from worker.speech.engine.language_parts import FIRST_PART, divided
 from worker.speech.engine.quality import doubts
 from worker.speech.engine.verdict import Outcome
 from worker.speech.engine.window import Ladder, Phase, Rung, WindowState, full_ladder
@@ -317,7 +317,8 @@ class WindowTexts:
 
     def _look(self, window: WindowState) -> Step:
         """Looks at a window once more, as soon as the text before it is there; if there is any."""
-        if window.index and not self.before.settled(window.index - 1):
+        waits = 0 < window.index < FIRST_PART
+        if waits and not self.before.settled(window.index - 1):
             return Step()
         if window.language == self.before.language(window.index):
             window.prompt = self.before.prompt(window.index, self.own_tokens)

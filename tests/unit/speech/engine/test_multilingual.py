@@ -21,6 +21,7 @@ from worker.speech.windows import SAMPLE_RATE, Span
 
 CODES = ("de", "en", "fr")
 MULTILINGUAL = Options(multilingual=True, carry_context="off")
+"""Texts with the text before them depend on what was decoded first; see test_carry."""
 
 
 def ranking(first: str, probability: float = 0.97) -> Ranking:
@@ -99,11 +100,12 @@ def test_a_window_of_two_languages_is_decoded_as_two() -> None:
     assert result.windows == 3
 
 
-def test_a_part_has_no_neighbour_whose_text_it_would_take() -> None:
-    state = file_of(12.0, 20.0, options=Options(multilingual=True))
+def test_a_part_has_no_neighbour_whose_text_it_would_take_or_wait_for() -> None:
+    state = file_of(12.0, options=Options(multilingual=True, carry_context="on"))
     looked_at = (ranking("de"), ranking("fr"), ranking("fr"))
     step = decode(state, 0, said("de", ranking("de", 0.6), looked_at))
-    assert all(not state.begin(index).prompt for index in step.ready)
+    assert all(not state.windows[index].rung.prompt for index in step.ready)
+    assert [segment.language for segment in finish(state, step).segments] == ["de", "fr"]
 
 
 def test_a_window_that_cannot_tell_asks_for_more_windows_and_holds_nothing_up_for_good() -> None:
