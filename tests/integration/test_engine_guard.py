@@ -68,7 +68,9 @@ def run(
     try:
         path = talk(tmp_path / "calls.wav", bursts=BURSTS, seconds=2.5)
         results = [
-            engine.submit(path, Options(language="en"), name=f"file-{n}").future.result(PATIENCE)
+            engine.submit(
+                path, Options(language="en", carry_context="off"), name=f"file-{n}"
+            ).future.result(PATIENCE)
             for n in range(FILES)
         ]
     finally:

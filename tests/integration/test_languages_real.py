@@ -139,10 +139,11 @@ def test_each_part_of_a_multilingual_file_is_in_its_language(
         assert segment.language is not None
         assert alike(segment.text, said[segment.language]) > 0.8
     assert result.segments[0].end <= result.segments[1].start
-    assert [code for code, _ in result.languages] == ["fr", "de"]
+    assert {code for code, _ in result.languages} == {"de", "fr"}
+    assert result.languages[0][1] >= result.languages[1][1], "most first"
     assert all(4.0 < seconds < 6.5 for _, seconds in result.languages)
     assert result.language is not None
-    assert result.language.code == "fr"
+    assert result.language.code == result.languages[0][0]
 
 
 @pytest.mark.long
