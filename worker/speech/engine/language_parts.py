@@ -3,13 +3,15 @@
 The pieces in which languages were detected overlap and are seconds long, so that they tell about
 where the language changes. The window is cut there at the quietest moment: who changes the
 language pauses for it, and mostly it is another speaker. Of 26 windows put together from recordings
-in two languages, 25 were cut in the pause between them. No part is shorter than half a piece.
+in two languages, 25 were cut in the pause between them. Where a pause was left out of the window
+nearby, the cut is there. No part is shorter than half a piece.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +32,10 @@ _MOST_PARTS = len(pieces(WINDOW_SECONDS))
 QUIET_SECONDS = 0.2
 """A moment is quiet if this much around it is: shorter ones are inside of words."""
 
+SEAM_SECONDS = 0.4
+"""As near to where a pause was left out, what is quiet is the rest of that pause: so much of it is
+kept on either side (`SpanOptions.pad`)."""
+
 _SAMPLES_PER_FRAME = SAMPLE_RATE // MEL_FRAMES_PER_SECOND
 
 
@@ -43,19 +49,22 @@ class Part:
 
 
 def parts(
-    languages: Sequence[str], seconds: float, features: NDArray[np.float32]
+    languages: Sequence[str], spans: Sequence[Span], features: NDArray[np.float32]
 ) -> tuple[Part, ...]:
     """The parts of a window, in order; together they are the whole of it.
 
     Args:
         languages: one for each of the window's `pieces`.
-        seconds: of the window.
+        spans: what the window is made of.
         features: float32 [mels, frames].
 
     Raises:
         ValueError: there are not as many languages as pieces.
     """
     loudness = _smooth(features.mean(axis=0))
+    ends = list(accumulate(span.length for span in spans))
+    seams = [round(end / _SAMPLES_PER_FRAME) for end in ends]
+    seconds = ends[-1] / SAMPLE_RATE
     centres = [round((start + end) / 2 * MEL_FRAMES_PER_SECOND) for start, end in pieces(seconds)]
     if len(centres) != len(languages):
         raise ValueError(f"{len(languages)} languages for {len(centres)} pieces")
@@ -66,7 +75,10 @@ def parts(
         if languages[place] != languages[place - 1]:
             # Two changes near each other must not be cut in the same pause.
             low, high = max(centres[place - 1], start + shortest), centres[place]
-            end = low + int(np.argmin(loudness[low:high]))
+            quiet = low + int(np.argmin(loudness[low:high]))
+            seam = min(seams, key=lambda frame: abs(frame - quiet))
+            near = abs(seam - quiet) <= SEAM_SECONDS * MEL_FRAMES_PER_SECOND
+            end = seam if near and low <= seam <= high else quiet
             found.append(Part(languages[place - 1], start, end))
             start = end
     return (*found, Part(languages[-1], start, features.shape[1]))
@@ -82,7 +94,7 @@ def divided(window: WindowState, languages: Sequence[str]) -> tuple[WindowState,
     assert window.features is not None
     made: list[WindowState] = []
     rest, at = window.spans, 0
-    for place, part in enumerate(parts(languages, window.seconds, window.features)):
+    for place, part in enumerate(parts(languages, window.spans, window.features)):
         spans, rest = cut(rest, part.end - at)
         if part.end == window.features.shape[1]:
             spans, rest = (*spans, *rest), ()

@@ -24,9 +24,28 @@ def loud(seconds: float, *pauses: tuple[float, float]) -> NDArray[np.float32]:
     return features
 
 
+def spans_of(*seconds: float) -> tuple[Span, ...]:
+    """Stretches of speech with pauses between that are left out."""
+    found: list[Span] = []
+    for length in seconds:
+        start = found[-1].end + 20_000 if found else 0
+        found.append(Span(start, start + round(length * 16_000)))
+    return tuple(found)
+
+
+def test_a_window_is_cut_where_a_pause_was_left_out_if_that_is_near() -> None:
+    # The pause began before 5 s, and what was left of it ends after.
+    features = loud(12.0, (4.6, 4.95), (5.0, 5.3))
+    found = parts(("de", "fr", "fr"), spans_of(5.0, 7.0), features)
+    assert found[0].end == 500
+    features = loud(12.0, (3.0, 3.4))
+    found = parts(("de", "fr", "fr"), spans_of(5.0, 7.0), features)
+    assert 300 <= found[0].end <= 340
+
+
 def test_a_window_is_cut_in_the_pause_near_the_change() -> None:
     features = loud(12.0, (1.0, 1.3), (5.1, 5.5), (10.0, 10.4))
-    found = parts(("de", "fr", "fr"), 12.0, features)
+    found = parts(("de", "fr", "fr"), spans_of(12.0), features)
     assert [part.language for part in found] == ["de", "fr"]
     assert 510 <= found[0].end <= 550
     assert found[0] == Part("de", 0, found[1].start)
@@ -35,13 +54,13 @@ def test_a_window_is_cut_in_the_pause_near_the_change() -> None:
 
 def test_a_moment_inside_a_word_is_no_pause() -> None:
     features = loud(12.0, (3.0, 3.05), (5.0, 5.3))
-    found = parts(("de", "fr", "fr"), 12.0, features)
+    found = parts(("de", "fr", "fr"), spans_of(12.0), features)
     assert 500 <= found[0].end <= 530
 
 
 def test_as_many_languages_as_pieces_are_needed() -> None:
     with pytest.raises(ValueError, match="2 languages for 3 pieces"):
-        parts(("de", "fr"), 12.0, loud(12.0))
+        parts(("de", "fr"), spans_of(12.0), loud(12.0))
 
 
 @given(st.floats(8.0, 30.0), st.data())
@@ -53,7 +72,7 @@ def test_parts_follow_each_other_and_are_all_of_the_window(
         st.lists(st.sampled_from(("de", "en", "fr")), min_size=count, max_size=count)
     )
     features = loud(seconds)
-    found = parts(languages, seconds, features)
+    found = parts(languages, spans_of(seconds), features)
     assert found[0].start == 0
     assert found[-1].end == features.shape[1]
     for one, following in itertools.pairwise(found):
