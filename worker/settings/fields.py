@@ -206,8 +206,8 @@ class Settings(BaseSettings):
     context: Literal["full", "adaptive", "auto"] = _setting(
         "auto",
         ENGINE,
-        "length of the encoder's windows: always 30 s, less where there is little speech, or (auto) "
-        "that only while it proves itself",
+        "length of the encoder's windows: always 30 s, less where there is little speech, or "
+        "(auto) that only while it proves itself",
     )
     carry_context: Literal["auto", "off", "on"] = _setting(
         "auto",
