@@ -4,8 +4,8 @@ Whisper detects a language from a window's encoder output. A long first window d
 is sure. Otherwise the next ones vote too, until enough speech was heard and one language has most
 of it: the probabilities are averaged, each window weighted by its seconds of speech, because a
 second is easily taken for another language, and because what is asked for is the language of most
-of the file. Of the ways to weigh that were tried on short cuts of real speech (seconds; the same
-for all; the square; sums of logarithms), none was better by more than two in a hundred. A window
+of the file. Other ways to weigh (the same for all; the square; sums of logarithms) were mostly no
+better on short cuts of real speech. A window
 whose text is doubted may be noise, or was decoded in a language that is not its own, and counts
 for less: so a vote that it would have decided goes on.
 
