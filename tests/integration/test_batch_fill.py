@@ -38,7 +38,7 @@ def test_forty_jobs_and_two_long_files_fill_their_batches_and_keep_their_texts(
         [
             *(sys.executable, "-m", "worker", "run", "--queue-url", queues.url),
             *("--model", "base", "--device", "cpu", "--compute-type", "int8"),
-            *("--batch-size", str(BATCH), "--context", "full", "--max-wait", "5"),
+            *("--context", "full", "--max-wait", "5"),
             *("--idle-timeout", "3", "--log-format", "json", "--log-file", str(log)),
         ],
         env=aws.environ,

@@ -203,7 +203,7 @@ class Batcher:
             return self._background(turns, now, capacity, expecting)
         self._led_by_age = 0 if best.leader is longest else self._led_by_age + 1
         everything = len(ready) + len(starts)
-        divided = len(best.items) == everything < best.most
+        divided = best.leader.turn is Turn.NOW and len(best.items) == everything < best.most
         share = -(-everything // self.lanes) if divided else best.most
         looks = _group(turns[Turn.LOOK], best.leader)[: max(0, best.enough - len(best.items))]
         return self._batch(best, choose(best.items, share, best.leader) + looks)
@@ -232,7 +232,9 @@ class Batcher:
         self, leader: Item, ready: list[Item], starts: list[Item], capacity: Callable[[Key], int]
     ) -> _Choice:
         most = max(1, capacity(leader.key))
-        enough = min(most, self.few) if leader.prompted else most
+        # Chains are started to be few: no more of them than keep the lanes busy.
+        few = leader.prompted or leader.turn is Turn.LATER
+        enough = min(most, self.few) if few else most
         items = _group(ready, leader)
         if len(items) < enough:
             items += _group(starts, leader)[: most - len(items)]
