@@ -25,12 +25,9 @@ TARGET = -20.0
 """dB below full scale to which the detector's input is brought. With -26 it lost two points of far
 speech in noise; -14 gained nothing."""
 
-FAR_BEHIND = 15.0
-"""dB below the loudest of a window from which on a part of it is amplified. One reader's sentences
-differ by less; of a voice that is 20 dB lower Whisper base loses words."""
-
-BEHIND = 10.0
-"""dB below the loudest to which such a part is brought. With 15 one in ten was still left out."""
+BEHIND = 15.0
+"""dB that a part of a window may stay below the loudest. One reader's sentences differ by less; of
+a voice that is 20 dB lower Whisper base loses words. Bringing it to 10 dB gained nothing."""
 
 MOST_GAIN = 60.0
 """dB. Brings the loudest frame of -80 dB to the target; below lies what 16 bits can't hold."""
@@ -121,8 +118,7 @@ def even_out(samples: NDArray[np.float32], parts: Iterable[tuple[int, int]]) -> 
         part = levels[first:last]
         noise = min(noise_level(levels), noise_level(part))
         speech = np.maximum(*_maxima(part, PART_REACH)) >= noise + RISE
-        behind = levels.max() - _loudness(part)
-        gains[first:last] = np.where(speech & (behind > FAR_BEHIND), behind - BEHIND, 0.0)
+        gains[first:last] = np.where(speech, levels.max() - BEHIND - _loudness(part), 0.0)
     return _amplify(padded, gains)[: len(samples)]
 
 
