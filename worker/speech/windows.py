@@ -200,8 +200,30 @@ class Padder:
         return None if self._held is None else self._held.start
 
 
+class Spanned:
+    """What is made of spans, `spans`, with silence between them cut out."""
+
+    __slots__ = ()
+    spans: tuple[Span, ...]
+
+    @property
+    def start(self) -> float:
+        """Seconds of the file at which it starts."""
+        return self.spans[0].start / SAMPLE_RATE
+
+    @property
+    def end(self) -> float:
+        """Seconds of the file at which it ends."""
+        return self.spans[-1].end / SAMPLE_RATE
+
+    @property
+    def seconds(self) -> float:
+        """Seconds of speech in it, which are decoded."""
+        return sum(span.length for span in self.spans) / SAMPLE_RATE
+
+
 @dataclass(frozen=True, slots=True)
-class Window:
+class Window(Spanned):
     """Spans decoded together; what lies between them is cut out.
 
     Attributes:
@@ -216,24 +238,9 @@ class Window:
     parts: tuple[Span, ...] = field(default=(), compare=False)
 
     @property
-    def start(self) -> float:
-        """Seconds of the file at which the window starts."""
-        return self.spans[0].start / SAMPLE_RATE
-
-    @property
-    def end(self) -> float:
-        """Seconds of the file at which the window ends."""
-        return self.spans[-1].end / SAMPLE_RATE
-
-    @property
     def samples(self) -> int:
         """Samples that are decoded."""
         return sum(span.length for span in self.spans)
-
-    @property
-    def seconds(self) -> float:
-        """Seconds that are decoded."""
-        return self.samples / SAMPLE_RATE
 
 
 @dataclass(frozen=True, slots=True)

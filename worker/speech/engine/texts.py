@@ -29,7 +29,7 @@ from worker.speech.engine.verdict import Outcome
 from worker.speech.engine.window import Ladder, Phase, Rung, WindowState, full_ladder
 from worker.speech.engine.window_languages import Decision, WindowLanguages
 from worker.speech.model.decoding import Decoded
-from worker.speech.windows import FULL_POSITIONS, SAMPLE_RATE, Span
+from worker.speech.windows import FULL_POSITIONS, Span
 
 KEPT_SECONDS = 600.0
 """Seconds of short windows that a file keeps to have them decoded again, should short windows turn
@@ -130,12 +130,12 @@ class WindowTexts:
             if self.options.multilingual and text.language is not None:
                 step += self.known(self.tongues.know(index, text.language))
             return step
-        seconds = sum(span.length for span in spans) / SAMPLE_RATE
         language = self.language.code if self.language else None
-        rungs = self.ladder(seconds, language)
-        if self._kept_seconds + seconds > KEPT_SECONDS:
-            rungs = full_ladder(seconds, language)
-        self.windows[index] = WindowState(index, spans, features, samples, rungs)
+        kept = self._kept_seconds
+        window = WindowState(index, spans, features, samples, ())
+        ladder = self.ladder if kept + window.seconds <= KEPT_SECONDS else full_ladder
+        window.rungs = ladder(window.seconds, language)
+        self.windows[index] = window
         if self.votes and not self.vote.asks(index):
             self.held_back.append(index)
             return Step()
@@ -236,14 +236,8 @@ class WindowTexts:
         self.language = language
         step = Step()
         for window in self.windows.values():
-            if not window.attempts:
-                continue
-            if window.attempts[-1][1].language == language.code:
-                step += self._settle(window)
-            else:
-                window.attempts.clear()
-                self.second_attempts += 1
-                step += self._asked(window.index)
+            if window.attempts:
+                step += self._is_in(window, language.code)
         return step + self._release(list(self.held_back))
 
     def known(self, decisions: Iterable[Decision]) -> Step:
@@ -253,15 +247,18 @@ class WindowTexts:
             window = self.windows[decision.index]
             if decision.language is None:
                 step += self._divide(window, decision.languages)
-                continue
-            window.language = decision.language
-            if window.attempts[-1][1].language == window.language:
-                step += self._settle(window)
             else:
-                window.attempts.clear()
-                self.second_attempts += 1
-                step += self._asked(window.index)
+                window.language = decision.language
+                step += self._is_in(window, decision.language)
         return step
+
+    def _is_in(self, window: WindowState, language: str) -> Step:
+        """A window was decoded before its language was known; in another, it starts again."""
+        if window.attempts[-1][1].language == language:
+            return self._settle(window)
+        window.attempts.clear()
+        self.second_attempts += 1
+        return self._asked(window.index)
 
     def _divide(self, window: WindowState, languages: Sequence[str]) -> Step:
         """A window is in several languages: each part of it is decoded as a window."""

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from worker.speech.engine.quality import TEMPERATURES, Attempt, doubts
 from worker.speech.engine.verdict import Outcome, Verdict, judge, replaces
 from worker.speech.model.decoding import Decoded
-from worker.speech.windows import FULL_POSITIONS, SAMPLE_RATE, Span
+from worker.speech.windows import FULL_POSITIONS, Span, Spanned
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,7 @@ class Phase(Enum):
 
 
 @dataclass(slots=True)
-class WindowState:
+class WindowState(Spanned):
     """One window that has no words yet.
 
     Attributes:
@@ -88,21 +88,6 @@ class WindowState:
     phase: Phase = Phase.ASKED
     attempts: list[tuple[Attempt, Decoded]] = field(default_factory=list)
     look: tuple[Attempt, Decoded] | None = None
-
-    @property
-    def seconds(self) -> float:
-        """Seconds of speech in it."""
-        return sum(span.length for span in self.spans) / SAMPLE_RATE
-
-    @property
-    def start(self) -> float:
-        """Seconds of the file at which it starts."""
-        return self.spans[0].start / SAMPLE_RATE
-
-    @property
-    def end(self) -> float:
-        """Seconds of the file at which it ends."""
-        return self.spans[-1].end / SAMPLE_RATE
 
     @property
     def rung(self) -> Rung:
