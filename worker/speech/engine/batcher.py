@@ -28,7 +28,6 @@ POOL = 4
 SHARE = 4
 """One in this many places of a batch is kept for jobs other than the one with most windows."""
 
-
 FILL = 0.9
 """Share of the places of a batch under which another chain is started to fill them."""
 
@@ -139,7 +138,7 @@ class Batcher:
     @property
     def busy(self) -> bool:
         """Whether windows wait that have no text yet."""
-        return any(item.turn <= Turn.LATER for item in self._waiting.values())
+        return any(item.turn <= Turn.LATER for item in self.waiting)
 
     def add(self, item: Item) -> None:
         """Adds a window.
@@ -182,7 +181,7 @@ class Batcher:
             flying: the windows that are being decoded.
         """
         turns: dict[Turn, list[Item]] = {turn: [] for turn in Turn}
-        for item in self._waiting.values():
+        for item in self.waiting:
             turns[item.turn].append(item)
         ready = turns[Turn.NOW]
         starts = self._chain_starts(turns[Turn.LATER], [*ready, *flying])

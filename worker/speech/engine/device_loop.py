@@ -59,7 +59,6 @@ class DeviceLoop:
             self._log(batch, seconds)
             share = seconds / len(batch.items) / self._lanes
             with self._shared.changed:
-                self._shared.decoding -= 1
                 for item in batch.items:
                     self._shared.flying.remove(item)
                 self._shared.step()
@@ -79,7 +78,6 @@ class DeviceLoop:
                     now, self._capacity, expecting=self._inflow.expecting(), flying=shared.flying
                 )
                 if batch is not None:
-                    shared.decoding += 1
                     shared.flying += batch.items
                     return batch
                 shared.changed.wait(shared.batcher.wait_seconds(now))

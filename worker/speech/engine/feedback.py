@@ -56,7 +56,7 @@ class Feedback:
         return self._context == "adaptive"
 
     def ladder(self, seconds: float, language: str | None = None) -> Sequence[Rung]:
-        """The rungs of a window, as the guard sees them now; see `state.Ladder`."""
+        """The rungs of a window, as the guard sees them now; see `window.Ladder`."""
         return adaptive_ladder(seconds) if self.allows(language) else full_ladder(seconds)
 
     def why_not(self, language: str) -> str:
@@ -99,7 +99,7 @@ class Feedback:
                 carried=carried,
             ),
             text=decoded.text,
-            prompt_length=file.prompt_length(Rung(FULL_POSITIONS, 0.0, carried)),
+            prompt_length=file.prompt_length(carried),
             now=time.monotonic(),
         )
         if item is not None:

@@ -10,7 +10,6 @@ from typing import Any, Protocol
 from worker.results.transcript import Word
 from worker.speech.api import Partial, Recognition, Submission, WordTimes
 from worker.speech.engine.state import FileState
-from worker.speech.engine.window import Rung
 
 
 class Owner(Protocol):
@@ -90,9 +89,8 @@ class File(Submission):
         """See `api.Submission`."""
         self._owner.cancel(self)
 
-    def prompt_length(self, rung: Rung | None = None) -> int:
+    def prompt_length(self, carried: Sequence[int]) -> int:
         """Tokens before the text: context, text before the window, start sequence."""
-        carried = rung.prompt if rung is not None else ()
         # Where there is no context, one token says that what follows it came before.
         own = len(self.context) or bool(carried)
         return own + len(carried) + self.start_length

@@ -216,7 +216,7 @@ class Flow(Owner):
                 job=file.number,
                 index=index,
                 key=Key(
-                    prompt_length=file.prompt_length(rung),
+                    prompt_length=file.prompt_length(rung.prompt),
                     temperature=rung.temperature,
                     positions=rung.positions,
                     alone=file.number if file.alone else None,

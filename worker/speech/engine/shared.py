@@ -25,8 +25,7 @@ class Shared:
         changed: notified whenever something here changes; holds the (reentrant) lock.
         files: the files that are not answered yet, by number.
         stats: counters; `Engine.stats` adds those that the model keeps.
-        decoding: batches on the device at this moment.
-        flying: the windows in them.
+        flying: the windows on the device at this moment.
         whole_file: whole-file stages that run at this moment (see `whole_file`).
         last_step: monotonic seconds at which the device last finished something, or at which
             it had nothing to do.
@@ -38,7 +37,6 @@ class Shared:
     changed: threading.Condition = field(default_factory=threading.Condition)
     files: dict[int, File] = field(default_factory=dict)
     stats: EngineStats = field(default_factory=EngineStats)
-    decoding: int = 0
     flying: list[Item] = field(default_factory=list)
     whole_file: int = 0
     last_step: float = field(default_factory=time.monotonic)
@@ -57,7 +55,7 @@ class Shared:
 
     def device_idle(self) -> bool:
         """Whether nothing is on the device and nothing waits for it."""
-        return not self.decoding and not len(self.batcher)
+        return not self.flying and not len(self.batcher)
 
     def last_progress(self) -> float | None:
         """Monotonic seconds of the last step; None while there are no files.
