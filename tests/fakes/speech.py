@@ -18,14 +18,19 @@ PAUSE_SECONDS = 5.0
 """Between bursts: longer than what one window may span."""
 
 
+def samples_of(path: Path) -> NDArray[np.float32]:
+    """A media file as float32 [n] at 16 kHz."""
+    with AudioReader(path, AudioLimits()) as reader:
+        return np.concatenate(list(reader))
+
+
 @cache
 def conversation() -> NDArray[np.float32]:
     """Thirty seconds of telephone conversation, float32 [480000]; skips where it isn't there."""
     path = recording()
     if path is None:
         pytest.skip("needs the recording in pyannote-audio")
-    with AudioReader(path, AudioLimits(60.0)) as reader:
-        return np.concatenate(list(reader))
+    return samples_of(path)
 
 
 def talk(

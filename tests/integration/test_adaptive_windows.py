@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from tests.fakes.speech import samples_of
 from tests.wording import word_errors
 from worker.bench.calibrate import Prepared, decode_all
 from worker.speech.engine.context import adaptive_ladder
@@ -27,7 +28,6 @@ from worker.speech.engine.window import Ladder, full_ladder
 from worker.speech.model import models
 from worker.speech.model.device import find_device
 from worker.speech.model.whisper import Whisper
-from worker.speech.prepare.audio import AudioLimits, AudioReader
 from worker.speech.prepare.features import FrontEnd
 from worker.speech.windows import FULL_POSITIONS, SAMPLE_RATE
 
@@ -52,14 +52,9 @@ def whisper() -> Whisper:
     return Whisper(models.resolve("base"), device, "int8", 2)
 
 
-def read(path: Path) -> Samples:
-    with AudioReader(path, AudioLimits()) as reader:
-        return np.concatenate(list(reader))
-
-
 def clips(folder: Path) -> list[tuple[Samples, str]]:
     with (folder / "transcripts.csv").open(newline="", encoding="utf-8") as file:
-        return [(read(folder / row["file"]), row["text"]) for row in csv.DictReader(file)]
+        return [(samples_of(folder / row["file"]), row["text"]) for row in csv.DictReader(file)]
 
 
 def adversaries(speech: Path, count: int) -> list[Adversary]:
@@ -67,7 +62,7 @@ def adversaries(speech: Path, count: int) -> list[Adversary]:
     rng = random.Random(SEED)
     noise = np.random.default_rng(SEED)
     english = clips(speech / "english")
-    others = [(lang, read(speech / "languages" / f"{lang}.wav")) for lang in ("de", "fr")]
+    others = [(lang, samples_of(speech / "languages" / f"{lang}.wav")) for lang in ("de", "fr")]
 
     def clipped() -> Adversary:
         samples, text = rng.choice(english)

@@ -13,15 +13,14 @@ import pytest
 from numpy.typing import NDArray
 
 from tests.fakes.media import write_wav
-from tests.fakes.tiny_model import base_model
+from tests.fakes.speech import samples_of
+from tests.fakes.tiny_model import base_engine
 from worker.errors import ErrorCode, JobError
 from worker.speech.api import EngineStats, Options, Recognition
-from worker.speech.config import EngineConfig
 from worker.speech.engine.engine import Engine
 from worker.speech.engine.quality import MAX_COMPRESSION
 from worker.speech.engine.scripts import compression_ratio
 from worker.speech.engine.verdict import FLOOR_LOGPROB
-from worker.speech.prepare.audio import AudioLimits, AudioReader
 from worker.speech.windows import SAMPLE_RATE
 
 PATIENCE = 300.0
@@ -31,20 +30,8 @@ pytestmark = pytest.mark.timeout(300)
 
 @pytest.fixture(scope="module")
 def engine() -> Iterator[Engine]:
-    base_model()
-    started = Engine(
-        EngineConfig(
-            model="base",
-            device="cpu",
-            compute_type="int8",
-            batch_size=4,
-            batch_size_given=True,
-            word_times="attention",
-        )
-    )
-    started.start()
-    yield started
-    started.stop()
+    with base_engine(batch_size=4, word_times="attention") as started:
+        yield started
 
 
 def transcripts(folder: Path) -> dict[str, str]:
@@ -174,8 +161,7 @@ def test_a_voice_35_db_below_the_others_is_written_down(
     pause = np.zeros(SAMPLE_RATE // 2, dtype=np.float32)
     parts: list[NDArray[np.float32]] = []
     for name, gain in zip(names, (1.0, 0.018, 1.0), strict=True):
-        with AudioReader(folder / name, AudioLimits()) as reader:
-            parts += [np.concatenate(list(reader)) * np.float32(gain), pause]
+        parts += [samples_of(folder / name) * np.float32(gain), pause]
     path = write_wav(tmp_path / "voices.wav", np.concatenate(parts))
     submission = engine.submit(path, Options(language="en", words=False), name="voices")
     expected = " ".join(transcripts(folder)[name] for name in names)

@@ -12,11 +12,10 @@ import pytest
 from numpy.typing import NDArray
 
 from tests.fakes.media import write_wav
-from tests.fakes.tiny_model import base_model
+from tests.fakes.speech import samples_of
+from tests.fakes.tiny_model import base_engine
 from worker.speech.api import Options, Recognition
-from worker.speech.config import EngineConfig
 from worker.speech.engine.engine import Engine
-from worker.speech.prepare.audio import AudioLimits, AudioReader
 
 PATIENCE = 300.0
 
@@ -25,27 +24,8 @@ pytestmark = pytest.mark.timeout(300)
 
 @pytest.fixture(scope="module")
 def engine() -> Iterator[Engine]:
-    base_model()
-    started = Engine(
-        EngineConfig(
-            model="base",
-            device="cpu",
-            compute_type="int8",
-            batch_size=8,
-            batch_size_given=True,
-            word_times="none",
-            self_test=False,
-        )
-    )
-    started.start()
-    yield started
-    started.stop()
-
-
-def samples(path: Path) -> NDArray[np.float32]:
-    """A file as float32 [n] at 16 kHz."""
-    with AudioReader(path, AudioLimits(120.0)) as reader:
-        return np.concatenate(list(reader))
+    with base_engine(batch_size=8, word_times="none", self_test=False) as started:
+        yield started
 
 
 def quiet(seconds: float) -> NDArray[np.float32]:
@@ -73,7 +53,7 @@ def transcripts(speech_dir: Path) -> dict[str, str]:
 
 def joined(path: Path, speech_dir: Path, codes: Sequence[str], pause: float) -> Path:
     """The files of some languages one after the other."""
-    parts = [samples(speech_dir / "languages" / f"{code}.wav") for code in codes]
+    parts = [samples_of(speech_dir / "languages" / f"{code}.wav") for code in codes]
     return write_wav(path, np.concatenate([x for part in parts for x in (part, quiet(pause))]))
 
 
@@ -88,7 +68,7 @@ def detected(engine: Engine, *paths: Path, options: Options) -> list[str]:
 def test_a_first_utterance_of_a_second_does_not_decide_the_language(
     engine: Engine, speech_dir: Path, tmp_path: Path
 ) -> None:
-    german = samples(speech_dir / "languages" / "de.wav")
+    german = samples_of(speech_dir / "languages" / "de.wav")
     paths = [
         speech_dir / "text-faults" / "b_own_es.wav",
         odd_beginning(tmp_path / "de.wav", german),
@@ -102,7 +82,7 @@ def test_a_first_utterance_of_a_second_does_not_decide_the_language(
 def test_whatever_the_first_utterance_sounds_like(
     engine: Engine, speech_dir: Path, tmp_path: Path, code: str, seconds: float
 ) -> None:
-    speech = samples(speech_dir / "languages" / f"{code}.wav")
+    speech = samples_of(speech_dir / "languages" / f"{code}.wav")
     path = odd_beginning(tmp_path / f"{code}.wav", speech, seconds=seconds)
     assert detected(engine, path, options=Options(words=False)) == [code]
 
@@ -150,9 +130,9 @@ def test_each_part_of_a_multilingual_file_is_in_its_language(
 def test_a_file_of_two_languages_is_otherwise_in_the_one_of_most_of_it(
     engine: Engine, speech_dir: Path, tmp_path: Path
 ) -> None:
-    german = samples(speech_dir / "languages" / "de.wav")
-    english = samples(speech_dir / "english" / "LJ001-0001.flac")
-    more = samples(speech_dir / "english" / "LJ001-0004.flac")
+    german = samples_of(speech_dir / "languages" / "de.wav")
+    english = samples_of(speech_dir / "english" / "LJ001-0001.flac")
+    more = samples_of(speech_dir / "english" / "LJ001-0004.flac")
     parts = [german, quiet(5.0), english, quiet(0.5), more]
     path = write_wav(tmp_path / "a.wav", np.concatenate(parts))
     result = engine.submit(path, Options(words=False), name="a").future.result(PATIENCE)

@@ -15,7 +15,7 @@ import psutil
 import pytest
 
 from tests.conftest import REPOSITORY
-from worker.speech.prepare.audio import AudioLimits, AudioReader
+from tests.fakes.speech import samples_of
 from worker.speech.windows import SAMPLE_RATE
 
 GIB = 1 << 30
@@ -26,9 +26,7 @@ def joined(folder: Path, target: Path, seconds: float) -> None:
     pause = np.zeros(SAMPLE_RATE // 2, dtype=np.int16)
     pieces = []
     for clip in sorted(folder.glob("*.flac")):
-        with AudioReader(clip, AudioLimits()) as reader:
-            samples = np.concatenate(list(reader))
-        pieces += [(samples * 32767).astype(np.int16), pause]
+        pieces += [(samples_of(clip) * 32767).astype(np.int16), pause]
     once = np.concatenate(pieces)
     with wave.open(str(target), "wb") as file:
         file.setnchannels(1)
