@@ -14,6 +14,7 @@ from worker.bench.kind_sets import Source
 from worker.bench.loads import Clip, read_clips, read_folders
 from worker.bench.recordings import TRANSCRIPTS, decode, write_wav
 from worker.errors import SettingsError
+from worker.speech.model.detection import ranking_of
 from worker.speech.model.whisper import Whisper
 from worker.speech.prepare.features import FrontEnd, pad
 from worker.speech.windows import MEL_FRAMES_PER_SECOND, SAMPLE_RATE, WINDOW_SECONDS
@@ -56,7 +57,7 @@ def align(sources: Sequence[Source], model: Whisper, language: str | None) -> li
         encoded = model.model.encode(
             ctranslate2.StorageView.from_array(np.ascontiguousarray(padded))
         )
-        spoken = language or model.model.detect_language(encoded)[0][0][0][2:-2]
+        spoken = language or ranking_of(model.model.detect_language(encoded)[0])[0][0]
         tokenizer = model.tokenizer(spoken, "transcribe")
         tokens = tokenizer.encode(" " + source.text)
         (words,) = find_words(

@@ -21,6 +21,7 @@ from worker.speech.api import Options, Recognition, WindowText
 from worker.speech.config import EngineConfig
 from worker.speech.engine.segments import segments
 from worker.speech.model import device as devices
+from worker.speech.model.detection import among, ranking_of
 from worker.speech.model.loaded import load
 from worker.speech.model.memory import is_out_of_memory
 from worker.speech.prepare.features import WINDOW_FRAMES, FrontEnd, pad
@@ -121,17 +122,14 @@ class WhisperX:
                 notes.append(f"No word times: {why_not}")
             seconds["align"] = time.monotonic() - began
         texts = [
-            _window_text(index, segment, words[index])
+            _window_text(index, segment, words[index], code)
             for index, segment in enumerate(result["segments"])
         ]
         language = None
         if code is not None:
             detected = options.language is None
             language = Language(code=code, probability=None, detected=detected)
-        found = tuple(
-            segment.model_copy(update={"language": code})
-            for segment in segments(texts, audio.seconds)
-        )
+        found = segments(texts, audio.seconds)
         spoken = sum(segment.end - segment.start for segment in found)
         return Recognition(
             audio_seconds=audio.seconds,
@@ -177,9 +175,8 @@ class WhisperX:
             return next(iter(language_options), None)
         features = self._front_end(samples[:WINDOW_SAMPLES])
         encoded = self._pipeline.model.encode(pad(features, WINDOW_FRAMES))
-        (ranked,) = self._pipeline.model.model.detect_language(encoded)
-        chances = {token[2:-2]: float(chance) for token, chance in ranked}
-        return max(language_options, key=lambda code: chances.get(code, 0.0))
+        (detected,) = self._pipeline.model.model.detect_language(encoded)
+        return among(ranking_of(detected), language_options)[0][0]
 
     def _words(
         self, aligner: Aligner, samples: NDArray[np.float32], result: Mapping[str, Any]
@@ -234,7 +231,9 @@ class WhisperX:
         )
 
 
-def _window_text(index: int, segment: Mapping[str, Any], words: Sequence[Word]) -> WindowText:
+def _window_text(
+    index: int, segment: Mapping[str, Any], words: Sequence[Word], language: str | None
+) -> WindowText:
     """One of WhisperX's segments with its words."""
     start, end = float(segment["start"]), float(segment["end"])
     return WindowText(
@@ -244,4 +243,5 @@ def _window_text(index: int, segment: Mapping[str, Any], words: Sequence[Word]) 
         text=str(segment["text"]).strip(),
         avg_logprob=float(segment["avg_logprob"]),
         words=tuple(fit_words(words, start, end)),
+        language=language,
     )

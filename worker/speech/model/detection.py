@@ -10,7 +10,17 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Sequence
 
-__all__ = ["PIECE_SECONDS", "SURE", "Ranking", "among", "average", "certainty", "pieces", "spoken"]
+__all__ = [
+    "PIECE_SECONDS",
+    "SURE",
+    "Ranking",
+    "among",
+    "average",
+    "certainty",
+    "pieces",
+    "ranking_of",
+    "spoken",
+]
 
 Ranking = tuple[tuple[str, float], ...]
 """(language code, probability), likeliest first; the probabilities add up to 1."""
@@ -44,6 +54,15 @@ def certainty(seconds: float, probability: float) -> float:
         probability: that the model gave.
     """
     return float(probability * (1.0 - 2.0**-seconds))
+
+
+def ranking_of(detected: Sequence[tuple[str, float]]) -> Ranking:
+    """What CTranslate2's `detect_language` says of one window, with codes instead of tokens.
+
+    Args:
+        detected: (token such as `<|en|>`, probability), likeliest first.
+    """
+    return tuple((token[2:-2], float(probability)) for token, probability in detected)
 
 
 def among(ranking: Ranking, languages: Collection[str]) -> Ranking:

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from worker.errors import ErrorCode, JobError
 from worker.speech.api import Options, Task
 from worker.speech.model.decoding import Decoded, Request
-from worker.speech.model.detection import PIECE_SECONDS, Ranking, among, pieces, spoken
+from worker.speech.model.detection import PIECE_SECONDS, Ranking, among, pieces, ranking_of, spoken
 from worker.speech.model.weights import DECODER_POSITIONS
 from worker.speech.prepare.features import pad
 from worker.speech.windows import MEL_FRAMES_PER_SECOND, POSITIONS_PER_SECOND
@@ -228,7 +228,7 @@ class Whisper:
             detected = self.model.detect_language(encoded)
             for index, request in enumerate(requests):
                 if request.language is None:
-                    ranked[index] = among(_ranking(detected[index]), request.languages)
+                    ranked[index] = among(ranking_of(detected[index]), request.languages)
         languages = [
             request.language or (ranking[0][0] if ranking else "en")
             for request, ranking in zip(requests, ranked, strict=True)
@@ -257,7 +257,7 @@ class Whisper:
             length = round(PIECE_SECONDS * POSITIONS_PER_SECOND)
             cut = _stretches(encoded, wanted, length)
             for (index, _), detected in zip(wanted, self.model.detect_language(cut), strict=True):
-                found[index].append(among(_ranking(detected), spoken(ranked[index])))
+                found[index].append(among(ranking_of(detected), spoken(ranked[index])))
         return [tuple(rankings) for rankings in found]
 
     def _read(
@@ -310,11 +310,6 @@ class Whisper:
             for index, words in zip(indices, found, strict=True):
                 decoded[index] = replace(decoded[index], words=tuple(words))
         return decoded
-
-
-def _ranking(detected: Sequence[tuple[str, float]]) -> Ranking:
-    """What CTranslate2 detected, with codes instead of tokens (`<|en|>`)."""
-    return tuple((token[2:-2], score) for token, score in detected)
 
 
 def _model_class(*, for_whisperx: bool) -> Any:
