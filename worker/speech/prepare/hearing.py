@@ -87,23 +87,25 @@ class Hearing:
         self._buffer = np.concatenate([self._buffer, samples])
         found = [np.zeros(0, dtype=np.float32)]
         while len(self._buffer) >= (self._before + BLOCK + CONTEXT) * FRAME:
-            found.append(self._block(self._buffer[: (self._before + BLOCK + CONTEXT) * FRAME]))
-            kept = min(self._before + BLOCK, CONTEXT)
-            self._buffer = self._buffer[(self._before + BLOCK - kept) * FRAME :]
-            self._before = kept
+            found.append(self._next_block())
         return np.concatenate(found)
 
     def finish(self) -> NDArray[np.float32]:
         """Speech probabilities of all frames left, [frames]; the last is padded with silence."""
-        rest = np.pad(self._buffer, (0, -len(self._buffer) % FRAME))
+        self._buffer = np.pad(self._buffer, (0, -len(self._buffer) % FRAME))
         found = [np.zeros(0, dtype=np.float32)]
-        while len(rest) > self._before * FRAME:
-            found.append(self._block(rest[: (self._before + BLOCK + CONTEXT) * FRAME]))
-            kept = min(self._before + BLOCK, CONTEXT)
-            rest = rest[(self._before + BLOCK - kept) * FRAME :]
-            self._before = kept
-        self._buffer = rest[:0]
+        while len(self._buffer) > self._before * FRAME:
+            found.append(self._next_block())
+        self._buffer = self._buffer[:0]
         return np.concatenate(found)
+
+    def _next_block(self) -> NDArray[np.float32]:
+        """The next block's probabilities; leaves in the buffer what the one after it needs."""
+        found = self._block(self._buffer[: (self._before + BLOCK + CONTEXT) * FRAME])
+        kept = min(self._before + BLOCK, CONTEXT)
+        self._buffer = self._buffer[(self._before + BLOCK - kept) * FRAME :]
+        self._before = kept
+        return found
 
     def _block(self, stretch: NDArray[np.float32]) -> NDArray[np.float32]:
         """The next block's probabilities; the stretch holds what is around it, too."""

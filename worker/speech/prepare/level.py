@@ -113,12 +113,13 @@ def even_out(samples: NDArray[np.float32], parts: Iterable[tuple[int, int]]) -> 
     padded = np.pad(samples, (0, -len(samples) % FRAME))
     levels = frame_levels(padded)
     gains = np.zeros(len(levels))
+    window_noise, loudest = noise_level(levels), levels.max()
     for start, end in parts:
         first, last = start // FRAME, max(start // FRAME + 1, end // FRAME)
         part = levels[first:last]
-        noise = min(noise_level(levels), noise_level(part))
+        noise = min(window_noise, noise_level(part))
         speech = np.maximum(*_maxima(part, PART_REACH)) >= noise + RISE
-        gains[first:last] = np.where(speech, levels.max() - BEHIND - _loudness(part), 0.0)
+        gains[first:last] = np.where(speech, loudest - BEHIND - _loudness(part), 0.0)
     return _amplify(padded, gains)[: len(samples)]
 
 
