@@ -184,6 +184,9 @@ class WindowTexts:
                     index, window.seconds, decoded.languages, decoded.pieces, doubted=doubted
                 )
             )
+        if self.language is not None:
+            # The vote may have ended without it, while it was being decoded.
+            return self._is_in(window, self.language.code)
         return self._settle(window)
 
     def failed(self, index: int) -> Step | None:

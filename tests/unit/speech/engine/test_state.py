@@ -306,6 +306,20 @@ def test_later_windows_wait_for_the_language_and_the_first_is_asked_alone() -> N
     assert [index for index, _ in step.texts] == [0]
 
 
+def test_a_voter_that_is_decoded_when_the_vote_ends_without_it_goes_with_the_others() -> None:
+    rankings = [("de", 0.9), ("de", 0.9), ("en", 0.9)]
+    script = Script([6.0] * 3, rankings, [0] * 3, [False] * 3, None)
+    state = FileState("job", Options(), full_ladder)
+    for index in range(3):
+        state.add_window(index, script.spans(index), FEATURES, None)
+    state.decoded(0, script.decode(0, state.begin(0), None))
+    second, third = state.begin(1), state.begin(2)
+    state.decoded(1, script.decode(1, second, None))
+    assert state.language is not None
+    step = state.decoded(2, script.decode(2, third, None))
+    assert (step.ready, step.texts) == ((2,), ()), "English, in a German file"
+
+
 def test_a_voter_that_was_outvoted_is_decoded_again() -> None:
     script = Script([1.0, 9.0, 9.0], [("de", 0.4), ("en", 0.45), ("en", 0.45)], [0] * 3,
                     [False] * 3, None)  # fmt: skip
