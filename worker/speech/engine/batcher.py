@@ -225,7 +225,9 @@ class Batcher:
         wanted = self.lanes * self.few
         if alive >= FILL * wanted:
             return []
-        return chain_starts(later, max(wanted - alive, self.few))
+        # A place in a batch that goes anyway costs little, a batch of its own as much as any.
+        shortest = 2 if self.few == 1 else 1
+        return chain_starts(later, max(wanted - alive, self.few), shortest)
 
     def _choice(
         self, leader: Item, ready: list[Item], starts: list[Item], capacity: Callable[[Key], int]
@@ -253,7 +255,7 @@ class Batcher:
         for leader in _oldest(waiting):
             choice = self._choice(leader, waiting, [], capacity)
             if choice.full or self._ripe(choice.items, now, expecting):
-                batch = self._batch(choice, choose(choice.items, choice.most, leader))
+                batch = self._batch(choice, choose(choice.items, choice.enough, leader))
                 # Its places are free: nobody would have used them.
                 return replace(batch, capacity=len(batch.items))
         return None
@@ -289,11 +291,17 @@ class _Choice:
         return len(self.items) >= self.enough
 
 
-def chain_starts(later: Sequence[Item], count: int) -> list[Item]:
+def chain_starts(later: Sequence[Item], count: int, shortest: int = 1) -> list[Item]:
     """At most `count` windows that lie far from each other: each the middle of what is left.
 
     The longer a chain is before it meets the next, the fewer windows go without the text before
     them.
+
+    Args:
+        later: the windows to choose from.
+        count: how many are wanted.
+        shortest: windows in a row that are worth a start. A single one, decoded and then looked at
+            once more, is done no sooner than if it had waited for the text before it.
     """
     runs: list[list[Item]] = []
     for item in sorted(later, key=lambda item: item.age):
@@ -302,12 +310,15 @@ def chain_starts(later: Sequence[Item], count: int) -> list[Item]:
         else:
             runs.append([item])
     found: list[Item] = []
+    runs = [run for run in runs if len(run) >= shortest]
     while runs and len(found) < count:
         run = max(runs, key=lambda run: (len(run), -run[0].job, -run[0].index))
         runs.remove(run)
-        middle = len(run) // 2
+        # The chain before it has a window on its way already, and will look at this one.
+        middle = (len(run) - 1) // 2
         found.append(run[middle])
-        runs += [part for part in (run[:middle], run[middle + 1 :]) if part]
+        parts = (run[:middle], run[middle + 1 :])
+        runs += [part for part in parts if len(part) >= shortest]
     return found
 
 

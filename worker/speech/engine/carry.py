@@ -17,6 +17,11 @@ LENGTHS = (32, 64, 96, 128, 160, 192, 223)
 text (openai/whisper, `decode_with_fallback`: `n_ctx // 2 - 1`). Steps of 32 lose at most half a
 sentence; all windows but the first few of a chain have the longest."""
 
+WORTH_A_LOOK = 120
+"""Tokens of the text before a window for which it is decoded once more, if it has a text. Half of
+the longest prompt gives two thirds of the words that that one sets right, a quarter of it a third;
+the seconds that decoding takes are nearly the same."""
+
 CHAIN = 32
 """Every so many windows a chain starts by right, a quarter of an hour after the one before it: so
 a file of hours is not bound to one window at a time while others fill the batches."""

@@ -322,7 +322,9 @@ class WindowTexts:
             return Step()
         if window.language == self.before.language(window.index):
             window.prompt = self.before.prompt(window.index, self.own_tokens)
-        return Step(ready=(window.index,)) if window.prompt else self._choose(window)
+        least = 1 if self.options.carry_context == "on" else carry.WORTH_A_LOOK
+        ready = len(window.prompt) >= least
+        return Step(ready=(window.index,)) if ready else self._choose(window)
 
     def _passed(self, index: int) -> Step:
         """A window has a text: the one after it, if it is here, may use that."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pytest
@@ -224,7 +224,7 @@ def test_one_after_another_no_window_is_decoded_twice() -> None:
 
 def test_a_window_decoded_too_early_is_looked_at_once_more_and_the_likelier_text_stands() -> None:
     for look, stands in ((-0.1, "look"), (-0.4, "first"), (-1.5, "first")):
-        state = FileState("job", Options(language="en"), full_ladder)
+        state = FileState("job", Options(language="en", carry_context="on"), full_ladder)
         for index in range(2):
             spans = (Span(index * 480_000, index * 480_000 + 48_000),)
             state.add_window(index, spans, FEATURES, None)
@@ -234,15 +234,31 @@ def test_a_window_decoded_too_early_is_looked_at_once_more_and_the_likelier_text
         state.begin(0)
         step = state.decoded(0, said("zero", -0.3))
         assert (step.ready, [index for index, _ in step.texts]) == ((1,), [0])
-        assert state.turn(1) is Turn.LOOK
+        assert state.turn(1) is Turn.NOW
         assert state.begin(1).prompt == tokens_of(0)[-31:]
         step = state.decoded(1, said("look", look))
         assert [(index, decoded.text) for index, decoded in step.texts] == [(1, stands)]
         assert (state.looks, state.second_attempts) == (1, 0)
 
 
-def test_a_prompted_window_that_fails_is_decoded_without_and_a_failed_look_costs_nothing() -> None:
+@pytest.mark.parametrize(("tokens", "looks"), [(400, True), (carry.WORTH_A_LOOK - 40, False)])
+def test_a_look_is_worth_its_time_where_much_was_said_before(tokens: int, looks: bool) -> None:
     state = FileState("job", Options(language="en"), full_ladder)
+    for index in range(2):
+        spans = (Span(index * 480_000, index * 480_000 + 48_000),)
+        state.add_window(index, spans, FEATURES, None)
+    state.begin(1)
+    state.decoded(1, said("first", -0.3))
+    state.begin(0)
+    step = state.decoded(0, replace(said("zero", -0.3), tokens=tuple(range(tokens))))
+    assert (1 in step.ready) is looks
+    assert ((1, "first") in [(index, decoded.text) for index, decoded in step.texts]) is not looks
+    if looks:
+        assert state.turn(1) is Turn.LOOK
+
+
+def test_a_prompted_window_that_fails_is_decoded_without_and_a_failed_look_costs_nothing() -> None:
+    state = FileState("job", Options(language="en", carry_context="on"), full_ladder)
     for index in range(3):
         spans = (Span(index * 480_000, index * 480_000 + 48_000),)
         state.add_window(index, spans, FEATURES, None)
@@ -328,7 +344,7 @@ def test_resumed_windows_pass_on_what_they_said() -> None:
         for index in range(2)
     )
     english = Language(code="en", probability=0.9, detected=True)
-    run = Run(4, "auto", random.Random(1), resume=Partial(language=english, windows=texts))
+    run = Run(4, "on", random.Random(1), resume=Partial(language=english, windows=texts))
     run.go()
     prompts = {index: rung.prompt for index, rung in run.rungs if rung.prompt}
     assert {token // 1000 for token in prompts[2]} == {1}

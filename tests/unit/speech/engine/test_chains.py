@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tests.fakes.engine_parts import Parts, decoded, end, parts, window
 from worker.speech.api import CarryContext
 from worker.speech.engine import carry
-from worker.speech.engine.batcher import Batch, Item, Key, Turn, chain_starts
+from worker.speech.engine.batcher import Batch, Batcher, Item, Key, Turn, chain_starts
 from worker.speech.engine.file import File
 
 
@@ -122,7 +122,7 @@ def test_one_file_on_a_card_fills_batches_with_chains_and_looks_at_their_starts_
     file = device.file(200)
     device.run()
     assert file.future.done()
-    assert device.alone(file) == 1
+    assert device.alone(file) <= 2, "the first, and one with little text before it"
     assert device.fill >= 0.8
     looks = [item for item in device.items(file) if item.turn is Turn.LOOK]
     assert len(looks) <= 200 / 3
@@ -216,7 +216,17 @@ def test_chains_start_far_from_each_other(places: set[tuple[int, int]], count: i
 def test_a_chain_starts_in_the_middle_of_the_longest_stretch() -> None:
     items = [late(0, index) for index in range(1, 10)] + [late(1, index) for index in range(1, 31)]
     assert [(start.job, start.index) for start in chain_starts(items, 3)] == [
-        (1, 16),
-        (1, 8),
-        (1, 24),
+        (1, 15),
+        (1, 23),
+        (1, 7),
     ]
+    assert [start.index for start in chain_starts([late(0, 1), late(0, 2)], 2, 2)] == [1]
+    assert chain_starts([late(0, 1), late(0, 3)], 2, 2) == [], "each as soon with the text before"
+
+
+def test_looks_are_shared_out_among_the_lanes_of_a_cpu() -> None:
+    batcher = Batcher(max_wait=0.2, lanes=2, few=1)
+    for index in range(3):
+        batcher.add(Item(0, index, Key(227), 20.0, 0.0, Turn.LOOK, prompted=True))
+    taken = [batcher.next_batch(0.0, lambda _: 4, expecting=False) for _ in range(3)]
+    assert [len(batch.items) for batch in taken if batch is not None] == [1, 1, 1]
