@@ -18,10 +18,11 @@ SPANS = SpanOptions(threshold=0.4, release=0.25, min_speech=0.09)
 is unsure of, as it is of sung words and of voices under music, costs less to decode than to lose.
 No syllable is shorter than three frames."""
 
-WINDOWS = WindowOptions(max_window=26.0, max_gap=4.0, cut_from=0.5)
+WINDOWS = WindowOptions(max_window=29.0, max_gap=4.0, cut_from=0.8)
 """Silence is cut out between spans, as faster-whisper does, but a window ends where nothing is said
 for 4 s: its text would otherwise stand over minutes in a subtitle. One that is full ends at the
-longest pause of its second half. How much encoder a window gets has no part in how it is cut."""
+longest pause of its last fifth. The longer the windows, the fewer: each costs 30 s of encoder and
+the reading of its prompt. How much encoder a window gets has no part in how it is cut."""
 
 QUEUED_SECONDS = 30.0
 """Seconds of audio that a file counts for before its length is known."""

@@ -121,6 +121,6 @@ def test_memory_is_the_peak_over_what_was_there() -> None:
         [100 << 20, 100 << 20, 150 << 20, 150 << 20, 150 << 20, 150 << 20] + [400 << 20] * 50
     )
     table = memory_table(FakeModel(), windows=4, beam_size=5, read=lambda: next(readings))
-    assert "| 6 s of speech | 4 x 500 |" in table
+    assert "| 6 s of speech | 4 x 750 |" in table
     assert "| 30 s | 4 x 1500 |" in table
     assert "not measured" in memory_table(FakeModel(), windows=4, beam_size=5, read=lambda: None)

@@ -29,7 +29,7 @@ __all__ = ["DOUBTED", "ENOUGH_SECONDS", "MOST_SECONDS", "VOTERS", "LanguageVote"
 ENOUGH_SECONDS = 10.0
 """Seconds of speech without which no vote ends, unless the file does. Three seconds are rarely
 taken for another language; but a greeting or a title may be in another one than what follows. A
-window that a pause doesn't end early has at least 13 s and meets it alone."""
+window that a pause doesn't end early has at least 23 s and meets it alone."""
 
 MOST_SECONDS = 60.0
 """Seconds of speech after which a vote ends, however unsure: more would not make it surer."""
