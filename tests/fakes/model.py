@@ -114,9 +114,12 @@ class FakeModel:
 
     @staticmethod
     def text_of(request: Request) -> str:
-        """Three words that follow from the window's sound alone."""
+        """Three short words that follow from the window's sound alone.
+
+        Too short for a sentence: one that is too short for its speech would be decoded in halves.
+        """
         digest = hashlib.sha256(np.ascontiguousarray(request.features).tobytes()).hexdigest()
-        return f"sound {digest[:8]} {request.seconds:.2f}"
+        return f"is {digest[:8]} {request.seconds:.2f}"
 
 
 def load_fake(

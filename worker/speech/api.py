@@ -53,7 +53,8 @@ class WindowText(BaseModel):
     """One finished window: the unit of a checkpoint. Times in seconds of the audio.
 
     Attributes:
-        index: position among the file's windows, from 0.
+        index: position among the file's windows, from 0; from 2**30 on, a further part of one that
+            was divided.
         start: where its speech begins.
         end: where its speech ends.
         text: empty where nothing was said.

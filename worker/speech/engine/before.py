@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from worker.speech.api import WindowText
 from worker.speech.engine import carry
+from worker.speech.engine.order import Order
 from worker.speech.engine.window import Phase, WindowState
 
 
@@ -17,10 +18,12 @@ class TextBefore:
     Attributes:
         windows: those without words yet, by index.
         done: those with words, by index.
+        order: which stands before which.
     """
 
     windows: Mapping[int, WindowState]
     done: Mapping[int, WindowText]
+    order: Order
 
     def settled(self, index: int) -> bool:
         """Whether a window has a text, final or not."""
@@ -28,12 +31,25 @@ class TextBefore:
             return True
         return index in self.windows and self.windows[index].phase is not Phase.ASKED
 
+    def awaited(self, window: WindowState) -> bool:
+        """Whether the window before one has no text yet that it might be prompted with."""
+        before = self.order.before(window.index)
+        if before < 0 or self.settled(before):
+            return False
+        other = self.windows.get(before)
+        return (
+            other is None
+            or None in (other.language, window.language)
+            or (other.language == window.language)
+        )
+
     def language(self, index: int) -> str | None:
         """The language of the window before one; None while that has no text."""
-        done = self.done.get(index - 1)
+        other = self.order.before(index)
+        done = self.done.get(other)
         if done is not None:
             return done.language
-        window = self.windows.get(index - 1)
+        window = self.windows.get(other)
         return window.stands[1].language if window is not None and window.attempts else None
 
     def prompt(self, index: int, own_tokens: int) -> tuple[int, ...]:
@@ -48,8 +64,7 @@ class TextBefore:
     def _passed_on(self, index: int) -> Iterator[tuple[int, ...]]:
         """What the windows before one pass on, nearest first, up to one that has no text yet."""
         language = self.language(index)
-        for other in range(index - 1, -1, -1):
-            if not self.settled(other) or self.language(other + 1) != language:
-                return
-            done = self.done.get(other)
-            yield self.windows[other].passes_on if done is None else done.carried
+        while self.language(index) == language and self.settled(self.order.before(index)):
+            index = self.order.before(index)
+            done = self.done.get(index)
+            yield self.windows[index].passes_on if done is None else done.carried

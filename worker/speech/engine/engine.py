@@ -30,6 +30,7 @@ from worker.speech.engine.file import File
 from worker.speech.engine.flow import Flow
 from worker.speech.engine.guard import Guard
 from worker.speech.engine.inflow import Inflow
+from worker.speech.engine.resume import done
 from worker.speech.engine.shared import Shared
 from worker.speech.engine.state import FileState
 from worker.speech.engine.whole_file import AddWindow, WholeFileStage, stages_for
@@ -222,7 +223,7 @@ class Engine(Transcriber):
                 file,
                 PrepareTask(
                     path=str(path),
-                    done=tuple((w.index, w.start, w.end) for w in resume.windows) if resume else (),
+                    done=done(file.state.kept),
                     samples=file.word_times == "aligned",
                 ),
             )

@@ -75,6 +75,7 @@ class Attempt:
         temperature: of sampling; 0 is beam search.
         prompted: tokens of the text before the window that it was prompted with; such texts get
             more checks.
+        stopped: whether it has as many tokens as the decoder can write.
     """
 
     text: str
@@ -86,6 +87,7 @@ class Attempt:
     heard_until: float | None = None
     temperature: float = 0.0
     prompted: tuple[int, ...] = ()
+    stopped: bool = False
 
     @property
     def plain(self) -> bool:

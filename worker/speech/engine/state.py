@@ -9,7 +9,7 @@ from typing import Literal
 from worker.results.transcript import Language
 from worker.speech.api import Partial, Recognition
 from worker.speech.engine.language import VOTERS
-from worker.speech.engine.language_parts import FIRST_PART
+from worker.speech.engine.order import FIRST_PART, whole
 from worker.speech.engine.segments import segments
 from worker.speech.engine.texts import Step, WindowTexts
 from worker.speech.engine.verdict import dropped_note
@@ -139,10 +139,13 @@ class FileState(WindowTexts):
         return sum(window.seconds for window in self.windows.values())
 
     def partial(self) -> Partial:
-        """The finished windows, for a checkpoint."""
+        """The finished windows, for a checkpoint; of a divided one, all of its parts or none."""
+        unfinished = {whole(index) for index in self.windows}
         return Partial(
             language=self.language,
-            windows=tuple(self.done[index] for index in sorted(self.done)),
+            windows=tuple(
+                self.done[index] for index in sorted(self.done) if whole(index) not in unfinished
+            ),
         )
 
     def progress(self) -> tuple[float, float | None]:

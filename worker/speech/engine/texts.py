@@ -22,9 +22,12 @@ from worker.speech.api import Options, Partial, WindowText
 from worker.speech.engine import carry
 from worker.speech.engine.batcher import Turn
 from worker.speech.engine.before import TextBefore
+from worker.speech.engine.division import divided, middle
 from worker.speech.engine.language import LanguageVote
-from worker.speech.engine.language_parts import FIRST_PART, divided
+from worker.speech.engine.language_parts import parts
+from worker.speech.engine.order import FIRST_PART, Order
 from worker.speech.engine.quality import doubts
+from worker.speech.engine.resume import Finished, finished
 from worker.speech.engine.verdict import Outcome
 from worker.speech.engine.window import Ladder, Phase, Rung, WindowState, full_ladder
 from worker.speech.engine.window_languages import Decision, WindowLanguages
@@ -74,7 +77,9 @@ class WindowTexts:
         looks: decodings of windows that had a text, with the text before them.
         vote: on the language.
         tongues: the language of each window, of a multilingual file.
+        order: which window stands before which.
         before: what was said before each window.
+        kept: the windows of `resume` that need not be decoded again.
     """
 
     name: str
@@ -93,10 +98,13 @@ class WindowTexts:
     looks: int = 0
     vote: LanguageVote = field(default_factory=LanguageVote)
     tongues: WindowLanguages = field(default_factory=WindowLanguages)
+    order: Order = field(default_factory=Order)
     before: TextBefore = field(init=False)
+    kept: Finished = field(init=False)
 
     def __post_init__(self) -> None:
-        self.before = TextBefore(self.windows, self.done)
+        self.before = TextBefore(self.windows, self.done, self.order)
+        self.kept = finished(self.resume)
         if self.options.language is not None:
             self.language = Language(code=self.options.language, probability=None, detected=False)
         elif self.resume is not None and not self.options.multilingual:
@@ -122,13 +130,14 @@ class WindowTexts:
         """
         spans = tuple(spans)
         if features is None:
-            assert self.resume is not None
-            text = {window.index: window for window in self.resume.windows}[index]
-            self.done[index] = text
+            texts = self.kept[index]
+            self.done.update((text.index, text) for text in texts)
+            self.order.insert(index, [text.index for text in texts[1:]])
             self.resumed += 1
-            step = self._passed(index)
-            if self.options.multilingual and text.language is not None:
-                step += self.known(self.tongues.know(index, text.language))
+            step = self._passed(texts[-1].index)
+            languages = [text.language for text in texts if text.language is not None]
+            if self.options.multilingual and languages:
+                step += self.known(self.tongues.know(index, languages))
             return step
         language = self.language.code if self.language else None
         kept = self._kept_seconds
@@ -146,14 +155,9 @@ class WindowTexts:
         window = self.windows[index]
         if window.phase is Phase.LOOKING:
             return Turn.NOW if self.options.carry_context == "on" else Turn.LOOK
-        waits = (
-            self._carries
-            and not self.votes
-            and not window.attempts
-            and index % carry.CHAIN
-            and not self.before.settled(index - 1)
-        )
-        return Turn.LATER if waits else Turn.NOW
+        waits = self._carries and not self.votes and not window.attempts
+        starts = index < FIRST_PART and index % carry.CHAIN == 0
+        return Turn.LATER if waits and not starts and self.before.awaited(window) else Turn.NOW
 
     def begin(self, index: int) -> Rung:
         """A window goes to the device: how it is to be decoded."""
@@ -206,24 +210,12 @@ class WindowTexts:
         Not if it was decoded short and that is no longer trusted: then it is decoded again.
         """
         window = self.windows[index]
-        verdict, (chosen, decoded) = window.verdict, window.stands
-        if window.is_short and decoded.language in self.distrusted:
+        if window.is_short and window.stands[1].language in self.distrusted:
             return self._in_full(window)
         del self.windows[index]
         if window.is_short:
             self.short[index] = window
-        dropped = verdict.outcome is Outcome.DROPPED
-        self.done[index] = WindowText(
-            index=index,
-            start=window.start,
-            end=window.end,
-            text=verdict.text,
-            avg_logprob=chosen.avg_logprob,
-            words=tuple(words) if verdict.text else (),
-            language=decoded.language,
-            carried=window.passes_on,
-            dropped_seconds=round(window.seconds, 3) if dropped else 0.0,
-        )
+        self.done[index] = window.finished(words)
         return Step()
 
     def after_vote(self) -> Step:
@@ -238,7 +230,7 @@ class WindowTexts:
             return self._release([index for index in self.held_back if self.vote.asks(index)])
         self.language = language
         step = Step()
-        for window in self.windows.values():
+        for window in list(self.windows.values()):
             if window.attempts:
                 step += self._is_in(window, language.code)
         return step + self._release(list(self.held_back))
@@ -265,9 +257,26 @@ class WindowTexts:
 
     def _divide(self, window: WindowState, languages: Sequence[str]) -> Step:
         """A window is in several languages: each part of it is decoded as a window."""
+        assert window.features is not None
+        found = parts(languages, window.spans, window.features)
+        made = self._cut(window, [part.end for part in found[:-1]])
+        for state, part in zip(made, found, strict=True):
+            state.language = part.language
+        return self._ask_parts(made)
+
+    def _halve(self, window: WindowState) -> Step:
+        """A window holds more text than the decoder can write: its halves are decoded."""
+        assert window.features is not None
+        return self._ask_parts(self._cut(window, [middle(window.spans, window.features)]))
+
+    def _cut(self, window: WindowState, ends: Sequence[int]) -> tuple[WindowState, ...]:
+        indices = (window.index, *self.order.divide(window.index, len(ends)))
+        return divided(window, ends, indices)
+
+    def _ask_parts(self, made: Iterable[WindowState]) -> Step:
         self.second_attempts += 1
         step = Step()
-        for part in divided(window, languages):
+        for part in made:
             self.windows[part.index] = part
             part.rungs = self.ladder(part.seconds, part.language)
             step += self._asked(part.index)
@@ -304,6 +313,8 @@ class WindowTexts:
         if window.phase is Phase.LOOKING:
             self.looks += 1
             return self._choose(window)
+        if window.holds_more:
+            return self._halve(window)
         if not window.exhausted:
             self.second_attempts += 1
             return Step(ready=(window.index,))
@@ -317,8 +328,7 @@ class WindowTexts:
 
     def _look(self, window: WindowState) -> Step:
         """Looks at a window once more, as soon as the text before it is there; if there is any."""
-        waits = 0 < window.index < FIRST_PART
-        if waits and not self.before.settled(window.index - 1):
+        if self.before.awaited(window):
             return Step()
         if window.language == self.before.language(window.index):
             window.prompt = self.before.prompt(window.index, self.own_tokens)
@@ -328,12 +338,12 @@ class WindowTexts:
 
     def _passed(self, index: int) -> Step:
         """A window has a text: the one after it, if it is here, may use that."""
-        following = self.windows.get(index + 1)
+        following = self.windows.get(self.order.after(index))
         if following is None or following.flying is not None or not self._carries:
             return Step()
         if following.phase is Phase.LOOKING:
             return self._look(following)
-        waits = index + 1 not in self.held_back and not following.attempts
+        waits = following.index not in self.held_back and not following.attempts
         if following.phase is Phase.ASKED and waits:
             return self._asked(following.index)
         return Step()

@@ -31,10 +31,6 @@ with music; see `worker/bench/README.md` for the figures."""
 ALIKE = 0.8
 """Share of letters, in order, that make two texts the same."""
 
-STOPPED_TOKENS = 220
-"""Tokens at which a text may have been stopped in the middle: CTranslate2 ends it at half of the
-decoder's 448 positions, a few tokens earlier after the longest prompt."""
-
 REPEATED = frozenset({Doubt.REPEATS, Doubt.COMPRESSION})
 """Doubts that a second attempt may refute, by saying the same."""
 
@@ -161,7 +157,7 @@ def _confirmed(one: Attempt, other: Attempt, *, by_chance: bool) -> Attempt | No
     if not bears_out or not any(each.plain for each in repeating):
         return None
     if any(map(_is_loop, pair)) and (
-        max(len(each.tokens) for each in pair) >= STOPPED_TOKENS
+        any(each.stopped for each in pair)
         or max(each.no_speech for each in pair) > MAX_NO_SPEECH_UNLIKELY
         or (one.plain == other.plain and not by_chance)
     ):

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from worker.errors import ErrorCode, JobError
 from worker.speech.config import EngineConfig
 from worker.speech.engine.file import File
+from worker.speech.engine.resume import done
 from worker.speech.model.loaded import Loaded
 from worker.speech.model.memory import is_out_of_memory
 from worker.speech.prepare.features import FrontEnd
@@ -81,13 +82,12 @@ class SpeechDetection(WholeFileStage):
 
     def run(self, file: File, samples: NDArray[np.float32]) -> None:
         """See `WholeFileStage`."""
-        resume = file.state.resume
-        done = {w.index: (w.start, w.end) for w in resume.windows} if resume else {}
+        kept = {index: times for index, *times in done(file.state.kept)}
         try:
             for window in self._detector.windows(samples):
                 (span,) = window.spans
                 piece = samples[span.start : span.end]
-                known = done.get(window.index) == (window.start, window.end)
+                known = kept.get(window.index) == [window.start, window.end]
                 self._add_window(
                     file,
                     window.index,

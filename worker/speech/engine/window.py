@@ -10,10 +10,28 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from worker.speech.engine.quality import TEMPERATURES, Attempt, doubts
-from worker.speech.engine.verdict import Outcome, Verdict, judge, replaces
+from worker.results.transcript import Word
+from worker.speech.api import WindowText
+from worker.speech.engine.quality import (
+    LOOPS,
+    SPARSE_SECONDS,
+    TEMPERATURES,
+    Attempt,
+    doubts,
+    is_sparse,
+)
+from worker.speech.engine.scripts import seconds_to_say
+from worker.speech.engine.verdict import MAX_NO_SPEECH_UNLIKELY, Outcome, Verdict, judge, replaces
 from worker.speech.model.decoding import Decoded
 from worker.speech.windows import FULL_POSITIONS, Span, Spanned
+
+FULL_TEXT_SECONDS = 16.0
+"""Seconds of speech that fill the decoder's 224 tokens where a token is a letter, as in scripts
+beyond Latin, Greek and Cyrillic: some 14 letters are said in a second."""
+
+SENTENCE_SECONDS = 0.5
+"""Least seconds to say a text that can be one of two sentences: 20 narrow letters. A word or two in
+a long window are what is made of noise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +144,25 @@ class WindowState(Spanned):
         return sum(not attempt.prompted for attempt, _ in self.attempts) >= len(self.rungs)
 
     @property
+    def holds_more(self) -> bool:
+        """Whether more was said than the last text says: then the window is to be divided.
+
+        The decoder's 224 tokens are twice what is said in a long window in English, and half of it
+        in Hindi or Tamil. Where they don't suffice, the decoder may loop; so a loop in a long
+        window is no proof that it would loop in its halves as well. And it may end after the first
+        of two sentences that are alike.
+        """
+        last = self.attempts[-1][0]
+        if last.temperature > 0.0:
+            return False
+        looping = LOOPS & set(doubts(last))
+        if last.stopped:
+            return not looping or (last.plain and self.seconds >= FULL_TEXT_SECONDS)
+        heard = last.plain and last.no_speech <= MAX_NO_SPEECH_UNLIKELY and not doubts(last)
+        sentence = seconds_to_say(last.text) >= SENTENCE_SECONDS
+        return heard and sentence and is_sparse(last) and self.seconds >= 2 * SPARSE_SECONDS
+
+    @property
     def was_prompted(self) -> bool:
         """Whether it was tried with the text before it."""
         return self.refused or any(attempt.prompted for attempt, _ in self.attempts)
@@ -149,6 +186,22 @@ class WindowState(Spanned):
             return ()
         return chosen.tokens
 
+    def finished(self, words: Sequence[Word]) -> WindowText:
+        """What is kept of it once its words are there, in the file's time."""
+        verdict, (chosen, decoded) = self.verdict, self.stands
+        dropped = verdict.outcome is Outcome.DROPPED
+        return WindowText(
+            index=self.index,
+            start=self.start,
+            end=self.end,
+            text=verdict.text,
+            avg_logprob=chosen.avg_logprob,
+            words=tuple(words) if verdict.text else (),
+            language=decoded.language,
+            carried=self.passes_on,
+            dropped_seconds=round(self.seconds, 3) if dropped else 0.0,
+        )
+
     def tried(self, rung: Rung, decoded: Decoded) -> None:
         """Adds an attempt."""
         attempt = Attempt(
@@ -161,6 +214,7 @@ class WindowState(Spanned):
             heard_until=decoded.words[-1].end if decoded.words else None,
             temperature=rung.temperature,
             prompted=rung.prompt,
+            stopped=decoded.stopped,
         )
         if self.phase is Phase.LOOKING:
             self.look = (attempt, decoded)

@@ -112,9 +112,9 @@ class WindowLanguages:
             self._sure[index] = sure
         return self._decide()
 
-    def know(self, index: int, language: str) -> tuple[Decision, ...]:
-        """A window is finished already, in this language; it is not among those returned."""
-        self._sure[index] = self._decided[index] = (language,)
+    def know(self, index: int, languages: Sequence[str]) -> tuple[Decision, ...]:
+        """A window is finished already, in these languages; it is not among those returned."""
+        self._sure[index] = self._decided[index] = tuple(languages)
         return self._decide()
 
     def end(self, windows: int) -> tuple[Decision, ...]:

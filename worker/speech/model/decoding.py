@@ -53,6 +53,8 @@ class Decoded:
         words: with times in the window, where they were asked for.
         pieces: the same as `languages` for each of the window's `detection.pieces`, where as a
             whole it sounds like several languages; otherwise empty.
+        stopped: whether it has as many tokens as the decoder can write, so that more may have been
+            said.
     """
 
     text: str
@@ -63,3 +65,4 @@ class Decoded:
     languages: Ranking
     words: tuple[Word, ...]
     pieces: tuple[Ranking, ...] = ()
+    stopped: bool = False

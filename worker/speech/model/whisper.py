@@ -43,6 +43,17 @@ BEST_OF = 5
 """Texts sampled at temperatures over 0, of which the likeliest is taken (Whisper's default)."""
 
 
+def most_tokens(prompt: int) -> int:
+    """Tokens that CTranslate2 writes after a prompt, at most, without saying that it stopped.
+
+    Half of the decoder, or what is left of it (ctranslate2, `WhisperReplica::generate`).
+
+    Args:
+        prompt: tokens of it, the start sequence included.
+    """
+    return min(MAX_LENGTH // 2, MAX_LENGTH - (prompt - 1))
+
+
 class Whisper:
     """The loaded model. At most `lanes` threads call `decode` at a time.
 
@@ -203,7 +214,7 @@ class Whisper:
         )
         decoded = [
             self._read(*window)
-            for window in zip(requests, languages, ranked, looked_at, results, strict=True)
+            for window in zip(requests, prompts, languages, ranked, looked_at, results, strict=True)
         ]
         return self._with_words(requests, decoded, encoded)
 
@@ -263,6 +274,7 @@ class Whisper:
     def _read(
         self,
         request: Request,
+        prompt: Sequence[int],
         language: str,
         ranking: Ranking,
         looked_at: tuple[Ranking, ...],
@@ -281,6 +293,7 @@ class Whisper:
             languages=ranking,
             words=(),
             pieces=looked_at,
+            stopped=len(tokens) >= most_tokens(len(prompt)),
         )
 
     def _with_words(

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from worker.speech.engine.language_parts import Part, cut, parts
+from worker.speech.engine.division import cut
+from worker.speech.engine.language_parts import Part, parts
 from worker.speech.model.detection import pieces
 from worker.speech.windows import Span
 

@@ -12,7 +12,6 @@ from tests.sentences import SENTENCES
 from worker.speech.engine.quality import LOOPS, Attempt, Doubt, doubts, is_silence
 from worker.speech.engine.verdict import (
     FLOOR_LOGPROB,
-    STOPPED_TOKENS,
     Outcome,
     Verdict,
     dropped_note,
@@ -201,7 +200,7 @@ def test_a_chant_stands_when_it_is_heard_in_two_ways() -> None:
     assert judge([*samples, GARBAGE]).text == CHANT
     # Nor where there may be no speech, nor where the decoder was stopped.
     assert settled(short(CHANT), attempt(CHANT, no_speech=0.5)) is None
-    stopped = replace(attempt(CHANT), tokens=tuple(range(STOPPED_TOKENS)))
+    stopped = replace(attempt(CHANT), stopped=True)
     assert settled(replace(stopped, short=True), stopped) is None
     assert judge([replace(stopped, short=True), stopped]).outcome is Outcome.DROPPED
 

@@ -169,7 +169,7 @@ def test_a_resumed_file_gets_the_same_languages(heard: list[Heard], data: st.Dat
         if index in done:
             code = expected[index]
             assert code is not None
-            decisions += languages.know(index, code)
+            decisions += languages.know(index, (code,))
         else:
             decisions += languages.hear(index, *heard[index])
     decisions += languages.end(len(heard))

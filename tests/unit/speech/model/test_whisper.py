@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -85,6 +86,15 @@ def test_windows_of_several_languages_in_one_pass(
     assert times
     assert times == sorted(times)
     assert times[-1] <= 2.5 + 0.03
+
+
+@pytest.mark.parametrize("carried", [0, 100, 222])
+def test_a_text_that_the_decoder_stopped_is_known_by_its_length(
+    model: Whisper, carried: int
+) -> None:
+    asked = replace(request(), carried=tuple(range(300, 300 + carried)))
+    (window,) = model.decode([asked], positions=500, beam_size=1, temperature=0.0)
+    assert window.stopped, "this model never ends by itself"
 
 
 def test_contexts_of_different_length_are_refused(model: Whisper) -> None:

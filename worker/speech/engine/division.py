@@ -1,0 +1,110 @@
+"""A window -> parts of it, which are decoded as windows (pure).
+
+A window is divided where its language changes (`language_parts`), and where its text is longer than
+the decoder can write.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from worker.speech.engine.window import WindowState
+from worker.speech.windows import MEL_FRAMES_PER_SECOND, SAMPLE_RATE, Span
+
+__all__ = ["cut", "divided", "middle", "quietest"]
+
+QUIET_SECONDS = 0.2
+"""A moment is quiet if this much around it is: shorter ones are inside of words."""
+
+SEAM_SECONDS = 0.4
+"""As near to where a pause was left out, what is quiet is the rest of that pause: so much of it is
+kept on either side (`SpanOptions.pad`)."""
+
+SAMPLES_PER_FRAME = SAMPLE_RATE // MEL_FRAMES_PER_SECOND
+
+
+def quietest(spans: Sequence[Span], features: NDArray[np.float32], low: int, high: int) -> int:
+    """The mel frame, of [low, high), at which a window is best cut.
+
+    Where a pause was left out of the window nearby, the cut is there.
+
+    Args:
+        spans: what the window is made of.
+        features: float32 [mels, frames].
+        low: the first frame that can be taken.
+        high: the first that can't any more.
+    """
+    quiet = low + int(np.argmin(_smooth(features.mean(axis=0))[low:high]))
+    seams = np.cumsum([span.length for span in spans]) / SAMPLES_PER_FRAME
+    seam = min((round(frame) for frame in seams), key=lambda frame: abs(frame - quiet))
+    near = abs(seam - quiet) <= SEAM_SECONDS * MEL_FRAMES_PER_SECOND
+    return seam if near and low <= seam <= high else quiet
+
+
+def middle(spans: Sequence[Span], features: NDArray[np.float32]) -> int:
+    """The mel frame at which a window is cut in two, in the middle half of it."""
+    frames = features.shape[1]
+    return quietest(spans, features, frames // 4, frames - frames // 4)
+
+
+def divided(
+    window: WindowState, ends: Sequence[int], indices: Sequence[int]
+) -> tuple[WindowState, ...]:
+    """The parts of a window as windows that nobody has decoded yet, in order.
+
+    Args:
+        window: one whose features are there.
+        ends: the mel frame at which each part but the last ends.
+        indices: of the parts.
+    """
+    assert window.features is not None
+    made: list[WindowState] = []
+    rest = window.spans
+    start = 0
+    for index, end in zip(indices, (*ends, None), strict=True):
+        spans, rest = (rest, ()) if end is None else cut(rest, end - start)
+        samples = slice(start * SAMPLES_PER_FRAME, None if end is None else end * SAMPLES_PER_FRAME)
+        made.append(
+            WindowState(
+                index=index,
+                spans=spans,
+                features=window.features[:, start:end],
+                samples=None if window.samples is None else window.samples[samples],
+                rungs=window.rungs,
+                language=window.language,
+            )
+        )
+        start = end or start
+    return tuple(made)
+
+
+def cut(spans: Sequence[Span], frame: int) -> tuple[tuple[Span, ...], tuple[Span, ...]]:
+    """The spans of a window before and after one of its mel frames; the frame's samples go last.
+
+    Args:
+        spans: what the window is made of.
+        frame: counted from the window's start, inside the window.
+    """
+    before: list[Span] = []
+    after: list[Span] = []
+    left = frame * SAMPLES_PER_FRAME
+    for span in spans:
+        place = span.start + min(max(left, 0), span.length)
+        if place > span.start:
+            before.append(Span(span.start, place, span.pause))
+        if place < span.end:
+            after.append(Span(place, span.end, 0 if place > span.start else span.pause))
+        left -= span.length
+    return tuple(before), tuple(after)
+
+
+def _smooth(loudness: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The mean over `QUIET_SECONDS` around each frame; edges as loud as their last frame."""
+    width = round(QUIET_SECONDS * MEL_FRAMES_PER_SECOND)
+    padded = np.pad(loudness, (width // 2, width - 1 - width // 2), mode="edge")
+    return np.convolve(padded, np.ones(width, dtype=np.float32) / width, mode="valid").astype(
+        np.float32
+    )
