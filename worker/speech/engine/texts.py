@@ -265,7 +265,7 @@ class WindowTexts:
         return self._ask_parts(made)
 
     def _halve(self, window: WindowState) -> Step:
-        """A window holds more text than the decoder can write: its halves are decoded."""
+        """A window holds more than its text says: each half of it is decoded as a window."""
         assert window.features is not None
         return self._ask_parts(self._cut(window, [middle(window.spans, window.features)]))
 

@@ -29,6 +29,10 @@ FULL_TEXT_SECONDS = 16.0
 """Seconds of speech that fill the decoder's 224 tokens where a token is a letter, as in scripts
 beyond Latin, Greek and Cyrillic: some 14 letters are said in a second."""
 
+DIVISIBLE_SECONDS = 2.0
+"""Least seconds of a window that is divided. A part has a quarter of that or more, so no window has
+more of them than `order.MOST_PARTS`."""
+
 SENTENCE_SECONDS = 0.5
 """Least seconds to say a text that can be one of two sentences: 20 narrow letters. A word or two in
 a long window are what is made of noise."""
@@ -153,7 +157,7 @@ class WindowState(Spanned):
         of two sentences that are alike.
         """
         last = self.attempts[-1][0]
-        if last.temperature > 0.0:
+        if last.temperature > 0.0 or self.seconds < DIVISIBLE_SECONDS:
             return False
         looping = LOOPS & set(doubts(last))
         if last.stopped:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -185,6 +186,29 @@ def test_a_window_has_a_bounded_number_of_parts() -> None:
     order.divide(3, MOST_PARTS - 1)
     with pytest.raises(ValueError, match="window 3 has 65 parts"):
         order.divide(3, 1)
+
+
+@given(st.integers(1, 60))
+def test_however_much_is_said_a_window_has_few_enough_parts_and_loses_none(tenths: int) -> None:
+    state = FileState("job", ALONE, full_ladder)
+    seconds = 30.0 * tenths / 60
+    features = np.random.default_rng(tenths).normal(size=(80, round(100 * seconds)))
+    span = Span(0, round(seconds * SAMPLE_RATE))
+    step = state.add_window(0, (span,), features.astype(np.float32), None)
+    while step.ready or step.texts:
+        following = Step()
+        for index in step.ready:
+            # 40 letters, as 224 tokens of Lao: never longer than their speech.
+            following += decode(state, index, said("a b c d e f g h i j k l m n", stopped=True))
+        write(state, step)
+        step = following
+    state.end(seconds, 0, {})
+    assert state.finished
+    assert len(state.done) <= MOST_PARTS
+    texts = sorted(state.done.values(), key=lambda text: text.start)
+    assert texts[0].start == 0.0
+    assert texts[-1].end == span.end / SAMPLE_RATE
+    assert all(left.end == right.start for left, right in pairwise(texts))
 
 
 def test_a_window_is_cut_in_the_pause_in_its_middle_half() -> None:
