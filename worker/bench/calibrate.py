@@ -31,7 +31,7 @@ from worker.speech.api import Options
 from worker.speech.config import SPANS, WINDOWS
 from worker.speech.engine.context import BUCKET_SECONDS, adaptive_ladder, positions
 from worker.speech.engine.state import FileState
-from worker.speech.engine.window import Ladder, Rung, full_ladder
+from worker.speech.engine.window import Ladder, Rung, WindowState, full_ladder
 from worker.speech.model.decoding import Request
 from worker.speech.model.loaded import Model, silence
 from worker.speech.prepare.frames import PrepareConfig, PrepareTask, read_window
@@ -217,36 +217,42 @@ def decode_all(
     Windows at the same rung share batches, longest first, up to so many encoder positions.
     """
     states: list[FileState] = []
+    options = Options(language=language or "en", carry_context="off")
     for number, window in enumerate(windows):
-        state = FileState(str(number), Options(language=language or "en"), ladder)
+        state = FileState(str(number), options, ladder)
         state.add_window(0, [Span(0, window.samples)], window.features, None)
         state.end(window.samples / SAMPLE_RATE, 0, {})
         states.append(state)
     failed = 0
-    while waiting := [state for state in states if not state.finished]:
-        rungs: dict[Rung, list[FileState]] = defaultdict(list)
-        for state in waiting:
-            rungs[state.windows[0].rung].append(state)
+    # A window may be divided while it is decoded.
+    while waiting := [(state, index) for state in states for index in state.windows]:
+        rungs: dict[Rung, list[tuple[FileState, int]]] = defaultdict(list)
+        for state, index in waiting:
+            rungs[state.windows[index].rung].append((state, index))
         rung = min(rungs, key=lambda rung: (rung.temperature, rung.positions))
-        chosen = sorted(rungs[rung], key=lambda state: -state.windows[0].seconds)
+        chosen = sorted(rungs[rung], key=lambda pair: -pair[0].windows[pair[1]].seconds)
         batch = chosen[: max(1, batch_positions // rung.positions)]
         decoded = model.decode(
-            [_request(state, language, rung) for state in batch],
+            [_request(state.windows[index], language, rung) for state, index in batch],
             positions=rung.positions,
             beam_size=beam_size,
             temperature=rung.temperature,
         )
-        for state, outcome in zip(batch, decoded, strict=True):
-            state.begin(0)
-            step = state.decoded(0, outcome)
+        for (state, index), outcome in zip(batch, decoded, strict=True):
+            state.begin(index)
+            step = state.decoded(index, outcome)
             failed += rung.positions < FULL_POSITIONS and bool(step.ready)
             if step.texts:
-                state.words(0, ())
-    return [state.done[0].text for state in states], failed
+                state.words(index, ())
+    return [_text(state) for state in states], failed
 
 
-def _request(state: FileState, language: str | None, rung: Rung) -> Request:
-    window = state.windows[0]
+def _text(state: FileState) -> str:
+    """The text of a file, part after part."""
+    return " ".join(part.text for part in sorted(state.done.values(), key=lambda part: part.start))
+
+
+def _request(window: WindowState, language: str | None, rung: Rung) -> Request:
     assert window.features is not None
     return Request(
         features=window.features,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -124,3 +125,26 @@ def test_memory_is_the_peak_over_what_was_there() -> None:
     assert "| 6 s of speech | 4 x 750 |" in table
     assert "| 30 s | 4 x 1500 |" in table
     assert "not measured" in memory_table(FakeModel(), windows=4, beam_size=5, read=lambda: None)
+
+
+class Stopping(FakeModel):
+    """Can't write all that is said in a long window."""
+
+    def _decoded(self, request: Request) -> Decoded:
+        return replace(super()._decoded(request), stopped=request.seconds > 12.0)
+
+
+def test_a_window_that_is_divided_meanwhile_has_the_text_of_all_its_parts() -> None:
+    long = windows(20)[-1]
+    texts, failed = decode_all(
+        Stopping(),
+        [long, *windows(5)],
+        full_ladder,
+        language="en",
+        beam_size=5,
+        batch_positions=2 * FULL_POSITIONS,
+    )
+    parts = len(texts[0].split()) // 3
+    assert parts >= 2
+    assert [len(text.split()) for text in texts[1:]] == [3] * 5
+    assert failed == 0
