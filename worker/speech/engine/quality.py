@@ -13,7 +13,7 @@ from enum import StrEnum
 from functools import lru_cache
 
 from worker.speech.engine.repeats import echoes, says_again, says_often
-from worker.speech.engine.scripts import compression_ratio, seconds_to_say
+from worker.speech.engine.scripts import compression_ratio, letters, seconds_to_say
 
 TEMPERATURES = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
 """Tried in turn; Whisper's own."""
@@ -123,7 +123,10 @@ def doubts(attempt: Attempt) -> tuple[Doubt, ...]:
         found.append(Doubt.REPEATS)
     if ends_early(attempt):
         found.append(Doubt.EARLY_END)
-    if (attempt.prompted or attempt.temperature > 0.0) and is_sparse(attempt):
+    wordless = bool(attempt.text) and not letters(attempt.text)
+    if ((attempt.prompted or attempt.temperature > 0.0) and is_sparse(attempt)) or (
+        wordless and not attempt.plain
+    ):
         found.append(Doubt.SPARSE)
     if echoes(attempt.text, attempt.tokens, attempt.prompted):
         found.append(Doubt.ECHO)

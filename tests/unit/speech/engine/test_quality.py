@@ -187,3 +187,10 @@ def test_what_is_plain_has_no_more_doubts_than_what_is_not(attempt: Attempt) -> 
     assert not doubts(replace(plain, temperature=0.0)) or not is_silence(plain)
     late = replace(attempt, heard_until=attempt.seconds - EARLY_SECONDS / 2)
     assert Doubt.EARLY_END not in doubts(late)
+
+
+def test_signs_without_a_word_are_no_text_unless_they_were_decoded_plainly() -> None:
+    signs = replace(GOOD, text="\N{MIDDLE DOT}" + "\N{CEDILLA}" * 14)
+    assert doubts(replace(signs, short=True)) == (Doubt.SPARSE,)
+    assert doubts(replace(signs, prompted=(1, 2, 3))) == (Doubt.SPARSE,)
+    assert doubts(signs) == ()
