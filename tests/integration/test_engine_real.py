@@ -16,7 +16,7 @@ from tests.fakes.media import write_wav
 from tests.fakes.speech import samples_of
 from tests.fakes.tiny_model import base_engine
 from worker.errors import ErrorCode, JobError
-from worker.speech.api import EngineStats, Options, Recognition
+from worker.speech.api import EngineStats, Options
 from worker.speech.engine.engine import Engine
 from worker.speech.engine.quality import MAX_COMPRESSION
 from worker.speech.engine.scripts import compression_ratio
@@ -46,10 +46,6 @@ def letters(text: str) -> str:
 def alike(text: str, reference: str) -> float:
     """1 for the same letters in the same order, 0 for none."""
     return difflib.SequenceMatcher(None, letters(text), letters(reference)).ratio()
-
-
-def text_of(recognition: Recognition) -> str:
-    return " ".join(segment.text for segment in recognition.segments)
 
 
 def settled(engine: Engine) -> tuple[EngineStats, int, int]:
@@ -94,7 +90,7 @@ def test_languages_are_detected_and_decoded_in_one_batch_with_one_encoder_pass(
         assert (language.code, language.detected) == (code, True)
         assert language.probability is not None
         assert language.probability > 0.8
-        assert alike(text_of(found[path]), reference) > 0.85
+        assert alike(found[path].text, reference) > 0.85
     after, calls_after, encoded_after = settled(engine)
     decoded = after.windows - windows
     assert encoded_after - encoded == decoded
@@ -129,9 +125,9 @@ def test_texts_in_a_shared_batch_are_those_of_one_file_at_a_time(
     alone = []
     for path in paths:
         submission = engine.submit(path, english, name=path.name)
-        alone.append(text_of(submission.future.result(PATIENCE)))
+        alone.append(submission.future.result(PATIENCE).text)
     together = [engine.submit(path, english, name=path.name) for path in paths]
-    assert [text_of(each.future.result(PATIENCE)) for each in together] == alone
+    assert [each.future.result(PATIENCE).text for each in together] == alone
     said = transcripts(speech_dir / "english")
     for path, text in zip(paths, alone, strict=True):
         assert alike(text, said[path.name]) > 0.8
@@ -165,7 +161,7 @@ def test_a_voice_35_db_below_the_others_is_written_down(
     path = write_wav(tmp_path / "voices.wav", np.concatenate(parts))
     submission = engine.submit(path, Options(language="en", words=False), name="voices")
     expected = " ".join(transcripts(folder)[name] for name in names)
-    assert alike(text_of(submission.future.result(PATIENCE)), expected) > 0.9
+    assert alike(submission.future.result(PATIENCE).text, expected) > 0.9
 
 
 def test_every_hostile_file_has_its_outcome(engine: Engine, speech_dir: Path) -> None:
@@ -186,13 +182,13 @@ def test_every_hostile_file_has_its_outcome(engine: Engine, speech_dir: Path) ->
             assert str(folder) not in error.message
             continue
         recognition = future.result(PATIENCE)
-        assert letters(text_of(recognition)) == outcome, name
+        assert letters(recognition.text) == outcome, name
         if not outcome:
             assert recognition.language is None
     notes = submissions["truncated.flac"].future.result(0).notes
     assert notes[0] == "1 damaged packets were skipped"
     assert notes[1].startswith("The file says it lasts 9.7 s; 0.3 s of audio were found")
-    assert "modern" in text_of(good.future.result(PATIENCE))
+    assert "modern" in good.future.result(PATIENCE).text
     assert engine.failure() is None
 
 
@@ -210,7 +206,7 @@ def test_what_is_said_comes_as_often_as_it_is_said(
     engine: Engine, speech_dir: Path, file: str, language: str, said: str, times: int
 ) -> None:
     submission = engine.submit(speech_dir / file, Options(language=language), name=file)
-    text = text_of(submission.future.result(PATIENCE))
+    text = submission.future.result(PATIENCE).text
     assert letters(text).count(said) == times, text
 
 
@@ -230,7 +226,7 @@ def test_scripts_of_several_bytes_lose_no_speech_without_a_note(
         assert segment.avg_logprob >= FLOOR_LOGPROB
         assert compression_ratio(segment.text) <= MAX_COMPRESSION
     if language == "ta":
-        tamil = sum("\u0b80" <= letter <= "\u0bff" for letter in letters(text_of(found)))
+        tamil = sum("\u0b80" <= letter <= "\u0bff" for letter in letters(found.text))
         assert tamil > 100
 
 

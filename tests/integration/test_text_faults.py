@@ -14,7 +14,7 @@ import pytest
 
 from tests.fakes.tiny_model import base_engine
 from worker.bench.wer import errors_by_clip, normalize
-from worker.speech.api import Options, Recognition
+from worker.speech.api import Options
 from worker.speech.engine.engine import Engine
 
 PATIENCE = 300.0
@@ -76,10 +76,6 @@ def said_in(folder: Path, name: str) -> str:
     return " ".join(re.findall(r'"([^"]+)"', cells[2]))
 
 
-def text_of(recognition: Recognition) -> str:
-    return " ".join(segment.text for segment in recognition.segments)
-
-
 def test_the_table_has_every_file(folder: Path) -> None:
     assert set(FAULTS) == {path.name for path in folder.glob("*.wav")}
 
@@ -88,7 +84,7 @@ def test_the_table_has_every_file(folder: Path) -> None:
 def test_a_file_that_came_out_wrong(engine: Engine, folder: Path, name: str) -> None:
     expected = FAULTS[name]
     found = engine.submit(folder / name, Options(), name=name).future.result(PATIENCE)
-    text = text_of(found)
+    text = found.text
     assert found.language is not None
     if expected.language is not None:
         assert found.language.code == expected.language, text

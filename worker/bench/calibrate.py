@@ -244,12 +244,7 @@ def decode_all(
             failed += rung.positions < FULL_POSITIONS and bool(step.ready)
             if step.texts:
                 state.words(index, ())
-    return [_text(state) for state in states], failed
-
-
-def _text(state: FileState) -> str:
-    """The text of a file, part after part."""
-    return " ".join(part.text for part in sorted(state.done.values(), key=lambda part: part.start))
+    return [state.recognition(None).text for state in states], failed
 
 
 def _request(window: WindowState, language: str | None, rung: Rung) -> Request:

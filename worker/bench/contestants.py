@@ -292,7 +292,7 @@ class Ours(Contestant):
         # The standard one leaves its batches to WhisperX and counts no places.
         self.slots = (after.batch_slots - before.batch_slots) or None
         self._note(found)
-        return [" ".join(segment.text for segment in one.segments) for one in found]
+        return [one.text for one in found]
 
     def settle(self) -> None:
         """See `Contestant`: the engine audits short windows when nobody waits for the device."""

@@ -119,6 +119,11 @@ class Recognition:
     notes: tuple[str, ...] = ()
     languages: tuple[tuple[str, float], ...] = ()
 
+    @property
+    def text(self) -> str:
+        """What was said, segment after segment."""
+        return " ".join(segment.text for segment in self.segments)
+
 
 class Submission(Protocol):
     """One file inside an engine."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -51,6 +50,13 @@ def test_a_prompt_is_the_end_of_the_text_before_it_at_one_of_a_few_lengths(
 
 def tokens_of(index: int) -> tuple[int, ...]:
     return tuple(range(1000 * index, 1000 * index + TOKENS))
+
+
+def add_windows(state: FileState, count: int) -> None:
+    """Windows of three seconds, half a minute apart."""
+    for index in range(count):
+        spans = (Span(index * 480_000, index * 480_000 + 48_000),)
+        state.add_window(index, spans, FEATURES, None)
 
 
 @dataclass
@@ -225,9 +231,7 @@ def test_one_after_another_no_window_is_decoded_twice() -> None:
 def test_a_window_decoded_too_early_is_looked_at_once_more_and_the_likelier_text_stands() -> None:
     for look, stands in ((-0.1, "look"), (-0.4, "first"), (-1.5, "first")):
         state = FileState("job", Options(language="en", carry_context="on"), full_ladder)
-        for index in range(2):
-            spans = (Span(index * 480_000, index * 480_000 + 48_000),)
-            state.add_window(index, spans, FEATURES, None)
+        add_windows(state, 2)
         assert state.begin(1) == Rung(1500, 0.0)
         assert state.decoded(1, said("first", -0.3)) == Step(), "its text waits for window 0"
         assert state.windows[1].phase is Phase.LOOKING
@@ -244,9 +248,7 @@ def test_a_window_decoded_too_early_is_looked_at_once_more_and_the_likelier_text
 @pytest.mark.parametrize(("tokens", "looks"), [(400, True), (carry.WORTH_A_LOOK - 40, False)])
 def test_a_look_is_worth_its_time_where_much_was_said_before(tokens: int, looks: bool) -> None:
     state = FileState("job", Options(language="en"), full_ladder)
-    for index in range(2):
-        spans = (Span(index * 480_000, index * 480_000 + 48_000),)
-        state.add_window(index, spans, FEATURES, None)
+    add_windows(state, 2)
     state.begin(1)
     state.decoded(1, said("first", -0.3))
     state.begin(0)
@@ -259,9 +261,7 @@ def test_a_look_is_worth_its_time_where_much_was_said_before(tokens: int, looks:
 
 def test_a_prompted_window_that_fails_is_decoded_without_and_a_failed_look_costs_nothing() -> None:
     state = FileState("job", Options(language="en", carry_context="on"), full_ladder)
-    for index in range(3):
-        spans = (Span(index * 480_000, index * 480_000 + 48_000),)
-        state.add_window(index, spans, FEATURES, None)
+    add_windows(state, 3)
     state.begin(0)
     state.decoded(0, said("zero", -0.3))
     state.begin(2)
@@ -370,8 +370,6 @@ def said(text: str, logprob: float, language: str = "en") -> Decoded:
 def test_a_long_file_has_chains_by_right() -> None:
     state = FileState("job", Options(language="en"), full_ladder)
     count = 2 * carry.CHAIN + 1
-    for index in range(count):
-        spans: Sequence[Span] = (Span(index * 480_000, index * 480_000 + 48_000),)
-        state.add_window(index, spans, FEATURES, None)
+    add_windows(state, count)
     now = [index for index in range(count) if state.turn(index) is Turn.NOW]
     assert now == [0, carry.CHAIN, 2 * carry.CHAIN]
