@@ -138,7 +138,7 @@ class Batcher:
     @property
     def busy(self) -> bool:
         """Whether windows wait that have no text yet."""
-        return any(item.turn <= Turn.LATER for item in self.waiting)
+        return any(item.turn <= Turn.LATER for item in self._waiting.values())
 
     def add(self, item: Item) -> None:
         """Adds a window.
@@ -181,7 +181,7 @@ class Batcher:
             flying: the windows that are being decoded.
         """
         turns: dict[Turn, list[Item]] = {turn: [] for turn in Turn}
-        for item in self.waiting:
+        for item in self._waiting.values():
             turns[item.turn].append(item)
         ready = turns[Turn.NOW]
         starts = self._chain_starts(turns[Turn.LATER], [*ready, *flying])

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from worker.speech.engine.window import WindowState
 from worker.speech.windows import MEL_FRAMES_PER_SECOND, SAMPLE_RATE, Span
 
-__all__ = ["cut", "divided", "middle", "quietest"]
+__all__ = ["cut", "divided", "loudness", "middle", "quietest"]
 
 QUIET_SECONDS = 0.2
 """A moment is quiet if this much around it is: shorter ones are inside of words."""
@@ -26,18 +26,33 @@ kept on either side (`SpanOptions.pad`)."""
 SAMPLES_PER_FRAME = SAMPLE_RATE // MEL_FRAMES_PER_SECOND
 
 
-def quietest(spans: Sequence[Span], features: NDArray[np.float32], low: int, high: int) -> int:
+def loudness(features: NDArray[np.float32]) -> NDArray[np.float32]:
+    """How loud it is around each frame, float32 [frames]: the mean over `QUIET_SECONDS`.
+
+    Edges are as loud as their last frame.
+
+    Args:
+        features: float32 [mels, frames].
+    """
+    width = round(QUIET_SECONDS * MEL_FRAMES_PER_SECOND)
+    padded = np.pad(features.mean(axis=0), (width // 2, width - 1 - width // 2), mode="edge")
+    return np.convolve(padded, np.ones(width, dtype=np.float32) / width, mode="valid").astype(
+        np.float32
+    )
+
+
+def quietest(spans: Sequence[Span], loud: NDArray[np.float32], low: int, high: int) -> int:
     """The mel frame, of [low, high), at which a window is best cut.
 
     Where a pause was left out of the window nearby, the cut is there.
 
     Args:
         spans: what the window is made of.
-        features: float32 [mels, frames].
+        loud: its `loudness`.
         low: the first frame that can be taken.
         high: the first that can't any more.
     """
-    quiet = low + int(np.argmin(_smooth(features.mean(axis=0))[low:high]))
+    quiet = low + int(np.argmin(loud[low:high]))
     seams = np.cumsum([span.length for span in spans]) / SAMPLES_PER_FRAME
     seam = min((round(frame) for frame in seams), key=lambda frame: abs(frame - quiet))
     near = abs(seam - quiet) <= SEAM_SECONDS * MEL_FRAMES_PER_SECOND
@@ -45,9 +60,14 @@ def quietest(spans: Sequence[Span], features: NDArray[np.float32], low: int, hig
 
 
 def middle(spans: Sequence[Span], features: NDArray[np.float32]) -> int:
-    """The mel frame at which a window is cut in two, in the middle half of it."""
+    """The mel frame at which a window is cut in two, in the middle half of it.
+
+    Args:
+        spans: what the window is made of.
+        features: float32 [mels, frames].
+    """
     frames = features.shape[1]
-    return quietest(spans, features, frames // 4, frames - frames // 4)
+    return quietest(spans, loudness(features), frames // 4, frames - frames // 4)
 
 
 def divided(
@@ -99,12 +119,3 @@ def cut(spans: Sequence[Span], frame: int) -> tuple[tuple[Span, ...], tuple[Span
             after.append(Span(place, span.end, 0 if place > span.start else span.pause))
         left -= span.length
     return tuple(before), tuple(after)
-
-
-def _smooth(loudness: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The mean over `QUIET_SECONDS` around each frame; edges as loud as their last frame."""
-    width = round(QUIET_SECONDS * MEL_FRAMES_PER_SECOND)
-    padded = np.pad(loudness, (width // 2, width - 1 - width // 2), mode="edge")
-    return np.convolve(padded, np.ones(width, dtype=np.float32) / width, mode="valid").astype(
-        np.float32
-    )

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from worker.speech.engine.division import quietest
+from worker.speech.engine.division import loudness, quietest
 from worker.speech.model.detection import PIECE_SECONDS, pieces
 from worker.speech.windows import MEL_FRAMES_PER_SECOND, SAMPLE_RATE, Span
 
@@ -49,13 +49,14 @@ def parts(
     if len(centres) != len(languages):
         raise ValueError(f"{len(languages)} languages for {len(centres)} pieces")
     shortest = round(PIECE_SECONDS / 2 * MEL_FRAMES_PER_SECOND)
+    loud = loudness(features)
     found: list[Part] = []
     start = 0
     for place in range(1, len(languages)):
         if languages[place] != languages[place - 1]:
             # Two changes near each other must not be cut in the same pause.
             low, high = max(centres[place - 1], start + shortest), centres[place]
-            end = quietest(spans, features, low, high)
+            end = quietest(spans, loud, low, high)
             found.append(Part(languages[place - 1], start, end))
             start = end
     return (*found, Part(languages[-1], start, features.shape[1]))

@@ -123,10 +123,9 @@ def doubts(attempt: Attempt) -> tuple[Doubt, ...]:
         found.append(Doubt.REPEATS)
     if ends_early(attempt):
         found.append(Doubt.EARLY_END)
-    wordless = bool(attempt.text) and not letters(attempt.text)
-    if ((attempt.prompted or attempt.temperature > 0.0) and is_sparse(attempt)) or (
-        wordless and not attempt.plain
-    ):
+    sparse = (attempt.prompted or attempt.temperature > 0.0) and is_sparse(attempt)
+    wordless = not attempt.plain and attempt.text and not letters(attempt.text)
+    if sparse or wordless:
         found.append(Doubt.SPARSE)
     if echoes(attempt.text, attempt.tokens, attempt.prompted):
         found.append(Doubt.ECHO)

@@ -28,7 +28,7 @@ from worker.speech.engine.language_parts import parts
 from worker.speech.engine.order import FIRST_PART, Order
 from worker.speech.engine.quality import doubts
 from worker.speech.engine.resume import Finished, finished
-from worker.speech.engine.verdict import Outcome
+from worker.speech.engine.verdict import Outcome, holds_more
 from worker.speech.engine.window import Ladder, Phase, Rung, WindowState, full_ladder
 from worker.speech.engine.window_languages import Decision, WindowLanguages
 from worker.speech.model.decoding import Decoded
@@ -313,7 +313,7 @@ class WindowTexts:
         if window.phase is Phase.LOOKING:
             self.looks += 1
             return self._choose(window)
-        if window.holds_more:
+        if holds_more(window.attempts[-1][0]):
             return self._halve(window)
         if not window.exhausted:
             self.second_attempts += 1

@@ -13,11 +13,20 @@ from enum import StrEnum
 from functools import lru_cache
 from itertools import combinations
 
-from worker.speech.engine.quality import LOOPS, MIN_LOGPROB, Attempt, Doubt, doubts, is_silence
+from worker.speech.engine.quality import (
+    LOOPS,
+    MIN_LOGPROB,
+    SPARSE_SECONDS,
+    Attempt,
+    Doubt,
+    doubts,
+    is_silence,
+    is_sparse,
+)
 from worker.speech.engine.repeats import said_once, says_often
 from worker.speech.engine.scripts import seconds_to_say
 
-__all__ = ["Outcome", "Verdict", "dropped_note", "judge", "replaces"]
+__all__ = ["Outcome", "Verdict", "dropped_note", "holds_more", "judge", "replaces"]
 
 FLOOR_LOGPROB = -1.5
 """Mean log-probability below which no text is written. Of 400 windows of speech (clean, noisy, far,
@@ -36,6 +45,19 @@ REPEATED = frozenset({Doubt.REPEATS, Doubt.COMPRESSION})
 
 TOO_LITTLE = frozenset({Doubt.EARLY_END, Doubt.SPARSE})
 """Doubts that there is more speech than words."""
+
+
+FULL_TEXT_SECONDS = 16.0
+"""Seconds of speech that fill the decoder's 224 tokens where a token is a letter, as in scripts
+beyond Latin, Greek and Cyrillic: some 14 letters are said in a second."""
+
+DIVISIBLE_SECONDS = 2.0
+"""Least seconds of a window that is divided. A part has a quarter of that or more, so no window has
+more of them than `order.MOST_PARTS`."""
+
+SENTENCE_SECONDS = 0.5
+"""Least seconds to say a text that can be one of two sentences: 20 narrow letters. A word or two in
+a long window are what is made of noise."""
 
 
 class Outcome(StrEnum):
@@ -111,6 +133,24 @@ def replaces(look: Attempt, verdict: Verdict) -> bool:
     if seconds_to_say(look.text) < ALIKE * seconds_to_say(chosen.text):
         return False
     return look.avg_logprob > chosen.avg_logprob
+
+
+def holds_more(attempt: Attempt) -> bool:
+    """Whether more was said in a window than its last attempt says: then it is to be divided.
+
+    The decoder's 224 tokens are twice what is said in a long window in English, and half of it in
+    Hindi or Tamil. Where they don't suffice, the decoder may loop; so a loop in a long window is no
+    proof that it would loop in its halves as well. And it may end after the first of two sentences
+    that are alike.
+    """
+    if attempt.temperature > 0.0 or attempt.seconds < DIVISIBLE_SECONDS:
+        return False
+    if attempt.stopped:
+        looping = LOOPS & set(doubts(attempt))
+        return not looping or (attempt.plain and attempt.seconds >= FULL_TEXT_SECONDS)
+    heard = attempt.plain and attempt.no_speech <= MAX_NO_SPEECH_UNLIKELY and not doubts(attempt)
+    sentence = seconds_to_say(attempt.text) >= SENTENCE_SECONDS
+    return heard and sentence and is_sparse(attempt) and attempt.seconds >= 2 * SPARSE_SECONDS
 
 
 def dropped_note(seconds: float) -> str:

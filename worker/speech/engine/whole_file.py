@@ -82,12 +82,12 @@ class SpeechDetection(WholeFileStage):
 
     def run(self, file: File, samples: NDArray[np.float32]) -> None:
         """See `WholeFileStage`."""
-        kept = {index: times for index, *times in done(file.state.kept)}
+        kept = {index: (start, end) for index, start, end in done(file.state.kept)}
         try:
             for window in self._detector.windows(samples):
                 (span,) = window.spans
                 piece = samples[span.start : span.end]
-                known = kept.get(window.index) == [window.start, window.end]
+                known = kept.get(window.index) == (window.start, window.end)
                 self._add_window(
                     file,
                     window.index,

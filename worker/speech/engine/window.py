@@ -12,30 +12,10 @@ from numpy.typing import NDArray
 
 from worker.results.transcript import Word
 from worker.speech.api import WindowText
-from worker.speech.engine.quality import (
-    LOOPS,
-    SPARSE_SECONDS,
-    TEMPERATURES,
-    Attempt,
-    doubts,
-    is_sparse,
-)
-from worker.speech.engine.scripts import seconds_to_say
-from worker.speech.engine.verdict import MAX_NO_SPEECH_UNLIKELY, Outcome, Verdict, judge, replaces
+from worker.speech.engine.quality import TEMPERATURES, Attempt, doubts
+from worker.speech.engine.verdict import Outcome, Verdict, judge, replaces
 from worker.speech.model.decoding import Decoded
 from worker.speech.windows import FULL_POSITIONS, Span, Spanned
-
-FULL_TEXT_SECONDS = 16.0
-"""Seconds of speech that fill the decoder's 224 tokens where a token is a letter, as in scripts
-beyond Latin, Greek and Cyrillic: some 14 letters are said in a second."""
-
-DIVISIBLE_SECONDS = 2.0
-"""Least seconds of a window that is divided. A part has a quarter of that or more, so no window has
-more of them than `order.MOST_PARTS`."""
-
-SENTENCE_SECONDS = 0.5
-"""Least seconds to say a text that can be one of two sentences: 20 narrow letters. A word or two in
-a long window are what is made of noise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,25 +126,6 @@ class WindowState(Spanned):
         if self.verdict.settled:
             return True
         return sum(not attempt.prompted for attempt, _ in self.attempts) >= len(self.rungs)
-
-    @property
-    def holds_more(self) -> bool:
-        """Whether more was said than the last text says: then the window is to be divided.
-
-        The decoder's 224 tokens are twice what is said in a long window in English, and half of it
-        in Hindi or Tamil. Where they don't suffice, the decoder may loop; so a loop in a long
-        window is no proof that it would loop in its halves as well. And it may end after the first
-        of two sentences that are alike.
-        """
-        last = self.attempts[-1][0]
-        if last.temperature > 0.0 or self.seconds < DIVISIBLE_SECONDS:
-            return False
-        looping = LOOPS & set(doubts(last))
-        if last.stopped:
-            return not looping or (last.plain and self.seconds >= FULL_TEXT_SECONDS)
-        heard = last.plain and last.no_speech <= MAX_NO_SPEECH_UNLIKELY and not doubts(last)
-        sentence = seconds_to_say(last.text) >= SENTENCE_SECONDS
-        return heard and sentence and is_sparse(last) and self.seconds >= 2 * SPARSE_SECONDS
 
     @property
     def was_prompted(self) -> bool:
