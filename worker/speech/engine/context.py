@@ -24,6 +24,10 @@ from 10 to 15 s a little more is lost on telephones than at 15 s; over 15 s, les
 saved. Few, so that windows of the same length are found to share a batch, and the device sees few
 shapes."""
 
+LEAST_SECONDS = 2.5
+"""Speech in a window below which its encoder isn't shortened: a word or two leave the decoder
+nothing to correct itself by, and take so few steps that little time is saved."""
+
 
 def positions(
     seconds: float,
@@ -31,7 +35,12 @@ def positions(
     margin: float = MARGIN_SECONDS,
     buckets: Sequence[float] = BUCKET_SECONDS,
 ) -> int:
-    """Encoder positions for a window with this much speech; 1500 where no bucket is shorter."""
+    """Encoder positions for a window with this much speech.
+
+    1500 where no bucket is shorter, and for windows with less than `LEAST_SECONDS`.
+    """
+    if seconds < LEAST_SECONDS:
+        return FULL_POSITIONS
     for bucket in buckets:
         if seconds + margin <= bucket:
             return min(FULL_POSITIONS, round(bucket * POSITIONS_PER_SECOND))

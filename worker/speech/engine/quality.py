@@ -35,6 +35,9 @@ EARLY_SECONDS = 1.6
 """Seconds of speech after the last word above which a window has ended early. Spans are padded by
 0.4 s, and attention finds the last word's end to within some tenths."""
 
+SURE_LOGPROB = -0.5
+"""Mean log-probability under which a text of less than 30 s of encoder is unsure. Above it, the two
+lengths of encoder say the same, a word or two in a hundred apart; see `worker/bench/README.md`."""
 
 SPARSE_SHARE = 0.15
 """Least seconds to say a text, for each second of its speech, below which it leaves something out:
@@ -130,6 +133,11 @@ def doubts(attempt: Attempt) -> tuple[Doubt, ...]:
     if echoes(attempt.text, attempt.tokens, attempt.prompted):
         found.append(Doubt.ECHO)
     return tuple(found)
+
+
+def is_unsure(attempt: Attempt) -> bool:
+    """Whether the text, though not doubted, is one of those that 30 s of encoder may better."""
+    return attempt.short and attempt.avg_logprob < SURE_LOGPROB
 
 
 def ends_early(attempt: Attempt) -> bool:

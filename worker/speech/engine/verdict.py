@@ -1,7 +1,8 @@
 """What to make of a window's attempts: which one stands, or whether none is written (pure).
 
 A text that `quality` doubts is decoded again, first plainly (30 s of encoder, no text before it),
-then with rising temperatures.
+then with rising temperatures. One that is short and unsure is decoded again plainly too, and the
+likelier of the two stands.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from worker.speech.engine.quality import (
     doubts,
     is_silence,
     is_sparse,
+    is_unsure,
 )
 from worker.speech.engine.repeats import said_once, says_often
 from worker.speech.engine.scripts import seconds_to_say
@@ -94,9 +96,9 @@ class Verdict:
 def judge(attempts: Sequence[Attempt]) -> Verdict:
     """What to make of a window's attempts, at least one, in the order they were made.
 
-    The first one that stands is used: without doubts, or with a repeat that another one confirms.
-    Else the likeliest that is no loop, if it is likely enough to be written; else a loop that two
-    attempts say alike.
+    The first one that stands is used: sure and without doubts, or with a repeat that another one
+    confirms, or unsure and not bettered by the next. Else the likeliest that is no loop, if it is
+    likely enough to be written; else a loop that two attempts say alike.
     """
     return _judge(tuple(attempts))
 
@@ -122,17 +124,11 @@ def _judge(attempts: tuple[Attempt, ...]) -> Verdict:
 def replaces(look: Attempt, verdict: Verdict) -> bool:
     """Whether another look at a window, with the text before it, is better than what it has.
 
-    It is if it is believed and the likelier. But both hear the same: what says much less of it has
-    left something out; and where nothing was heard, only the prompt speaks.
+    It is if it is believed and the better; and where nothing was heard, only the prompt speaks.
     """
     if doubts(look) or verdict.outcome is Outcome.SILENCE:
         return False
-    if not verdict.settled:
-        return True
-    chosen = verdict.attempt
-    if seconds_to_say(look.text) < ALIKE * seconds_to_say(chosen.text):
-        return False
-    return look.avg_logprob > chosen.avg_logprob
+    return not verdict.settled or _is_better(look, verdict.attempt)
 
 
 def holds_more(attempt: Attempt) -> bool:
@@ -165,13 +161,27 @@ def dropped_note(seconds: float) -> str:
 def _standing(attempts: Sequence[Attempt]) -> Attempt | None:
     """The attempt that the last one settles on, if it does."""
     *earlier, last = attempts
+    unsure = [attempt for attempt in earlier if is_unsure(attempt) and not doubts(attempt)]
     if not doubts(last):
-        return last
+        if is_unsure(last):
+            return None
+        return next((attempt for attempt in unsure if _is_better(attempt, last)), last)
     for attempt in earlier:
         confirmed = _confirmed(attempt, last, by_chance=False)
         if confirmed is not None:
             return confirmed
-    return None
+    # It was to be bettered, and was not.
+    return unsure[0] if unsure else None
+
+
+def _is_better(attempt: Attempt, other: Attempt) -> bool:
+    """Which of two attempts that are believed is used: the likelier.
+
+    But both hear the same: what says much less of it has left something out.
+    """
+    if is_silence(other) or seconds_to_say(attempt.text) < ALIKE * seconds_to_say(other.text):
+        return False
+    return attempt.avg_logprob > other.avg_logprob
 
 
 def _confirmed(one: Attempt, other: Attempt, *, by_chance: bool) -> Attempt | None:

@@ -98,8 +98,7 @@ class WindowState(Spanned):
         The text before the window is tried once: first, or, if that wasn't known then, after a
         text stands without it. What fails with it is tried without it.
         """
-        cold = sum(not attempt.prompted for attempt, _ in self.attempts)
-        first = self.rungs[min(cold, len(self.rungs) - 1)]
+        first = (self._left or self.rungs[-1:])[0]
         if self.prompt and (self.phase is Phase.LOOKING or not self.attempts):
             positions = FULL_POSITIONS if self.phase is Phase.LOOKING else first.positions
             return Rung(positions, 0.0, self.prompt)
@@ -123,9 +122,15 @@ class WindowState(Spanned):
     @property
     def exhausted(self) -> bool:
         """Whether an attempt stands, or no rung is left."""
-        if self.verdict.settled:
-            return True
-        return sum(not attempt.prompted for attempt, _ in self.attempts) >= len(self.rungs)
+        return self.verdict.settled or not self._left
+
+    @property
+    def _left(self) -> Sequence[Rung]:
+        """The rungs not tried yet; what was tried short isn't tried short again."""
+        tried = [attempt for attempt, _ in self.attempts]
+        short = any(attempt.short for attempt in tried)
+        rungs = [rung for rung in self.rungs if rung.positions == FULL_POSITIONS or not short]
+        return rungs[sum(attempt.plain for attempt in tried) :]
 
     @property
     def was_prompted(self) -> bool:

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 log = get_logger(__name__)
 
-CODE_VERSION = 4
+CODE_VERSION = 5
 """To be raised when a change of this code may change texts: a checkpoint of another version is not
 resumed."""
 

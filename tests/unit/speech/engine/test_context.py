@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from worker.speech.engine.context import (
     BUCKET_SECONDS,
+    LEAST_SECONDS,
     MARGIN_SECONDS,
     adaptive_ladder,
     positions,
@@ -25,10 +26,15 @@ def test_a_window_fits_with_its_margin_and_the_lengths_are_few(seconds: float) -
     assert chosen == FULL_POSITIONS or chosen >= (seconds + MARGIN_SECONDS) * POSITIONS_PER_SECOND
 
 
-@given(st.floats(0.01, 30.0), st.floats(0.01, 30.0))
+@given(st.floats(LEAST_SECONDS, 30.0), st.floats(LEAST_SECONDS, 30.0))
 def test_longer_speech_never_gets_a_shorter_encoder(one: float, other: float) -> None:
     low, high = sorted((one, other))
     assert positions(low) <= positions(high)
+
+
+@given(st.floats(0.01, LEAST_SECONDS, exclude_max=True))
+def test_a_word_or_two_get_the_whole_encoder(seconds: float) -> None:
+    assert positions(seconds) == FULL_POSITIONS > positions(LEAST_SECONDS)
 
 
 @given(st.floats(0.01, 30.0))

@@ -7,8 +7,12 @@ import pytest
 from tests.fakes.engine_parts import Parts, decoded, end, parts, window
 from worker.errors import ErrorCode, JobError
 from worker.speech.engine.batcher import Item, Turn
+from worker.speech.engine.context import LEAST_SECONDS
 from worker.speech.engine.guard import MIN_WINDOWS, Guard
 from worker.speech.windows import FULL_POSITIONS
+
+SHORT = 2 * LEAST_SECONDS
+"""Seconds of speech in a window that is decoded short."""
 
 UNLIKELY = -5.0
 """A mean log-probability that no check lets pass."""
@@ -26,7 +30,7 @@ def short_file(engine: Parts, windows: int, *, name: str = "job", language: str 
     """A file of short windows, prepared to its end."""
     _, feed = engine.file(name=name, language=language)
     for index in range(windows):
-        window(feed, index, 2.0)
+        window(feed, index, SHORT)
     end(feed, 30.0 * windows)
 
 
@@ -66,11 +70,11 @@ def test_failing_windows_switch_their_language_to_full_and_the_result_says_so() 
     engine = parts(context="auto")
     file, feed = engine.file()
     for index in range(MIN_WINDOWS):
-        window(feed, index, 2.0)
+        window(feed, index, SHORT)
     assert positions_after_failing(engine) == {FULL_POSITIONS}
     assert not engine.feedback.allows("en")
     assert engine.feedback.allows("de")
-    window(feed, MIN_WINDOWS, 2.0)
+    window(feed, MIN_WINDOWS, SHORT)
     assert {item.key.positions for item in engine.decode()} == {FULL_POSITIONS}, "en: full"
     short_file(engine, 1, name="other", language="de")
     assert positions(engine) != {FULL_POSITIONS}, "de: short"
@@ -141,8 +145,8 @@ def test_audits_that_disagree_switch_the_language_to_full() -> None:
     assert not engine.feedback.allows("en")
     assert "short windows differ from full ones" in engine.feedback.why_not("en")
     # What was decoded short before that is neither counted against it again nor audited.
-    assert engine.feedback.ladder(2.0, "en")[0].positions == FULL_POSITIONS
-    assert engine.feedback.ladder(2.0, "de")[0].positions < FULL_POSITIONS
+    assert engine.feedback.ladder(SHORT, "en")[0].positions == FULL_POSITIONS
+    assert engine.feedback.ladder(SHORT, "de")[0].positions < FULL_POSITIONS
 
 
 def test_a_window_that_failed_is_not_audited() -> None:

@@ -9,7 +9,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.sentences import SENTENCES
-from worker.speech.engine.quality import LOOPS, Attempt, Doubt, doubts, is_silence
+from worker.speech.engine.quality import (
+    LOOPS,
+    SURE_LOGPROB,
+    Attempt,
+    Doubt,
+    doubts,
+    is_silence,
+    is_unsure,
+)
 from worker.speech.engine.verdict import (
     FLOOR_LOGPROB,
     Outcome,
@@ -63,7 +71,7 @@ attempts = st.builds(
 def test_the_first_that_stands_is_used(tried: list[Attempt]) -> None:
     verdict = judge(tried)
     assert verdict.attempt in tried
-    believed = [each for each in tried if not doubts(each)]
+    believed = [each for each in tried if not doubts(each) and not is_unsure(each)]
     if believed:
         assert verdict.settled
         upto = tried[: tried.index(believed[0]) + 1]
@@ -81,10 +89,10 @@ def test_the_first_that_stands_is_used(tried: list[Attempt]) -> None:
 
 
 @given(attempts)
-def test_one_attempt_settles_it_only_without_doubts(one: Attempt) -> None:
+def test_one_attempt_settles_it_only_if_it_is_sure(one: Attempt) -> None:
     verdict = judge([one])
     assert verdict.attempt == one
-    assert verdict.settled == (not doubts(one))
+    assert verdict.settled == (not doubts(one) and not is_unsure(one))
     if verdict.settled:
         assert (verdict.outcome is Outcome.SILENCE) == is_silence(one)
 
@@ -94,6 +102,27 @@ def settled(*tried: Attempt) -> Attempt | None:
     assert all(not judge(tried[:count]).settled for count in range(1, len(tried)))
     verdict = judge(tried)
     return verdict.attempt if verdict.settled else None
+
+
+UNSURE = short("Has never been surprised.", avg_logprob=SURE_LOGPROB - 0.1)
+
+
+def test_of_an_unsure_short_text_and_the_plain_one_the_likelier_stands() -> None:
+    likelier = attempt("Has never been surpassed.", avg_logprob=SURE_LOGPROB)
+    assert settled(UNSURE, likelier) is likelier
+    assert settled(UNSURE, replace(likelier, avg_logprob=SURE_LOGPROB - 0.2)) is UNSURE
+
+
+def test_an_unsure_short_text_is_not_used_for_a_plain_one_that_hears_more_or_nothing() -> None:
+    more = attempt(f"{UNSURE.text} It never was.", avg_logprob=SURE_LOGPROB - 0.2)
+    assert settled(UNSURE, more) is more
+    silence = attempt("You", avg_logprob=-1.2, no_speech=0.9)
+    assert settled(UNSURE, silence) is silence
+
+
+def test_an_unsure_short_text_stands_where_the_plain_one_is_doubted() -> None:
+    assert settled(UNSURE, attempt(UNSURE.text, avg_logprob=-1.1)) is UNSURE
+    assert settled(UNSURE, LOOP) is UNSURE
 
 
 def test_a_repeat_that_the_plain_decoding_has_not_is_an_artefact() -> None:

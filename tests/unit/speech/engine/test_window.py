@@ -1,0 +1,62 @@
+"""Which decodings one window gets, one after another."""
+
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from worker.speech.engine.context import adaptive_ladder
+from worker.speech.engine.quality import SURE_LOGPROB
+from worker.speech.engine.window import Rung, WindowState, full_ladder
+from worker.speech.model.decoding import Decoded
+from worker.speech.windows import FULL_POSITIONS, SAMPLE_RATE, Span
+
+SECONDS = 4.0
+
+
+def asked(prompt: tuple[int, ...] = (), *, short: bool = True) -> WindowState:
+    """A window that is to be decoded for the first time."""
+    ladder = adaptive_ladder if short else full_ladder
+    span = Span(0, int(SECONDS * SAMPLE_RATE))
+    features = np.zeros((80, 100), dtype=np.float32)
+    return WindowState(0, (span,), features, None, ladder(SECONDS), "en", prompt)
+
+
+def said(text: str, logprob: float) -> Decoded:
+    return Decoded(text, (5, 6, 7), logprob, 0.01, "en", (), ())
+
+
+@given(
+    st.booleans(),
+    st.sampled_from([(), (1, 2, 3)]),
+    st.lists(st.floats(-3.0, -0.1), min_size=9, max_size=9),
+)
+def test_no_way_to_decode_a_window_is_tried_twice(
+    short: bool, prompt: tuple[int, ...], logprobs: list[float]
+) -> None:
+    window = asked(prompt, short=short)
+    tried: list[Rung] = []
+    for logprob in logprobs:
+        tried.append(window.rung)
+        window.tried(tried[-1], said("It has never been surpassed.", logprob))
+        if window.exhausted:
+            break
+    assert window.exhausted
+    assert len(set(tried)) == len(tried)
+    assert sum(rung.positions < FULL_POSITIONS for rung in tried) == short
+    assert sum(bool(rung.prompt) for rung in tried) == bool(prompt)
+    assert not tried[0].prompt or tried[0].prompt == prompt
+
+
+@given(st.sampled_from([(), (1, 2, 3)]), st.floats(-1.0, -0.1))
+def test_a_short_text_that_is_unsure_is_decoded_again_plainly(
+    prompt: tuple[int, ...], logprob: float
+) -> None:
+    window = asked(prompt)
+    window.tried(window.rung, said("It has never been surprised.", logprob))
+    assert window.exhausted == (logprob >= SURE_LOGPROB)
+    if not window.exhausted:
+        assert window.rung == Rung(FULL_POSITIONS, 0.0)
+        window.tried(window.rung, said("It has never been surpassed.", -0.05))
+        assert window.verdict.text == "It has never been surpassed."
