@@ -43,8 +43,12 @@ SPARSE_SHARE = 0.15
 """Least seconds to say a text, for each second of its speech, below which it leaves something out:
 six narrow letters a second, two wide ones. Slow speakers say 8, others 10 to 18."""
 
+SLOW_SHARE = 0.2
+"""The same where less than 30 s of encoder heard it: the pace of slow speakers. So the second of
+two sentences that are alike is lost there."""
+
 SPARSE_SECONDS = 4.0
-"""The same is no sign in less speech: a word takes a second with the breath around it."""
+"""A sparse text is no sign in less speech: a word takes a second with the breath around it."""
 
 
 class Doubt(StrEnum):
@@ -127,8 +131,9 @@ def doubts(attempt: Attempt) -> tuple[Doubt, ...]:
     if ends_early(attempt):
         found.append(Doubt.EARLY_END)
     sparse = (attempt.prompted or attempt.temperature > 0.0) and is_sparse(attempt)
+    slow = attempt.short and seconds_to_say(attempt.text) < SLOW_SHARE * attempt.seconds
     wordless = not attempt.plain and attempt.text and not letters(attempt.text)
-    if sparse or wordless:
+    if sparse or slow or wordless:
         found.append(Doubt.SPARSE)
     if echoes(attempt.text, attempt.tokens, attempt.prompted):
         found.append(Doubt.ECHO)

@@ -140,10 +140,8 @@ class WindowTexts:
                 step += self.known(self.tongues.know(index, languages))
             return step
         language = self.language.code if self.language else None
-        kept = self._kept_seconds
         window = WindowState(index, spans, features, samples, ())
-        ladder = self.ladder if kept + window.seconds <= KEPT_SECONDS else full_ladder
-        window.rungs = ladder(window.seconds, language)
+        window.rungs = self._rungs(window, language)
         self.windows[index] = window
         if self.votes and not self.vote.asks(index):
             self.held_back.append(index)
@@ -278,9 +276,18 @@ class WindowTexts:
         step = Step()
         for part in made:
             self.windows[part.index] = part
-            part.rungs = self.ladder(part.seconds, part.language)
+            part.rungs = self._rungs(part, part.language)
             step += self._asked(part.index)
         return step
+
+    def _rungs(self, window: WindowState, language: str | None) -> Sequence[Rung]:
+        """How a window is tried: as the ladder says, or in full if that may do harm.
+
+        What a cut-out pause leaves sounds unlike speech; less encoder on top is one risk too many.
+        """
+        kept = self._kept_seconds + window.seconds <= KEPT_SECONDS
+        ladder = self.ladder if kept and len(window.spans) == 1 else full_ladder
+        return ladder(window.seconds, language)
 
     def _release(self, indices: Sequence[int]) -> Step:
         self.held_back = [index for index in self.held_back if index not in indices]

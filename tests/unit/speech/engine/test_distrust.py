@@ -103,7 +103,7 @@ def test_a_file_keeps_no_more_short_windows_than_it_can_decode_again() -> None:
 def test_where_the_guard_learns_that_short_windows_lose_their_job_is_repaired() -> None:
     engine = parts(context="auto", guard=Guard(first_share=1.0, min_words=4))
     file, feed = engine.file(language="en")
-    window(feed, 0, 5.0)
+    window(feed, 0, 2.5)
     engine.decode("what the short window said")
     assert file.state.done[0].text == "what the short window said"
     # The audit hears something else altogether.

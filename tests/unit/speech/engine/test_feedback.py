@@ -11,7 +11,7 @@ from worker.speech.engine.context import LEAST_SECONDS
 from worker.speech.engine.guard import MIN_WINDOWS, Guard
 from worker.speech.windows import FULL_POSITIONS
 
-SHORT = 2 * LEAST_SECONDS
+SHORT = LEAST_SECONDS
 """Seconds of speech in a window that is decoded short."""
 
 UNLIKELY = -5.0
@@ -95,7 +95,7 @@ def test_a_short_window_may_be_audited_when_no_job_waits() -> None:
     guard = Guard(first_share=1.0)
     engine = parts(context="auto", guard=guard)
     short_file(engine, 1)
-    engine.decode("one two three")
+    engine.decode("seventeen eighteen nineteen")
     assert engine.shared.stats.short_windows == 1
     item = audit(engine)
     assert item.key.positions == FULL_POSITIONS
@@ -106,7 +106,7 @@ def test_a_short_window_may_be_audited_when_no_job_waits() -> None:
     # Its job is answered long since.
     assert item.job not in engine.shared.files
     with engine.flow.lock:
-        engine.flow.decoded(item, decoded("one two four"), 0.5)
+        engine.flow.decoded(item, decoded("seventeen eighteen twenty"), 0.5)
     assert engine.shared.stats.audits == 1
     assert guard.excess("en") == pytest.approx(100.0 / 3)
     assert engine.shared.stats.windows == 0, "the device loop counts windows, not this"
@@ -116,11 +116,11 @@ def test_an_audit_to_know_the_noise_comes_a_second_time() -> None:
     guard = Guard(first_share=4.0)  # REPEAT_SHARE of it: every window twice
     engine = parts(context="auto", guard=guard)
     short_file(engine, 1)
-    engine.decode("one two three")
+    engine.decode("seventeen eighteen nineteen")
     item = audit(engine)
-    engine.feedback.audited(item, decoded("one two four"))
+    engine.feedback.audited(item, decoded("seventeen eighteen twenty"))
     again = audit(engine)
-    engine.feedback.audited(again, decoded("one two three"))
+    engine.feedback.audited(again, decoded("seventeen eighteen nineteen"))
     assert engine.shared.stats.audits == 2
     assert len(engine.shared.batcher) == 0
     assert guard.excess("en") == pytest.approx(0.0), "full differs from itself as much"
@@ -130,7 +130,7 @@ def test_an_audit_that_fails_decides_nothing() -> None:
     guard = Guard(first_share=1.0, min_words=1)
     engine = parts(context="auto", guard=guard)
     short_file(engine, 1)
-    engine.decode("one two three")
+    engine.decode("seventeen eighteen nineteen")
     engine.feedback.audited(audit(engine), JobError(ErrorCode.ENGINE_FAILED, "no text"))
     assert engine.feedback.allows("en")
     assert len(engine.shared.batcher) == 0
@@ -140,7 +140,7 @@ def test_audits_that_disagree_switch_the_language_to_full() -> None:
     guard = Guard(first_share=1.0, min_words=3)
     engine = parts(context="auto", guard=guard)
     short_file(engine, 1)
-    engine.decode("one two three")
+    engine.decode("seventeen eighteen nineteen")
     engine.feedback.audited(audit(engine), decoded("four five six"))
     assert not engine.feedback.allows("en")
     assert "short windows differ from full ones" in engine.feedback.why_not("en")

@@ -128,14 +128,18 @@ def test_what_is_silent_is_unlikely_beam_search(
 
 
 def test_a_short_window_is_checked_harder() -> None:
-    short = replace(GOOD, short=True, heard_until=9.0)
+    short = replace(GOOD, short=True, seconds=8.0, heard_until=7.5)
     assert doubts(short) == ()
     often = "The type of Subiaco, and the type of Subiaco, or like the type of Subiaco."
     assert doubts(replace(short, text=often)) == (Doubt.REPEATS,)
     assert doubts(replace(GOOD, text=often)) == ()
-    assert Doubt.EARLY_END in doubts(replace(short, heard_until=7.0))
+    assert Doubt.EARLY_END in doubts(replace(short, heard_until=6.0))
     assert Doubt.EARLY_END not in doubts(replace(GOOD, heard_until=7.0))
     assert Doubt.EARLY_END in doubts(replace(short, text="", tokens=(), heard_until=None))
+    # Slow speakers are believed plainly: here the second of two sentences may be missing.
+    slow = replace(GOOD, text="Has never been surpassed.", seconds=3.6)
+    assert doubts(slow) == ()
+    assert doubts(replace(slow, short=True)) == (Doubt.SPARSE,)
     # Silence is believed only of a plain window.
     assert doubts(replace(SILENT, short=True)) == (Doubt.LOGPROB,)
 

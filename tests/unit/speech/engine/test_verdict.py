@@ -104,7 +104,7 @@ def settled(*tried: Attempt) -> Attempt | None:
     return verdict.attempt if verdict.settled else None
 
 
-UNSURE = short("Has never been surprised.", avg_logprob=SURE_LOGPROB - 0.1)
+UNSURE = short("Has never been surprised.", avg_logprob=SURE_LOGPROB - 0.1, seconds=2.5)
 
 
 def test_of_an_unsure_short_text_and_the_plain_one_the_likelier_stands() -> None:

@@ -12,7 +12,7 @@ from worker.speech.engine.window import Rung, WindowState, full_ladder
 from worker.speech.model.decoding import Decoded
 from worker.speech.windows import FULL_POSITIONS, SAMPLE_RATE, Span
 
-SECONDS = 4.0
+SECONDS = 3.0
 
 
 def asked(prompt: tuple[int, ...] = (), *, short: bool = True) -> WindowState:
