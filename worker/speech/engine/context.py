@@ -4,8 +4,9 @@ Whisper pads every window to 30 s, so a clip of 6 s costs the encoder five times
 CTranslate2 encodes fewer frames if it is given fewer. But Whisper was trained on 30 s, and with
 little encoder, or too little silence after the speech, texts are doubled and words repeated.
 Hence a least length, a margin, checks on every short window (`quality`), a second attempt at 30 s
-for those that fail, and a guard that watches whether short windows still do no harm (`guard`).
-Windows for which less than half of the encoder would be saved are not worth the risk.
+for those that fail or are unsure, and a guard that watches whether short windows still do no harm
+(`guard`). Windows for which less than half of the encoder would be saved are not worth the risk,
+nor are those with a word or two, or with a pause cut out.
 """
 
 from __future__ import annotations

@@ -43,6 +43,7 @@ class File(Submission):
             impossible.
         undecided: windows that have their text while it isn't known yet how words get their
             times.
+        counted: second attempts and looks that the engine's counters have.
         gone: answered or cancelled; nothing more is done for it.
     """
 
@@ -65,6 +66,7 @@ class File(Submission):
         self.word_times = word_times
         self.attention: dict[int, tuple[Word, ...]] = {}
         self.undecided: list[int] = []
+        self.counted = (0, 0)
         self.gone = False
         self._owner = owner
         self._future: Future[Recognition] = Future()

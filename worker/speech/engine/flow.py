@@ -65,6 +65,7 @@ class Flow(Owner):
 
     def follow(self, file: File, step: Step) -> None:
         """Do what follows from an event in a file."""
+        self._count(file)
         for index in step.ready:
             self._enqueue(file, index)
         for index, decoded in step.texts:
@@ -122,10 +123,7 @@ class Flow(Owner):
             else:
                 self.follow(file, step)
             return
-        before, looks = state.second_attempts, state.looks
         self.follow(file, state.decoded(item.index, outcome))
-        self._shared.stats.second_attempts += state.second_attempts - before
-        self._shared.stats.looks += state.looks - looks
         self._shared.stats.prompted_windows += item.prompted
 
     def drop_looks(self) -> None:
@@ -203,9 +201,14 @@ class Flow(Owner):
         """Where short windows lost, those of files that are not answered are decoded in full."""
         for language in self._feedback.take_lost():
             for file in list(self._shared.files.values()):
-                before = len(file.state.short)
                 self.follow(file, file.state.distrust_short(language))
-                self._shared.stats.second_attempts += before - len(file.state.short)
+
+    def _count(self, file: File) -> None:
+        """Adds what a file has counted since to the engine's counters."""
+        attempts, looks = file.state.second_attempts, file.state.looks
+        self._shared.stats.second_attempts += attempts - file.counted[0]
+        self._shared.stats.looks += looks - file.counted[1]
+        file.counted = (attempts, looks)
 
     def _enqueue(self, file: File, index: int) -> None:
         window = file.state.windows[index]

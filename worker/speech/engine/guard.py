@@ -16,6 +16,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from worker.speech.engine import scripts
+
 BOUND_POINTS = 1.0
 """Words in a hundred that may differ, noise subtracted."""
 
@@ -173,12 +175,11 @@ class Guard:
 
 
 def words(text: str) -> list[str]:
-    """What is compared: lower-case words without punctuation.
+    """What is compared: words without case and punctuation.
 
     Of a text written without spaces, the characters.
     """
-    kept = "".join(c if c.isalnum() or c == "'" else " " for c in text.lower())
-    found = kept.split()
+    found = scripts.words(text)
     characters = sum(len(word) for word in found)
     return list("".join(found)) if characters > 15 * max(len(found), 1) else found
 

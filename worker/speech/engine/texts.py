@@ -169,6 +169,7 @@ class WindowTexts:
         rung, window.flying = window.flying, None
         assert rung is not None, "what was decoded was begun"
         if rung.positions < FULL_POSITIONS and decoded.language in self.distrusted:
+            window.tried(rung, decoded)
             return self._in_full(window)
         if rung.prompt and decoded.language != self.before.language(index):
             return self._unprompted(window)
@@ -364,6 +365,7 @@ class WindowTexts:
 
     def _in_full(self, window: WindowState) -> Step:
         """Decodes a window with 30 s of encoder, as if it hadn't been decoded short."""
+        self.second_attempts += bool(window.attempts)
         window.rungs = full_ladder(window.seconds)
         window.attempts = [pair for pair in window.attempts if not pair[0].short]
         window.phase, window.look = Phase.ASKED, None

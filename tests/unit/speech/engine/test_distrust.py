@@ -130,3 +130,19 @@ def test_a_word_is_said_as_before_where_nothing_was_short() -> None:
         engine.flow.decoded(item.items[0], decoded("so it is"), 0.1)
     end(feed, 30.0)
     assert [segment.text for segment in file.future.result(0).segments] == ["so it is"]
+
+
+def test_what_was_on_the_device_when_trust_ended_counts_as_tried() -> None:
+    engine = parts(context="auto")
+    file, feed = engine.file(language="en")
+    window(feed, 0, 2.5)
+    with engine.flow.lock:
+        item = engine.batch()
+        assert item is not None
+        engine.flow.request(item.items[0])
+        engine.flow.follow(file, file.state.distrust_short("en"))
+        engine.flow.decoded(item.items[0], decoded("so it is"), 0.1)
+    assert engine.shared.stats.second_attempts == 1
+    engine.decode("the words in full")
+    end(feed, 30.0)
+    assert [segment.text for segment in file.future.result(0).segments] == ["the words in full"]

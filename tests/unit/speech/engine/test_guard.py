@@ -113,7 +113,8 @@ def test_differing_words_is_a_metric(one: list[str], other: list[str]) -> None:
 
 
 def test_texts_are_compared_by_words_or_where_there_are_none_by_characters() -> None:
-    assert words("Well -- it's 42, isn't it?") == ["well", "it's", "42", "isn't", "it"]
+    assert words("Well -- it's 42, isn't it?") == ["well", "its", "42", "isnt", "it"]
+    assert words("ज़िंदगी एक सफ़र है।") == ["ज़िंदगी", "एक", "सफ़र", "है"]
     assert words("客観的実在の判断的知識が成立するのである") == list(
         "客観的実在の判断的知識が成立するのである"
     )
