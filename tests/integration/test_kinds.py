@@ -15,6 +15,7 @@ import pytest
 from tests.conftest import REPOSITORY
 from tests.fakes.tiny_model import base_model
 from tests.scripts import load_script
+from worker.bench.claims import MOST_OVER_FULL
 from worker.bench.kind_sets import KINDS
 from worker.errors import ExitCode
 
@@ -69,15 +70,24 @@ def test_wrong_arguments_say_what_is_allowed(
 def test_short_windows_are_as_right_as_full_ones_on_every_kind(
     speech_dir: Path, tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:
-    """Kind by kind, because one on which `auto` is better would hide another on which it isn't."""
+    """Kind by kind, because one on which `auto` is better would hide another on which it isn't.
+
+    With 96 files a word or two are a tenth of a point, and chance alone still makes half of one. So
+    no kind may be surely worse; which are over the bar of 0.3 points is printed, and for all kinds
+    together the bar itself is asked.
+    """
     base_model()
     folders = [str(speech_dir / name) for name in ("english", "english-more", "narrative")]
     out = tmp_path / "kinds.json"
-    result = run(*folders, "--files", "16", "--json", str(out), timeout=3500)
+    result = run(*folders, "--files", "96", "--json", str(out), timeout=3500)
     assert result.returncode == ExitCode.OK, result.stderr
     record_property("figure", result.stdout)
     kinds = json.loads(out.read_text())["kinds"]
     assert [kind["kind"] for kind in kinds] == list(KINDS)
-    failed = {kind["kind"] for kind in kinds if kind["verdict"].startswith("FAILS")}
-    assert not failed, result.stdout
-    assert not sum(kind["contestants"]["auto"]["repeating"] for kind in kinds), result.stdout
+    assert all(kind["auto_over_full"]["low"] <= 0 for kind in kinds), result.stdout
+    words = sum(sum(kind["words"]) for kind in kinds)
+    over = sum(sum(kind["words"]) * kind["auto_over_full"]["difference"] for kind in kinds) / words
+    assert over <= MOST_OVER_FULL, result.stdout
+    for kind in kinds:
+        full, auto = (kind["contestants"][name]["repeating"] for name in ("full", "auto"))
+        assert auto <= full, result.stdout
