@@ -23,7 +23,7 @@ FILES = 4
 
 
 class ShortSighted(FakeModel):
-    """Hears well with 30 s of encoder. With less it loops, or drops every other word."""
+    """Hears well with 30 s of encoder. With less it loops, or hears other words."""
 
     def __init__(self, fault: str) -> None:
         super().__init__()
@@ -45,7 +45,7 @@ class ShortSighted(FakeModel):
             tokens, text = (1, 2, 3, 4) * 8, "and so on and " * 8
         else:
             words = decoded.text.split()
-            tokens, text = (1, 2), " ".join([words[0], "wrong", *words[2:]])
+            tokens, text = (1, 2), " ".join([words[0], "misunderstands everything", *words[2:]])
         return Decoded(
             text.strip(), tokens, -0.2, 0.0, decoded.language, decoded.languages, decoded.words
         )
