@@ -493,10 +493,14 @@ def test_short_windows_go_in_short_and_their_audits_belong_to_no_job(
         positions.append(how["positions"])
         return stock(self, requests, **how)
 
+    def text_of(request: Request) -> str:
+        return f"said at a usual pace for {request.seconds:.2f} s"
+
     monkeypatch.setattr(FakeModel, "decode", decode)
+    monkeypatch.setattr(FakeModel, "text_of", staticmethod(text_of))
     model = FakeModel()
     engine = engines(model, context="auto")
-    path = talk(tmp_path / "a.wav", bursts=6, seconds=2.0)
+    path = talk(tmp_path / "a.wav", bursts=6, seconds=2.5)
     for name in "abcdef":
         recognition = result(engine.submit(path, ENGLISH, name=name))
         assert len(recognition.segments) == 6

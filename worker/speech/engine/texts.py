@@ -276,8 +276,8 @@ class WindowTexts:
         self.second_attempts += 1
         step = Step()
         for part in made:
-            self.windows[part.index] = part
             part.rungs = self._rungs(part, part.language)
+            self.windows[part.index] = part
             step += self._asked(part.index)
         return step
 
@@ -286,9 +286,10 @@ class WindowTexts:
 
         What a cut-out pause leaves sounds unlike speech; less encoder on top is one risk too many.
         """
-        kept = self._kept_seconds + window.seconds <= KEPT_SECONDS
-        ladder = self.ladder if kept and len(window.spans) == 1 else full_ladder
-        return ladder(window.seconds, language)
+        short = [each for each in self.windows.values() if each.is_short]
+        seconds = sum(each.seconds for each in (window, *short, *self.short.values()))
+        whole = len(window.spans) == 1 and seconds <= KEPT_SECONDS
+        return (self.ladder if whole else full_ladder)(window.seconds, language)
 
     def _release(self, indices: Sequence[int]) -> Step:
         self.held_back = [index for index in self.held_back if index not in indices]
@@ -370,12 +371,6 @@ class WindowTexts:
         window.attempts = [pair for pair in window.attempts if not pair[0].short]
         window.phase, window.look = Phase.ASKED, None
         return self._asked(window.index)
-
-    @property
-    def _kept_seconds(self) -> float:
-        """Seconds of windows that are decoded short, or were."""
-        kept = [window for window in self.windows.values() if window.is_short]
-        return sum(window.seconds for window in (*kept, *self.short.values()))
 
     def _choose(self, window: WindowState) -> Step:
         window.phase = Phase.CHOSEN
