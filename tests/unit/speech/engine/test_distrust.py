@@ -8,10 +8,12 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.fakes.engine_parts import decoded, end, parts, window
+from tests.fakes.engine_parts import Parts, decoded, end, parts, window
 from worker.speech.api import CarryContext, Options
 from worker.speech.engine.context import adaptive_ladder
+from worker.speech.engine.file import File
 from worker.speech.engine.guard import Guard
+from worker.speech.engine.inflow import FileFeed
 from worker.speech.engine.state import FileState
 from worker.speech.engine.texts import KEPT_SECONDS, Step
 from worker.speech.engine.window import Rung
@@ -118,30 +120,29 @@ def test_where_the_guard_learns_that_short_windows_lose_their_job_is_repaired() 
     assert engine.shared.stats.second_attempts == 1
 
 
-def test_a_word_is_said_as_before_where_nothing_was_short() -> None:
-    engine = parts(context="full")
+def distrusted_in_flight(engine: Parts, seconds: float) -> tuple[File, FileFeed]:
+    """A file of one window that was on the device when trust ended."""
     file, feed = engine.file(language="en")
-    window(feed, 0, 20.0)
+    window(feed, 0, seconds)
     with engine.flow.lock:
-        item = engine.batch()
-        assert item is not None
-        engine.flow.request(item.items[0])
+        batch = engine.batch()
+        assert batch is not None
+        (item,) = batch.items
+        engine.flow.request(item)
         engine.flow.follow(file, file.state.distrust_short("en"))
-        engine.flow.decoded(item.items[0], decoded("so it is"), 0.1)
+        engine.flow.decoded(item, decoded("so it is"), 0.1)
+    return file, feed
+
+
+def test_a_word_is_said_as_before_where_nothing_was_short() -> None:
+    file, feed = distrusted_in_flight(parts(context="full"), 20.0)
     end(feed, 30.0)
     assert [segment.text for segment in file.future.result(0).segments] == ["so it is"]
 
 
 def test_what_was_on_the_device_when_trust_ended_counts_as_tried() -> None:
     engine = parts(context="auto")
-    file, feed = engine.file(language="en")
-    window(feed, 0, 2.5)
-    with engine.flow.lock:
-        item = engine.batch()
-        assert item is not None
-        engine.flow.request(item.items[0])
-        engine.flow.follow(file, file.state.distrust_short("en"))
-        engine.flow.decoded(item.items[0], decoded("so it is"), 0.1)
+    file, feed = distrusted_in_flight(engine, 2.5)
     assert engine.shared.stats.second_attempts == 1
     engine.decode("the words in full")
     end(feed, 30.0)
