@@ -30,7 +30,10 @@ class FakeModel:
     """See the module. A prompt becomes one token, so that all windows can share a batch.
 
     Args:
-        fits: more windows than these in one call run out of memory.
+        fits: more windows than these in one call run out of memory; a function of the temperature
+            where that matters.
+        stale: whether the call after one that ran out of memory fails with the echo of its error,
+            as CTranslate2's on a card does.
         poison: the error that a window causes in any batch it is in, or None.
         broken_after: calls after which every call fails.
         language: the detected language of a window, and its probability.
@@ -44,7 +47,8 @@ class FakeModel:
     def __init__(
         self,
         *,
-        fits: int | None = None,
+        fits: int | Callable[[float], int] | None = None,
+        stale: bool = False,
         poison: Callable[[Request], Exception | None] = lambda _: None,
         broken_after: int | None = None,
         language: Callable[[Request], tuple[str, float]] = lambda _: ("en", 0.9),
@@ -54,7 +58,9 @@ class FakeModel:
         self.encoded_windows = 0
         self.calls: list[list[Request]] = []
         self.inside = threading.Event()
-        self._fits = fits
+        self._fits = fits if callable(fits) or fits is None else lambda _: fits
+        self._stale = stale
+        self._echo = False
         self._poison = poison
         self._broken_after = broken_after
         self._language = language
@@ -75,7 +81,7 @@ class FakeModel:
     def decode(
         self, requests: Sequence[Request], *, positions: int, beam_size: int, temperature: float
     ) -> list[Decoded]:
-        del positions, beam_size, temperature
+        del positions, beam_size
         self.inside.set()
         self._gate()
         self.encoder_calls += 1
@@ -83,7 +89,13 @@ class FakeModel:
         self.calls.append(list(requests))
         if self._broken_after is not None and self.encoder_calls > self._broken_after:
             raise RuntimeError("an illegal memory access was encountered")
-        if self._fits is not None and len(requests) > self._fits:
+        if self._echo:
+            self._echo = False
+            raise RuntimeError(
+                "parallel_for failed: cudaErrorInvalidDevice: invalid device ordinal"
+            )
+        if self._fits is not None and len(requests) > self._fits(temperature):
+            self._echo = self._stale
             raise RuntimeError("CUDA failed with error out of memory")
         for request in requests:
             if (error := self._poison(request)) is not None:

@@ -53,6 +53,7 @@ class DeviceLoop:
             outcomes = self._decoder.decode(
                 self._requests(batch.items),
                 positions=batch.key.positions,
+                prompt=batch.key.prompt_length,
                 temperature=batch.key.temperature,
             )
             seconds = time.monotonic() - began
@@ -84,7 +85,7 @@ class DeviceLoop:
             return None
 
     def _capacity(self, key: Key) -> int:
-        return self._decoder.budget.capacity(key.positions, key.prompt_length)
+        return self._decoder.capacity(key.positions, key.prompt_length, key.temperature)
 
     def _requests(self, items: Sequence[Item]) -> list[tuple[Item, Request]]:
         with self._shared.changed:

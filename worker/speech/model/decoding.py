@@ -11,7 +11,10 @@ from worker.results.transcript import Word
 from worker.speech.api import Task
 from worker.speech.model.detection import Ranking
 
-__all__ = ["Decoded", "Request"]
+__all__ = ["BEST_OF", "Decoded", "Request"]
+
+BEST_OF = 5
+"""Texts sampled at temperatures over 0, of which the likeliest is taken (Whisper's default)."""
 
 
 @dataclass(frozen=True, slots=True)

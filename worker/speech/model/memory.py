@@ -2,16 +2,17 @@
 
 A batch is sized from the model's dimensions and from what is free after it was loaded, so that it
 fits at the first try. Where the arithmetic is wrong all the same, memory runs out, the batch is
-halved and the lower size is remembered (`engine.decoder`).
+halved and the lower size is remembered (`engine.limits`).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
 from worker.errors import MachineError
 from worker.speech.model.choices import Device
+from worker.speech.model.decoding import BEST_OF
 from worker.speech.model.weights import Dimensions
 from worker.speech.windows import FULL_POSITIONS
 
@@ -25,6 +26,7 @@ __all__ = [
     "activation_bytes",
     "budget",
     "is_out_of_memory",
+    "is_stale",
     "window_cost",
 ]
 
@@ -46,6 +48,21 @@ _BYTES = {"float32": 4, "float16": 2, "bfloat16": 2}
 _NO_BOUND = 1 << 16
 """Windows in a batch that only memory and positions bound."""
 
+_MOST_SCORES = 2**32 - 1
+"""Attention scores of a call's encoder: CTranslate2's softmax counts them in 32 bits on a card
+(`src/cuda/helpers.h`, `index_t`). On an H200, 128 windows of 30 s, 1.3 times as many, were encoded
+wrongly without an error; 64 rightly."""
+
+_MOST_COLUMNS = 2**31 - 1
+"""Values of the matrix that CTranslate2's convolution on a card unfolds its input to, which it
+counts in 31 bits: 3 x width for each position."""
+
+_MEMORY_WORDS = ("out of memory", "alloc_failed", "not_initialized", "memory allocation")
+"""What CUDA, torch and cuBLAS (which can't even be set up without memory) say, in lower case."""
+
+_STALE_WORDS = ("parallel_for failed", "invalid device ordinal")
+"""What the next call says after memory ran out, in lower case; see `is_stale`."""
+
 
 @dataclass(frozen=True, slots=True)
 class WindowCost:
@@ -55,24 +72,41 @@ class WindowCost:
         per_position: for each encoder position.
         per_position_squared: for each pair of positions.
         per_token: for each token of the prompt, which every beam keeps in a cache of its own.
+        per_position_sampled: for each encoder position, on top, where texts are sampled.
+        heads: of the encoder's attention; 0: nothing is known of them.
+        width: of the encoder's output; 0: nothing is known of it.
     """
 
     per_position: int
     per_position_squared: int
     per_token: int = 0
+    per_position_sampled: int = 0
+    heads: int = 0
+    width: int = 0
 
-    def bytes(self, positions: int, prompt: int = 0) -> int:
+    def bytes(self, positions: int, prompt: int = 0, *, sampled: bool = False) -> int:
         """For a window padded to this many positions (`FULL_POSITIONS` is 30 s).
 
         Args:
             positions: of the encoder.
             prompt: tokens before the text.
+            sampled: whether texts are sampled (a temperature over 0).
         """
+        per_position = self.per_position + (self.per_position_sampled if sampled else 0)
         return (
-            self.per_position * positions
+            per_position * positions
             + self.per_position_squared * positions * positions
             + self.per_token * prompt
         )
+
+    def most_indexed(self, positions: int) -> int:
+        """Windows in a call whose values a card's kernels can still count."""
+        most = _NO_BOUND
+        if self.heads:
+            most = min(most, _MOST_SCORES // (self.heads * positions * positions))
+        if self.width:
+            most = min(most, _MOST_COLUMNS // (3 * self.width * positions))
+        return most
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,18 +126,21 @@ class Budget:
     cost: WindowCost
     device: Literal["cpu", "cuda"] = "cuda"
 
-    def capacity(self, positions: int, prompt: int = 0) -> int:
+    def capacity(self, positions: int, prompt: int = 0, *, sampled: bool = False) -> int:
         """How many windows of this many positions share a batch; at least one.
 
         Args:
             positions: of the encoder, in each window.
             prompt: tokens before the text, in each window.
+            sampled: whether texts are sampled.
         """
         fit = self.windows
         if self.bytes is not None:
-            fit = min(fit, self.bytes // self.cost.bytes(positions, prompt))
+            fit = min(fit, self.bytes // self.cost.bytes(positions, prompt, sampled=sampled))
         if self.positions is not None:
             fit = min(fit, self.positions // positions)
+        if self.device == "cuda":
+            fit = min(fit, self.cost.most_indexed(positions))
         return max(1, fit)
 
     def few(self, prompt: int) -> int:
@@ -116,12 +153,6 @@ class Budget:
         most = self.capacity(FULL_POSITIONS, prompt)
         return most if self.device == "cuda" else max(1, most // 4)
 
-    def halved(self, failed: int, positions: int, prompt: int = 0) -> Budget:
-        """The budget after a batch of `failed` windows of this kind ran out of memory."""
-        fits = max(1, failed // 2) * self.cost.bytes(positions, prompt)
-        # The other half of a split batch may fail at a size over the one now remembered.
-        return replace(self, bytes=fits if self.bytes is None else min(self.bytes, fits))
-
 
 def window_cost(dimensions: Dimensions, *, beam_size: int, compute_type: str) -> WindowCost:
     """What a window takes while it is encoded and decoded.
@@ -131,6 +162,10 @@ def window_cost(dimensions: Dimensions, *, beam_size: int, compute_type: str) ->
     and the self-attention cache (decoder layers x 2 x width x beam x tokens; as many tokens as
     such a window has of `TYPICAL_TOKENS`, and as its prompt has). int8 types shrink weights only:
     what is computed stays float16 on a card, float32 on a CPU.
+
+    Where texts are sampled, each of the `BEST_OF` has keys and values of cross-attention of its own
+    (ctranslate2, `src/decoding.cc`, `GreedySearch`; beams share them): a window of 30 s of large-v3
+    takes 1.47 GB by this and took 1.29 GB on an H200.
 
     Args:
         dimensions: of the model.
@@ -147,6 +182,9 @@ def window_cost(dimensions: Dimensions, *, beam_size: int, compute_type: str) ->
         per_position=cross + output + own // FULL_POSITIONS,
         per_position_squared=scores,
         per_token=token,
+        per_position_sampled=cross * (BEST_OF - 1),
+        heads=dimensions.heads,
+        width=dimensions.width,
     )
 
 
@@ -212,6 +250,21 @@ def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error says that memory ran out.
 
     Libraries on a card have no common class for it and say it in words (`CUDA failed with error
-    out of memory`); the host's allocator raises MemoryError.
+    out of memory`, `CUBLAS_STATUS_ALLOC_FAILED`); the host's allocator raises MemoryError.
     """
-    return isinstance(error, MemoryError) or "out of memory" in str(error).lower()
+    return isinstance(error, MemoryError) or _says(error, _MEMORY_WORDS)
+
+
+def is_stale(error: BaseException) -> bool:
+    """Whether an error may be the echo of one before it, so that the same call may work now.
+
+    CTranslate2 leaves CUDA's last error standing when memory runs out, and the next call's kernels
+    find it: `parallel_for failed: cudaErrorInvalidDevice: invalid device ordinal`. The call after
+    that works. Seen on an H200 with CTranslate2 4.8.5.
+    """
+    return _says(error, _STALE_WORDS)
+
+
+def _says(error: BaseException, words: tuple[str, ...]) -> bool:
+    text = str(error).lower()
+    return any(word in text for word in words)

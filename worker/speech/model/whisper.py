@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from worker.errors import ErrorCode, JobError
 from worker.speech.api import Options, Task
-from worker.speech.model.decoding import Decoded, Request
+from worker.speech.model.decoding import BEST_OF, Decoded, Request
 from worker.speech.model.detection import PIECE_SECONDS, Ranking, among, pieces, ranking_of, spoken
 from worker.speech.model.weights import DECODER_POSITIONS
 from worker.speech.prepare.features import pad
@@ -38,9 +38,6 @@ MAX_LENGTH = DECODER_POSITIONS
 
 PROMPT_TOKENS = MAX_LENGTH // 2 - 1
 """Most tokens of a prompt: half of the decoder, so that text has the other half."""
-
-BEST_OF = 5
-"""Texts sampled at temperatures over 0, of which the likeliest is taken (Whisper's default)."""
 
 
 def most_tokens(prompt: int) -> int:

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from tests.fakes.model import FakeModel
 from worker.errors import EngineError, ErrorCode, JobError
 from worker.speech.engine.decoder import OUT_OF_MEMORY_ADVICE, Decoder
+from worker.speech.engine.limits import PATIENCE
 from worker.speech.model.decoding import Decoded, Request
 from worker.speech.model.memory import Budget, WindowCost
 from worker.speech.windows import FULL_POSITIONS
@@ -58,14 +59,16 @@ def test_nothing_is_no_call() -> None:
     assert model.encoder_calls == 0
 
 
-@given(st.integers(1, 64), st.integers(1, 64))
-def test_out_of_memory_loses_no_window_and_is_remembered(count: int, fits: int) -> None:
-    model = FakeModel(fits=fits)
+@given(st.integers(1, 64), st.integers(1, 64), st.booleans())
+def test_out_of_memory_loses_no_window_and_is_remembered(
+    count: int, fits: int, stale: bool
+) -> None:
+    model = FakeModel(fits=fits, stale=stale)
     found = decoder(model)
     outcomes = decode(found, count)
     assert [tag for tag, _ in outcomes] == list(range(count))
     assert all(isinstance(outcome, Decoded) for _, outcome in outcomes)
-    capacity = found.budget.capacity(FULL_POSITIONS)
+    capacity = found.capacity(FULL_POSITIONS, 0, 0.0)
     if count <= fits:
         assert (capacity, found.out_of_memory) == (64, 0)
     else:
@@ -77,13 +80,42 @@ def test_out_of_memory_loses_no_window_and_is_remembered(count: int, fits: int) 
     assert found.out_of_memory == tried
 
 
-def test_the_remembered_size_never_grows_again() -> None:
-    model = FakeModel(fits=1)
+def test_the_echo_of_an_error_splits_no_batch_and_blames_no_window() -> None:
+    model = FakeModel(fits=2, stale=True)
+    outcomes = decode(decoder(model), 3)
+    assert all(isinstance(outcome, Decoded) for _, outcome in outcomes)
+    # Three at once, the first alone (an echo) and again, then the other two.
+    assert [len(call) for call in model.calls] == [3, 1, 1, 2]
+
+
+def test_memory_that_runs_out_while_sampling_says_nothing_about_beam_search() -> None:
+    found = decoder(FakeModel(fits=lambda temperature: 2 if temperature else 64))
+    pairs = [(number, window(number)) for number in range(8)]
+    found.decode(pairs, positions=FULL_POSITIONS, temperature=0.4)
+    assert found.capacity(FULL_POSITIONS, 0, 0.4) == found.capacity(FULL_POSITIONS, 0, 0.2) == 2
+    assert found.capacity(FULL_POSITIONS, 0, 0.0) == 64
+    assert found.capacity(400, 0, 0.4) == 64
+
+
+def test_a_remembered_size_grows_again_while_all_goes_well() -> None:
+    room = [1]
+    model = FakeModel(fits=lambda _: room[0])
     found = decoder(model)
     decode(found, 8)
-    assert found.budget.capacity(FULL_POSITIONS) == 1
-    decode(found, 4)
-    assert found.budget.capacity(FULL_POSITIONS) == 1
+    assert found.capacity(FULL_POSITIONS, 0, 0.0) == 1
+    room[0] = 64
+    for _ in range(40 * PATIENCE):
+        decode(found, found.capacity(FULL_POSITIONS, 0, 0.0))
+    assert found.capacity(FULL_POSITIONS, 0, 0.0) > 8
+
+
+def test_a_window_that_failed_once_beside_a_working_probe_is_tried_again() -> None:
+    errors = [RuntimeError("cuBLAS failed with status CUBLAS_STATUS_EXECUTION_FAILED")]
+    model = FakeModel(
+        poison=lambda request: errors.pop() if errors and request.context == (0,) else None
+    )
+    ((_, outcome),) = decode(decoder(model), 1)
+    assert isinstance(outcome, Decoded)
 
 
 @pytest.mark.parametrize(
@@ -117,8 +149,8 @@ def test_one_bad_window_is_found_and_only_its_job_fails(count: int, data: st.Dat
         else:
             assert isinstance(outcome, Decoded)
             assert outcome.text == FakeModel.text_of(window(number))
-    # Halving: each bad window costs at most two calls a level, and its probe.
-    assert model.encoder_calls <= 1 + len(bad) * (2 * 6 + 1)
+    # Halving: each bad window costs at most two calls a level, its probe and one more try.
+    assert model.encoder_calls <= 1 + len(bad) * (2 * 6 + 2)
 
 
 def _bad(numbers: set[int]) -> Callable[[Request], Exception | None]:
