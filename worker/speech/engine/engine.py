@@ -274,7 +274,8 @@ def _assemble(
     decoder = Decoder(
         loaded.model, loaded.budget, beam_size=config.beam_size, probe=loaded.run_probe
     )
-    feedback = Feedback(config.context, guard, shared)
+    # Loading may have found that this device can only do full windows.
+    feedback = Feedback(loaded.config.context, guard, shared)
     router = WordRouter(config.word_times, _aligner(config, loaded), shared)
     flow = Flow(shared, feedback, router)
     stages = make_stages(config, loaded, flow.add_window)

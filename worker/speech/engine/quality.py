@@ -83,6 +83,7 @@ class Attempt:
         prompted: tokens of the text before the window that it was prompted with; such texts get
             more checks.
         stopped: whether it has as many tokens as the decoder can write.
+        words_failed: whether the end of the last word was asked for and could not be found.
     """
 
     text: str
@@ -95,6 +96,7 @@ class Attempt:
     temperature: float = 0.0
     prompted: tuple[int, ...] = ()
     stopped: bool = False
+    words_failed: bool = False
 
     @property
     def plain(self) -> bool:
@@ -153,6 +155,9 @@ def ends_early(attempt: Attempt) -> bool:
     """
     if attempt.plain:
         return False
+    if attempt.heard_until is None and attempt.short and attempt.words_failed:
+        # Nothing says that a short window was heard to its end.
+        return True
     if attempt.heard_until is None:
         return not attempt.tokens and attempt.seconds > EARLY_SECONDS
     return attempt.seconds - attempt.heard_until > EARLY_SECONDS

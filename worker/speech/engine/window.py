@@ -185,6 +185,7 @@ class WindowState(Spanned):
             temperature=rung.temperature,
             prompted=rung.prompt,
             stopped=decoded.stopped,
+            words_failed=decoded.words_failed,
         )
         if self.phase is Phase.LOOKING:
             self.look = (attempt, decoded)

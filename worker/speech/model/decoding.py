@@ -58,6 +58,7 @@ class Decoded:
             whole it sounds like several languages; otherwise empty.
         stopped: whether it has as many tokens as the decoder can write, so that more may have been
             said.
+        words_failed: whether words were asked for and finding them failed.
     """
 
     text: str
@@ -69,3 +70,4 @@ class Decoded:
     words: tuple[Word, ...]
     pieces: tuple[Ranking, ...] = ()
     stopped: bool = False
+    words_failed: bool = False

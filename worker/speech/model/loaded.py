@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -22,6 +22,7 @@ from worker.speech.model import choices, memory, models
 from worker.speech.model import device as devices
 from worker.speech.model.decoding import Decoded, Request
 from worker.speech.model.memory import Budget
+from worker.speech.model.rehearsal import rehearse
 from worker.speech.model.selftest import KnownSpeech, check_text, known_speech
 from worker.speech.model.weights import Dimensions, read_dimensions
 from worker.speech.model.whisper import Whisper
@@ -305,8 +306,13 @@ def _warm_up(loaded: Loaded, speech: KnownSpeech | None) -> None:
     began = time.monotonic()
     try:
         text = loaded.run_probe()
+        words = loaded.config.transcriber == "standard" or rehearse(
+            loaded.model, loaded.probe, beam_size=loaded.config.beam_size
+        )
     except RuntimeError as error:
         raise MachineError(f"{loaded.device} can't decode: {error}") from error
+    if not words:
+        _without_words(loaded)
     if speech is None:
         why = "self_test is off" if not loaded.config.self_test else "no known speech is here"
         log.warning("selftest.skipped", message=f"Self-test skipped: {why}")
@@ -317,3 +323,24 @@ def _warm_up(loaded: Loaded, speech: KnownSpeech | None) -> None:
         message="Self-test passed on known speech",
         seconds=round(time.monotonic() - began, 2),
     )
+
+
+def _without_words(loaded: Loaded) -> None:
+    """Goes on where the times of words can't be found: every window is decoded in full.
+
+    Raises:
+        MachineError: the settings ask for those times.
+    """
+    if loaded.config.word_times == "attention":
+        raise MachineError(
+            f"{loaded.device} can't find the times of words from attention, which word_times = "
+            "'attention' asks for: use word_times = 'aligned' or 'none', or another version of "
+            "ctranslate2 (its issue 2064)"
+        )
+    note = (
+        f"The times of words can't be found from attention on {loaded.device}: short windows are "
+        "not used, context = full (see CTranslate2's issue 2064)"
+    )
+    log.warning("device.words", message=note)
+    loaded.config = replace(loaded.config, context="full")
+    loaded.info = loaded.info.model_copy(update={"notes": (*loaded.info.notes, note)})

@@ -11,16 +11,20 @@ from __future__ import annotations
 
 import threading
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from worker.errors import ErrorCode, JobError
+from worker.logs import get_logger
 from worker.speech.api import Options, Task
 from worker.speech.model.decoding import BEST_OF, Decoded, Request
 from worker.speech.model.detection import PIECE_SECONDS, Ranking, among, pieces, ranking_of, spoken
+from worker.speech.model.memory import is_out_of_memory, is_stale
 from worker.speech.model.weights import DECODER_POSITIONS
 from worker.speech.prepare.features import pad
 from worker.speech.windows import MEL_FRAMES_PER_SECOND, POSITIONS_PER_SECOND
@@ -31,7 +35,10 @@ if TYPE_CHECKING:
     import ctranslate2
     from faster_whisper.tokenizer import Tokenizer
 
+    from worker.results.transcript import Word
     from worker.speech.model.choices import Device
+
+log = get_logger(__name__)
 
 MAX_LENGTH = DECODER_POSITIONS
 """Tokens of prompt and text together."""
@@ -299,9 +306,13 @@ class Whisper:
         decoded: list[Decoded],
         encoded: ctranslate2.StorageView,
     ) -> list[Decoded]:
-        """Adds word times from the encoder's output, one call per language and task."""
-        from dataclasses import replace
+        """Adds word times from the encoder's output, one call per language and task.
 
+        Where that fails, texts stand without them.
+
+        Raises:
+            RuntimeError: memory ran out.
+        """
         from worker.speech.words.attention import find_words
 
         groups: dict[tuple[str, Task], list[int]] = defaultdict(list)
@@ -309,17 +320,47 @@ class Whisper:
             if request.want_words and window.tokens:
                 groups[(window.language, request.task)].append(index)
         for (language, task), indices in groups.items():
-            found = find_words(
+            part = encoded if len(indices) == len(requests) else _rows(encoded, indices)
+            find = partial(
+                find_words,
                 self.model,
-                encoded if len(indices) == len(requests) else _rows(encoded, indices),
+                part,
                 [list(decoded[index].tokens) for index in indices],
                 [requests[index].features.shape[1] for index in indices],
                 self.tokenizer(language, task),
                 [requests[index].features for index in indices],
             )
-            for index, words in zip(indices, found, strict=True):
-                decoded[index] = replace(decoded[index], words=tuple(words))
+            found = _try_words(find, len(indices))
+            for position, index in enumerate(indices):
+                decoded[index] = (
+                    replace(decoded[index], words_failed=True)
+                    if found is None
+                    else replace(decoded[index], words=tuple(found[position]))
+                )
         return decoded
+
+
+def _try_words(find: Callable[[], list[list[Word]]], windows: int) -> list[list[Word]] | None:
+    """Words, at the second try if the first may have met an earlier error; None if that fails.
+
+    Raises:
+        RuntimeError: memory ran out.
+    """
+    for last in (False, True):
+        try:
+            return find()
+        except RuntimeError as error:
+            if is_out_of_memory(error):
+                raise
+            if last or not is_stale(error):
+                log.warning(
+                    "words.failed",
+                    message="Words could not be found from attention: texts stand without them",
+                    windows=windows,
+                    error=str(error),
+                )
+                return None
+    raise AssertionError("the last try returns or raises")
 
 
 def _model_class(*, for_whisperx: bool) -> Any:

@@ -50,6 +50,9 @@ LONG = " ".join(SENTENCES["en"] + SENTENCES["de"] + SENTENCES["vi"])
         (replace(GOOD, text="Yes, sure. Yes, sure."), (Doubt.REPEATS,)),
         (replace(GOOD, text=LONG), (Doubt.LENGTH,)),
         (replace(GOOD, text=LONG, seconds=25.0), ()),
+        (replace(GOOD, short=True), ()),
+        (replace(GOOD, short=True, words_failed=True), (Doubt.EARLY_END,)),
+        (replace(GOOD, words_failed=True), ()),
         (replace(GOOD, text="Congratulations, extraordinarily", seconds=0.3), ()),
     ],
 )

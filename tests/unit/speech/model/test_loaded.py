@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,6 +17,7 @@ from worker.speech.api import Options
 from worker.speech.config import EngineConfig
 from worker.speech.model import loaded as loading
 from worker.speech.model import whisper
+from worker.speech.model.decoding import Decoded, Request
 from worker.speech.model.loaded import fingerprint, load
 from worker.speech.model.selftest import KnownSpeech
 from worker.speech.model.whisper import Whisper
@@ -59,6 +62,79 @@ def test_a_model_that_hears_nonsense_does_not_start(
     monkeypatch.setattr(loading, "known_speech", lambda: speech)
     with pytest.raises(MachineError, match="self-test failed on cpu"):
         load(replace(config, self_test=True))
+
+
+T4_BUG = "parallel_for failed: cudaErrorInvalidDevice: invalid device ordinal"
+
+
+def failing_words(monkeypatch: pytest.MonkeyPatch, error: RuntimeError) -> None:
+    """Makes every search for words fail, as CTranslate2's issue 2064 says of a T4."""
+
+    def fail(*_: object) -> object:
+        raise error
+
+    monkeypatch.setattr("worker.speech.words.attention.find_words", fail)
+
+
+def test_a_card_that_finds_no_words_does_full_windows_alone(
+    config: EngineConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert load(config).config.context == "auto"
+    failing_words(monkeypatch, RuntimeError(T4_BUG))
+    found = load(config)
+    assert found.config.context == "full"
+    assert "context = full" in found.info.notes[-1]
+    with pytest.raises(MachineError, match="word_times = 'aligned' or 'none'"):
+        load(replace(config, word_times="attention"))
+
+
+def test_words_that_fail_cost_no_text(
+    config: EngineConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = load(config)
+    requests = [replace(found.probe, want_words=True), found.probe]
+
+    def decode() -> list[Decoded]:
+        return found.model.decode(requests, positions=1500, beam_size=2, temperature=0.0)
+
+    before = decode()
+    failing_words(monkeypatch, RuntimeError(T4_BUG))
+    after = decode()
+    assert [window.text for window in after] == [window.text for window in before]
+    assert [window.words_failed for window in after] == [True, False]
+    assert after[0].words == ()
+    # Memory is the batch's trouble: it is to be halved.
+    failing_words(monkeypatch, RuntimeError("CUDA failed with error out of memory"))
+    with pytest.raises(RuntimeError, match="out of memory"):
+        decode()
+
+
+def test_start_makes_every_call_that_the_engine_makes(
+    config: EngineConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[tuple[str, int]] = []
+    for name in ("_rows", "_try_words"):
+        real = getattr(whisper, name)
+
+        def note(
+            *arguments: object, name: str = name, real: Callable[..., object] = real
+        ) -> object:
+            made.append((name, 1))
+            return real(*arguments)
+
+        monkeypatch.setattr(whisper, name, note)
+    decode = Whisper.decode
+
+    def noted(self: Whisper, requests: Sequence[Request], **how: Any) -> list[Decoded]:
+        made.append((f"{how['positions']} at {how['temperature']}", len(requests)))
+        made.append(("languages", len({request.language for request in requests})))
+        made.append(("lengths", len({request.features.shape for request in requests})))
+        return decode(self, requests, **how)
+
+    monkeypatch.setattr(Whisper, "decode", noted)
+    load(config)
+    assert {("1500 at 0.0", 1), ("400 at 0.0", 4), ("400 at 0.4", 2)} <= set(made)
+    assert {("languages", 2), ("lengths", 2), ("_rows", 1), ("_try_words", 1)} <= set(made)
 
 
 def test_a_gpu_that_is_not_there_is_not_replaced_by_the_cpu(config: EngineConfig) -> None:
