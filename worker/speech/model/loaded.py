@@ -18,7 +18,7 @@ from worker.logs import get_logger
 from worker.results.transcript import EngineInfo
 from worker.speech.api import Options
 from worker.speech.config import SPANS, WINDOWS, EngineConfig
-from worker.speech.model import choices, memory, models
+from worker.speech.model import choices, memory, models, suppressed
 from worker.speech.model import device as devices
 from worker.speech.model.decoding import Decoded, Request
 from worker.speech.model.memory import Budget
@@ -205,7 +205,18 @@ def _load(config: EngineConfig) -> Loaded:
     standard = config.transcriber == "standard"
     # The standard transcriber makes one call at a time.
     lanes = 1 if standard else choices.lanes(device, cores)
-    model = Whisper(directory, device, chosen.name, cores, lanes, for_whisperx=standard)
+    # On a CPU batches are small, and the list costs nothing.
+    card = device.kind == "cuda" and not standard
+    prepared = suppressed.prepare(directory) if card else suppressed.Prepared(directory)
+    model = Whisper(
+        prepared.directory,
+        device,
+        chosen.name,
+        cores,
+        lanes,
+        suppressed=prepared.tokens,
+        for_whisperx=standard,
+    )
     log.info(
         "model.loaded",
         message=f"Model loaded on {device}",

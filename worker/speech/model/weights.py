@@ -81,6 +81,33 @@ def read_dimensions(directory: Path) -> Dimensions:
     )
 
 
+def end_of_variables(path: Path, *, absent: str) -> tuple[int, int, int]:
+    """Where in a `model.bin` their number stands, that number, and where the last one ends.
+
+    Args:
+        path: the file.
+        absent: the name of a variable that must not be there.
+
+    Raises:
+        OSError: it can't be read.
+        ValueError: the variable is there, or the file has another layout than version 6.
+    """
+    try:
+        with path.open("rb") as file:
+            if _unpack(file, "<I") != (6,):
+                raise ValueError(f"{path} is not of binary version 6")
+            _string(file)
+            _unpack(file, "<I")
+            counted = file.tell()
+            (count,) = _unpack(file, "<I")
+            file.seek(0)
+            if any(name == absent for name, _, _ in _variables(file)):
+                raise ValueError(f"{path} has a {absent} already")
+            return counted, count, file.tell()
+    except (struct.error, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is no CTranslate2 model: {error}") from error
+
+
 def _variables(file: BinaryIO) -> Iterator[tuple[str, tuple[int, ...], bytes]]:
     """(name, shape, data) of every variable; data only of those under 16 bytes."""
     (version,) = _unpack(file, "<I")

@@ -25,6 +25,7 @@ from worker.speech.api import Options, Task
 from worker.speech.model.decoding import BEST_OF, Decoded, Request
 from worker.speech.model.detection import PIECE_SECONDS, Ranking, among, pieces, ranking_of, spoken
 from worker.speech.model.memory import is_out_of_memory, is_stale
+from worker.speech.model.suppressed import BY_LIST
 from worker.speech.model.weights import DECODER_POSITIONS
 from worker.speech.prepare.features import pad
 from worker.speech.windows import MEL_FRAMES_PER_SECOND, POSITIONS_PER_SECOND
@@ -67,6 +68,7 @@ class Whisper:
         compute_type: one that the device supports.
         threads: CPU threads that decode (ignored on a card).
         lanes: calls at once, which share the threads.
+        suppressed: tokens that are never written (see `suppressed`).
         for_whisperx: whether `loaded` must be WhisperX's subclass, which its own pipeline calls.
             It differs from faster-whisper's class in two methods (`generate_segment_batched`,
             `encode`) that nothing here uses, and importing it takes up to 8 s and 0.5 GB.
@@ -89,6 +91,7 @@ class Whisper:
         threads: int,
         lanes: int = 1,
         *,
+        suppressed: Sequence[int] = BY_LIST,
         for_whisperx: bool = False,
     ) -> None:
         loaded = _model_class(for_whisperx=for_whisperx)(
@@ -111,6 +114,7 @@ class Whisper:
         )
         self.encoder_calls = 0
         self.encoded_windows = 0
+        self._suppressed = list(suppressed)
         self._tokenizers: dict[tuple[str, Task], Tokenizer] = {}
         self._lock = threading.Lock()
 
@@ -214,6 +218,7 @@ class Whisper:
             max_length=MAX_LENGTH,
             return_scores=True,
             return_no_speech_prob=True,
+            suppress_tokens=self._suppressed,
             **sampling,
         )
         decoded = [
