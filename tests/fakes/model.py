@@ -144,7 +144,7 @@ def load_fake(
         device=Device("cpu", 0, "no processor in particular"),
         dimensions=Dimensions(6, 6, 512, 8, 80, 51_865),
         compute_type="float32",
-        budget=Budget(windows, None, positions, WindowCost(1_000, 0)),
+        budget=Budget(windows, None, positions, WindowCost(per_position=1_000)),
         info=EngineInfo(
             model="fake",
             device="cpu",

@@ -27,6 +27,7 @@ Modules move; these names don't. Importing this module imports neither torch nor
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from worker.bench.contestants import Ours, make
@@ -144,11 +145,14 @@ def window_bytes(
         beam_size: width of the beam search.
         compute_type: one of CTranslate2's.
     """
-    size = activation_bytes(compute_type)
-    cache = dimensions.decoder_layers * 2 * dimensions.width * size * beam_size
     cost = window_cost(dimensions, beam_size=beam_size, compute_type=compute_type)
-    reckoned = cache * TYPICAL_TOKENS // FULL_POSITIONS
-    return cost.bytes(positions) - reckoned * positions + cache * tokens
+    reckoned = cost.per_token * TYPICAL_TOKENS // FULL_POSITIONS
+    same = replace(
+        cost,
+        fixed=cost.fixed + cost.per_token * tokens,
+        per_position=cost.per_position - reckoned,
+    )
+    return same.bytes(positions)
 
 
 def word_errors(references: Sequence[str], texts: Sequence[str]) -> float:

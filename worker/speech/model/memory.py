@@ -1,8 +1,9 @@
 """How many windows fit a batch: the arithmetic of device memory (pure).
 
 A batch is sized from the model's dimensions and from what is free after it was loaded, so that it
-fits at the first try. Where the arithmetic is wrong all the same, memory runs out, the batch is
-halved and the lower size is remembered (`engine.limits`).
+fits at the first try; the constants were measured on a card (`worker/bench/README.md`). Where the
+arithmetic is wrong all the same, memory runs out, the batch is halved and the lower size is
+remembered (`engine.limits`).
 """
 
 from __future__ import annotations
@@ -31,8 +32,20 @@ __all__ = [
 ]
 
 TYPICAL_TOKENS = 176
-"""Tokens of a window of 30 s that the decoder's self-attention cache is sized for: what makes the
-arithmetic for large-v3 with beam 5 meet a measurement (see `worker/bench/README.md`)."""
+"""Tokens of a window of 30 s that the decoder's self-attention cache is sized for; 224 is the most
+there can be."""
+
+STEP_COPIES = 1.6
+"""Times that the self-attention cache is there at the peak of a step, which appends to a copy of it
+and gathers that for the beams. Measured on an H200 with large-v3, int8_float16, 64 windows of 30 s:
+376 MiB a window with 100 tokens, 471 with 176, 514 with 224."""
+
+STEP_BYTES = 8 << 20
+"""What a step takes for a window beside its caches: logits and their log-softmax for each beam."""
+
+ENCODER_WIDTHS = 16
+"""Values for each position that a layer of the encoder has at its peak, in widths of the model,
+attention scores apart. On an H200: 146 MiB a window of 30 s of large-v3 in all, 58 of base."""
 
 RESERVE_BYTES = 600 << 20
 """Kept free on a card: CUDA's own allocations, cuBLAS workspaces, fragmentation."""
@@ -66,21 +79,26 @@ _STALE_WORDS = ("parallel_for failed", "invalid device ordinal")
 
 @dataclass(frozen=True, slots=True)
 class WindowCost:
-    """Bytes of device memory that one window takes in a batch.
+    """Bytes of device memory that one window takes in a batch, whichever is more of two stages.
 
     Attributes:
-        per_position: for each encoder position.
-        per_position_squared: for each pair of positions.
-        per_token: for each token of the prompt, which every beam keeps in a cache of its own.
-        per_position_sampled: for each encoder position, on top, where texts are sampled.
+        fixed: in the decoder, whatever the length.
+        per_position: in the decoder, for each encoder position.
+        per_position_sampled: in the decoder, for each position, on top where texts are sampled.
+        per_token: in the decoder, for each token of the prompt, which every beam keeps in a cache
+            of its own; those of the text are in `per_position`.
+        encoder_per_position: in the encoder, for each position.
+        encoder_per_position_squared: in the encoder, for each pair of positions.
         heads: of the encoder's attention; 0: nothing is known of them.
         width: of the encoder's output; 0: nothing is known of it.
     """
 
-    per_position: int
-    per_position_squared: int
-    per_token: int = 0
+    fixed: int = 0
+    per_position: int = 1
     per_position_sampled: int = 0
+    per_token: int = 0
+    encoder_per_position: int = 0
+    encoder_per_position_squared: int = 0
     heads: int = 0
     width: int = 0
 
@@ -93,11 +111,9 @@ class WindowCost:
             sampled: whether texts are sampled (a temperature over 0).
         """
         per_position = self.per_position + (self.per_position_sampled if sampled else 0)
-        return (
-            per_position * positions
-            + self.per_position_squared * positions * positions
-            + self.per_token * prompt
-        )
+        decoder = self.fixed + per_position * positions + self.per_token * prompt
+        squared = self.encoder_per_position_squared * positions * positions
+        return max(decoder, self.encoder_per_position * positions + squared)
 
     def most_indexed(self, positions: int) -> int:
         """Windows in a call whose values a card's kernels can still count."""
@@ -155,17 +171,18 @@ class Budget:
 
 
 def window_cost(dimensions: Dimensions, *, beam_size: int, compute_type: str) -> WindowCost:
-    """What a window takes while it is encoded and decoded.
+    """What a window takes while it is encoded, and while it is decoded.
 
-    The sum of: keys and values of cross-attention (decoder layers x 2 x positions x width), the
-    encoder's attention scores of one layer (heads x positions^2), its output (positions x width),
-    and the self-attention cache (decoder layers x 2 x width x beam x tokens; as many tokens as
-    such a window has of `TYPICAL_TOKENS`, and as its prompt has). int8 types shrink weights only:
-    what is computed stays float16 on a card, float32 on a CPU.
+    In the encoder, whose memory is free again before the decoder's peak: the attention scores of
+    one layer (heads x positions^2) and `ENCODER_WIDTHS`. In the decoder: keys and values of
+    cross-attention (decoder layers x 2 x positions x width), the encoder's output (positions x
+    width), `STEP_BYTES`, and the self-attention cache (decoder layers x 2 x width x beam x tokens,
+    `STEP_COPIES` of it; as many tokens as such a window has of `TYPICAL_TOKENS`, and as its prompt
+    has). int8 types shrink weights only: what is computed stays float16 on a card, float32 on a
+    CPU.
 
     Where texts are sampled, each of the `BEST_OF` has keys and values of cross-attention of its own
-    (ctranslate2, `src/decoding.cc`, `GreedySearch`; beams share them): a window of 30 s of large-v3
-    takes 1.47 GB by this and took 1.29 GB on an H200.
+    (ctranslate2, `src/decoding.cc`, `GreedySearch`; beams share them).
 
     Args:
         dimensions: of the model.
@@ -174,15 +191,14 @@ def window_cost(dimensions: Dimensions, *, beam_size: int, compute_type: str) ->
     """
     size = activation_bytes(compute_type)
     cross = dimensions.decoder_layers * 2 * dimensions.width * size
-    output = dimensions.width * size
-    scores = dimensions.heads * size
-    token = dimensions.decoder_layers * 2 * dimensions.width * size * beam_size
-    own = token * TYPICAL_TOKENS
+    token = round(cross * beam_size * STEP_COPIES)
     return WindowCost(
-        per_position=cross + output + own // FULL_POSITIONS,
-        per_position_squared=scores,
-        per_token=token,
+        fixed=STEP_BYTES,
+        per_position=cross + dimensions.width * size + token * TYPICAL_TOKENS // FULL_POSITIONS,
         per_position_sampled=cross * (BEST_OF - 1),
+        per_token=token,
+        encoder_per_position=ENCODER_WIDTHS * dimensions.width * size,
+        encoder_per_position_squared=dimensions.heads * size,
         heads=dimensions.heads,
         width=dimensions.width,
     )

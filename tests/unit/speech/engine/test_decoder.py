@@ -18,7 +18,7 @@ from worker.speech.model.decoding import Decoded, Request
 from worker.speech.model.memory import Budget, WindowCost
 from worker.speech.windows import FULL_POSITIONS
 
-COST = WindowCost(per_position=100, per_position_squared=0)
+COST = WindowCost(per_position=100)
 
 
 def window(number: int) -> Request:
