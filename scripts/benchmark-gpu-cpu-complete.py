@@ -41,6 +41,7 @@ from worker.bench.trial import Trial, run_trial
 from worker.errors import ExitCode, SettingsError, WorkerError
 from worker.speech.model import choices, memory, models
 from worker.speech.model import device as devices
+from worker.speech.model.weights import read_dimensions
 from worker.speech.model.whisper import Whisper
 from worker.speech.windows import FULL_POSITIONS
 
@@ -398,7 +399,7 @@ def _calibrate(arguments: argparse.Namespace, scratch: Path, console: Console) -
     )
     cores = arguments.threads or devices.usable_cores()
     model = Whisper(models.resolve(arguments.model), device, chosen.name, cores)
-    windows = arguments.batch_size or memory.CPU_WINDOWS
+    windows = arguments.batch_size or _windows(arguments, device, chosen.name, cores)
     rows = calibrate(
         model,
         clips,
@@ -412,13 +413,31 @@ def _calibrate(arguments: argparse.Namespace, scratch: Path, console: Console) -
         f"{Path(arguments.model).name} {chosen.name}, beam {arguments.beam_size}, {device.name}, "
         f"{cores} threads, batches of {windows} x 30 s\n\n"
     ) + to_table(rows)
-    read = resident_bytes if device.kind == "cpu" else partial(card_bytes, device.index)
-    text += "\n" + memory_table(
-        model, windows=arguments.batch_size or 64, beam_size=arguments.beam_size, read=read
-    )
-    print(text, end="")
+    # What took minutes is shown before anything that may fail.
+    print(text)
     _write(arguments.markdown, text)
+    read = resident_bytes if device.kind == "cpu" else partial(card_bytes, device.index)
+    table = memory_table(model, windows=windows, beam_size=arguments.beam_size, read=read)
+    print(table, end="")
+    _write(arguments.markdown, f"{text}\n{table}")
     return ExitCode.OK
+
+
+def _windows(
+    arguments: argparse.Namespace, device: choices.Device, compute_type: str, cores: int
+) -> int:
+    """Windows of 30 s in a batch: as many as the device holds, once the model is loaded."""
+    return memory.budget(
+        read_dimensions(models.resolve(arguments.model)),
+        batch_size=64,
+        batch_size_given=True,
+        beam_size=arguments.beam_size,
+        compute_type=compute_type,
+        device=device,
+        free_bytes=devices.free_memory(device),
+        reserve_align=False,
+        cores=memory.CPU_WINDOWS if device.kind == "cpu" else cores,
+    ).capacity(FULL_POSITIONS)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -135,6 +135,11 @@ def test_memory_is_the_peak_over_what_was_there() -> None:
     assert "not measured" in memory_table(FakeModel(), windows=4, beam_size=5, read=lambda: None)
 
 
+def test_a_batch_that_does_not_fit_is_a_row_and_no_error() -> None:
+    table = memory_table(FakeModel(fits=3), windows=4, beam_size=5, read=lambda: 0)
+    assert table.count("failed: CUDA failed with error out of memory") == 2
+
+
 class Stopping(FakeModel):
     """Can't write all that is said in a long window."""
 

@@ -31,10 +31,16 @@ Kind = Literal["cuda", "cpu"]
 
 BATCHES = (1, 16, 32, 64)
 
-MIN_DRIVER = (570, 0)
-"""What CUDA 12.8 needs; from 525 on with NVIDIA's compatibility package."""
+MIN_DRIVER = (525, 0)
+"""What CUDA 12 needs where a library has machine code for the card (NVIDIA, "CUDA minor version
+compatibility"): CTranslate2's wheel has it up to compute capability 8.x."""
 
-COMPATIBLE_DRIVER = (525, 0)
+COMPILING_DRIVER = (570, 0)
+"""What CUDA 12.8's intermediate code needs, which newer cards must compile."""
+
+NEWER_CAPABILITY = 9.0
+"""Compute capability from which on CTranslate2's wheel has only intermediate code. An H200 (9.0)
+compiled it in 15 s at the first call, with driver 580."""
 
 MEMORY_SLACK = 1.1
 """A window may take this many times what the arithmetic says: batches keep a reserve for it."""
@@ -76,6 +82,14 @@ class Driver:
     def number(self) -> tuple[int, ...]:
         """The driver's version, to compare."""
         return tuple(int(part) for part in self.version.split(".") if part.isdigit())
+
+    @property
+    def compiles(self) -> bool:
+        """Whether the card has to compile CTranslate2's code; True where nobody knows."""
+        try:
+            return float(self.capability) >= NEWER_CAPABILITY
+        except ValueError:
+            return True
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,12 +254,14 @@ def _driver(cards: Sequence[Driver]) -> tuple[Outcome, str]:
         f"driver {card.version}"
         for card in cards
     )
-    oldest = min(card.number for card in cards)
-    if oldest < COMPATIBLE_DRIVER:
-        return Outcome.FAILED, f"{summary}: too old, CUDA 12.8 needs 570 or newer"
-    if oldest < MIN_DRIVER:
-        # The libraries' check shows whether its compatibility package is there.
-        return Outcome.INFO, f"{summary}: below 570, so CUDA 12.8 needs its compatibility package"
+    for card in cards:
+        if card.number < MIN_DRIVER:
+            return Outcome.FAILED, f"{summary}: too old, CUDA 12 needs 525 or newer"
+        if card.compiles and card.number < COMPILING_DRIVER:
+            return Outcome.FAILED, (
+                f"{summary}: too old for this card, whose code is compiled from CUDA 12.8's: that "
+                "needs 570 or newer"
+            )
     return Outcome.PASSED, summary
 
 

@@ -15,6 +15,10 @@ from worker.speech.engine.guard import Audit, Guard, words
 from worker.speech.model.decoding import Decoded, Request
 from worker.speech.windows import FULL_POSITIONS
 
+MOST = 64
+"""Audits that wait at most. Each holds its features, up to 1.5 MB; a busy worker offers more than
+it gets to, and those that are dropped are as good a sample as those that are kept."""
+
 
 @dataclass(slots=True)
 class _Pending:
@@ -78,7 +82,7 @@ class Audits:
         language = request.language
         assert language is not None, "only windows whose language is known are counted"
         kind = self._guard.audit(language, name, index)
-        if kind is Audit.NONE:
+        if kind is Audit.NONE or len(self._pending) >= MOST:
             return None
         self._pending[number] = _Pending(language, request, words(text), again=kind is Audit.TWICE)
         key = Key(prompt_length, 0.0, FULL_POSITIONS)

@@ -32,6 +32,14 @@ FILL = 0.9
 """Share of the places of a batch under which another chain is started to fill them."""
 
 
+AUDIT_EVERY = 20
+"""After so many batches for jobs, one of audits goes by right, if they fill it: under load nothing
+else would ever let them."""
+
+AUDITS_FILL = 32
+"""Audits that fill a batch, though more may fit."""
+
+
 class Turn(IntEnum):
     """When a window's turn comes, beside others that could go.
 
@@ -40,7 +48,8 @@ class Turn(IntEnum):
         LATER: its predecessor has no text yet.
         LOOK: it has a text, and is to be decoded once more with the text before it. Never delays
             a window that has none.
-        AUDIT: no job waits for it. Never delays or enlarges a batch that a job waits for.
+        AUDIT: no job waits for it. Never enlarges a batch that a job waits for, and goes before one
+            only as often as `AUDIT_EVERY` says.
     """
 
     NOW = 0
@@ -125,6 +134,7 @@ class Batcher:
     lanes: int = 1
     few: int = 1
     _led_by_age: int = 0
+    _since_audits: int = 0
     _waiting: dict[tuple[int, int], Item] = field(default_factory=dict)
 
     def __len__(self) -> int:
@@ -183,6 +193,8 @@ class Batcher:
         turns: dict[Turn, list[Item]] = {turn: [] for turn in Turn}
         for item in self._waiting.values():
             turns[item.turn].append(item)
+        if (audits := self._audits_by_right(turns[Turn.AUDIT], capacity)) is not None:
+            return audits
         ready = turns[Turn.NOW]
         starts = self._chain_starts(turns[Turn.LATER], [*ready, *flying])
         leaders = [*_oldest(ready), *_oldest(starts)]
@@ -201,11 +213,25 @@ class Batcher:
         if best is None:
             return self._background(turns, now, capacity, expecting)
         self._led_by_age = 0 if best.leader is longest else self._led_by_age + 1
+        self._since_audits += 1
         everything = len(ready) + len(starts)
         divided = best.leader.turn is Turn.NOW and len(best.items) == everything < best.most
         share = -(-everything // self.lanes) if divided else best.most
         looks = _group(turns[Turn.LOOK], best.leader)[: max(0, best.enough - len(best.items))]
         return self._batch(best, choose(best.items, share, best.leader) + looks)
+
+    def _audits_by_right(self, audits: list[Item], capacity: Callable[[Key], int]) -> Batch | None:
+        """A full batch of audits, if jobs have had theirs often enough."""
+        if self._since_audits < AUDIT_EVERY:
+            return None
+        for leader in _oldest(audits):
+            choice = self._choice(leader, audits, [], capacity)
+            enough = min(choice.most, AUDITS_FILL)
+            if len(choice.items) >= enough:
+                self._since_audits = 0
+                batch = self._batch(choice, choose(choice.items, enough, leader))
+                return replace(batch, capacity=len(batch.items))
+        return None
 
     def wait_seconds(self, now: float) -> float | None:
         """Seconds until the oldest window has waited `max_wait`; None if there is no window."""

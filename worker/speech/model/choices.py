@@ -76,7 +76,7 @@ def choose_device(wanted: str, cards: int) -> tuple[str, str | None]:
     if wanted == "cuda" and not cards:
         raise MachineError(
             "device = 'cuda' but no CUDA device can be used: check nvidia-smi and the driver "
-            "(CUDA 12.8 needs 570 or newer, or 525 with its compatibility package), or set "
+            "(525 or newer; 570 for cards of compute capability 9.0 and more), or set "
             "device = 'cpu'"
         )
     if wanted == "auto":

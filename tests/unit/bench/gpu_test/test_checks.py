@@ -148,11 +148,29 @@ def test_nothing_is_loaded_on_a_machine_that_is_broken() -> None:
     assert checks["model"].outcome is Outcome.SKIPPED
 
 
-def test_a_driver_that_needs_its_compatibility_package_is_reported() -> None:
-    checks, line = checked(FakeMachine(cards=[replace(T4, version="535.183.01")]))
-    assert checks["driver"].outcome is Outcome.INFO
-    assert "compatibility" in checks["driver"].detail
-    assert line == "GPU test PASSED"
+@pytest.mark.parametrize(
+    ("version", "capability", "outcome"),
+    [
+        ("524.10", "7.5", Outcome.FAILED),
+        ("525.60.13", "7.5", Outcome.PASSED),
+        ("535.183.01", "8.9", Outcome.PASSED),
+        ("535.183.01", "9.0", Outcome.FAILED),
+        ("569.99", "12.0", Outcome.FAILED),
+        ("570.26", "9.0", Outcome.PASSED),
+        ("580.159.04", "9.0", Outcome.PASSED),
+        ("535.183.01", "[N/A]", Outcome.FAILED),
+    ],
+)
+def test_a_driver_must_be_new_enough_for_its_card(
+    version: str, capability: str, outcome: Outcome
+) -> None:
+    card = replace(T4, version=version, capability=capability)
+    checks, line = checked(FakeMachine(cards=[card]))
+    assert checks["driver"].outcome is outcome
+    if outcome is Outcome.FAILED:
+        assert "too old" in checks["driver"].detail
+        assert ("570" if capability != "7.5" else "525") in checks["driver"].detail
+        assert line.startswith("GPU test FAILED: driver")
 
 
 def test_a_cpu_runs_what_can_be_run_and_does_not_say_that_a_gpu_passed() -> None:

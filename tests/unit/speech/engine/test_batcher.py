@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from worker.speech.engine.batcher import SHARE, Batch, Batcher, Item, Key, Turn, choose
+from worker.speech.engine.batcher import AUDIT_EVERY, SHARE, Batch, Batcher, Item, Key, Turn, choose
 
 FULL = Key(prompt_length=4)
 PROMPTED = Key(prompt_length=9)
@@ -223,6 +223,21 @@ def test_what_no_job_waits_for_takes_no_turn_but_comes_in_the_end() -> None:
     batches = [take(batcher, 4) for _ in range(11)]
     assert [audit in batch.items for batch in batches] == [False] * 10 + [True]
     assert not len(batcher)
+
+
+def test_under_load_what_no_job_waits_for_gets_every_so_many_turns_if_it_fills_a_batch() -> None:
+    batcher = Batcher(max_wait=0.2)
+    for number in range(1_000, 1_006):
+        batcher.add(replace(item(number, 0, Key(4, positions=750)), turn=Turn.AUDIT))
+    found = []
+    for index in range(100):
+        for place in range(4):
+            batcher.add(item(0, 4 * index + place, at=1.0))
+        found.append(take(batcher, 4).items)
+    audited = [number for number, items in enumerate(found) if items[0].turn is Turn.AUDIT]
+    # Six audits fill one batch of four; two wait for more.
+    assert audited == [AUDIT_EVERY]
+    assert all(len({item.turn for item in items}) == 1 for items in found)
 
 
 def test_what_no_job_waits_for_makes_no_batch_longer() -> None:

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.speech.engine.audits import Audits
-from worker.speech.engine.batcher import Item
+from worker.speech.engine.audits import MOST, Audits
+from worker.speech.engine.batcher import Item, Key, Turn
 from worker.speech.engine.guard import (
     FAILED_SHARE,
     FIRST_SHARE,
@@ -185,3 +185,19 @@ def test_an_engine_that_drifts_is_caught_within_the_bound() -> None:
             break
     assert not guard.allows("en")
     assert compared <= 2 * MIN_WORDS
+
+
+def test_a_busy_worker_keeps_few_audits() -> None:
+    audits = Audits(Guard(first_share=1.0))
+
+    def offered(number: int) -> bool:
+        request = Request(np.zeros((80, 100), dtype=np.float32), 1.0, "en", "transcribe")
+        item = audits.offer(
+            number, name="file", index=number, request=request, text="words", prompt_length=4,
+            now=0.0,
+        )  # fmt: skip
+        return item is not None
+
+    assert [offered(number) for number in range(MOST + 5)] == [True] * MOST + [False] * 5
+    audits.outcome(Item(0, 0, Key(4, 0.0, 1500), 1.0, 0.0, Turn.AUDIT), None, 1.0)
+    assert offered(MOST + 5)
