@@ -244,11 +244,11 @@ class Whisper:
     ) -> tuple[list[str], list[Ranking]]:
         """Each window's language, and the ranking where it had to be detected."""
         ranked: list[Ranking] = [() for _ in requests]
-        if self.multilingual and any(request.language is None for request in requests):
-            detected = self.model.detect_language(encoded)
-            for index, request in enumerate(requests):
-                if request.language is None:
-                    ranked[index] = among(ranking_of(detected[index]), request.languages)
+        wanted = [index for index, request in enumerate(requests) if request.language is None]
+        if self.multilingual and wanted:
+            part = encoded if len(wanted) == len(requests) else _rows(encoded, wanted)
+            for index, detected in zip(wanted, self.model.detect_language(part), strict=True):
+                ranked[index] = among(ranking_of(detected), requests[index].languages)
         languages = [
             request.language or (ranking[0][0] if ranking else "en")
             for request, ranking in zip(requests, ranked, strict=True)

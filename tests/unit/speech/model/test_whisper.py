@@ -60,6 +60,11 @@ def test_windows_of_several_languages_in_one_pass(
     model: Whisper, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(whisper, "MAX_LENGTH", 40)  # this model never ends by itself
+    taken: list[list[int]] = []
+    rows = whisper._rows
+    monkeypatch.setattr(
+        whisper, "_rows", lambda encoded, some: (taken.append(list(some)), rows(encoded, some))[1]
+    )
     calls, windows = model.encoder_calls, model.encoded_windows
     prompt = model.context(Options(prompt="Glossary"))
     requests = [
@@ -68,6 +73,8 @@ def test_windows_of_several_languages_in_one_pass(
         request(0.3, "ja", prompt),
     ]
     decoded = model.decode(requests, positions=FULL_POSITIONS, beam_size=1, temperature=0.0)
+    # Only one was to be detected, and only its words were asked for.
+    assert taken == [[1], [1]]
     assert (model.encoder_calls - calls, model.encoded_windows - windows) == (1, 3)
     assert [window.language for window in (decoded[0], decoded[2])] == ["de", "ja"]
     assert [len(window.languages) > 50 for window in decoded] == [False, True, False]
