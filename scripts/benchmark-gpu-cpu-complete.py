@@ -395,7 +395,10 @@ def _calibrate(arguments: argparse.Namespace, scratch: Path, console: Console) -
     # Before the model is loaded: on a card they need the memory.
     peers = _peers(arguments, device, clips, scratch, console)
     chosen = choices.choose_compute_type(
-        arguments.compute_type, device.kind, devices.supported_compute_types(device)
+        arguments.compute_type,
+        device.kind,
+        devices.supported_compute_types(device),
+        device.capability,
     )
     cores = arguments.threads or devices.usable_cores()
     model = Whisper(models.resolve(arguments.model), device, chosen.name, cores)

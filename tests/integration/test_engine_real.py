@@ -48,6 +48,10 @@ def alike(text: str, reference: str) -> float:
     return difflib.SequenceMatcher(None, letters(text), letters(reference)).ratio()
 
 
+WARM_UP = 7
+"""Windows that the model decodes before the first batch: the probe, and those of `rehearse`."""
+
+
 def settled(engine: Engine) -> tuple[EngineStats, int, int]:
     """(counters, encoder calls, encoded windows) once nothing runs: audits outlive their files."""
     deadline = time.monotonic() + PATIENCE
@@ -57,8 +61,8 @@ def settled(engine: Engine) -> tuple[EngineStats, int, int]:
         time.sleep(0.5)
         stats = engine.stats
         now = (stats.windows, stats.batches, stats.encoder_calls, stats.encoded_windows)
-        # The warm-up's window is the model's, and no batch of the engine's.
-        if now == seen and not stats.waiting_windows and stats.encoded_windows == stats.windows + 1:
+        idle = now == seen and not stats.waiting_windows
+        if idle and stats.encoded_windows == stats.windows + WARM_UP:
             return stats, stats.encoder_calls, stats.encoded_windows
         assert time.monotonic() < deadline, f"the encoder worked for nobody: {stats}"
 

@@ -93,7 +93,10 @@ class Peer(Contestant):
         device, _ = devices.find_device(self.spec.device)
         directory = models.resolve(plan.model)
         chosen = choices.choose_compute_type(
-            plan.compute_type, device.kind, devices.supported_compute_types(device)
+            plan.compute_type,
+            device.kind,
+            devices.supported_compute_types(device),
+            device.capability,
         )
         threads = plan.threads or devices.usable_cores()
         self.load(directory, device, chosen.name, threads)

@@ -139,7 +139,7 @@ class Session(Protocol):
 
     @property
     def window_bytes(self) -> int:
-        """Bytes that a window takes by the arithmetic."""
+        """Bytes that a window takes by the arithmetic, with the tokens of the last batch."""
         ...
 
     @property

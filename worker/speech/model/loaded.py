@@ -195,7 +195,10 @@ def _load(config: EngineConfig) -> Loaded:
     directory = models.resolve(config.model, config.model_dir)
     dimensions = read_dimensions(directory)
     chosen = choices.choose_compute_type(
-        config.compute_type, device.kind, devices.supported_compute_types(device)
+        config.compute_type,
+        device.kind,
+        devices.supported_compute_types(device),
+        device.capability,
     )
     if chosen.note:
         notes.append(chosen.note)

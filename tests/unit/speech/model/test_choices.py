@@ -54,6 +54,22 @@ def test_compute_type(
     assert (found.name, found.note) == (chosen, note)
 
 
+@pytest.mark.parametrize(
+    ("wanted", "capability", "supported", "chosen"),
+    [
+        ("auto", (7, 5), T4_TYPES, "int8_float16"),
+        ("auto", (8, 9), T4_TYPES, "int8_float16"),
+        ("auto", (9, 0), T4_TYPES, "float16"),
+        ("auto", (12, 0), T4_TYPES - {"float16"}, "float32"),
+        ("int8_float16", (9, 0), T4_TYPES, "int8_float16"),
+    ],
+)
+def test_auto_goes_by_what_is_faster_on_the_card(
+    wanted: str, capability: tuple[int, int], supported: frozenset[str], chosen: str
+) -> None:
+    assert choose_compute_type(wanted, "cuda", supported, capability).name == chosen
+
+
 @pytest.mark.parametrize(("wanted", "device"), [("bfloat16", "cpu"), ("nonsense", "cuda")])
 def test_a_compute_type_that_nothing_stands_in_for(wanted: str, device: str) -> None:
     with pytest.raises(SettingsError, match=f"compute_type = '{wanted}'.*supported here: float32"):

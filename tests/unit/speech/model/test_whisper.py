@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -62,9 +64,12 @@ def test_windows_of_several_languages_in_one_pass(
     monkeypatch.setattr(whisper, "MAX_LENGTH", 40)  # this model never ends by itself
     taken: list[list[int]] = []
     rows = whisper._rows
-    monkeypatch.setattr(
-        whisper, "_rows", lambda encoded, some: (taken.append(list(some)), rows(encoded, some))[1]
-    )
+
+    def noted(encoded: Any, some: Sequence[int]) -> Any:
+        taken.append(list(some))
+        return rows(encoded, some)
+
+    monkeypatch.setattr(whisper, "_rows", noted)
     calls, windows = model.encoder_calls, model.encoded_windows
     prompt = model.context(Options(prompt="Glossary"))
     requests = [
