@@ -394,15 +394,11 @@ def _calibrate(arguments: argparse.Namespace, scratch: Path, console: Console) -
     device, _ = devices.find_device("auto" if "cuda" in arguments.devices else "cpu")
     # Before the model is loaded: on a card they need the memory.
     peers = _peers(arguments, device, clips, scratch, console)
-    chosen = choices.choose_compute_type(
-        arguments.compute_type,
-        device.kind,
-        devices.supported_compute_types(device),
-        device.capability,
-    )
+    chosen = devices.compute_type(arguments.compute_type, device)
     cores = arguments.threads or devices.usable_cores()
-    model = Whisper(models.resolve(arguments.model), device, chosen.name, cores)
-    windows = arguments.batch_size or _windows(arguments, device, chosen.name, cores)
+    directory = models.resolve(arguments.model)
+    model = Whisper(directory, device, chosen.name, cores)
+    windows = arguments.batch_size or _windows(directory, arguments, device, chosen.name, cores)
     rows = calibrate(
         model,
         clips,
@@ -427,11 +423,15 @@ def _calibrate(arguments: argparse.Namespace, scratch: Path, console: Console) -
 
 
 def _windows(
-    arguments: argparse.Namespace, device: choices.Device, compute_type: str, cores: int
+    directory: Path,
+    arguments: argparse.Namespace,
+    device: choices.Device,
+    compute_type: str,
+    cores: int,
 ) -> int:
     """Windows of 30 s in a batch: as many as the device holds, once the model is loaded."""
     return memory.budget(
-        read_dimensions(models.resolve(arguments.model)),
+        read_dimensions(directory),
         batch_size=64,
         batch_size_given=True,
         beam_size=arguments.beam_size,

@@ -92,12 +92,7 @@ class Peer(Contestant):
         plan = self.spec.plan
         device, _ = devices.find_device(self.spec.device)
         directory = models.resolve(plan.model)
-        chosen = choices.choose_compute_type(
-            plan.compute_type,
-            device.kind,
-            devices.supported_compute_types(device),
-            device.capability,
-        )
+        chosen = devices.compute_type(plan.compute_type, device)
         threads = plan.threads or devices.usable_cores()
         self.load(directory, device, chosen.name, threads)
         self._batch_size = plan.batch_size if self.batches else 1

@@ -27,7 +27,6 @@ Modules move; these names don't. Importing this module imports neither torch nor
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from worker.bench.contestants import Ours, make
@@ -146,13 +145,7 @@ def window_bytes(
         compute_type: one of CTranslate2's.
     """
     cost = window_cost(dimensions, beam_size=beam_size, compute_type=compute_type)
-    reckoned = cost.per_token * TYPICAL_TOKENS // FULL_POSITIONS
-    same = replace(
-        cost,
-        fixed=cost.fixed + cost.per_token * tokens,
-        per_position=cost.per_position - reckoned,
-    )
-    return same.bytes(positions)
+    return cost.bytes_written(positions, tokens)
 
 
 def word_errors(references: Sequence[str], texts: Sequence[str]) -> float:

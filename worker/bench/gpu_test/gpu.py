@@ -14,8 +14,6 @@ from worker.bench.gpu_test.libraries import Libraries, probe_in_child
 from worker.bench.machine import PeakMemory, card_bytes, resident_bytes
 from worker.errors import MachineError
 from worker.speech.model import device as devices
-from worker.speech.model.choices import choose_compute_type
-from worker.speech.model.memory import TYPICAL_TOKENS
 from worker.speech.model.selftest import KnownSpeech, check_text, known_speech
 from worker.speech.windows import FULL_POSITIONS
 
@@ -72,7 +70,7 @@ class ThisMachine:
         """
         device, _ = devices.find_device(kind)
         supported = devices.supported_compute_types(device)
-        chosen = choose_compute_type(self._config.compute_type, kind, supported, device.capability)
+        chosen = devices.compute_type(self._config.compute_type, device)
         return f"{chosen.note or chosen.name}; supported: {', '.join(sorted(supported))}"
 
     def load(self, kind: Kind) -> LoadedSession:
@@ -133,7 +131,7 @@ class LoadedSession:
             seconds = time.perf_counter() - began
         # What is measured now took as many tokens as were written, not as are typical.
         written = max(len(item.tokens) for item in decoded)
-        self.window_bytes = loaded.budget.cost.bytes(FULL_POSITIONS, written - TYPICAL_TOKENS)
+        self.window_bytes = loaded.budget.cost.bytes_written(FULL_POSITIONS, written)
         return Run(windows, seconds, memory.bytes, self._problem({item.text for item in decoded}))
 
     def still_tuned(self) -> bool:

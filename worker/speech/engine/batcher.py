@@ -31,7 +31,6 @@ SHARE = 4
 FILL = 0.9
 """Share of the places of a batch under which another chain is started to fill them."""
 
-
 AUDIT_EVERY = 20
 """After so many batches for jobs, one of audits goes by right, if they fill it: under load nothing
 else would ever let them."""
@@ -229,8 +228,7 @@ class Batcher:
             enough = min(choice.most, AUDITS_FILL)
             if len(choice.items) >= enough:
                 self._since_audits = 0
-                batch = self._batch(choice, choose(choice.items, enough, leader))
-                return replace(batch, capacity=len(batch.items))
+                return self._free_batch(choice, enough)
         return None
 
     def wait_seconds(self, now: float) -> float | None:
@@ -281,9 +279,7 @@ class Batcher:
         for leader in _oldest(waiting):
             choice = self._choice(leader, waiting, [], capacity)
             if choice.full or self._ripe(choice.items, now, expecting):
-                batch = self._batch(choice, choose(choice.items, choice.enough, leader))
-                # Its places are free: nobody would have used them.
-                return replace(batch, capacity=len(batch.items))
+                return self._free_batch(choice, choice.enough)
         return None
 
     def _ripe(self, items: Iterable[Item], now: float, expecting: bool) -> bool:
@@ -293,6 +289,11 @@ class Batcher:
     def _batch(self, choice: _Choice, items: list[Item]) -> Batch:
         self._take(items)
         return Batch(choice.leader.key, tuple(items), max(choice.enough, len(items)))
+
+    def _free_batch(self, choice: _Choice, most: int) -> Batch:
+        """A batch of looks or audits: what places it leaves nobody would have used."""
+        batch = self._batch(choice, choose(choice.items, most, choice.leader))
+        return replace(batch, capacity=len(batch.items))
 
     def _take(self, items: Iterable[Item]) -> None:
         for item in items:

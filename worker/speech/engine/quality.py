@@ -155,11 +155,10 @@ def ends_early(attempt: Attempt) -> bool:
     """
     if attempt.plain:
         return False
-    if attempt.heard_until is None and attempt.short and attempt.words_failed:
-        # Nothing says that a short window was heard to its end.
-        return True
     if attempt.heard_until is None:
-        return not attempt.tokens and attempt.seconds > EARLY_SECONDS
+        # Where words failed, nothing says that a short window was heard to its end.
+        unknown = attempt.short and attempt.words_failed
+        return unknown or (not attempt.tokens and attempt.seconds > EARLY_SECONDS)
     return attempt.seconds - attempt.heard_until > EARLY_SECONDS
 
 

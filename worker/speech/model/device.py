@@ -14,7 +14,12 @@ from collections.abc import Iterable
 from importlib import metadata
 from pathlib import Path
 
-from worker.speech.model.choices import Device, choose_device
+from worker.speech.model.choices import (
+    ComputeType,
+    Device,
+    choose_compute_type,
+    choose_device,
+)
 
 TF32_CAPABILITY = (8, 0)
 """TF32 came with Ampere; a T4 (7, 5) has none."""
@@ -54,6 +59,17 @@ def supported_compute_types(device: Device) -> frozenset[str]:
     import ctranslate2
 
     return frozenset(ctranslate2.get_supported_compute_types(device.kind, device.index))
+
+
+def compute_type(wanted: str, device: Device) -> ComputeType:
+    """The compute type for a device; see `choices.choose_compute_type`.
+
+    Raises:
+        SettingsError: it can't be had there, nor what may stand in for it.
+    """
+    return choose_compute_type(
+        wanted, device.kind, supported_compute_types(device), device.capability
+    )
 
 
 def free_memory(device: Device) -> int:

@@ -194,12 +194,7 @@ def _load(config: EngineConfig) -> Loaded:
         log.warning("device.chosen", message=note)
     directory = models.resolve(config.model, config.model_dir)
     dimensions = read_dimensions(directory)
-    chosen = choices.choose_compute_type(
-        config.compute_type,
-        device.kind,
-        devices.supported_compute_types(device),
-        device.capability,
-    )
+    chosen = devices.compute_type(config.compute_type, device)
     if chosen.note:
         notes.append(chosen.note)
         log.warning("device.compute_type", message=chosen.note)

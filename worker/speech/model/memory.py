@@ -115,6 +115,17 @@ class WindowCost:
         squared = self.encoder_per_position_squared * positions * positions
         return max(decoder, self.encoder_per_position * positions + squared)
 
+    def bytes_written(self, positions: int, tokens: int, *, sampled: bool = False) -> int:
+        """For a window of which so many tokens were written, in place of as many as are typical.
+
+        Args:
+            positions: of the encoder.
+            tokens: of the text.
+            sampled: whether texts are sampled.
+        """
+        more = tokens - TYPICAL_TOKENS * positions // FULL_POSITIONS
+        return self.bytes(positions, more, sampled=sampled)
+
     def most_indexed(self, positions: int) -> int:
         """Windows in a call whose values a card's kernels can still count."""
         most = _NO_BOUND

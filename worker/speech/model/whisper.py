@@ -246,8 +246,8 @@ class Whisper:
         ranked: list[Ranking] = [() for _ in requests]
         wanted = [index for index, request in enumerate(requests) if request.language is None]
         if self.multilingual and wanted:
-            part = encoded if len(wanted) == len(requests) else _rows(encoded, wanted)
-            for index, detected in zip(wanted, self.model.detect_language(part), strict=True):
+            rankings = self.model.detect_language(_rows(encoded, wanted))
+            for index, detected in zip(wanted, rankings, strict=True):
                 ranked[index] = among(ranking_of(detected), requests[index].languages)
         languages = [
             request.language or (ranking[0][0] if ranking else "en")
@@ -325,11 +325,10 @@ class Whisper:
             if request.want_words and window.tokens:
                 groups[(window.language, request.task)].append(index)
         for (language, task), indices in groups.items():
-            part = encoded if len(indices) == len(requests) else _rows(encoded, indices)
             find = partial(
                 find_words,
                 self.model,
-                part,
+                _rows(encoded, indices),
                 [list(decoded[index].tokens) for index in indices],
                 [requests[index].features.shape[1] for index in indices],
                 self.tokenizer(language, task),
@@ -379,9 +378,11 @@ def _model_class(*, for_whisperx: bool) -> Any:
 
 
 def _rows(encoded: ctranslate2.StorageView, indices: Sequence[int]) -> ctranslate2.StorageView:
-    """Some windows of an encoder output, left on the device that it is on."""
+    """Some windows of an encoder output, left on the device that it is on; itself if all are."""
     import ctranslate2
 
+    if len(indices) == encoded.shape[0]:
+        return encoded
     if encoded.device == "cuda":
         import torch
 

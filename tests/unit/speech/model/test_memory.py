@@ -13,7 +13,6 @@ from worker.speech.model.memory import (
     CPU_WINDOWS,
     RESERVE_BYTES,
     STEP_BYTES,
-    TYPICAL_TOKENS,
     Budget,
     WindowCost,
     activation_bytes,
@@ -68,10 +67,7 @@ def test_a_window_takes_what_was_measured(
     dimensions: Dimensions, seconds: int, beam: int, tokens: int, sampled: bool, found: int
 ) -> None:
     cost = window_cost(dimensions, beam_size=beam, compute_type="int8_float16")
-    positions = seconds * 50
-    # As many tokens as were written, in place of those that are typical.
-    reckoned = TYPICAL_TOKENS * positions // 1500
-    taken = cost.bytes(positions, tokens - reckoned, sampled=sampled)
+    taken = cost.bytes_written(seconds * 50, tokens, sampled=sampled)
     assert taken / (1 << 20) == pytest.approx(found, rel=0.04)
 
 
