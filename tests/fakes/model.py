@@ -38,6 +38,7 @@ class FakeModel:
         broken_after: calls after which every call fails.
         language: the detected language of a window, and its probability.
         gate: called at the start of each call; it may wait, or raise.
+        takes_samples: whether windows come as samples, as they do where a model is on a card.
     """
 
     mels = 80
@@ -53,7 +54,9 @@ class FakeModel:
         broken_after: int | None = None,
         language: Callable[[Request], tuple[str, float]] = lambda _: ("en", 0.9),
         gate: Callable[[], object] = lambda: None,
+        takes_samples: bool = False,
     ) -> None:
+        self.prepared_mels = 0 if takes_samples else self.mels
         self.encoder_calls = 0
         self.encoded_windows = 0
         self.calls: list[list[Request]] = []
@@ -130,7 +133,7 @@ class FakeModel:
 
         Too short for a sentence: one that is too short for its speech would be decoded in halves.
         """
-        digest = hashlib.sha256(np.ascontiguousarray(request.features).tobytes()).hexdigest()
+        digest = hashlib.sha256(np.ascontiguousarray(request.sound).tobytes()).hexdigest()
         return f"is {digest[:8]} {request.seconds:.2f}"
 
 
@@ -157,7 +160,7 @@ def load_fake(
         ),
         fingerprint="fake",
         probe=Request(
-            features=np.zeros((80, 10), dtype=np.float32),
+            sound=np.zeros((80, 10), dtype=np.float32),
             seconds=0.1,
             language="en",
             task="transcribe",

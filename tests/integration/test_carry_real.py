@@ -53,7 +53,7 @@ def one_after_another(
         index = min(set(ready), key=lambda index: (state.turn(index) is not Turn.NOW, index))
         ready = [other for other in ready if other != index]
         rung = state.begin(index)
-        features = state.windows[index].features
+        features = state.windows[index].sound
         assert features is not None
         request = Request(features, 1.0, "en", "transcribe", carried=rung.prompt)
         (decoded,) = whisper.decode(

@@ -89,12 +89,13 @@ def prepared(submission: Submission) -> bool:
     return state.total is not None
 
 
+@pytest.mark.parametrize("takes_samples", [False, True])
 def test_windows_of_many_files_share_batches_and_say_what_they_say_alone(
-    engines: Make, tmp_path: Path
+    engines: Make, tmp_path: Path, takes_samples: bool
 ) -> None:
     paths = [talk(tmp_path / f"{n}.wav", bursts=n, seconds=2.0 + n) for n in (1, 2, 3)]
     opened = threading.Event()
-    model = FakeModel(gate=lambda: opened.wait(PATIENCE))
+    model = FakeModel(gate=lambda: opened.wait(PATIENCE), takes_samples=takes_samples)
     engine = engines(model, num_workers=2)
     together = [engine.submit(path, ENGLISH, name=path.name) for path in paths]
     until(lambda: all(prepared(each) for each in together))
@@ -103,6 +104,8 @@ def test_windows_of_many_files_share_batches_and_say_what_they_say_alone(
     assert [len(each) for each in texts] == [1, 2, 3]
     # The first batch went off with what was there; the rest of six windows shared one.
     assert sum(len(call) for call in model.calls) == 6
+    kinds = {request.sound.dtype for call in model.calls for request in call}
+    assert kinds == {np.dtype(np.int16 if takes_samples else np.float32)}
     assert len(model.calls) <= 3
     stats = engine.stats
     assert (stats.windows, stats.batches) == (6, len(model.calls))

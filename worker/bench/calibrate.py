@@ -14,9 +14,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 
-import numpy as np
-from numpy.typing import NDArray
-
 from worker.bench.loads import Clip
 from worker.bench.machine import PeakMemory, resident_bytes
 from worker.bench.wer import (
@@ -35,6 +32,7 @@ from worker.speech.engine.window import Ladder, Rung, WindowState, full_ladder
 from worker.speech.model.decoding import Request
 from worker.speech.model.loaded import Model, silence
 from worker.speech.prepare.frames import PrepareConfig, PrepareTask, read_window
+from worker.speech.prepare.sound import Sound
 from worker.speech.prepare.stages import Tools, prepare
 from worker.speech.windows import FULL_POSITIONS, SAMPLE_RATE, Span
 
@@ -57,12 +55,12 @@ class Prepared:
 
     Attributes:
         clip: index of the clip that it was cut from.
-        features: float32 [mels, frames].
+        sound: its features.
         samples: of speech in it, at 16 kHz.
     """
 
     clip: int
-    features: NDArray[np.float32]
+    sound: Sound
     samples: int
 
 
@@ -175,7 +173,7 @@ def calibrate(
 
     # The first call of each length loads kernels, or compiles them: that is no part of a row.
     for length in {positions(seconds) for seconds in BUCKET_SECONDS}:
-        model.decode([silence(model.mels)], positions=length, beam_size=beam_size, temperature=0.0)
+        model.decode([silence()], positions=length, beam_size=beam_size, temperature=0.0)
     seconds, full, failed = decode(FULL_NAME, full_ladder)
     rows = [
         row(peer.name, peer.seconds, errors([normalize(text) for text in peer.texts]), full, None)
@@ -198,9 +196,9 @@ def prepare_clips(clips: Sequence[Clip], mels: int) -> tuple[list[Prepared], flo
         for header, payload in prepare(PrepareTask(str(clip.path)), config, tools):
             if header["kind"] == "window":
                 window = read_window(header, payload, mels)
-                assert window.features is not None
+                assert window.sound is not None
                 samples = sum(span.length for span in window.spans)
-                found.append(Prepared(index, window.features, samples))
+                found.append(Prepared(index, window.sound, samples))
             elif header["kind"] == "end":
                 audio_seconds += float(header["audio_seconds"])
     return found, audio_seconds
@@ -223,7 +221,7 @@ def decode_all(
     options = Options(language=language or "en", carry_context="off")
     for number, window in enumerate(windows):
         state = FileState(str(number), options, ladder)
-        state.add_window(0, [Span(0, window.samples)], window.features, None)
+        state.add_window(0, [Span(0, window.samples)], window.sound, None)
         state.end(window.samples / SAMPLE_RATE, 0, {})
         states.append(state)
     failed = 0
@@ -251,9 +249,9 @@ def decode_all(
 
 
 def _request(window: WindowState, language: str | None, rung: Rung) -> Request:
-    assert window.features is not None
+    assert window.sound is not None
     return Request(
-        features=window.features,
+        sound=window.sound,
         seconds=window.seconds,
         language=language,
         task="transcribe",
@@ -274,7 +272,7 @@ def batch_memory(
 
     Memory that an earlier batch left with the allocator isn't seen: measure small ones first.
     """
-    request = silence(model.mels)
+    request = silence()
     before = read()
     with PeakMemory(read) as memory:
         model.decode([request] * windows, positions=positions, beam_size=beam_size, temperature=0.0)

@@ -61,7 +61,7 @@ def align(sources: Sequence[Source], model: Whisper, language: str | None) -> li
         tokenizer = model.tokenizer(spoken, "transcribe")
         tokens = tokenizer.encode(" " + source.text)
         (words,) = find_words(
-            model.model, encoded, [tokens], features.shape[1], tokenizer, [features]
+            model.model, encoded, [tokens], features.shape[1], tokenizer, [features.max(axis=0)]
         )
         found.append(replace(source, words=tuple(words)))
     return found

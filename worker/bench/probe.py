@@ -108,8 +108,13 @@ class Probe:
     def encode(self, features: ctranslate2.StorageView, **options: Any) -> Any:
         """See `ctranslate2.models.Whisper.encode`."""
         if self.record:
-            # A view, not a copy: the features of a window are a megabyte.
-            self._encoded.features = np.asarray(features)
+            import ctranslate2
+
+            if features.device != "cpu":
+                features_here = features.to_device(ctranslate2.Device.cpu)
+            else:  # a view, not a copy: the features of a window are a megabyte
+                features_here = features
+            self._encoded.features = np.asarray(features_here)
             with self._lock:
                 self.recorded_bytes += self._encoded.features.nbytes
         return self.model.encode(features, **options)

@@ -16,7 +16,7 @@ from worker.speech.model.decoding import Decoded, Request
 from worker.speech.windows import FULL_POSITIONS
 
 MOST = 64
-"""Audits that wait at most. Each holds its features, up to 1.5 MB; a busy worker offers more than
+"""Audits that wait at most. Each holds its sound, up to 1.5 MB; a busy worker offers more than
 it gets to, and those that are dropped are as good a sample as those that are kept."""
 
 

@@ -12,7 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from worker.speech.engine.window import WindowState
-from worker.speech.windows import MEL_FRAMES_PER_SECOND, SAMPLE_RATE, Span
+from worker.speech.prepare import sound as sounds
+from worker.speech.prepare.features import features_of
+from worker.speech.prepare.sound import HOP, Sound, frames
+from worker.speech.windows import MEL_FRAMES_PER_SECOND, Span
 
 __all__ = ["cut", "divided", "loudness", "middle", "quietest"]
 
@@ -23,19 +26,18 @@ SEAM_SECONDS = 0.4
 """As near to where a pause was left out, what is quiet is the rest of that pause: so much of it is
 kept on either side (`SpanOptions.pad`)."""
 
-SAMPLES_PER_FRAME = SAMPLE_RATE // MEL_FRAMES_PER_SECOND
 
-
-def loudness(features: NDArray[np.float32]) -> NDArray[np.float32]:
+def loudness(sound: Sound) -> NDArray[np.float32]:
     """How loud it is around each frame, float32 [frames]: the mean over `QUIET_SECONDS`.
 
     Edges are as loud as their last frame.
 
     Args:
-        features: float32 [mels, frames].
+        sound: of a window.
     """
     width = round(QUIET_SECONDS * MEL_FRAMES_PER_SECOND)
-    padded = np.pad(features.mean(axis=0), (width // 2, width - 1 - width // 2), mode="edge")
+    levels = features_of(sound).mean(axis=0)
+    padded = np.pad(levels, (width // 2, width - 1 - width // 2), mode="edge")
     return np.convolve(padded, np.ones(width, dtype=np.float32) / width, mode="valid").astype(
         np.float32
     )
@@ -53,21 +55,21 @@ def quietest(spans: Sequence[Span], loud: NDArray[np.float32], low: int, high: i
         high: the first that can't any more.
     """
     quiet = low + int(np.argmin(loud[low:high]))
-    seams = np.cumsum([span.length for span in spans]) / SAMPLES_PER_FRAME
+    seams = np.cumsum([span.length for span in spans]) / HOP
     seam = min((round(frame) for frame in seams), key=lambda frame: abs(frame - quiet))
     near = abs(seam - quiet) <= SEAM_SECONDS * MEL_FRAMES_PER_SECOND
     return seam if near and low <= seam <= high else quiet
 
 
-def middle(spans: Sequence[Span], features: NDArray[np.float32]) -> int:
+def middle(spans: Sequence[Span], sound: Sound) -> int:
     """The mel frame at which a window is cut in two, in the middle half of it.
 
     Args:
         spans: what the window is made of.
-        features: float32 [mels, frames].
+        sound: of the window.
     """
-    frames = features.shape[1]
-    return quietest(spans, loudness(features), frames // 4, frames - frames // 4)
+    count = frames(sound)
+    return quietest(spans, loudness(sound), count // 4, count - count // 4)
 
 
 def divided(
@@ -76,22 +78,22 @@ def divided(
     """The parts of a window as windows that nobody has decoded yet, in order.
 
     Args:
-        window: one whose features are there.
+        window: one whose sound is there.
         ends: the mel frame at which each part but the last ends.
         indices: of the parts.
     """
-    assert window.features is not None
+    assert window.sound is not None
     made: list[WindowState] = []
     rest = window.spans
     start = 0
     for index, end in zip(indices, (*ends, None), strict=True):
         spans, rest = (rest, ()) if end is None else cut(rest, end - start)
-        samples = slice(start * SAMPLES_PER_FRAME, None if end is None else end * SAMPLES_PER_FRAME)
+        samples = slice(start * HOP, None if end is None else end * HOP)
         made.append(
             WindowState(
                 index=index,
                 spans=spans,
-                features=window.features[:, start:end],
+                sound=sounds.cut(window.sound, start, end),
                 samples=None if window.samples is None else window.samples[samples],
                 rungs=window.rungs,
                 language=window.language,
@@ -110,7 +112,7 @@ def cut(spans: Sequence[Span], frame: int) -> tuple[tuple[Span, ...], tuple[Span
     """
     before: list[Span] = []
     after: list[Span] = []
-    left = frame * SAMPLES_PER_FRAME
+    left = frame * HOP
     for span in spans:
         place = span.start + min(max(left, 0), span.length)
         if place > span.start:

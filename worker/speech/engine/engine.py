@@ -268,7 +268,7 @@ def _assemble(
     config: EngineConfig, loaded: Loaded, guard: Guard, make_stages: MakeStages
 ) -> _Running:
     """The parts of an engine around a loaded model, not yet started."""
-    mels = loaded.model.mels
+    mels = loaded.model.prepared_mels
     few = loaded.budget.few(carry.LENGTHS[-1] + loaded.model.start_length())
     shared = Shared(Batcher(max_wait=config.max_wait, lanes=loaded.lanes, few=few))
     decoder = Decoder(

@@ -68,7 +68,7 @@ class Feedback:
 
         Args:
             file: the window's.
-            window: still with its features.
+            window: still with its sound.
             decoded: the decoding that was chosen.
         """
         if window.rungs[0].positions == FULL_POSITIONS:
@@ -82,7 +82,7 @@ class Feedback:
         self._learn(language, self._guard.decoded(language, failed=failed))
         if failed or not self._guard.allows(language):
             return
-        assert window.features is not None
+        assert window.sound is not None
         # Only the encoder's length is to differ.
         carried = window.stands[0].prompted
         number = self._shared.new_number()
@@ -91,7 +91,7 @@ class Feedback:
             name=file.state.name,
             index=window.index,
             request=Request(
-                features=window.features,
+                sound=window.sound,
                 seconds=window.seconds,
                 language=language,
                 task=file.state.options.task,

@@ -24,6 +24,7 @@ from worker.speech.engine.shared import Shared
 from worker.speech.engine.texts import Step
 from worker.speech.engine.word_router import WordRouter
 from worker.speech.model.decoding import Decoded, Request
+from worker.speech.prepare.sound import Sound
 from worker.speech.windows import FULL_POSITIONS, Span
 
 log = get_logger(__name__)
@@ -55,13 +56,13 @@ class Flow(Owner):
         file: File,
         index: int,
         spans: Sequence[Span],
-        features: NDArray[np.float32] | None,
+        sound: Sound | None,
         samples: NDArray[np.float32] | None,
     ) -> None:
         """Take a prepared window; see `FileState.add_window`. Takes the lock itself."""
         with self.lock:
             if not file.gone:
-                self.follow(file, file.state.add_window(index, spans, features, samples))
+                self.follow(file, file.state.add_window(index, spans, sound, samples))
 
     def follow(self, file: File, step: Step) -> None:
         """Do what follows from an event in a file."""
@@ -73,7 +74,7 @@ class Flow(Owner):
             self._shared.batcher.remove(file.number, index)
             self._feedback.text_chosen(file, window, decoded)
             if not window.is_short:
-                window.features = None
+                window.sound = None
             self._router.text_chosen(file, index, decoded)
         self._repair()
 
@@ -85,10 +86,10 @@ class Flow(Owner):
         if file is None:
             return None
         window = file.state.windows[item.index]
-        assert window.features is not None
+        assert window.sound is not None
         rung = file.state.begin(item.index)
         return Request(
-            features=window.features,
+            sound=window.sound,
             seconds=window.seconds,
             language=window.language,
             languages=file.state.options.language_options,

@@ -42,7 +42,7 @@ class Inflow:
         flow: takes the windows.
         held_seconds: seconds of speech in windows that may be held; raised to
             `MIN_HELD_SECONDS`.
-        mels: feature bands of the model.
+        mels: feature bands that children compute; 0 if the model computes them.
         stages: what looks at whole files, in the order it is to be run.
     """
 
@@ -165,10 +165,8 @@ class FileFeed:
             self._shared.changed.notify_all()
 
     def _window(self, header: dict[str, Any], payload: bytes) -> None:
-        window = read_window(header, payload, self._inflow.mels)
-        self._flow.add_window(
-            self._file, window.index, window.spans, window.features, window.samples
-        )
+        window = read_window(header, payload, self._inflow.mels, samples=self.task.samples)
+        self._flow.add_window(self._file, window.index, window.spans, window.sound, window.samples)
 
     def _end(self, header: dict[str, Any]) -> None:
         state = self._file.state

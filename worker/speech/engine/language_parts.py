@@ -12,11 +12,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-from numpy.typing import NDArray
-
 from worker.speech.engine.division import loudness, quietest
 from worker.speech.model.detection import PIECE_SECONDS, pieces
+from worker.speech.prepare.sound import Sound, frames
 from worker.speech.windows import MEL_FRAMES_PER_SECOND, SAMPLE_RATE, Span
 
 __all__ = ["Part", "parts"]
@@ -31,15 +29,13 @@ class Part:
     end: int
 
 
-def parts(
-    languages: Sequence[str], spans: Sequence[Span], features: NDArray[np.float32]
-) -> tuple[Part, ...]:
+def parts(languages: Sequence[str], spans: Sequence[Span], sound: Sound) -> tuple[Part, ...]:
     """The parts of a window, in order; together they are the whole of it.
 
     Args:
         languages: one for each of the window's `pieces`.
         spans: what the window is made of.
-        features: float32 [mels, frames].
+        sound: of the window.
 
     Raises:
         ValueError: there are not as many languages as pieces.
@@ -49,7 +45,7 @@ def parts(
     if len(centres) != len(languages):
         raise ValueError(f"{len(languages)} languages for {len(centres)} pieces")
     shortest = round(PIECE_SECONDS / 2 * MEL_FRAMES_PER_SECOND)
-    loud = loudness(features)
+    loud = loudness(sound)
     found: list[Part] = []
     start = 0
     for place in range(1, len(languages)):
@@ -59,4 +55,4 @@ def parts(
             end = quietest(spans, loud, low, high)
             found.append(Part(languages[place - 1], start, end))
             start = end
-    return (*found, Part(languages[-1], start, features.shape[1]))
+    return (*found, Part(languages[-1], start, frames(sound)))

@@ -32,6 +32,7 @@ from worker.speech.engine.verdict import Outcome, holds_more
 from worker.speech.engine.window import Ladder, Phase, Rung, WindowState, full_ladder
 from worker.speech.engine.window_languages import Decision, WindowLanguages
 from worker.speech.model.decoding import Decoded
+from worker.speech.prepare.sound import Sound
 from worker.speech.windows import FULL_POSITIONS, Span
 
 KEPT_SECONDS = 600.0
@@ -114,7 +115,7 @@ class WindowTexts:
         self,
         index: int,
         spans: Iterable[Span],
-        features: NDArray[np.float32] | None,
+        sound: Sound | None,
         samples: NDArray[np.float32] | None,
     ) -> Step:
         """A prepared window.
@@ -122,14 +123,14 @@ class WindowTexts:
         Args:
             index: position among the file's windows, from 0.
             spans: the parts of the file it is made of.
-            features: float32 [mels, frames]; None for a window that `resume` has.
+            sound: what the model gets; None for a window that `resume` has.
             samples: float32 [n] at 16 kHz, or None where no alignment follows.
 
         Raises:
-            KeyError: it has neither features nor a place in `resume`.
+            KeyError: it has neither sound nor a place in `resume`.
         """
         spans = tuple(spans)
-        if features is None:
+        if sound is None:
             texts = self.kept[index]
             self.done.update((text.index, text) for text in texts)
             self.order.insert(index, [text.index for text in texts[1:]])
@@ -140,7 +141,7 @@ class WindowTexts:
                 step += self.known(self.tongues.know(index, languages))
             return step
         language = self.language.code if self.language else None
-        window = WindowState(index, spans, features, samples, ())
+        window = WindowState(index, spans, sound, samples, ())
         window.rungs = self._rungs(window, language)
         self.windows[index] = window
         if self.votes and not self.vote.asks(index):
@@ -256,8 +257,8 @@ class WindowTexts:
 
     def _divide(self, window: WindowState, languages: Sequence[str]) -> Step:
         """A window is in several languages: each part of it is decoded as a window."""
-        assert window.features is not None
-        found = parts(languages, window.spans, window.features)
+        assert window.sound is not None
+        found = parts(languages, window.spans, window.sound)
         made = self._cut(window, [part.end for part in found[:-1]])
         for state, part in zip(made, found, strict=True):
             state.language = part.language
@@ -265,8 +266,8 @@ class WindowTexts:
 
     def _halve(self, window: WindowState) -> Step:
         """A window holds more than its text says: each half of it is decoded as a window."""
-        assert window.features is not None
-        return self._ask_parts(self._cut(window, [middle(window.spans, window.features)]))
+        assert window.sound is not None
+        return self._ask_parts(self._cut(window, [middle(window.spans, window.sound)]))
 
     def _cut(self, window: WindowState, ends: Sequence[int]) -> tuple[WindowState, ...]:
         indices = (window.index, *self.order.divide(window.index, len(ends)))

@@ -24,7 +24,8 @@ from worker.speech.model import device as devices
 from worker.speech.model.detection import among, ranking_of
 from worker.speech.model.loaded import load
 from worker.speech.model.memory import is_out_of_memory
-from worker.speech.prepare.features import WINDOW_FRAMES, FrontEnd, pad
+from worker.speech.prepare.features import FrontEnd, pad
+from worker.speech.prepare.sound import WINDOW_FRAMES
 from worker.speech.windows import FULL_POSITIONS, SAMPLE_RATE, WINDOW_SAMPLES
 from worker.speech.words.fit import fit_words
 

@@ -26,6 +26,7 @@ from worker.speech.engine.resume import done
 from worker.speech.model.loaded import Loaded
 from worker.speech.model.memory import is_out_of_memory
 from worker.speech.prepare.features import FrontEnd
+from worker.speech.prepare.sound import Sound, to_samples
 from worker.speech.windows import Span, Window
 
 
@@ -58,10 +59,8 @@ class Detector(Protocol):
         ...
 
 
-AddWindow = Callable[
-    [File, int, Sequence[Span], NDArray[np.float32] | None, NDArray[np.float32] | None], None
-]
-"""Takes (file, index, spans, features, samples) as `FileState.add_window` does."""
+AddWindow = Callable[[File, int, Sequence[Span], Sound | None, NDArray[np.float32] | None], None]
+"""Takes (file, index, spans, sound, samples) as `FileState.add_window` does."""
 
 
 class SpeechDetection(WholeFileStage):
@@ -69,15 +68,15 @@ class SpeechDetection(WholeFileStage):
 
     Args:
         detector: finds them.
-        front_end: makes their features.
+        mels: feature bands to compute for them; 0 if the model computes them.
         add_window: takes them.
     """
 
     name = "windows"
 
-    def __init__(self, detector: Detector, front_end: FrontEnd, add_window: AddWindow) -> None:
+    def __init__(self, detector: Detector, mels: int, add_window: AddWindow) -> None:
         self._detector = detector
-        self._front_end = front_end
+        self._make: Callable[[NDArray[np.float32]], Sound] = FrontEnd(mels) if mels else to_samples
         self._add_window = add_window
 
     def run(self, file: File, samples: NDArray[np.float32]) -> None:
@@ -92,7 +91,7 @@ class SpeechDetection(WholeFileStage):
                     file,
                     window.index,
                     window.spans,
-                    None if known else self._front_end(piece),
+                    None if known else self._make(piece),
                     piece if file.word_times == "aligned" else None,
                 )
         except RuntimeError as error:
@@ -115,7 +114,7 @@ def stages_for(
         from worker.speech.model.pyannote import PyannoteDetector
 
         detector = PyannoteDetector(loaded.device)
-        stages.append(SpeechDetection(detector, FrontEnd(loaded.model.mels), add_window))
+        stages.append(SpeechDetection(detector, loaded.model.prepared_mels, add_window))
     return stages
 
 

@@ -15,6 +15,7 @@ from worker.speech.api import WindowText
 from worker.speech.engine.quality import TEMPERATURES, Attempt, doubts
 from worker.speech.engine.verdict import Outcome, Verdict, judge, replaces
 from worker.speech.model.decoding import Decoded
+from worker.speech.prepare.sound import Sound
 from worker.speech.windows import FULL_POSITIONS, Span, Spanned
 
 
@@ -65,7 +66,7 @@ class WindowState(Spanned):
     Attributes:
         index: position among the file's windows, from 0.
         spans: the parts of the file it is made of.
-        features: float32 [mels, frames]; None once nothing decodes them any more.
+        sound: what the model gets; None once nothing decodes it any more.
         samples: float32 [n] at 16 kHz, where alignment will need them.
         rungs: what is tried without a prompt, in order, until a text passes the checks.
         language: that it is to be decoded in; None while that is not known.
@@ -80,7 +81,7 @@ class WindowState(Spanned):
 
     index: int
     spans: tuple[Span, ...]
-    features: NDArray[np.float32] | None
+    sound: Sound | None
     samples: NDArray[np.float32] | None
     rungs: Sequence[Rung]
     language: str | None = None

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
-from numpy.typing import NDArray
-
 from worker.results.transcript import Word
 from worker.speech.api import Task
 from worker.speech.model.detection import Ranking
+from worker.speech.prepare.sound import Sound
 
 __all__ = ["BEST_OF", "Decoded", "Request"]
 
@@ -22,7 +20,7 @@ class Request:
     """One window to decode.
 
     Attributes:
-        features: float32 [mels, frames], at the window's own length.
+        sound: what is heard in it, at the window's own length; that of one batch is of one kind.
         seconds: speech in it.
         language: Whisper code, or None to detect it from this window.
         languages: codes that are detected among; empty: all.
@@ -32,7 +30,7 @@ class Request:
         want_words: whether to find word times from attention.
     """
 
-    features: NDArray[np.float32]
+    sound: Sound
     seconds: float
     language: str | None
     task: Task

@@ -26,8 +26,8 @@ from worker.speech.model.rehearsal import rehearse
 from worker.speech.model.selftest import KnownSpeech, check_text, known_speech
 from worker.speech.model.weights import Dimensions, read_dimensions
 from worker.speech.model.whisper import Whisper
-from worker.speech.prepare.features import FLOOR, FrontEnd
-from worker.speech.windows import FULL_POSITIONS, MEL_FRAMES_PER_SECOND, SAMPLE_RATE
+from worker.speech.prepare.sound import to_samples
+from worker.speech.windows import FULL_POSITIONS, SAMPLE_RATE
 from worker.speech.words.align_models import import_libraries
 from worker.threads import SupervisedThread
 
@@ -47,6 +47,7 @@ class Model(Protocol):
 
     Attributes:
         mels: mel bands of a window's features.
+        prepared_mels: bands that are computed before a window comes to it; 0 if it takes samples.
         multilingual: whether it knows languages other than English.
         languages: Whisper codes of those it knows.
         encoder_calls: encoder passes so far.
@@ -54,6 +55,7 @@ class Model(Protocol):
     """
 
     mels: int
+    prepared_mels: int
     multilingual: bool
     languages: frozenset[str]
     encoder_calls: int
@@ -210,9 +212,10 @@ def _load(config: EngineConfig) -> Loaded:
         prepared.directory,
         device,
         chosen.name,
-        cores,
+        choices.threads(device, cores, lanes),
         lanes,
         suppressed=prepared.tokens,
+        log_mel=card,
         for_whisperx=standard,
     )
     log.info(
@@ -262,7 +265,7 @@ def _load(config: EngineConfig) -> Loaded:
             versions=devices.versions(),
         ),
         fingerprint=fingerprint(config, directory, chosen.name),
-        probe=_probe(model.mels, speech),
+        probe=_probe(speech),
         lanes=lanes,
     )
     _warm_up(loaded, speech)
@@ -288,18 +291,18 @@ def fingerprint(config: EngineConfig, directory: Path, compute_type: str) -> str
     return hashlib.sha256(encoded).hexdigest()[:32]
 
 
-def silence(mels: int) -> Request:
+def silence() -> Request:
     """A window of one silent second: nothing to recognise, but all kernels are loaded and tuned."""
-    features = np.full((mels, MEL_FRAMES_PER_SECOND), FLOOR, dtype=np.float32)
-    return Request(features=features, seconds=1.0, language="en", task="transcribe")
+    sound = np.zeros(SAMPLE_RATE, dtype=np.int16)
+    return Request(sound=sound, seconds=1.0, language="en", task="transcribe")
 
 
-def _probe(mels: int, speech: KnownSpeech | None) -> Request:
+def _probe(speech: KnownSpeech | None) -> Request:
     """Known speech as a window, or silence where there is none."""
     if speech is None:
-        return silence(mels)
+        return silence()
     return Request(
-        features=FrontEnd(mels)(speech.samples),
+        sound=to_samples(speech.samples),
         seconds=len(speech.samples) / SAMPLE_RATE,
         language="en",
         task="transcribe",

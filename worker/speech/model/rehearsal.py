@@ -10,6 +10,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from worker.speech.prepare.sound import cut, frames
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Protocol
@@ -61,5 +63,5 @@ def rehearse(model: _Decodes, probe: Request, *, beam_size: int) -> bool:
 def _cut(request: Request, seconds: float) -> Request:
     """The beginning of a window."""
     seconds = min(seconds, request.seconds)
-    frames = max(1, round(request.features.shape[1] * seconds / request.seconds))
-    return replace(request, features=request.features[:, :frames], seconds=seconds)
+    count = max(1, round(frames(request.sound) * seconds / request.seconds))
+    return replace(request, sound=cut(request.sound, 0, count), seconds=seconds)

@@ -24,10 +24,12 @@ from worker.logs import get_logger
 from worker.speech.api import Options, Task
 from worker.speech.model.decoding import BEST_OF, Decoded, Request
 from worker.speech.model.detection import PIECE_SECONDS, Ranking, among, pieces, ranking_of, spoken
+from worker.speech.model.log_mel import LogMel
 from worker.speech.model.memory import is_out_of_memory, is_stale
 from worker.speech.model.suppressed import BY_LIST
 from worker.speech.model.weights import DECODER_POSITIONS
-from worker.speech.prepare.features import pad
+from worker.speech.prepare.features import features_of, pad
+from worker.speech.prepare.sound import Sound, frames
 from worker.speech.windows import MEL_FRAMES_PER_SECOND, POSITIONS_PER_SECOND
 
 if TYPE_CHECKING:
@@ -66,9 +68,10 @@ class Whisper:
         directory: CTranslate2 weights.
         device: where to load them.
         compute_type: one that the device supports.
-        threads: CPU threads that decode (ignored on a card).
-        lanes: calls at once, which share the threads.
+        threads: CPU threads of one call.
+        lanes: calls at once.
         suppressed: tokens that are never written (see `suppressed`).
+        log_mel: whether features are computed here, where the model is (see `log_mel`).
         for_whisperx: whether `loaded` must be WhisperX's subclass, which its own pipeline calls.
             It differs from faster-whisper's class in two methods (`generate_segment_batched`,
             `encode`) that nothing here uses, and importing it takes up to 8 s and 0.5 GB.
@@ -77,6 +80,8 @@ class Whisper:
         loaded: faster-whisper's object: the model with its tokenizer.
         model: CTranslate2's model inside it.
         mels: mel bands of a window's features.
+        prepared_mels: bands that are computed before a window comes here; 0 where windows are
+            to come as samples.
         multilingual: whether it knows languages other than English, and can translate.
         languages: Whisper codes of those it knows.
         encoder_calls: encoder passes so far.
@@ -92,6 +97,7 @@ class Whisper:
         lanes: int = 1,
         *,
         suppressed: Sequence[int] = BY_LIST,
+        log_mel: bool = False,
         for_whisperx: bool = False,
     ) -> None:
         loaded = _model_class(for_whisperx=for_whisperx)(
@@ -99,12 +105,14 @@ class Whisper:
             device=device.kind,
             device_index=device.index,
             compute_type=compute_type,
-            cpu_threads=max(1, threads // lanes),
+            cpu_threads=threads,
             num_workers=lanes,
         )
         self.loaded = loaded
         self.model = cast("ctranslate2.models.Whisper", loaded.model)
         self.mels = int(self.model.n_mels)
+        self._log_mel = LogMel(self.mels, str(device)) if log_mel else None
+        self.prepared_mels = 0 if log_mel else self.mels
         self.multilingual = bool(self.model.is_multilingual)
         self.languages = frozenset(
             code
@@ -199,7 +207,7 @@ class Whisper:
             RuntimeError: the device failed; out of memory says so in its text.
             ValueError: prompts of different length.
         """
-        encoded = self._encode([request.features for request in requests], positions)
+        encoded, loud = self._encode([request.sound for request in requests], positions)
         languages, ranked = self._choose_languages(requests, encoded)
         looked_at = self._look_at_pieces(requests, ranked, encoded)
         prompts = [
@@ -225,19 +233,28 @@ class Whisper:
             self._read(*window)
             for window in zip(requests, prompts, languages, ranked, looked_at, results, strict=True)
         ]
-        return self._with_words(requests, decoded, encoded)
+        return self._with_words(requests, decoded, encoded, loud)
 
     def _encode(
-        self, features: Sequence[NDArray[np.float32]], positions: int
-    ) -> ctranslate2.StorageView:
+        self, sounds: Sequence[Sound], positions: int
+    ) -> tuple[ctranslate2.StorageView, NDArray[np.float32]]:
+        """The encoder's output, and the loudest band of each mel frame, [windows, frames]."""
         import ctranslate2
 
-        frames = positions * MEL_FRAMES_PER_SECOND // POSITIONS_PER_SECOND
-        stacked = np.stack([pad(item, frames) for item in features])
+        count = positions * MEL_FRAMES_PER_SECOND // POSITIONS_PER_SECOND
+        stacked: Any
+        if self._log_mel is not None and all(sound.ndim == 1 for sound in sounds):
+            found = self._log_mel(cast("Sequence[NDArray[np.int16]]", sounds), count)
+            # Copying waits: CTranslate2 reads the features on a stream of its own.
+            loud = found.amax(dim=1).cpu().numpy()
+            stacked = found if found.is_cuda else found.numpy()
+        else:
+            stacked = np.stack([pad(features_of(sound, self.mels), count) for sound in sounds])
+            loud = stacked.max(axis=1)
         with self._lock:
             self.encoder_calls += 1
-            self.encoded_windows += len(features)
-        return self.model.encode(ctranslate2.StorageView.from_array(np.ascontiguousarray(stacked)))
+            self.encoded_windows += len(sounds)
+        return self.model.encode(ctranslate2.StorageView.from_array(stacked)), loud
 
     def _choose_languages(
         self, requests: Sequence[Request], encoded: ctranslate2.StorageView
@@ -310,6 +327,7 @@ class Whisper:
         requests: Sequence[Request],
         decoded: list[Decoded],
         encoded: ctranslate2.StorageView,
+        loud: NDArray[np.float32],
     ) -> list[Decoded]:
         """Adds word times from the encoder's output, one call per language and task.
 
@@ -330,9 +348,9 @@ class Whisper:
                 self.model,
                 _rows(encoded, indices),
                 [list(decoded[index].tokens) for index in indices],
-                [requests[index].features.shape[1] for index in indices],
+                [frames(requests[index].sound) for index in indices],
                 self.tokenizer(language, task),
-                [requests[index].features for index in indices],
+                [loud[index] for index in indices],
             )
             found = _try_words(find, len(indices))
             for position, index in enumerate(indices):

@@ -9,23 +9,17 @@ so, and cut or padded to a batch's length when the batch is put together.
 
 from __future__ import annotations
 
+from functools import cache
+from typing import cast
+
 import numpy as np
 from faster_whisper.feature_extractor import FeatureExtractor
 from numpy.typing import NDArray
 
-from worker.speech.windows import MEL_FRAMES_PER_SECOND, SAMPLE_RATE, WINDOW_SAMPLES
+from worker.speech.prepare.sound import Sound, frames, to_float
 
-HOP = SAMPLE_RATE // MEL_FRAMES_PER_SECOND
-"""160: samples per mel frame."""
-
-WINDOW_FRAMES = WINDOW_SAMPLES // HOP
-"""3000: mel frames of a full window."""
-
-_TAIL = 400
+TAIL = 400
 """Samples of silence added after the speech: one FFT length, so that no frame sees an edge."""
-
-_REACH = 200
-"""Samples on either side of a frame's centre that it sees: half an FFT."""
 
 FLOOR = (-10.0 + 4.0) / 4.0
 """The features of digital silence alone: scaled log10 of 1e-10, the least power there is."""
@@ -41,13 +35,26 @@ class FrontEnd:
         self._extractor = FeatureExtractor(feature_size=mels)
 
     def __call__(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Features of shape [mels, frames], at most 3000 frames.
+        """Features of shape [mels, frames], as many as `sound.frames` says."""
+        features = self._extractor(samples, padding=TAIL)
+        return np.ascontiguousarray(features[:, : frames(samples)], dtype=np.float32)
 
-        There is a frame for each 160 samples, and one or two more that still see the last.
-        """
-        frames = min(WINDOW_FRAMES, -(-(len(samples) + _REACH) // HOP))
-        features = self._extractor(samples, padding=_TAIL)
-        return np.ascontiguousarray(features[:, :frames], dtype=np.float32)
+
+def features_of(sound: Sound, mels: int = 80) -> NDArray[np.float32]:
+    """The log-mel features of a window, float32 [mels, frames]; computed if they are not there.
+
+    Args:
+        sound: of the window.
+        mels: bands to compute.
+    """
+    if sound.ndim == 2:
+        return cast("NDArray[np.float32]", sound)
+    return _front_end(mels)(to_float(cast("NDArray[np.int16]", sound)))
+
+
+@cache
+def _front_end(mels: int) -> FrontEnd:
+    return FrontEnd(mels)
 
 
 def padding_value(features: NDArray[np.float32]) -> float:

@@ -14,7 +14,8 @@ have limits.
 | taken | | |
 | opened | stated_seconds: length by the file's header, or null | |
 | window | index; spans: [[start, end], ...] in samples; frames, or done: true | features float32 |
-| | | [mels, frames], then samples int16 [n] if asked for; nothing if done |
+| | | [mels, frames], then samples int16 [n] if asked for; samples alone if frames is 0; |
+| | | nothing if done |
 | samples | | samples float32 [n], the next of the file; if configured |
 | progress | seconds: of audio decoded so far | |
 | end | audio_seconds; damaged: packets skipped; seconds: {stage: seconds}; | |
@@ -34,6 +35,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from worker.errors import ErrorCode, JobError
+from worker.speech.prepare.sound import Sound, to_float, to_samples
 from worker.speech.windows import Span, Window
 
 __all__ = [
@@ -82,9 +84,6 @@ MAX_PAYLOAD = 1 << 24
 
 _LENGTHS = struct.Struct("<II")
 
-_LOUDEST = 32_767.0
-"""int16 of a sample of 1.0."""
-
 
 class FrameError(Exception):
     """The other end is gone, or sent what no child of ours sends."""
@@ -95,7 +94,7 @@ class PrepareConfig:
     """What all files have in common.
 
     Attributes:
-        mels: bands of the loaded model.
+        mels: bands of the loaded model; 0 where it computes features itself, of samples.
         vad: silero, or none to send the samples alone (speech is then found elsewhere).
         spans: `windows.SpanOptions` as a mapping.
         windows: `windows.WindowOptions` as a mapping.
@@ -137,13 +136,13 @@ class PreparedWindow:
     Attributes:
         index: position among the file's windows, from 0.
         spans: what it was cut from.
-        features: float32 [mels, frames]; None where the task said that it is done.
+        sound: of its spans one after the other; None where the task said that it is done.
         samples: float32 [n] at 16 kHz, of its spans one after the other; None unless asked for.
     """
 
     index: int
     spans: tuple[Span, ...]
-    features: NDArray[np.float32] | None
+    sound: Sound | None
     samples: NDArray[np.float32] | None
 
 
@@ -211,48 +210,49 @@ def opened_frame(stated_seconds: float | None) -> Frame:
 
 
 def window_frame(
-    window: Window,
-    features: NDArray[np.float32] | None,
-    samples: NDArray[np.float32] | None = None,
+    window: Window, sound: Sound | None, samples: NDArray[np.float32] | None = None
 ) -> Frame:
     """A window.
 
     Args:
         window: its place in the file.
-        features: float32 [mels, frames]; None for one that is done.
-        samples: float32 [n] at 16 kHz in [-1, 1]; None where nobody asked for them.
+        sound: what the model gets; None for one that is done.
+        samples: float32 [n] at 16 kHz in [-1, 1], beside features; None where nobody asked for
+            them, or the sound is samples.
     """
     header: dict[str, Any] = {
         "kind": "window",
         "index": window.index,
         "spans": [[span.start, span.end] for span in window.spans],
     }
-    if features is None:
+    if sound is None:
         return {**header, "done": True}, b""
-    payload = features.tobytes()
+    payload = sound.tobytes()
     if samples is not None:
-        payload += (samples * _LOUDEST).astype("<i2").tobytes()
-    return {**header, "frames": features.shape[1]}, payload
+        payload += to_samples(samples).tobytes()
+    return {**header, "frames": sound.shape[1] if sound.ndim == 2 else 0}, payload
 
 
-def read_window(header: dict[str, Any], payload: bytes, mels: int) -> PreparedWindow:
+def read_window(
+    header: dict[str, Any], payload: bytes, mels: int, *, samples: bool = True
+) -> PreparedWindow:
     """The window in a frame.
 
     Args:
         header: of the frame.
         payload: of the frame.
         mels: bands of the features, as configured.
+        samples: whether samples are wanted beside the sound, if they are there.
     """
     spans = tuple(Span(start, end) for start, end in header["spans"])
     if header.get("done"):
         return PreparedWindow(header["index"], spans, None, None)
     frames = int(header["frames"])
     features = np.frombuffer(payload, dtype=np.float32, count=mels * frames).reshape(mels, frames)
-    samples = None
-    if len(payload) > features.nbytes:
-        raw = np.frombuffer(payload, dtype="<i2", offset=features.nbytes)
-        samples = raw.astype(np.float32) / _LOUDEST
-    return PreparedWindow(header["index"], spans, features, samples)
+    raw = np.frombuffer(payload, dtype=np.int16, offset=features.nbytes)
+    sound: Sound = features if frames else raw
+    wanted = samples and len(raw)
+    return PreparedWindow(header["index"], spans, sound, to_float(raw) if wanted else None)
 
 
 def samples_frame(samples: NDArray[np.float32]) -> Frame:

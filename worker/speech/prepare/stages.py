@@ -1,6 +1,7 @@
 """One file's way: decode, find speech, cut windows, compute features. Streams; holds one window.
 
-Runs in a child process (see `child`): its memory does not grow with the file's length.
+Runs in a child process (see `child`): its memory does not grow with the file's length. Where the
+model computes features itself, windows go without.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from worker.speech.prepare.frames import (
 )
 from worker.speech.prepare.level import even_out
 from worker.speech.prepare.passed_over import PassedOver, note
+from worker.speech.prepare.sound import to_samples
 from worker.speech.prepare.vad import Silero
 from worker.speech.windows import (
     SAMPLE_RATE,
@@ -74,13 +76,13 @@ class Tools:
 
     Attributes:
         detector: None where speech is found elsewhere.
-        front_end: computes features.
+        front_end: computes features; None where the model does.
         spans: how speech probabilities become spans.
         windows: how spans become windows.
     """
 
     detector: SpeechDetector | None
-    front_end: FrontEnd
+    front_end: FrontEnd | None
     spans: SpanOptions
     windows: WindowOptions
 
@@ -89,7 +91,7 @@ class Tools:
         """Loads what the configuration asks for."""
         return cls(
             detector=Silero() if config.vad == "silero" else None,
-            front_end=FrontEnd(config.mels),
+            front_end=FrontEnd(config.mels) if config.mels else None,
             spans=SpanOptions(**config.spans),
             windows=WindowOptions(**config.windows),
         )
@@ -202,6 +204,8 @@ class _SpeechChain:
             return window_frame(window, None)
         samples = np.concatenate([self._buffer.cut(s.start, s.end) for s in window.spans])
         samples = even_out(samples, _places(window))
+        if self._front_end is None:
+            return window_frame(window, to_samples(samples))
         features = self._front_end(samples)
         return window_frame(window, features, samples if self._with_samples else None)
 

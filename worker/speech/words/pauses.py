@@ -33,18 +33,18 @@ _LATE = 0.4
 """Seconds that a word's end may move on to the pause that follows."""
 
 
-def find_pauses(features: npt.NDArray[np.float32]) -> list[Pause]:
+def find_pauses(loudness: npt.NDArray[np.float32]) -> list[Pause]:
     """Where a window is silent for long enough to be a pause.
 
     Args:
-        features: Whisper's log-mel without padding, float32 [mels, frames of 10 ms].
+        loudness: the loudest band of each frame of Whisper's log-mel, without padding, float32
+            [frames of 10 ms].
 
     Returns:
         Pauses in order, silence at either end of the window among them.
     """
-    if features.shape[1] == 0:
+    if not len(loudness):
         return []
-    loudness = features.max(axis=0)
     quiet, loud = np.percentile(loudness, (_QUIET, _LOUD))
     silent = loudness < quiet + _SILENT_BELOW * (loud - quiet)
     steps = np.diff(np.concatenate(([0], silent.astype(np.int8), [0])))

@@ -24,7 +24,7 @@ COST = WindowCost(per_position=100)
 def window(number: int) -> Request:
     """A window that is told from others by its context."""
     return Request(
-        features=np.full((80, 10), number, dtype=np.float32),
+        sound=np.full((80, 10), number, dtype=np.float32),
         seconds=1.0 + number,
         language="en",
         task="transcribe",

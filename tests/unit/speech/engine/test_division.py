@@ -13,13 +13,14 @@ from hypothesis import strategies as st
 
 from worker.speech.api import Options, Partial, WindowText
 from worker.speech.engine.batcher import Turn
-from worker.speech.engine.division import middle
+from worker.speech.engine.division import divided, middle
 from worker.speech.engine.order import FIRST_PART, MOST_PARTS, Order, whole
 from worker.speech.engine.resume import done, finished
 from worker.speech.engine.state import FileState
 from worker.speech.engine.texts import Step
-from worker.speech.engine.window import full_ladder
+from worker.speech.engine.window import WindowState, full_ladder
 from worker.speech.model.decoding import Decoded
+from worker.speech.prepare.features import features_of
 from worker.speech.windows import SAMPLE_RATE, Span
 
 ENGLISH = Options(language="en")
@@ -209,6 +210,20 @@ def test_however_much_is_said_a_window_has_few_enough_parts_and_loses_none(tenth
     assert texts[0].start == 0.0
     assert texts[-1].end == span.end / SAMPLE_RATE
     assert all(left.end == right.start for left, right in pairwise(texts))
+
+
+def test_samples_are_cut_where_their_features_would_be() -> None:
+    rng = np.random.default_rng(3)
+    sound = rng.integers(-3_000, 3_000, 10 * SAMPLE_RATE).astype(np.int16)
+    sound[96_000:104_000] //= 100
+    spans = (Span(0, len(sound)),)
+    place = middle(spans, sound)
+    assert place == middle(spans, features_of(sound))
+    assert 600 <= place < 650
+    first, second = divided(WindowState(0, spans, sound, None, ()), [place], (0, 1))
+    assert first.sound is not None
+    assert second.sound is not None
+    np.testing.assert_array_equal(np.concatenate([first.sound, second.sound]), sound)
 
 
 def test_a_window_is_cut_in_the_pause_in_its_middle_half() -> None:

@@ -24,18 +24,18 @@ PATIENCE = 30.0
 def test_a_frame_is_a_window_with_its_features_and_samples() -> None:
     engine = parts()
     file, feed = engine.file(samples=True)
-    pcm = np.array([0, 32767, -32767], dtype="<i2")
+    pcm = np.array([0, 32767, -32768], dtype="<i2")
     features = window(feed, 0, 2.0, pcm=pcm.tobytes())
     prepared = file.state.windows[0]
     assert prepared.seconds == pytest.approx(2.0)
     assert prepared.samples is not None
-    np.testing.assert_array_equal(prepared.samples, np.array([0.0, 1.0, -1.0], dtype=np.float32))
+    np.testing.assert_array_equal(prepared.samples, pcm / np.float32(32_768))
     batch = engine.batch()
     assert batch is not None
     (item,) = batch.items
     request = engine.flow.request(item)
     assert request is not None
-    np.testing.assert_array_equal(request.features, features)
+    np.testing.assert_array_equal(request.sound, features)
     assert request.seconds == pytest.approx(2.0)
     assert request.language == "en"
 

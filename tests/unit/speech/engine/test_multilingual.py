@@ -168,18 +168,18 @@ def test_parts_share_all_that_a_window_has(lengths: list[float], data: st.DataOb
     window = WindowState(
         index=3,
         spans=tuple(spans),
-        features=np.zeros((80, -(-samples // 160) + 1), dtype=np.float32),
+        sound=np.zeros((80, -(-samples // 160) + 1), dtype=np.float32),
         samples=np.arange(samples, dtype=np.float32),
         rungs=full_ladder(1.0),
     )
     languages = data.draw(st.lists(st.sampled_from(CODES), min_size=count, max_size=count))
-    assert window.features is not None
-    where = parts(languages, window.spans, window.features)
+    assert window.sound is not None
+    where = parts(languages, window.spans, window.sound)
     made = divided(window, [part.end for part in where[:-1]], range(len(where)))
     assert [part.index for part in made] == list(range(len(where)))
     found = [part.samples for part in made if part.samples is not None]
     assert np.array_equal(np.concatenate(found), np.arange(samples, dtype=np.float32))
     assert sum(span.length for part in made for span in part.spans) == samples
     for part in made:
-        assert part.features is not None
-        assert abs(part.features.shape[1] / 100 - part.seconds) < 0.05
+        assert part.sound is not None
+        assert abs(part.sound.shape[1] / 100 - part.seconds) < 0.05

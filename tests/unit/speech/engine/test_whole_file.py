@@ -36,7 +36,7 @@ class Halves:
 
 
 def engine_with(detector: Halves) -> Parts:
-    return parts(stages=lambda flow: [SpeechDetection(detector, FrontEnd(MELS), flow.add_window)])
+    return parts(stages=lambda flow: [SpeechDetection(detector, MELS, flow.add_window)])
 
 
 def run(engine: Parts, *, resume: Partial | None = None) -> File:
@@ -52,7 +52,7 @@ def test_its_windows_are_those_of_the_file() -> None:
     assert sorted(file.state.windows) == [0, 1]
     assert file.state.total == 2
     expected = FrontEnd(MELS)(SAMPLES[2 * SAMPLE_RATE :])
-    features = file.state.windows[1].features
+    features = file.state.windows[1].sound
     assert features is not None
     np.testing.assert_array_equal(features, expected)
     assert len(engine.decode()) == 2

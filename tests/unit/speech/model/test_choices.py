@@ -5,7 +5,13 @@ from __future__ import annotations
 import pytest
 
 from worker.errors import MachineError, SettingsError
-from worker.speech.model.choices import Device, choose_compute_type, choose_device, lanes
+from worker.speech.model.choices import (
+    Device,
+    choose_compute_type,
+    choose_device,
+    lanes,
+    threads,
+)
 
 T4 = Device("cuda", 0, "Tesla T4", (7, 5))
 CPU = Device("cpu", 0, "a processor")
@@ -17,6 +23,11 @@ CPU_TYPES = frozenset({"float32", "int8", "int8_float32", "int16"})
 def test_only_a_cpu_of_several_cores_has_several_lanes() -> None:
     assert (lanes(CPU, 1), lanes(CPU, 2), lanes(CPU, 16)) == (1, 2, 2)
     assert lanes(T4, 16) == 1
+
+
+def test_a_call_on_a_card_waits_for_no_other_thread_of_the_processor() -> None:
+    assert threads(T4, 16, 1) == 1
+    assert (threads(CPU, 16, 2), threads(CPU, 3, 2), threads(CPU, 1, 2)) == (8, 1, 1)
 
 
 @pytest.mark.parametrize(

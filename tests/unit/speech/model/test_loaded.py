@@ -44,7 +44,7 @@ def test_a_model_of_128_bands_is_loaded_as_it_is(config: EngineConfig) -> None:
     assert found.model.mels == 128
     assert found.dimensions == TINY
     assert found.probe is not None
-    assert found.probe.features.shape[0] == 128
+    assert found.probe.sound.dtype == np.int16
     assert found.info.model == config.model
     assert (found.info.device, found.info.beam_size) == ("cpu", 2)
     assert found.info.batch_size == found.budget.capacity(1500) == 3
@@ -128,7 +128,7 @@ def test_start_makes_every_call_that_the_engine_makes(
     def noted(self: Whisper, requests: Sequence[Request], **how: Any) -> list[Decoded]:
         made.append((f"{how['positions']} at {how['temperature']}", len(requests)))
         made.append(("languages", len({request.language for request in requests})))
-        made.append(("lengths", len({request.features.shape for request in requests})))
+        made.append(("lengths", len({request.sound.shape for request in requests})))
         return decode(self, requests, **how)
 
     monkeypatch.setattr(Whisper, "decode", noted)

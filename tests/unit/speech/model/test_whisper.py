@@ -15,9 +15,10 @@ from worker.errors import ErrorCode, JobError
 from worker.speech.api import Options
 from worker.speech.model import whisper
 from worker.speech.model.choices import Device
-from worker.speech.model.decoding import Request
+from worker.speech.model.decoding import Decoded, Request
 from worker.speech.model.whisper import PROMPT_TOKENS, Whisper
-from worker.speech.prepare.features import FrontEnd
+from worker.speech.prepare.features import FrontEnd, features_of
+from worker.speech.prepare.sound import to_samples
 from worker.speech.windows import FULL_POSITIONS
 
 CPU = Device("cpu", 0, "a processor")
@@ -42,7 +43,7 @@ def request(
     want_words: bool = False,
 ) -> Request:
     return Request(
-        features=features(seconds),
+        sound=features(seconds),
         seconds=seconds,
         language=language,
         task="transcribe",
@@ -120,9 +121,31 @@ def test_contexts_of_different_length_are_refused(model: Whisper) -> None:
 
 
 def test_features_of_another_model_are_refused(model: Whisper) -> None:
-    wrong = Request(features=features(1.0, mels=80), seconds=1.0, language="en", task="transcribe")
+    wrong = Request(sound=features(1.0, mels=80), seconds=1.0, language="en", task="transcribe")
     with pytest.raises((ValueError, RuntimeError)):
         model.decode([wrong], positions=200, beam_size=1, temperature=0.0)
+
+
+def test_samples_and_features_of_a_window_give_the_same_text(
+    tiny_model: Path, model: Whisper, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(whisper, "MAX_LENGTH", 40)  # this model never ends by itself
+    on_card = Whisper(tiny_model, CPU, "float32", 2, log_mel=True)
+    assert (on_card.prepared_mels, model.prepared_mels) == (0, 128)
+    rng = np.random.default_rng(7)
+    sounds = [to_samples(rng.normal(size=size).astype(np.float32)) for size in (16_000, 41_234)]
+    asked = [replace(request(want_words=True), sound=sound) for sound in sounds]
+    ready = [replace(each, sound=features_of(each.sound, 128)) for each in asked]
+
+    def decode(by: Whisper, requests: list[Request]) -> list[Decoded]:
+        return by.decode(requests, positions=200, beam_size=2, temperature=0.0)
+
+    expected = decode(model, ready)
+    assert [window.tokens for window in decode(on_card, asked)] == [e.tokens for e in expected]
+    assert [window.words for window in decode(on_card, asked)] == [e.words for e in expected]
+    # What knows nothing of the card may give it features, and the processor samples.
+    assert decode(on_card, [asked[0], ready[1]]) == expected
+    assert decode(model, asked) == expected
 
 
 def test_prompt_and_hotwords_become_context(model: Whisper) -> None:

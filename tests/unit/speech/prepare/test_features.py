@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from worker.speech.prepare.features import WINDOW_FRAMES, FrontEnd, pad, padding_value
+from worker.speech.prepare.features import FrontEnd, pad, padding_value
+from worker.speech.prepare.sound import WINDOW_FRAMES
 from worker.speech.windows import WINDOW_SAMPLES
 
 FRONT_ENDS = {mels: FrontEnd(mels) for mels in (80, 128)}

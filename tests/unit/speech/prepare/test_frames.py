@@ -117,13 +117,13 @@ def test_windows_arrive_as_they_were(
     samples = None if not count else rng.uniform(-1, 1, size=count).astype(np.float32)
     found = read_window(*sent(window_frame(window, features, samples)), 80)
     assert (found.index, found.spans) == (window.index, window.spans)
-    assert found.features is not None
-    np.testing.assert_array_equal(found.features, features)
+    assert found.sound is not None
+    np.testing.assert_array_equal(found.sound, features)
     if samples is None:
         assert found.samples is None
     else:
         assert found.samples is not None
-        np.testing.assert_allclose(found.samples, samples, atol=1 / 32_767)
+        np.testing.assert_allclose(found.samples, samples, atol=1 / 32_768)
 
 
 def test_a_window_that_is_done_is_named_alone() -> None:

@@ -99,7 +99,17 @@ def test_windows_hold_the_features_of_their_sound(talk: Path, tools: Tools) -> N
             features.reshape(80, -1), front_end(cut.astype(np.float32)), atol=1e-4
         )
         sent = np.frombuffer(payload, dtype="<i2", offset=size)
-        np.testing.assert_allclose(sent / 32_767, cut, atol=2 / 32_767)
+        np.testing.assert_array_equal(sent / np.float32(32_768), cut)
+
+
+def test_a_model_that_computes_features_gets_samples(talk: Path, tools: Tools) -> None:
+    raw = np.frombuffer(talk.read_bytes()[44:], dtype="<i2")
+    found = windows_of(run(talk, replace(tools, front_end=None), samples=True))
+    assert found
+    for header, payload in found:
+        assert header["frames"] == 0
+        cut = np.concatenate([raw[start:end] for start, end in header["spans"]])
+        np.testing.assert_array_equal(np.frombuffer(payload, dtype="<i2"), cut)
 
 
 def test_windows_come_without_samples_where_nobody_aligns(talk: Path, tools: Tools) -> None:

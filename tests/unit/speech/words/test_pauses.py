@@ -32,17 +32,17 @@ def times(words: list[Word]) -> list[tuple[float, float]]:
 
 def test_pauses_are_silences_of_some_length() -> None:
     features = log_mel((0.3, -1), (1, 1), (0.1, -1), (1, 1), (0.5, -1), (1, 1), (0.2, -1))
-    assert find_pauses(features) == [
+    assert find_pauses(features.max(axis=0)) == [
         pytest.approx((0, 0.3)), pytest.approx((2.4, 2.9)), pytest.approx((3.9, 4.1)),
     ]  # fmt: skip
 
 
 def test_steady_sound_has_no_pauses() -> None:
-    assert find_pauses(log_mel((10, 0.5))) == []
+    assert find_pauses(log_mel((10, 0.5)).max(axis=0)) == []
 
 
 def test_an_empty_window_has_no_pauses() -> None:
-    assert find_pauses(np.zeros((80, 0), dtype=np.float32)) == []
+    assert find_pauses(np.zeros(0, dtype=np.float32)) == []
 
 
 def test_a_word_starts_after_the_pause_and_gives_back_what_sounded_before_it() -> None:
