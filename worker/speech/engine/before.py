@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from worker.speech.api import WindowText
@@ -19,11 +19,13 @@ class TextBefore:
         windows: those without words yet, by index.
         done: those with words, by index.
         order: which stands before which.
+        lengths: of prompts; see `carry.prompt`.
     """
 
     windows: Mapping[int, WindowState]
     done: Mapping[int, WindowText]
     order: Order
+    lengths: Sequence[int] = carry.LENGTHS
 
     def settled(self, index: int) -> bool:
         """Whether a window has a text, final or not."""
@@ -59,7 +61,7 @@ class TextBefore:
             index: of the window.
             own_tokens: of the job's own prompt and hotwords.
         """
-        return carry.prompt(self._passed_on(index), max(1, own_tokens))
+        return carry.prompt(self._passed_on(index), max(1, own_tokens), self.lengths)
 
     def _passed_on(self, index: int) -> Iterator[tuple[int, ...]]:
         """What the windows before one pass on, nearest first, up to one that has no text yet."""

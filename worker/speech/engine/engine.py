@@ -243,13 +243,14 @@ class Engine(Transcriber):
     def _file(
         parts: _Running, options: Options, *, name: str, resume: Partial | None, alone: bool
     ) -> File:
-        model = parts.loaded.model
+        loaded, model = parts.loaded, parts.loaded.model
         context = model.context(options)
         state = FileState(
             name=name,
             options=options,
             ladder=parts.feedback.ladder,
             own_tokens=len(context),
+            prompt_lengths=carry.CARD_LENGTHS if loaded.device.kind == "cuda" else carry.LENGTHS,
             resume=resume,
             stages_left={stage.name for stage in parts.inflow.stages},
         )

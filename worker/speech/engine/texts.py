@@ -66,6 +66,7 @@ class WindowTexts:
         options: what was asked.
         ladder: chooses the rungs of a window when it arrives.
         own_tokens: of the job's own prompt and hotwords, which leave less room for others.
+        prompt_lengths: that prompts may have; see `carry.prompt`.
         resume: finished windows of an earlier run, or None.
         language: given, decided, or None while it is being found out.
         windows: those without words yet, by index.
@@ -87,6 +88,7 @@ class WindowTexts:
     options: Options
     ladder: Ladder
     own_tokens: int = 0
+    prompt_lengths: Sequence[int] = carry.LENGTHS
     resume: Partial | None = None
     language: Language | None = None
     windows: dict[int, WindowState] = field(default_factory=dict)
@@ -104,7 +106,7 @@ class WindowTexts:
     kept: Finished = field(init=False)
 
     def __post_init__(self) -> None:
-        self.before = TextBefore(self.windows, self.done, self.order)
+        self.before = TextBefore(self.windows, self.done, self.order, self.prompt_lengths)
         self.kept = finished(self.resume)
         if self.options.language is not None:
             self.language = Language(code=self.options.language, probability=None, detected=False)

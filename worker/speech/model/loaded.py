@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 log = get_logger(__name__)
 
-CODE_VERSION = 5
+CODE_VERSION = 6
 """To be raised when a change of this code may change texts: a checkpoint of another version is not
 resumed."""
 

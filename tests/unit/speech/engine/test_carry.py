@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -28,24 +29,23 @@ TOKENS = 40
 @given(
     st.lists(st.lists(st.integers(0, 9), max_size=90), max_size=6),
     st.integers(1, carry.LENGTHS[-1]),
+    st.sampled_from([carry.LENGTHS, carry.CARD_LENGTHS]),
 )
 def test_a_prompt_is_the_end_of_the_text_before_it_at_one_of_a_few_lengths(
-    before: list[list[int]], own: int
+    before: list[list[int]], own: int, lengths: Sequence[int]
 ) -> None:
-    found = carry.prompt(before, own)
+    found = carry.prompt(before, own, lengths)
     text: list[int] = []
     for tokens in before:
         if not tokens:
             break
         text = [*tokens, *text]
     if found:
-        assert own + len(found) in carry.LENGTHS
+        assert own + len(found) in lengths
         assert text[-len(found) :] == list(found)
-    assert not [
-        length
-        for length in carry.LENGTHS
-        if len(found) < length - own <= len(text) and length - own <= carry.LENGTHS[-1] - own
-    ], "a longer one would have fitted"
+    assert not [length for length in lengths if len(found) < length - own <= len(text)], (
+        "a longer one would have fitted"
+    )
 
 
 def tokens_of(index: int) -> tuple[int, ...]:
