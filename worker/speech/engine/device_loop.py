@@ -6,7 +6,6 @@ the model once the engine runs.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 
 from worker.logs import get_logger
@@ -48,40 +47,57 @@ class DeviceLoop:
         Raises:
             EngineError: the device is broken.
         """
-        while (batch := self._next_batch()) is not None:
-            began = time.monotonic()
-            outcomes = self._decoder.decode(
-                self._requests(batch.items),
-                positions=batch.key.positions,
-                prompt=batch.key.prompt_length,
-                temperature=batch.key.temperature,
-            )
-            seconds = time.monotonic() - began
-            self._log(batch, seconds)
-            share = seconds / len(batch.items) / self._lanes
-            with self._shared.changed:
-                for item in batch.items:
-                    self._shared.flying.remove(item)
-                self._shared.step()
-                self._count(batch, seconds)
-                for item, outcome in outcomes:
-                    self._flow.decoded(item, outcome, share)
-                self._flow.drop_looks()
-                self._shared.changed.notify_all()
+        while (batch := self._wait()) is not None:
+            self.decode(batch)
 
-    def _next_batch(self) -> Batch | None:
+    def next_batch(self) -> Batch | None:
+        """The batch that goes now, which is in flight from then on; None if none does."""
+        shared = self._shared
+        with shared.changed:
+            batch = shared.batcher.next_batch(
+                shared.clock(),
+                self._capacity,
+                expecting=self._inflow.expecting(),
+                flying=shared.flying,
+            )
+            shared.flying += batch.items if batch is not None else ()
+            return batch
+
+    def decode(self, batch: Batch) -> None:
+        """Decode a batch that is in flight, and do what follows.
+
+        Raises:
+            EngineError: the device is broken.
+        """
+        shared = self._shared
+        began = shared.clock()
+        outcomes = self._decoder.decode(
+            self._requests(batch.items),
+            positions=batch.key.positions,
+            prompt=batch.key.prompt_length,
+            temperature=batch.key.temperature,
+        )
+        seconds = shared.clock() - began
+        self._log(batch, seconds)
+        share = seconds / len(batch.items) / self._lanes
+        with shared.changed:
+            for item in batch.items:
+                shared.flying.remove(item)
+            shared.step()
+            self._count(batch, seconds)
+            for item, outcome in outcomes:
+                self._flow.decoded(item, outcome, share)
+            self._flow.drop_looks()
+            shared.changed.notify_all()
+
+    def _wait(self) -> Batch | None:
         """Waits for a batch; None once the engine stops."""
         shared = self._shared
         with shared.changed:
             while not shared.stopping:
-                now = time.monotonic()
-                batch = shared.batcher.next_batch(
-                    now, self._capacity, expecting=self._inflow.expecting(), flying=shared.flying
-                )
-                if batch is not None:
-                    shared.flying += batch.items
+                if (batch := self.next_batch()) is not None:
                     return batch
-                shared.changed.wait(shared.batcher.wait_seconds(now))
+                shared.changed.wait(shared.batcher.wait_seconds(shared.clock()))
             return None
 
     def _capacity(self, key: Key) -> int:

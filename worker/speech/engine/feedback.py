@@ -7,7 +7,6 @@ windows do harm, windows of that language are decoded in full from then on.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from typing import Literal
 
@@ -100,7 +99,7 @@ class Feedback:
             ),
             text=decoded.text,
             prompt_length=file.prompt_length(carried),
-            now=time.monotonic(),
+            now=self._shared.clock(),
         )
         if item is not None:
             self._shared.batcher.add(item)
@@ -115,7 +114,7 @@ class Feedback:
         language = self._audits.request(item.job).language
         assert language is not None
         again, sentence = self._audits.outcome(
-            item, None if isinstance(outcome, JobError) else outcome, time.monotonic()
+            item, None if isinstance(outcome, JobError) else outcome, self._shared.clock()
         )
         self._learn(language, sentence)
         if again is not None:

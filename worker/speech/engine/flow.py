@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Sequence
 from concurrent.futures import InvalidStateError
 from contextlib import suppress
@@ -226,7 +225,7 @@ class Flow(Owner):
                     alone=file.number if file.alone else None,
                 ),
                 seconds=window.seconds,
-                ready_at=time.monotonic() if before is None else before.ready_at,
+                ready_at=self._shared.clock() if before is None else before.ready_at,
                 turn=file.state.turn(index),
                 prompted=bool(rung.prompt),
             )

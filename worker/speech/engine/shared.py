@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from worker.speech.api import EngineStats
@@ -22,6 +23,7 @@ class Shared:
 
     Attributes:
         batcher: the windows that are ready to be decoded.
+        clock: seconds that only grow; replaced where time is simulated.
         changed: notified whenever something here changes; holds the (reentrant) lock.
         files: the files that are not answered yet, by number.
         stats: counters; `Engine.stats` adds those that the model keeps.
@@ -34,15 +36,19 @@ class Shared:
     """
 
     batcher: Batcher
+    clock: Callable[[], float] = time.monotonic
     changed: threading.Condition = field(default_factory=threading.Condition)
     files: dict[int, File] = field(default_factory=dict)
     stats: EngineStats = field(default_factory=EngineStats)
     flying: list[Item] = field(default_factory=list)
     whole_file: int = 0
-    last_step: float = field(default_factory=time.monotonic)
+    last_step: float = field(init=False)
     stopping: bool = False
     failure: BaseException | None = None
     _next_number: int = 0
+
+    def __post_init__(self) -> None:
+        self.step()
 
     def new_number(self) -> int:
         """The next number of the batcher's: of a file, or of an audit (see `audits`)."""
@@ -51,7 +57,7 @@ class Shared:
 
     def step(self) -> None:
         """Progress was made, or is expected from now on."""
-        self.last_step = time.monotonic()
+        self.last_step = self.clock()
 
     def device_idle(self) -> bool:
         """Whether nothing is on the device and nothing waits for it."""
@@ -66,5 +72,5 @@ class Shared:
         if not self.files:
             return None
         if self.whole_file and self.device_idle():
-            return time.monotonic()
+            return self.clock()
         return self.last_step
