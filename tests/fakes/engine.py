@@ -144,7 +144,9 @@ class FakeEngine:
         start_seconds: float = 0.0,
         fingerprint: str = "fake-1",
         start_error: Exception | None = None,
+        most_held: float = 1800.0,
     ) -> None:
+        self._most_held = most_held
         self._pace = seconds_per_audio_second
         self._batch = batch_size
         self._start_seconds = start_seconds
@@ -230,6 +232,9 @@ class FakeEngine:
     def held_seconds(self) -> float:
         with self.lock:
             return sum(job.audio.seconds for job in self._jobs)
+
+    def most_held_seconds(self) -> float:
+        return self._most_held
 
     def last_progress(self) -> float | None:
         return self._progress

@@ -18,7 +18,7 @@ from worker.speech.engine.feedback import Feedback
 from worker.speech.engine.file import File
 from worker.speech.engine.flow import Flow
 from worker.speech.engine.guard import Guard
-from worker.speech.engine.inflow import FileFeed, Inflow
+from worker.speech.engine.inflow import FileFeed, Inflow, most_held_seconds
 from worker.speech.engine.shared import Shared
 from worker.speech.engine.state import FileState
 from worker.speech.engine.whole_file import WholeFileStage
@@ -89,7 +89,8 @@ def parts(
     shared = Shared(Batcher(max_wait=0.2))
     feedback = Feedback(context, guard or Guard(), shared)
     flow = Flow(shared, feedback, WordRouter("none", None, shared))
-    inflow = Inflow(shared, flow, held_seconds=held_seconds, mels=MELS, stages=stages(flow))
+    most = most_held_seconds(held_seconds or 1.0, 0)
+    inflow = Inflow(shared, flow, most_held_seconds=most, mels=MELS, stages=stages(flow))
     return Parts(shared, feedback, flow, inflow)
 
 

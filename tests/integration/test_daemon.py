@@ -502,8 +502,8 @@ def test_a_drain_gives_nothing_back_to_itself(place: Place) -> None:
     for number in range(6):
         place.job(f"job-{number}", seconds=300, seed=number)
     running = place.daemon(
-        engine=FakeEngine(seconds_per_audio_second=0.02, batch_size=1),
-        held_seconds=400.0,  # so that some run, and the others wait to be fetched
+        # So that some run, and the others wait to be fetched.
+        engine=FakeEngine(seconds_per_audio_second=0.02, batch_size=1, most_held=400.0),
         drain_timeout=0.0,
     )
     _wait_for(lambda: running.engine.stats.windows >= 1)

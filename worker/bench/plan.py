@@ -56,7 +56,7 @@ class Plan:
         beam_size: width of the beam search.
         language: Whisper code, or None to detect it.
         threads: of the model on a CPU; 0 for all cores.
-        num_workers: children that decode media for our transcribers.
+        num_workers: children that decode media for our transcribers; 0: as many as by default.
         context: how long encoder windows are; only the optimized transcriber's are ever shorter.
         carry_context: whether its windows are prompted with the text before them.
         fixed_tokens: tokens generated for each window of a model with random weights.
@@ -72,7 +72,7 @@ class Plan:
     beam_size: int = 5
     language: str | None = "en"
     threads: int = 0
-    num_workers: int = 2
+    num_workers: int = 0
     context: Context = "full"
     carry_context: CarryContext = "auto"
     fixed_tokens: int | None = None

@@ -120,7 +120,6 @@ def transcribe_files(
     *,
     options: Options,
     formats: Sequence[Format],
-    held_seconds: float,
     load_seconds: float,
     vtt_word_times: bool = False,
     on_done: Callable[[Path, Transcript | FileFailure], None] = lambda path, result: None,
@@ -133,7 +132,6 @@ def transcribe_files(
         engine: started.
         options: of every file.
         formats: to write.
-        held_seconds: seconds of audio in the engine above which no file is added.
         load_seconds: how long it took until the engine was ready; only reported.
         vtt_word_times: whether the vtt carries the times of words.
         on_done: called after each file, with its transcript or why there is none.
@@ -150,7 +148,7 @@ def transcribe_files(
     before = asdict(engine.stats)
     began = time.monotonic()
     run = _Run(engine, options, targets, vtt_word_times=vtt_word_times, on_done=on_done)
-    run.transcribe(paths, held_seconds)
+    run.transcribe(paths)
     seconds = time.monotonic() - began
     after = asdict(engine.stats)
 
@@ -202,11 +200,11 @@ class _Run:
         self._on_done = on_done
         self._open: dict[Future[Recognition], _Open] = {}
 
-    def transcribe(self, paths: Sequence[Path], held_seconds: float) -> None:
+    def transcribe(self, paths: Sequence[Path]) -> None:
         """Every file, several at a time; raises EngineError."""
         waiting = list(reversed(paths))
         while waiting or self._open:
-            while waiting and self._has_room(held_seconds):
+            while waiting and self._has_room():
                 self._submit(waiting.pop())
             ready, _ = wait_for(self._open, timeout=POLL_SECONDS, return_when=FIRST_COMPLETED)
             for future in ready:
@@ -214,10 +212,11 @@ class _Run:
             if (broken := self._engine.failure()) is not None:
                 raise broken
 
-    def _has_room(self, held_seconds: float) -> bool:
+    def _has_room(self) -> bool:
         if not self._open:
             return True
-        return len(self._open) < MAX_OPEN_FILES and self._engine.held_seconds() < held_seconds
+        held, most = self._engine.held_seconds(), self._engine.most_held_seconds()
+        return len(self._open) < MAX_OPEN_FILES and held < most
 
     def _submit(self, path: Path) -> None:
         try:

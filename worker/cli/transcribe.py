@@ -59,7 +59,6 @@ def _transcribe(
                 engine,
                 options=engine_options(request, settings.options()),
                 formats=request.formats,
-                held_seconds=settings.held_seconds,
                 load_seconds=time.monotonic() - began,
                 vtt_word_times=settings.vtt_word_times,
                 on_done=lambda *_: count(),

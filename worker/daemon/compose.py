@@ -110,7 +110,7 @@ def parts(
     def room() -> int:
         return policy.room(
             held_seconds=engine.held_seconds() + holdings.unsized_seconds(),
-            limit_seconds=settings.held_seconds,
+            limit_seconds=engine.most_held_seconds(),
             leases=len(holdings),
             max_leases=max_leases,
             suspects=holdings.suspects(),
@@ -176,7 +176,6 @@ def parts(
                 output=S3Prefix.parse(settings.output) if settings.output else None,
                 allowed_buckets=frozenset(settings.allowed_buckets),
             ),
-            held_seconds=settings.held_seconds,
             released=released,
             intake_ended=intakes_ended,
         )

@@ -75,6 +75,10 @@ class Engine(Protocol):
         """Seconds of audio inside it."""
         ...
 
+    def most_held_seconds(self) -> float:
+        """Those from which on no file is fetched."""
+        ...
+
 
 class Dispatch:
     """Hands each job to the thread that has the next step. Callable from any thread.
@@ -87,7 +91,6 @@ class Dispatch:
         downloads: threads that fetch.
         commits: threads that write the end of jobs.
         defaults: what the settings say about every job.
-        held_seconds: of audio in the engine, above which no file is fetched.
         released: called with the delay of each message that is released.
         intake_ended: waits, a bounded time, until no receive of ours is under way any more.
     """
@@ -102,7 +105,6 @@ class Dispatch:
         downloads: ThreadPool,
         commits: ThreadPool,
         defaults: JobDefaults,
-        held_seconds: float,
         released: Callable[[float], None],
         intake_ended: Callable[[], object],
     ) -> None:
@@ -113,7 +115,6 @@ class Dispatch:
         self._downloads = downloads
         self._commits = commits
         self._defaults = defaults
-        self._held_seconds = held_seconds
         self._released = released
         self._intake_ended = intake_ended
 
@@ -213,7 +214,7 @@ class Dispatch:
     def _wait_for_space(self, task: Task) -> None:
         """Files wait in the bucket, not on this disk, while the engine has plenty."""
         while (
-            self._engine.held_seconds() >= self._held_seconds
+            self._engine.held_seconds() >= self._engine.most_held_seconds()
             and not self._holdings.draining
             and not task.lease.lost.is_set()
             and not task.lease.expiring.is_set()

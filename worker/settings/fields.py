@@ -227,7 +227,11 @@ class Settings(BaseSettings):
         "whether each stretch of speech is written in its own language, if a job doesn't say",
     )
     num_workers: int = _setting(
-        2, ENGINE, "child processes that decode and prepare audio", ge=1, le=64
+        0,
+        ENGINE,
+        "child processes that decode and prepare audio; 0: two, or as many as keep the card busy",
+        ge=0,
+        le=64,
     )
     cpu_threads: int = _setting(
         0, ENGINE, "threads of the model on a CPU; 0: all cores", ge=0, le=1024
@@ -236,7 +240,11 @@ class Settings(BaseSettings):
         0.5, ENGINE, "seconds that a window waits for others to share its batch", ge=0, le=60
     )
     held_seconds: float = _setting(
-        1800.0, ENGINE, "seconds of audio held at most before no more is taken in", gt=0
+        0.0,
+        ENGINE,
+        "seconds of audio held at most before no more is taken in; 0: four full batches, at least "
+        "1800 s",
+        ge=0,
     )
     self_test: bool = _setting(
         True, ENGINE, "known speech must be recognised at start; false for models without English"

@@ -280,6 +280,10 @@ class Transcriber(Protocol):
         """Seconds of audio inside: waiting, prepared or being decoded."""
         ...
 
+    def most_held_seconds(self) -> float:
+        """Seconds of audio inside from which on no more is to be brought."""
+        ...
+
     def last_progress(self) -> float | None:
         """time.monotonic() of the last finished step on the device.
 

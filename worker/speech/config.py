@@ -47,10 +47,10 @@ class EngineConfig:
     vad: Literal["silero", "pyannote"] = "silero"
     word_times: WordTimes = "aligned"
     context: Literal["full", "adaptive", "auto"] = "auto"
-    num_workers: int = 2
+    num_workers: int = 0
     cpu_threads: int = 0
     max_wait: float = 0.5
-    held_seconds: float = 1800.0
+    held_seconds: float = 0.0
     max_audio_seconds: float = 43_200.0
     prepare_memory_bytes: int = 2 << 30
     prepare_stall_seconds: float = 60.0

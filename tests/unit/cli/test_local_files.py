@@ -34,16 +34,14 @@ def audio(path: Path, seconds: float, *, marker: str | None = None, seed: int = 
 
 
 def run(
-    paths: list[Path], output: Path, engine: FakeEngine, *, options: Options | None = None,
-    held_seconds: float = 1800.0,
-) -> Report:  # fmt: skip
+    paths: list[Path], output: Path, engine: FakeEngine, *, options: Options | None = None
+) -> Report:
     return transcribe_files(
         paths,
         output,
         engine,
         options=options or Options(),
         formats=FORMATS,
-        held_seconds=held_seconds,
         load_seconds=1.5,
     )
 
@@ -105,7 +103,6 @@ def test_a_file_that_fails_is_reported_and_the_others_are_done(
         engine,
         options=Options(),
         formats=FORMATS,
-        held_seconds=1800,
         load_seconds=0,
         on_done=lambda path, result: reported.append((path, type(result))),
     )
@@ -154,11 +151,11 @@ def test_no_more_audio_goes_in_than_may_be_held(tmp_path: Path) -> None:
             self.most = max(self.most, held)
             return held
 
-    engine = Watched(seconds_per_audio_second=0.0005)
+    engine = Watched(seconds_per_audio_second=0.0005, most_held=60.0)
     engine.start()
     paths = [audio(tmp_path / f"{n}.flac", 30.0, seed=n) for n in range(12)]
     try:
-        report = run(paths, tmp_path / "out", engine, held_seconds=60.0)
+        report = run(paths, tmp_path / "out", engine)
     finally:
         engine.stop()
     assert report.stats.files == 12

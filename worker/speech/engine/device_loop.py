@@ -14,8 +14,8 @@ from worker.speech.engine.decoder import Decoder
 from worker.speech.engine.flow import Flow
 from worker.speech.engine.inflow import Inflow
 from worker.speech.engine.shared import Shared
+from worker.speech.model.choices import Device
 from worker.speech.model.decoding import Request
-from worker.speech.model.loaded import Loaded
 
 log = get_logger(__name__)
 
@@ -24,7 +24,8 @@ class DeviceLoop:
     """See the module. `run` may be called on several threads at a time.
 
     Args:
-        loaded: says how many lanes share the device, and what it is.
+        device: what it is.
+        lanes: how many share it.
         decoder: calls the model.
         shared: the state of the engine.
         flow: knows what to decode for a window, and takes what came of it.
@@ -32,10 +33,16 @@ class DeviceLoop:
     """
 
     def __init__(
-        self, loaded: Loaded, decoder: Decoder, shared: Shared, flow: Flow, inflow: Inflow
+        self,
+        device: Device,
+        lanes: int,
+        decoder: Decoder,
+        shared: Shared,
+        flow: Flow,
+        inflow: Inflow,
     ) -> None:
-        self._lanes = loaded.lanes
-        self._kind = "GPU" if loaded.device.kind == "cuda" else "CPU"
+        self._lanes = lanes
+        self._kind = "GPU" if device.kind == "cuda" else "CPU"
         self._decoder = decoder
         self._shared = shared
         self._flow = flow

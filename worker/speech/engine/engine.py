@@ -29,16 +29,18 @@ from worker.speech.engine.feedback import Feedback
 from worker.speech.engine.file import File
 from worker.speech.engine.flow import Flow
 from worker.speech.engine.guard import Guard
-from worker.speech.engine.inflow import Inflow
+from worker.speech.engine.inflow import Inflow, most_held_seconds
 from worker.speech.engine.resume import done
 from worker.speech.engine.shared import Shared
 from worker.speech.engine.state import FileState
 from worker.speech.engine.whole_file import AddWindow, WholeFileStage, stages_for
 from worker.speech.engine.word_router import WordRouter
-from worker.speech.model.device import memory_in_use
+from worker.speech.model.choices import children
+from worker.speech.model.device import memory_in_use, usable_cores
 from worker.speech.model.loaded import Loaded, load
 from worker.speech.prepare.frames import PrepareConfig, PrepareTask
 from worker.speech.prepare.pool import PreparePool
+from worker.speech.windows import FULL_POSITIONS
 from worker.threads import SupervisedThread
 
 if TYPE_CHECKING:
@@ -168,6 +170,12 @@ class Engine(Transcriber):
         """See `api.Transcriber`."""
         return self._running.inflow.held_seconds() if self._running is not None else 0.0
 
+    def most_held_seconds(self) -> float:
+        """See `api.Transcriber`."""
+        if self._running is None:
+            return most_held_seconds(self._config.held_seconds, 0)
+        return self._running.inflow.most_held_seconds
+
     def last_progress(self) -> float | None:
         """See `api.Transcriber`."""
         if self._running is None:
@@ -280,7 +288,8 @@ def _assemble(
     router = WordRouter(config.word_times, _aligner(config, loaded), shared)
     flow = Flow(shared, feedback, router)
     stages = make_stages(config, loaded, flow.add_window)
-    inflow = Inflow(shared, flow, held_seconds=config.held_seconds, mels=mels, stages=stages)
+    most = most_held_seconds(config.held_seconds, loaded.budget.capacity(FULL_POSITIONS))
+    inflow = Inflow(shared, flow, most_held_seconds=most, mels=mels, stages=stages)
     pool = PreparePool(
         PrepareConfig(
             mels=mels,
@@ -291,7 +300,7 @@ def _assemble(
             max_audio_seconds=config.max_audio_seconds,
             memory_bytes=config.prepare_memory_bytes,
         ),
-        workers=config.num_workers,
+        workers=config.num_workers or children(loaded.device, usable_cores()),
         stall_seconds=config.prepare_stall_seconds,
         on_failure=flow.broken,
     )
@@ -300,7 +309,7 @@ def _assemble(
         del name
         flow.broken(error)
 
-    device = DeviceLoop(loaded, decoder, shared, flow, inflow)
+    device = DeviceLoop(loaded.device, loaded.lanes, decoder, shared, flow, inflow)
     threads = [SupervisedThread(f"device-{n}", device.run, died) for n in range(loaded.lanes)]
     threads.append(SupervisedThread("align", router.run, died))
     return _Running(loaded, shared, decoder, feedback, router, flow, inflow, pool, tuple(threads))

@@ -21,6 +21,7 @@ from worker.speech.engine.flow import Flow
 from worker.speech.engine.shared import Shared
 from worker.speech.engine.whole_file import WholeFileStage
 from worker.speech.prepare.frames import PrepareTask, read_samples, read_window
+from worker.speech.windows import WINDOW_SECONDS
 
 log = get_logger(__name__)
 
@@ -30,8 +31,25 @@ FILE_SHARE = 2
 MIN_HELD_SECONDS = 300.0
 """The least limit of held seconds: less would not hold one batch and the next."""
 
+HELD_SECONDS = 1800.0
+"""The limit where nobody has said and batches are small."""
+
+HELD_BATCHES = 2 * FILE_SHARE
+"""The limit in full batches: a long file alone then has one on the device and one that waits."""
+
 CHECK_SECONDS = 1.0
 """How often a paused file looks for room, in case it missed a notification."""
+
+
+def most_held_seconds(setting: float, batch_windows: int) -> float:
+    """Seconds of speech in windows that may be held.
+
+    Args:
+        setting: `held_seconds`; 0 where nobody has said.
+        batch_windows: of 30 s in a full batch.
+    """
+    by_batches = max(HELD_SECONDS, HELD_BATCHES * batch_windows * WINDOW_SECONDS)
+    return max(MIN_HELD_SECONDS, setting or by_batches)
 
 
 class Inflow:
@@ -40,8 +58,8 @@ class Inflow:
     Args:
         shared: the state of the engine.
         flow: takes the windows.
-        held_seconds: seconds of speech in windows that may be held; raised to
-            `MIN_HELD_SECONDS`.
+        most_held_seconds: seconds of speech in windows that may be held; see
+            `most_held_seconds`.
         mels: feature bands that children compute; 0 if the model computes them.
         stages: what looks at whole files, in the order it is to be run.
     """
@@ -51,7 +69,7 @@ class Inflow:
         shared: Shared,
         flow: Flow,
         *,
-        held_seconds: float,
+        most_held_seconds: float,
         mels: int,
         stages: Sequence[WholeFileStage] = (),
     ) -> None:
@@ -59,7 +77,7 @@ class Inflow:
         self.mels = mels
         self.stages = tuple(stages)
         self._shared = shared
-        self._limit = max(MIN_HELD_SECONDS, held_seconds)
+        self.most_held_seconds = most_held_seconds
 
     def feed(self, file: File, task: PrepareTask) -> FileFeed:
         """What the prepare pool is given for a file."""
@@ -84,7 +102,10 @@ class Inflow:
                 # Until they are here, the room that the others take would never become free.
                 return True
             own = file.state.held_seconds
-            return self._in_windows() < self._limit and own < self._limit / FILE_SHARE
+            return (
+                self._in_windows() < self.most_held_seconds
+                and own < self.most_held_seconds / FILE_SHARE
+            )
 
     def wait_for_room(self, file: File) -> None:
         """Block the calling (pool) thread until its file `has_room` or the engine stops."""
@@ -98,7 +119,7 @@ class Inflow:
         Not if all room is taken: then they wait for the batch.
         """
         with self._shared.changed:
-            return self._in_windows() < self._limit and any(
+            return self._in_windows() < self.most_held_seconds and any(
                 file.state.total is None for file in self._shared.files.values()
             )
 

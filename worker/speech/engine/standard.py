@@ -30,7 +30,9 @@ from worker.speech.api import (
     Transcriber,
 )
 from worker.speech.config import QUEUED_SECONDS, EngineConfig
+from worker.speech.engine.inflow import most_held_seconds
 from worker.speech.engine.whisperx_model import Audio, WhisperX
+from worker.speech.model.choices import CHILDREN
 from worker.speech.model.loaded import Loaded
 from worker.speech.prepare.frames import PrepareConfig, PrepareTask, read_samples
 from worker.speech.prepare.pool import PreparePool
@@ -160,7 +162,7 @@ class StandardTranscriber(Transcriber):
                 max_audio_seconds=config.max_audio_seconds,
                 memory_bytes=config.prepare_memory_bytes,
             ),
-            workers=config.num_workers,
+            workers=config.num_workers or CHILDREN,
             stall_seconds=config.prepare_stall_seconds,
             on_failure=self._broken,
         )
@@ -202,6 +204,10 @@ class StandardTranscriber(Transcriber):
         with self._changed:
             return sum(file.audio_seconds or QUEUED_SECONDS for file in self._files)
 
+    def most_held_seconds(self) -> float:
+        """See `api.Transcriber`."""
+        return most_held_seconds(self._config.held_seconds, 0)
+
     def last_progress(self) -> float | None:
         """See `api.Transcriber`."""
         with self._changed:
@@ -230,7 +236,7 @@ class StandardTranscriber(Transcriber):
         """Whether another file's samples may be held."""
         with self._changed:
             held = sum(file.audio_seconds or 0.0 for file in self._files)
-            return held < self._config.held_seconds
+            return held < self.most_held_seconds()
 
     def wait_for_room(self, file: _StandardFile) -> None:
         """Block until `has_room` or the file is not wanted."""

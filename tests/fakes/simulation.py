@@ -1,0 +1,244 @@
+"""Hours of jobs through the engine on a simulated card, in seconds: time is a number.
+
+Everything between the prepare pool and the model is the real engine: what is held, batches,
+prompts, second attempts, looks, audits. Children and card are simulated, and tell how long they
+take (`card`). One thread does it all, event by event.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import count
+
+import numpy as np
+
+from tests.fakes.card import BEAM, Card, SimulatedCard
+from worker.daemon.policy import lease_bound
+from worker.speech.api import EngineStats, Options
+from worker.speech.config import EngineConfig
+from worker.speech.engine import carry
+from worker.speech.engine.batcher import Batcher
+from worker.speech.engine.decoder import Decoder
+from worker.speech.engine.device_loop import DeviceLoop
+from worker.speech.engine.feedback import Feedback
+from worker.speech.engine.file import File
+from worker.speech.engine.flow import Flow
+from worker.speech.engine.guard import Guard
+from worker.speech.engine.inflow import FileFeed, Inflow, most_held_seconds
+from worker.speech.engine.shared import Shared
+from worker.speech.engine.state import FileState
+from worker.speech.engine.word_router import WordRouter
+from worker.speech.model.choices import Device, children
+from worker.speech.prepare.frames import PrepareTask, end_frame
+from worker.speech.prepare.pool import PAUSED_CHILDREN
+from worker.speech.windows import FULL_POSITIONS, SAMPLE_RATE
+
+PREPARED = 500.0
+"""Seconds of audio that a child makes windows of in a second (one core of 2 GHz or more)."""
+
+HOST_SECONDS = 0.005
+"""Seconds of the host's for each call, and a tenth of it for each window of one."""
+
+
+class Clock:
+    """The time, and what is to happen when."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self._events: list[tuple[float, int, Callable[[], None]]] = []
+        self._numbers = count()
+
+    def __call__(self) -> float:
+        return self.now
+
+    def after(self, seconds: float, event: Callable[[], None]) -> None:
+        """Lets something happen later."""
+        heapq.heappush(self._events, (self.now + seconds, next(self._numbers), event))
+
+    def advance(self, seconds: float) -> None:
+        """Lets time pass, and happen what is due meanwhile."""
+        end = self.now + seconds
+        while self._events and self._events[0][0] <= end:
+            self.now, _, event = heapq.heappop(self._events)
+            event()
+        self.now = end
+
+    def next_event(self) -> float | None:
+        """Seconds to the next thing that is to happen; None if there is nothing."""
+        return self._events[0][0] - self.now if self._events else None
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a run came to.
+
+    Attributes:
+        seconds: of simulated time.
+        audio: seconds of audio that were answered.
+        busy: share of the time that the card decoded.
+        fill: windows decoded, by those that their batches had room for.
+        stats: the engine's counters.
+    """
+
+    seconds: float
+    audio: float
+    busy: float
+    fill: float
+    stats: EngineStats
+
+    def __str__(self) -> str:
+        return (
+            f"{self.audio:8.0f} s of audio in {self.seconds:7.1f} s: {self.audio / self.seconds:5.0f}"
+            f" a second, {self.stats.batches} batches, fill {self.fill:.3f}, busy {self.busy:.3f}"
+        )
+
+
+@dataclass
+class _Child:
+    """A child process: which file it prepares, and how many windows of it are sent."""
+
+    number: int
+    feed: FileFeed
+    windows: Iterator[tuple[int, float]]
+    length: float
+    waiting: tuple[int, float] | None = None
+
+
+@dataclass
+class Simulation:
+    """The engine of a worker on a card.
+
+    Args:
+        card: the simulated one.
+        config: of the engine.
+        prepared: seconds of audio that a child makes windows of in a second.
+        doubted: see `SimulatedCard`.
+    """
+
+    card: Card
+    config: EngineConfig = field(default_factory=EngineConfig)
+    prepared: float = PREPARED
+    doubted: float = 0.03
+
+    def __post_init__(self) -> None:
+        self.clock = Clock()
+        self.spent = 0.0
+        budget = self.card.budget()
+        few = budget.few(carry.LENGTHS[-1] + 4)
+        self.shared = Shared(Batcher(max_wait=self.config.max_wait, few=few), clock=self.clock)
+        self.model = SimulatedCard(self.card, self._spend, doubted=self.doubted)
+        self.feedback = Feedback(self.config.context, Guard(), self.shared)
+        self.flow = Flow(self.shared, self.feedback, WordRouter("none", None, self.shared))
+        most = most_held_seconds(self.config.held_seconds, budget.capacity(FULL_POSITIONS))
+        self.inflow = Inflow(self.shared, self.flow, most_held_seconds=most, mels=0)
+        decoder = Decoder(self.model, budget, beam_size=BEAM, probe=lambda: None)
+        kind = Device("cuda", 0, self.card.name)
+        self.device = DeviceLoop(kind, 1, decoder, self.shared, self.flow, self.inflow)
+        self._leases = lease_bound(self.config.batch_size)
+        self._children = self.config.num_workers or children(kind, self.card.cores)
+        self._queue: deque[tuple[float, ...]] = deque()
+        self._opened: deque[_Child] = deque()
+        self._working = 0
+        self._paused: list[_Child] = []
+        self._files: list[File] = []
+
+    def run(self, jobs: Sequence[tuple[float, ...]]) -> Report:
+        """Transcribes files, given by the seconds of speech in their windows."""
+        self._queue.extend(jobs)
+        self._take()
+        while self._queue or self.shared.files:
+            batch = self.device.next_batch()
+            if batch is not None:
+                self.device.decode(batch)
+                self.clock.advance(HOST_SECONDS * (1 + 0.1 * len(batch.items)))
+            else:
+                times = (self.clock.next_event(), self.shared.batcher.wait_seconds(self.clock.now))
+                self.clock.advance(max(1e-4, min(time for time in times if time is not None)))
+            self._resume()
+            self._take()
+        found = [file.future.result(0) for file in self._files]
+        stats = self.shared.stats
+        return Report(
+            seconds=self.clock.now,
+            audio=sum(each.audio_seconds for each in found),
+            busy=self.spent / self.clock.now,
+            fill=stats.windows / stats.batch_slots,
+            stats=stats,
+        )
+
+    def _spend(self, seconds: float) -> None:
+        self.spent += seconds
+        self.clock.advance(seconds)
+
+    # The intake: jobs are taken as `daemon.policy.room` says.
+
+    def _take(self) -> None:
+        while (
+            self._queue
+            and self.inflow.held_seconds() < self.inflow.most_held_seconds
+            and len(self.shared.files) < self._leases
+        ):
+            windows = self._queue.popleft()
+            state = FileState(
+                f"job-{len(self._files)}",
+                Options(language="en", words=False),
+                self.feedback.ladder,
+                prompt_lengths=carry.CARD_LENGTHS,
+            )
+            file = File(
+                self.flow, self.shared.new_number(), state, start_length=4, word_times="none"
+            )
+            self._files.append(file)
+            self.shared.files[file.number] = file
+            feed = self.inflow.feed(file, PrepareTask("-"))
+            self._opened.append(
+                _Child(file.number % 30_000, feed, iter(enumerate(windows)), sum(windows))
+            )
+        self._start_children()
+
+    # The prepare pool: a child whose file has no room is paused, and another works in its place.
+
+    def _start_children(self) -> None:
+        while self._opened and self._working < self._children:
+            if len(self._paused) >= PAUSED_CHILDREN:
+                return
+            self._working += 1
+            self._go_on(self._opened.popleft())
+
+    def _go_on(self, child: _Child) -> None:
+        child.waiting = next(child.windows, None)
+        seconds = 0.1 if child.waiting is None else child.waiting[1]
+        self.clock.after(seconds / self.prepared, lambda: self._made(child))
+
+    def _made(self, child: _Child) -> None:
+        if child.waiting is None:
+            child.feed.frame(*end_frame(child.length, 0, {}))
+            self._working -= 1
+        elif not child.feed.has_room():
+            self._working -= 1
+            self._paused.append(child)
+        else:
+            self._send(child)
+            self._go_on(child)
+            return
+        self._start_children()
+
+    def _send(self, child: _Child) -> None:
+        assert child.waiting is not None
+        index, seconds = child.waiting
+        begins = 30 * SAMPLE_RATE * index
+        spans = [[begins, begins + round(seconds * SAMPLE_RATE)]]
+        header = {"kind": "window", "index": index, "spans": spans, "frames": 0}
+        sound = np.array([child.number, index], dtype=np.int16)
+        child.feed.frame(header, sound.tobytes())
+
+    def _resume(self) -> None:
+        for child in list(self._paused):
+            if self._working < self._children and child.feed.has_room():
+                self._paused.remove(child)
+                self._working += 1
+                self._send(child)
+                self._go_on(child)
