@@ -1,8 +1,11 @@
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import io
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
+from botocore.awsrequest import AWSPreparedRequest, AWSResponse
+from botocore.compat import HTTPHeaders
 
 from worker.aws.clients import make_clients, queue_region
 
@@ -77,3 +80,29 @@ def test_clients_are_made_once() -> None:
     assert clients.autoscaling is clients.autoscaling
     assert clients.ec2 is clients.ec2
     assert clients.sns is clients.sns
+
+
+class _Nothing(io.BytesIO):
+    """The body of an answer."""
+
+    def stream(self, **_: object) -> list[bytes]:
+        return []
+
+
+@pytest.mark.parametrize("endpoint", [None, "http://storage:9000"])
+@pytest.mark.parametrize(("size", "asks"), [(0, False), (1000, False), (1024 * 1024, True)])
+def test_only_large_objects_are_announced_before_they_are_sent(
+    monkeypatch: pytest.MonkeyPatch, endpoint: str | None, size: int, asks: bool
+) -> None:
+    if endpoint:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)
+    asked: list[bool] = []
+
+    def answer(request: AWSPreparedRequest, **_: object) -> Any:
+        asked.append("Expect" in request.headers)
+        return AWSResponse(request.url, 200, HTTPHeaders(), _Nothing())
+
+    client = make_clients().s3
+    client.meta.events.register_last("before-send.s3.PutObject", cast("Any", answer))
+    client.put_object(Bucket="bucket", Key="k", Body=b"x" * size)
+    assert asked == [asks]
