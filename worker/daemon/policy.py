@@ -37,10 +37,19 @@ def room(
 
     While a suspect is held (a job that may have killed a worker) no message is taken: what is
     not held comes to no harm if the suspect kills this worker too.
+
+    At the bound, places get free one by one. One request brings ten messages, so none is made for
+    fewer than ten places, or a quarter of the bound where that is less.
     """
-    if suspects or held_seconds >= limit_seconds:
+    places = max_leases - leases
+    if suspects or held_seconds >= limit_seconds or places < _worth_asking(max_leases):
         return 0
-    return max(0, min(MESSAGES_PER_CALL, max_leases - leases))
+    return min(MESSAGES_PER_CALL, places)
+
+
+def _worth_asking(max_leases: int) -> int:
+    """For how many free places a request is made."""
+    return max(1, min(MESSAGES_PER_CALL, max_leases // 4))
 
 
 def poll_seconds(poll: int, *, idle_timeout: float, visibility_timeout: int) -> int:

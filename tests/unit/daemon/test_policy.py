@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -29,8 +30,28 @@ def test_room_never_breaks_its_bounds(
     if wanted:
         assert held < limit
         assert not suspects
-    elif held < limit and leases < most:
+        assert wanted >= min(10, most // 4), "a request for few"
+    elif held < limit and leases <= most - 10:
         assert suspects
+
+
+@pytest.mark.parametrize(
+    ("leases", "most", "wanted"),
+    [
+        (0, 64, 10),
+        (54, 64, 10),
+        (55, 64, 0),
+        (12, 16, 4),
+        (13, 16, 0),
+        (0, 1, 1),
+        (2, 3, 1),
+    ],
+)
+def test_at_the_bound_it_asks_for_several_places_at_once(
+    leases: int, most: int, wanted: int
+) -> None:
+    found = policy.room(held_seconds=0, limit_seconds=1, leases=leases, max_leases=most, suspects=0)
+    assert found == wanted
 
 
 @given(st.integers(1, 1024))
