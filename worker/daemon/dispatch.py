@@ -4,6 +4,7 @@
     download    fetch a job's file, hand it to the engine                  `_fetch_task`
     engine      transcribe; then queue the job for its commit              `_on_engine_done`
     commit      write the job's end; with the last one settle the message  `_end_task`
+    commit      delete the messages that wait for it                       `Deletions`
 
 `Pipeline` has the steps of one job, `Holdings` knows who owns it; here is only the order.
 """
@@ -16,6 +17,7 @@ from typing import Protocol
 
 from worker.aws.queue import Message
 from worker.aws.source import Source
+from worker.daemon.deletions import Deletions
 from worker.daemon.metrics import LEASES_LOST, Metrics
 from worker.jobs.message import JobDefaults, Rejected, parse_message
 from worker.logs import get_logger
@@ -114,6 +116,7 @@ class Dispatch:
         self._metrics = metrics
         self._downloads = downloads
         self._commits = commits
+        self._deletions = Deletions(holdings, commits)
         self._defaults = defaults
         self._released = released
         self._intake_ended = intake_ended
@@ -270,13 +273,13 @@ class Dispatch:
 
     def _settle(self, held: Held) -> None:
         """Every job of the message is answered: delete it, or release it."""
-        message = held.message
         settlement = settle(held.answers)
-        # The lease goes first: a heartbeat after a release would take the message back.
-        held.source.drop(message)
         if settlement is Settlement.DELETE:
-            held.source.delete([message])
-        elif settlement is Settlement.RELEASE:
+            self._deletions.put(held)
+            return
+        # The lease goes first: a heartbeat after a release would take the message back.
+        held.source.drop(held.message)
+        if settlement is Settlement.RELEASE:
             self._release([held], held.delay)
             self._released(held.delay)
         self._holdings.remove(held)
