@@ -268,7 +268,7 @@ def _load(config: EngineConfig) -> Loaded:
         probe=_probe(speech),
         lanes=lanes,
     )
-    _warm_up(loaded, speech)
+    _warm_up(loaded, directory, speech)
     return loaded
 
 
@@ -309,7 +309,7 @@ def _probe(speech: KnownSpeech | None) -> Request:
     )
 
 
-def _warm_up(loaded: Loaded, speech: KnownSpeech | None) -> None:
+def _warm_up(loaded: Loaded, directory: Path, speech: KnownSpeech | None) -> None:
     """Decodes the probe once, and checks its text where that is known.
 
     Raises:
@@ -324,7 +324,7 @@ def _warm_up(loaded: Loaded, speech: KnownSpeech | None) -> None:
     except RuntimeError as error:
         raise MachineError(f"{loaded.device} can't decode: {error}") from error
     if not words:
-        _without_words(loaded)
+        _without_words(loaded, directory)
     if speech is None:
         why = "self_test is off" if not loaded.config.self_test else "no known speech is here"
         log.warning("selftest.skipped", message=f"Self-test skipped: {why}")
@@ -337,8 +337,10 @@ def _warm_up(loaded: Loaded, speech: KnownSpeech | None) -> None:
     )
 
 
-def _without_words(loaded: Loaded) -> None:
+def _without_words(loaded: Loaded, directory: Path) -> None:
     """Goes on where the times of words can't be found: every window is decoded in full.
+
+    The fingerprint follows: windows that another worker decoded short are not resumed here.
 
     Raises:
         MachineError: the settings ask for those times.
@@ -355,4 +357,5 @@ def _without_words(loaded: Loaded) -> None:
     )
     log.warning("device.words", message=note)
     loaded.config = replace(loaded.config, context="full")
+    loaded.fingerprint = fingerprint(loaded.config, directory, loaded.compute_type)
     loaded.info = loaded.info.model_copy(update={"notes": (*loaded.info.notes, note)})

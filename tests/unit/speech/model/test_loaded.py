@@ -79,10 +79,14 @@ def failing_words(monkeypatch: pytest.MonkeyPatch, error: RuntimeError) -> None:
 def test_a_card_that_finds_no_words_does_full_windows_alone(
     config: EngineConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert load(config).config.context == "auto"
+    able = load(config)
+    assert able.config.context == "auto"
+    in_full = load(replace(config, context="full"))
     failing_words(monkeypatch, RuntimeError(T4_BUG))
     found = load(config)
     assert found.config.context == "full"
+    # Checkpoints are those of full windows, whoever chose them.
+    assert found.fingerprint == in_full.fingerprint != able.fingerprint
     assert "context = full" in found.info.notes[-1]
     with pytest.raises(MachineError, match="word_times = 'aligned' or 'none'"):
         load(replace(config, word_times="attention"))
