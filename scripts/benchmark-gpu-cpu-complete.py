@@ -41,8 +41,8 @@ from worker.bench.trial import Trial, run_trial
 from worker.errors import ExitCode, SettingsError, WorkerError
 from worker.speech.model import choices, memory, models
 from worker.speech.model import device as devices
+from worker.speech.model.loaded import load_weights
 from worker.speech.model.weights import read_dimensions
-from worker.speech.model.whisper import Whisper
 from worker.speech.windows import FULL_POSITIONS
 
 DEVICES: tuple[Literal["cpu", "cuda"], ...] = ("cpu", "cuda")
@@ -397,7 +397,7 @@ def _calibrate(arguments: argparse.Namespace, scratch: Path, console: Console) -
     chosen = devices.compute_type(arguments.compute_type, device)
     cores = arguments.threads or devices.usable_cores()
     directory = models.resolve(arguments.model)
-    model = Whisper(directory, device, chosen.name, cores)
+    model = load_weights(directory, device, chosen.name, cores)
     windows = arguments.batch_size or _windows(directory, arguments, device, chosen.name, cores)
     rows = calibrate(
         model,

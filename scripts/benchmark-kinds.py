@@ -31,8 +31,9 @@ from worker.bench.loads import Clip, make_loads
 from worker.bench.plan import PEERS, Plan, Spec
 from worker.bench.trial import Measurement, run_trial
 from worker.errors import ExitCode, SettingsError, WorkerError
-from worker.speech.model import choices, models
 from worker.speech.model import device as devices
+from worker.speech.model import models
+from worker.speech.model.loaded import load_weights
 from worker.speech.model.whisper import Whisper
 
 ALIGNED = 3
@@ -119,11 +120,9 @@ def _sets(
 
 def _model(plan: Plan, wanted: str) -> Whisper:
     device, _ = devices.find_device("cuda" if wanted == "cuda" else "cpu")
-    chosen = choices.choose_compute_type(
-        plan.compute_type, device.kind, devices.supported_compute_types(device)
-    )
+    chosen = devices.compute_type(plan.compute_type, device)
     threads = plan.threads or devices.usable_cores()
-    return Whisper(models.resolve(plan.model), device, chosen.name, threads)
+    return load_weights(models.resolve(plan.model), device, chosen.name, threads)
 
 
 def _contestants(arguments: argparse.Namespace, plan: Plan) -> dict[str, Spec]:

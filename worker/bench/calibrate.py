@@ -123,7 +123,7 @@ def calibrate(
     The rows of `peers` come first, then full windows, then short ones. For clips, see
     `check_clips`.
     """
-    windows, audio_seconds = prepare_clips(clips, model.mels)
+    windows, audio_seconds = prepare_clips(clips, model.prepared_mels)
     references = [normalize(clip.reference or "") for clip in clips]
     lengths = [len(reference) for reference in references]
     ladders: list[tuple[str, Ladder]] = []
@@ -187,7 +187,12 @@ def calibrate(
 
 
 def prepare_clips(clips: Sequence[Clip], mels: int) -> tuple[list[Prepared], float]:
-    """The clips' windows, as the worker cuts them; and their length."""
+    """The clips' windows, as the worker cuts them; and their length.
+
+    Args:
+        clips: the recordings.
+        mels: see `Model.prepared_mels`.
+    """
     config = PrepareConfig(mels=mels, spans=asdict(SPANS), windows=asdict(WINDOWS))
     tools = Tools.load(config)
     found: list[Prepared] = []

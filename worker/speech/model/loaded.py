@@ -205,19 +205,7 @@ def _load(config: EngineConfig) -> Loaded:
     standard = config.transcriber == "standard"
     # The standard transcriber makes one call at a time.
     lanes = 1 if standard else choices.lanes(device, cores)
-    # On a CPU batches are small, and the list costs nothing.
-    card = device.kind == "cuda" and not standard
-    prepared = suppressed.prepare(directory) if card else suppressed.Prepared(directory)
-    model = Whisper(
-        prepared.directory,
-        device,
-        chosen.name,
-        choices.threads(device, cores, lanes),
-        lanes,
-        suppressed=prepared.tokens,
-        log_mel=card,
-        for_whisperx=standard,
-    )
+    model = load_weights(directory, device, chosen.name, cores, lanes, for_whisperx=standard)
     log.info(
         "model.loaded",
         message=f"Model loaded on {device}",
@@ -270,6 +258,41 @@ def _load(config: EngineConfig) -> Loaded:
     )
     _warm_up(loaded, directory, speech)
     return loaded
+
+
+def load_weights(
+    directory: Path,
+    device: choices.Device,
+    compute_type: str,
+    cores: int,
+    lanes: int = 1,
+    *,
+    for_whisperx: bool = False,
+) -> Whisper:
+    """Weights as the worker decodes with them, untested; what is measured is to be loaded by it.
+
+    On a card windows come as samples, and symbols are suppressed by the weights.
+
+    Args:
+        directory: of the weights as they are.
+        device: where to load them.
+        compute_type: one that the device supports.
+        cores: that calls may use.
+        lanes: calls at once.
+        for_whisperx: see `Whisper`. Its pipeline has features and a list of its own.
+    """
+    by_list = suppressed.Prepared(directory)
+    prepared = by_list if for_whisperx else suppressed.prepare_for(device, directory)
+    return Whisper(
+        prepared.directory,
+        device,
+        compute_type,
+        choices.threads(device, cores, lanes),
+        lanes,
+        suppressed=prepared.tokens,
+        log_mel=device.kind == "cuda" and not for_whisperx,
+        for_whisperx=for_whisperx,
+    )
 
 
 def fingerprint(config: EngineConfig, directory: Path, compute_type: str) -> str:

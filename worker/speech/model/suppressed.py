@@ -1,8 +1,8 @@
 """Tokens that are never to be written, told to a card's model by its weights.
 
 Whisper has some 90 of them: 82 symbols that belong in no text, and a few special tokens.
-CTranslate2 takes them out of the logits at every step, by a list it keeps in order on the host:
-that costs the square of the rows of a batch (`include/ctranslate2/decoding_utils.h`,
+On a card CTranslate2 takes them out of the logits at every step, by a list it keeps in order on the
+host: that costs the square of the rows of a batch (`include/ctranslate2/decoding_utils.h`,
 `DisableTokens::add`). On an H200, a step of 107 short windows with five beams took 66.7 ms with the
 list, and 17.8 ms without. The same comes of a bias of the output projection, which costs nothing;
 no Whisper has one, and CTranslate2 takes it from the file if it is there. So the symbols are put
@@ -24,11 +24,12 @@ import numpy as np
 
 from worker.logs import get_logger
 from worker.speech.model import models
+from worker.speech.model.choices import Device
 from worker.speech.model.weights import end_of_variables, read_dimensions
 
 log = get_logger(__name__)
 
-__all__ = ["BY_LIST", "Prepared", "add_bias", "prepare"]
+__all__ = ["BY_LIST", "Prepared", "add_bias", "prepare", "prepare_for"]
 
 BY_LIST = (-1,)
 """CTranslate2's word for the model's whole list."""
@@ -54,6 +55,15 @@ class Prepared:
 
     directory: Path
     tokens: tuple[int, ...] = BY_LIST
+
+
+def prepare_for(device: Device, directory: Path) -> Prepared:
+    """See `prepare`; on a CPU the weights as they are.
+
+    There CTranslate2 writes the list straight into the logits, which costs nothing, and the copy's
+    bias would cost one more pass over them.
+    """
+    return prepare(directory) if device.kind == "cuda" else Prepared(directory)
 
 
 def prepare(directory: Path) -> Prepared:

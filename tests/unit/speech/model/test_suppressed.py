@@ -14,7 +14,7 @@ from worker.speech.model import models, suppressed
 from worker.speech.model.choices import Device
 from worker.speech.model.decoding import Request
 from worker.speech.model.selftest import known_speech
-from worker.speech.model.suppressed import BY_LIST, Prepared, add_bias, prepare
+from worker.speech.model.suppressed import BY_LIST, Prepared, add_bias, prepare, prepare_for
 from worker.speech.model.weights import read_dimensions
 from worker.speech.model.whisper import Whisper
 from worker.speech.prepare.features import FrontEnd
@@ -90,6 +90,16 @@ def test_a_copy_is_made_once_and_has_the_same_dimensions(
     monkeypatch.setattr(suppressed, "add_bias", None)  # would fail if it were made again
     assert prepare(base) == found
     assert [path.name for path in cache.iterdir()] == [found.directory.name]
+
+
+def test_a_card_gets_the_copy_and_a_processor_the_weights_as_they_are(
+    base: Path, cache: Path
+) -> None:
+    assert prepare_for(CPU, base) == Prepared(base, BY_LIST)
+    assert not cache.exists()
+    copy = prepare_for(Device("cuda", 0, "a card"), base)
+    assert copy == prepare(base)
+    assert copy.directory.parent == cache
 
 
 def test_without_a_list_or_without_room_weights_stay_as_they_are(
