@@ -32,11 +32,17 @@ FILL = 0.9
 """Share of the places of a batch under which another chain is started to fill them."""
 
 AUDIT_EVERY = 20
-"""After so many batches for jobs, one of audits goes by right, if they fill it: under load nothing
-else would ever let them."""
+"""After so many batches for jobs without audits between them, one of audits goes by right, if they
+fill it: under load nothing else would ever let them."""
 
 AUDITS_FILL = 32
 """Audits that fill a batch, though more may fit."""
+
+AUDITS_WAIT = 4 * AUDIT_EVERY
+"""After so many batches for jobs, an audit goes by right though it fills none. Prompts of a rare
+length may never fill one: their languages would never be judged by them, and as few audits may wait
+at a time (`audits.MOST`), they would come to hold every place. It costs little: by right goes one
+batch in `AUDIT_EVERY` at most, filled or not, and an unfilled one takes less time."""
 
 
 class Turn(IntEnum):
@@ -133,8 +139,10 @@ class Batcher:
     lanes: int = 1
     few: int = 1
     _led_by_age: int = 0
-    _since_audits: int = 0
+    _for_jobs: int = 0  # batches so far that jobs waited for
+    _at_audits: int = 0  # how many those were when audits last went
     _waiting: dict[tuple[int, int], Item] = field(default_factory=dict)
+    _came_at: dict[tuple[int, int], int] = field(default_factory=dict)  # and when each came
 
     def __len__(self) -> int:
         return len(self._waiting)
@@ -158,9 +166,11 @@ class Batcher:
         if item.age in self._waiting:
             raise ValueError(f"window {item.index} of job {item.job} waits already")
         self._waiting[item.age] = item
+        self._came_at[item.age] = self._for_jobs
 
     def remove(self, job: int, index: int) -> Item | None:
         """Removes a window, and returns it; None if it doesn't wait."""
+        self._came_at.pop((job, index), None)
         return self._waiting.pop((job, index), None)
 
     def drop(self, job: int) -> list[Item]:
@@ -212,7 +222,7 @@ class Batcher:
         if best is None:
             return self._background(turns, now, capacity, expecting)
         self._led_by_age = 0 if best.leader is longest else self._led_by_age + 1
-        self._since_audits += 1
+        self._for_jobs += 1
         everything = len(ready) + len(starts)
         divided = best.leader.turn is Turn.NOW and len(best.items) == everything < best.most
         share = -(-everything // self.lanes) if divided else best.most
@@ -220,14 +230,15 @@ class Batcher:
         return self._batch(best, choose(best.items, share, best.leader) + looks)
 
     def _audits_by_right(self, audits: list[Item], capacity: Callable[[Key], int]) -> Batch | None:
-        """A full batch of audits, if jobs have had theirs often enough."""
-        if self._since_audits < AUDIT_EVERY:
+        """A full batch of audits, or an overdue one, if jobs have had theirs often enough."""
+        if not audits or self._for_jobs - self._at_audits < AUDIT_EVERY:
             return None
-        for leader in _oldest(audits):
+        first = min(audits, key=lambda item: (self._came_at[item.age], item.age))
+        overdue = self._for_jobs - self._came_at[first.age] >= AUDITS_WAIT
+        for leader in [first] if overdue else _oldest(audits):
             choice = self._choice(leader, audits, [], capacity)
             enough = min(choice.most, AUDITS_FILL)
-            if len(choice.items) >= enough:
-                self._since_audits = 0
+            if overdue or len(choice.items) >= enough:
                 return self._free_batch(choice, enough)
         return None
 
@@ -291,13 +302,19 @@ class Batcher:
         return Batch(choice.leader.key, tuple(items), max(choice.enough, len(items)))
 
     def _free_batch(self, choice: _Choice, most: int) -> Batch:
-        """A batch of looks or audits: what places it leaves nobody would have used."""
+        """A batch of looks or audits: what places it leaves nobody would have used.
+
+        Audits that go while no job waits count as those that go by right: none follow them soon.
+        """
+        if choice.leader.turn is Turn.AUDIT:
+            self._at_audits = self._for_jobs
         batch = self._batch(choice, choose(choice.items, most, choice.leader))
         return replace(batch, capacity=len(batch.items))
 
     def _take(self, items: Iterable[Item]) -> None:
         for item in items:
             del self._waiting[item.age]
+            del self._came_at[item.age]
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
@@ -11,7 +13,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from worker.speech.engine.batcher import AUDIT_EVERY, SHARE, Batch, Batcher, Item, Key, Turn, choose
+from worker.speech.engine.batcher import (
+    AUDIT_EVERY,
+    AUDITS_FILL,
+    AUDITS_WAIT,
+    SHARE,
+    Batch,
+    Batcher,
+    Item,
+    Key,
+    Turn,
+    choose,
+)
 
 FULL = Key(prompt_length=4)
 PROMPTED = Key(prompt_length=9)
@@ -235,9 +248,110 @@ def test_under_load_what_no_job_waits_for_gets_every_so_many_turns_if_it_fills_a
             batcher.add(item(0, 4 * index + place, at=1.0))
         found.append(take(batcher, 4).items)
     audited = [number for number, items in enumerate(found) if items[0].turn is Turn.AUDIT]
-    # Six audits fill one batch of four; two wait for more.
-    assert audited == [AUDIT_EVERY]
+    # Six audits fill one batch of four; two wait for more, in vain.
+    assert audited == [AUDIT_EVERY, AUDITS_WAIT + 1]
     assert all(len({item.turn for item in items}) == 1 for items in found)
+
+
+def audit(number: int, key: Key = FULL) -> Item:
+    return replace(item(number, 0, key), turn=Turn.AUDIT)
+
+
+def under_load(batcher: Batcher, limit: int) -> Iterator[Batch]:
+    """Batches while a job fills every one: audits go by right alone."""
+    for index in itertools.count():
+        for place in range(limit):
+            batcher.add(item(0, limit * index + place))
+        yield take(batcher, limit)
+        # Where audits went, the job's windows are still there, and are not to pile up.
+        batcher.drop(0)
+
+
+def test_none_goes_by_right_soon_after_some_went_for_nothing() -> None:
+    batcher = Batcher(max_wait=0.2)
+    batches = under_load(batcher, 4)
+    for _ in range(AUDIT_EVERY - 1):
+        next(batches)
+    batcher.drop(0)
+    batcher.add(audit(1_000))
+    assert take(batcher, 4).items == (audit(1_000),)  # no job waits: it is free
+    for number in range(2_000, 2_004):
+        batcher.add(audit(number))
+    turns = [next(batches).items[0].turn for _ in range(AUDIT_EVERY + 1)]
+    assert turns == [Turn.NOW] * AUDIT_EVERY + [Turn.AUDIT]
+
+
+def test_looks_take_nothing_from_the_audits() -> None:
+    batcher = Batcher(max_wait=0.2)
+    batches = under_load(batcher, 4)
+    for _ in range(AUDIT_EVERY - 1):
+        next(batches)
+    batcher.drop(0)
+    look = replace(item(7, 0), turn=Turn.LOOK)
+    batcher.add(look)
+    assert take(batcher, 4).items == (look,)
+    for number in range(2_000, 2_004):
+        batcher.add(audit(number))
+    assert [next(batches).items[0].turn for _ in range(2)] == [Turn.NOW, Turn.AUDIT]
+
+
+def test_audits_that_never_fill_a_batch_go_beside_others_that_always_do() -> None:
+    batcher = Batcher(max_wait=0.2)
+    rare = {audit(1_000, PROMPTED), audit(1_001, PROMPTED)}
+    for one in rare:
+        batcher.add(one)
+    gone: list[tuple[int, set[Item]]] = []
+    jobs = 0
+    number = 2_000
+    for batch in under_load(batcher, 4):
+        if batch.items[0].turn is Turn.NOW:
+            jobs += 1
+        else:
+            gone.append((jobs, set(batch.items)))
+        while sum(one.key == FULL and one.turn is Turn.AUDIT for one in batcher.waiting) < 4:
+            batcher.add(audit(number))
+            number += 1
+        if jobs > AUDITS_WAIT + AUDIT_EVERY:
+            break
+    assert [at for at, _ in gone] == list(
+        range(AUDIT_EVERY, AUDITS_WAIT + AUDIT_EVERY + 1, AUDIT_EVERY)
+    )
+    assert [at for at, items in gone if items == rare] == [AUDITS_WAIT]
+    assert all(len(items) == 4 for _, items in gone if items != rare)
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 15), st.sampled_from([4, 9, 20])), max_size=40),
+    st.integers(1, 40),
+)
+def test_under_load_every_audit_goes_and_never_more_than_one_batch_in_so_many(
+    arrivals: list[tuple[int, int]], limit: int
+) -> None:
+    """Arrivals: batches for jobs before each, and the length of its prompt."""
+    batcher = Batcher(max_wait=0.2)
+    came: dict[Item, tuple[int, int]] = {}
+    coming = [audit(1_000 + n, Key(prompt)) for n, (_, prompt) in enumerate(arrivals)]
+    due = list(itertools.accumulate(pause for pause, _ in arrivals))
+    jobs, last = 0, 0
+    batches = under_load(batcher, limit)
+    while coming or came:
+        while coming and due[0] <= jobs:
+            due.pop(0)
+            one = coming.pop(0)
+            came[one] = (jobs, len(came))
+            batcher.add(one)
+        batch = next(batches)
+        if batch.items[0].turn is Turn.NOW:
+            jobs += 1
+            for since, before in came.values():
+                assert jobs - since <= AUDITS_WAIT + AUDIT_EVERY * (before + 1)
+            continue
+        assert jobs - last >= AUDIT_EVERY
+        last = jobs
+        waited = max(jobs - came[one][0] for one in came)
+        assert len(batch.items) >= min(limit, AUDITS_FILL) or waited >= AUDITS_WAIT
+        for one in batch.items:
+            del came[one]
 
 
 def test_what_no_job_waits_for_makes_no_batch_longer() -> None:
