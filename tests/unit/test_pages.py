@@ -18,6 +18,15 @@ from worker.jobs.request import JobRequest
 README_BYTES = 8000
 """What a stranger reads in two minutes, tables and commands included."""
 
+SHORT = (
+    "README.md",
+    "scripts/README.md",
+    "worker/bench/README.md",
+    "worker/bench/gpu_test/README.md",
+    "worker/speech/README.md",
+    "worker/speech/model/README.md",
+)
+
 BESIDE = (
     "README.md",
     "CHANGELOG.md",
@@ -78,8 +87,9 @@ def _anchors(page: Path) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", heading.strip().lower()).replace(" ", "-") for heading in plain}
 
 
-def test_the_readme_is_short() -> None:
-    assert len((REPOSITORY / "README.md").read_bytes()) <= README_BYTES
+@pytest.mark.parametrize("name", SHORT)
+def test_a_page_is_short(name: str) -> None:
+    assert len((REPOSITORY / name).read_bytes()) <= README_BYTES
 
 
 @pytest.mark.parametrize("name", BESIDE)

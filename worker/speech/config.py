@@ -1,7 +1,6 @@
 """What an engine is built from, and the rules by which it cuts windows.
 
-Why the rules are what they are, with the word error rates of variants: `worker/bench/README.md`,
-"What was tried".
+Why the rules are what they are, with the word error rates of variants: `worker/speech/README.md`.
 """
 
 from __future__ import annotations

@@ -3,8 +3,8 @@
 Every encoder layer takes a buffer for its attention scores, 72 MB for a window of 30 s, and
 frees it. glibc by default gets each such block from the kernel, which hands it over in zeroed
 pages of 4 KB, and returns it at once: that takes as long as the computing (see
-`worker/bench/README.md`). `TUNABLES` keep memory once taken, in one heap, in huge pages. glibc
-reads them when a process starts, so a process that should have them has to start anew.
+`worker/speech/model/README.md`). `TUNABLES` keep memory once taken, in one heap, in huge pages.
+glibc reads them when a process starts, so a process that should have them has to start anew.
 """
 
 from __future__ import annotations

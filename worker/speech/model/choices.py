@@ -50,7 +50,7 @@ CARD_CHILDREN = 8
 
 CPU_LANES = 2
 """Calls at once on a CPU, each on its share of the cores: threads of one call wait for one another
-at every layer, those of two calls never (see `worker/bench/README.md`)."""
+at every layer, those of two calls never (see `worker/speech/model/README.md`)."""
 
 
 @dataclass(frozen=True, slots=True)

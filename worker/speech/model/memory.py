@@ -1,9 +1,9 @@
 """How many windows fit a batch: the arithmetic of device memory (pure).
 
 A batch is sized from the model's dimensions and from what is free after it was loaded, so that it
-fits at the first try; the constants were measured on a card (`worker/bench/README.md`). Where the
-arithmetic is wrong all the same, memory runs out, the batch is halved and the lower size is
-remembered (`engine.limits`).
+fits at the first try; the constants were measured on a card (`worker/bench/gpu_test/README.md`).
+Where the arithmetic is wrong all the same, memory runs out, the batch is halved and the lower size
+is remembered (`engine.limits`).
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ ALIGN_BYTES = 700 << 20
 """Kept free on a card for an alignment model (wav2vec2 base is 380 MB) and its activations."""
 
 CPU_WINDOWS = 8
-"""Windows of 30 s in a batch on a CPU; more gain nothing there (see `worker/bench/README.md`)."""
+"""Windows of 30 s in a batch on a CPU; more gain nothing (see `worker/speech/model/README.md`)."""
 
 _BYTES = {"float32": 4, "float16": 2, "bfloat16": 2}
 

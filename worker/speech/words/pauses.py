@@ -2,7 +2,7 @@
 
 The decoder's attention gives every frame to some token, silence included, so words reach into the
 pauses beside them. Where sound stops and starts again is plain in the features that are there;
-moved to it, word edges are right within 0.02 s on average (see `worker/bench/README.md`). What is
+moved to it, word edges are right within 0.02 s on average (see `worker/speech/README.md`). What is
 loud throughout shows no pauses.
 """
 
