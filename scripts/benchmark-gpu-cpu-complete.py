@@ -13,11 +13,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import os
-import shlex
-import signal
 import sys
-import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
@@ -28,6 +24,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
+from worker.bench import options
 from worker.bench.calibrate import PeerRun, calibrate, check_clips, memory_table
 from worker.bench.calibrate import to_markdown as to_table
 from worker.bench.claims import claims
@@ -38,12 +35,14 @@ from worker.bench.plan import CARRIES, CONTEXTS, NAMES, PEERS, Plan, Spec, line_
 from worker.bench.random_model import ARCHITECTURES, write_random_model
 from worker.bench.report import Report, draw, to_json, to_markdown
 from worker.bench.trial import Trial, run_trial
-from worker.errors import ExitCode, SettingsError, WorkerError
+from worker.errors import ExitCode
 from worker.speech.model import choices, memory, models
 from worker.speech.model import device as devices
 from worker.speech.model.loaded import load_weights
 from worker.speech.model.weights import read_dimensions
 from worker.speech.windows import FULL_POSITIONS
+
+SCRIPT = "benchmark-gpu-cpu-complete.py"
 
 DEVICES: tuple[Literal["cpu", "cuda"], ...] = ("cpu", "cuda")
 
@@ -51,6 +50,7 @@ DEVICES: tuple[Literal["cpu", "cuda"], ...] = ("cpu", "cuda")
 def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     plan, prices = Plan(), Prices()
     parser = argparse.ArgumentParser(
+        prog=SCRIPT,
         description="Measures the worker beside WhisperX and faster-whisper, on CPU and GPU.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
@@ -78,19 +78,11 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--contestants", default=",".join(NAMES), help="those that take part")
     parser.add_argument("--devices", default=",".join(DEVICES), help="cpu, cuda, or both")
     parser.add_argument("--repeats", type=int, default=1, help="runs of each contestant")
-    parser.add_argument("--model", default=plan.model, help="a model's name or directory")
-    parser.add_argument("--compute-type", default=plan.compute_type)
+    options.add_model(parser, language=plan.language or options.DETECT)
     parser.add_argument(
         "--batch-size",
         type=int,
         help=f"windows in a batch at most ({plan.batch_size} if not given)",
-    )
-    parser.add_argument("--beam-size", type=int, default=plan.beam_size)
-    parser.add_argument(
-        "--language", default=plan.language, help="Whisper code, or 'detect' to have it detected"
-    )
-    parser.add_argument(
-        "--threads", type=int, default=0, help="of the model on a CPU; 0: all cores"
     )
     parser.add_argument(
         "--context",
@@ -139,19 +131,16 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         help="instead: decode the clips with encoder windows of several lengths, and show what "
         "each gains and costs, beside the peers that take part",
     )
-    parser.add_argument("--json", type=Path, help="write the figures here")
-    parser.add_argument("--markdown", type=Path, help="write the tables here")
+    options.add_reports(parser)
     parser.add_argument("--png", type=Path, help="write a chart here")
-    given = sys.argv[1:] if argv is None else argv
-    arguments = parser.parse_args(given)
-    arguments.command = shlex.join(["benchmark-gpu-cpu-complete.py", *given])
-    for name in (
-        *("limit", "repeats", "batch_size", "beam_size", "tokens", "timeout"),
-        *("many", "many_seconds"),
-    ):
-        value = getattr(arguments, name)
-        if value is not None and value <= 0:
-            parser.error(f"{_flag(name)} must be above zero")
+    arguments = options.parse(
+        parser,
+        argv,
+        above_zero=(
+            *("limit", "repeats", "batch_size", "beam_size", "tokens", "timeout"),
+            *("many", "many_seconds"),
+        ),
+    )
     for name, known in (
         ("loads", LOADS),
         ("contestants", NAMES),
@@ -160,17 +149,14 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         ("carry_context", CARRIES),
     ):
         if getattr(arguments, name) is not None:
-            setattr(arguments, name, _chosen(parser, _flag(name), getattr(arguments, name), known))
+            chosen = _chosen(parser, options.flag(name), getattr(arguments, name), known)
+            setattr(arguments, name, chosen)
     if arguments.random_weights and arguments.context != ["full"]:
         parser.error(
             "--random-weights goes with --context full alone: what it says in a short window "
             "fails the checks, so that every one would be decoded twice"
         )
     return arguments
-
-
-def _flag(name: str) -> str:
-    return f"--{name.replace('_', '-')}"
 
 
 def _chosen(
@@ -190,15 +176,10 @@ def _plan(arguments: argparse.Namespace, scratch: Path) -> Plan:
     Raises:
         WorkerError: there is no tokenizer for them.
     """
-    plan = Plan(
-        model=arguments.model,
-        model_label=Path(arguments.model).name,
-        compute_type=arguments.compute_type,
+    plan = replace(
+        options.plan_of(arguments),
         batch_size=arguments.batch_size or Plan().batch_size,
         batch_size_given=arguments.batch_size is not None,
-        beam_size=arguments.beam_size,
-        language=None if arguments.language == "detect" else arguments.language,
-        threads=arguments.threads,
         after_model=arguments.after_model,
         after_label=Path(arguments.after_model).name,
     )
@@ -321,12 +302,6 @@ def _settings(arguments: argparse.Namespace, plan: Plan, loads: Sequence[Load]) 
     }
 
 
-def _write(path: Path | None, text: str) -> None:
-    if path is not None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
-
-
 def _benchmark(arguments: argparse.Namespace, scratch: Path, console: Console) -> int:
     material = read_folders(arguments.folders, arguments.limit)
     loads = make_loads(
@@ -359,8 +334,8 @@ def _benchmark(arguments: argparse.Namespace, scratch: Path, console: Console) -
     report = Report(machine, _settings(arguments, plan, loads), rows, claims(rows))
     markdown = to_markdown(report)
     print(markdown, end="")
-    _write(arguments.json, to_json(report))
-    _write(arguments.markdown, markdown)
+    options.write(arguments.json, to_json(report))
+    options.write(arguments.markdown, markdown)
     if arguments.png is not None:
         arguments.png.parent.mkdir(parents=True, exist_ok=True)
         draw(report, arguments.png)
@@ -402,7 +377,7 @@ def _calibrate(arguments: argparse.Namespace, scratch: Path, console: Console) -
     rows = calibrate(
         model,
         clips,
-        language=None if arguments.language == "detect" else arguments.language,
+        language=options.plan_of(arguments).language,
         beam_size=arguments.beam_size,
         batch_positions=windows * FULL_POSITIONS,
         on_row=lambda name: console.print(f"decoding: {escape(name)}", soft_wrap=True),
@@ -414,11 +389,11 @@ def _calibrate(arguments: argparse.Namespace, scratch: Path, console: Console) -
     ) + to_table(rows)
     # What took minutes is shown before anything that may fail.
     print(text)
-    _write(arguments.markdown, text)
+    options.write(arguments.markdown, text)
     read = resident_bytes if device.kind == "cpu" else partial(card_bytes, device.index)
     table = memory_table(model, windows=windows, beam_size=arguments.beam_size, read=read)
     print(table, end="")
-    _write(arguments.markdown, f"{text}\n{table}")
+    options.write(arguments.markdown, f"{text}\n{table}")
     return ExitCode.OK
 
 
@@ -446,19 +421,8 @@ def _windows(
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the benchmark; 0 if anything was measured, 2 for wrong arguments, 3 if nothing was."""
     arguments = _arguments(argv)
-    # So that a run that is stopped by its supervisor leaves no temporary files.
-    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
-    if not arguments.download:
-        # Before anything imports the hub's client, which reads it once; children inherit it.
-        os.environ["HF_HUB_OFFLINE"] = "1"
-    console = Console(stderr=True)
-    try:
-        with tempfile.TemporaryDirectory(prefix="benchmark-") as scratch:
-            work = _calibrate if arguments.calibrate else _benchmark
-            return work(arguments, Path(scratch), console)
-    except WorkerError as error:
-        console.print(f"benchmark-gpu-cpu-complete.py: {escape(str(error))}", soft_wrap=True)
-        return error.exit_code if isinstance(error, SettingsError) else ExitCode.MACHINE
+    work = partial(_calibrate if arguments.calibrate else _benchmark, arguments)
+    return options.run(SCRIPT, work, download=arguments.download)
 
 
 if __name__ == "__main__":

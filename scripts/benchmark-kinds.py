@@ -12,37 +12,37 @@ A heavy run: some 20 s for each kind and contestant on two cores, and more with 
 from __future__ import annotations
 
 import argparse
-import os
-import shlex
-import signal
 import sys
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from rich.console import Console
 from rich.markup import escape
 
+from worker.bench import options
 from worker.bench.kind_files import align, read_sets, read_sources, write_set
 from worker.bench.kind_sets import KINDS, make_set
 from worker.bench.kinds_report import AUTO, FULL, Heard, Judged, judge, to_json, to_markdown
 from worker.bench.loads import Clip, make_loads
 from worker.bench.plan import PEERS, Plan, Spec
 from worker.bench.trial import Measurement, run_trial
-from worker.errors import ExitCode, SettingsError, WorkerError
+from worker.errors import ExitCode, SettingsError
 from worker.speech.model import device as devices
 from worker.speech.model import models
 from worker.speech.model.loaded import load_weights
 from worker.speech.model.whisper import Whisper
+
+SCRIPT = "benchmark-kinds.py"
 
 ALIGNED = 3
 """Clips that are aligned for each file of the set of words."""
 
 
 def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
-    plan = Plan()
     parser = argparse.ArgumentParser(
+        prog=SCRIPT,
         description="Measures, kind by kind, whether short encoder windows are as right as full.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
@@ -62,27 +62,13 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=0, help="of the sets and the bootstrap")
     parser.add_argument("--keep", type=Path, metavar="DIR", help="leave the sets there")
     parser.add_argument("--peers", action="store_true", help=f"run {', '.join(PEERS)} as well")
-    parser.add_argument("--model", default=plan.model, help="a model's name or directory")
-    parser.add_argument("--compute-type", default=plan.compute_type)
-    parser.add_argument("--beam-size", type=int, default=plan.beam_size)
-    parser.add_argument(
-        "--language",
-        default="detect",
-        help="Whisper code; 'detect' has it detected, as most jobs do",
-    )
-    parser.add_argument("--threads", type=int, default=0, help="on a CPU; 0: all cores")
+    options.add_model(parser, language=options.DETECT)
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument(
         "--timeout", type=float, default=3600.0, help="seconds for one contestant and kind"
     )
-    parser.add_argument("--json", type=Path, help="write the figures and all texts here")
-    parser.add_argument("--markdown", type=Path, help="write the table here")
-    given = sys.argv[1:] if argv is None else argv
-    arguments = parser.parse_args(given)
-    arguments.command = shlex.join(["benchmark-kinds.py", *given])
-    for name in ("files", "beam_size", "timeout"):
-        if getattr(arguments, name) <= 0:
-            parser.error(f"--{name.replace('_', '-')} must be above zero")
+    options.add_reports(parser, json="the figures and all texts")
+    arguments = options.parse(parser, argv, above_zero=("files", "beam_size", "timeout"))
     if bool(arguments.folders) == (arguments.sets is not None):
         parser.error("name folders of clips, or --sets with a folder of sets that are there")
     return arguments
@@ -166,29 +152,16 @@ def _hear(
     return Heard(kind, names, load.seconds, load.references, measurements, failures)
 
 
-def _write(path: Path | None, text: str) -> None:
-    if path is not None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
-
-
 def _benchmark(arguments: argparse.Namespace, scratch: Path, console: Console) -> int:
-    plan = Plan(
-        model=arguments.model,
-        model_label=Path(arguments.model).name,
-        compute_type=arguments.compute_type,
-        beam_size=arguments.beam_size,
-        language=None if arguments.language == "detect" else arguments.language,
-        threads=arguments.threads,
-    )
+    plan = options.plan_of(arguments)
     specs = _contestants(arguments, plan)
     judged: list[Judged] = []
     for kind, clips in _sets(arguments, plan, scratch):
         heard = _hear(kind, clips, specs, arguments.timeout, scratch, console)
         judged.append(judge(heard, seed=arguments.seed))
         # After each kind, so that a run that is ended leaves what it found.
-        _write(arguments.json, to_json(judged, {"command": arguments.command}))
-        _write(arguments.markdown, to_markdown(judged, seed=arguments.seed))
+        options.write(arguments.json, to_json(judged, {"command": arguments.command}))
+        options.write(arguments.markdown, to_markdown(judged, seed=arguments.seed))
     print(to_markdown(judged, seed=arguments.seed), end="")
     measured = any(one.heard.measurements for one in judged)
     return ExitCode.OK if measured else ExitCode.MACHINE
@@ -197,17 +170,7 @@ def _benchmark(arguments: argparse.Namespace, scratch: Path, console: Console) -
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the benchmark; 0 if anything was measured, 2 for wrong arguments, 3 if nothing was."""
     arguments = _arguments(argv)
-    # So that a run that is stopped by its supervisor leaves no temporary files.
-    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
-    # Before anything imports the hub's client, which reads it once; children inherit it.
-    os.environ["HF_HUB_OFFLINE"] = "1"
-    console = Console(stderr=True)
-    try:
-        with tempfile.TemporaryDirectory(prefix="benchmark-kinds-") as scratch:
-            return _benchmark(arguments, Path(scratch), console)
-    except WorkerError as error:
-        console.print(f"benchmark-kinds.py: {escape(str(error))}", soft_wrap=True)
-        return error.exit_code if isinstance(error, SettingsError) else ExitCode.MACHINE
+    return options.run(SCRIPT, partial(_benchmark, arguments))
 
 
 if __name__ == "__main__":
