@@ -1,11 +1,10 @@
 """A card without a card: what a call takes of its time and memory, as arithmetic.
 
-Seconds follow from the number of windows, their encoder positions, the rows of the beam search, the
-steps and the temperature, with constants fitted to large-v3 in int8_float16 on an H200 (see
-`worker/bench/gpu_test/README.md`); other cards are that one, with less memory, and slower in
-what grows with the batch. A call
-that takes more memory than there is fails, and the next one fails with that error's echo. Word
-times may be made to fail.
+Seconds follow from the windows of a call, their encoder positions, the rows of the beam search, the
+steps and the temperature, with constants fitted to large-v3 in int8_float16 on an H200
+(`worker/bench/gpu_test/README.md`). Other cards have less memory and are slower in what grows with
+the batch. A call that takes more memory than there is fails, and the next one fails with that
+error's echo. Word times may be made to fail.
 """
 
 from __future__ import annotations
@@ -29,10 +28,11 @@ LARGE = Dimensions(32, 32, 1280, 20, 128, 51_866)
 COMPUTE_TYPE = "int8_float16"
 BEAM = 5
 
-ENCODE_FIXED, ENCODE_WINDOW = 0.003, 0.027
-"""Seconds of a call's encoder, and of each window of 30 s in it (H200: 0.030 for 1, 1.738 for 64)."""
+ENCODE_FIXED, ENCODE_WINDOW, ENCODE_PAIRS = 0.003, 0.016, 0.011
+"""Seconds of a call's encoder; of each window of 30 s in it; and of its attention, which grows with
+the square of the window (H200: 0.030 for 1 window, 1.738 for 64, 0.468 for 128 of 6 s)."""
 
-STEP_FIXED, STEP_ROW, STEP_CROSS = 0.0095, 0.000_020, 0.000_0285
+STEP_FIXED, STEP_ROW, STEP_CROSS = 0.0095, 0.000_013, 0.000_035
 """Seconds of a decoder step; of each row in it; and of its cross-attention over 30 s (H200: 0.976 s
 for 100 steps of 5 rows, 2.503 for 320 rows, and 0.448 for 20 steps of 640 rows over 6 s)."""
 
@@ -104,7 +104,8 @@ def call_seconds(
     """
     share = positions / FULL_POSITIONS
     row = STEP_ROW + STEP_CROSS * share
-    grows = windows * (ENCODE_WINDOW * share + steps * beams * row) + words * ALIGN_WINDOW * share
+    encode = ENCODE_WINDOW * share + ENCODE_PAIRS * share**2
+    grows = windows * (encode + steps * beams * row) + words * ALIGN_WINDOW * share
     return ENCODE_FIXED + steps * STEP_FIXED, grows
 
 

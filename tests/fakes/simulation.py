@@ -8,6 +8,7 @@ take (`card`). One thread does it all, event by event.
 from __future__ import annotations
 
 import heapq
+import random
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -80,6 +81,7 @@ class Report:
         audio: seconds of audio that were answered.
         busy: share of the time that the card decoded.
         fill: windows decoded, by those that their batches had room for.
+        windows: of all files that have a text.
         stats: the engine's counters.
     """
 
@@ -87,12 +89,14 @@ class Report:
     audio: float
     busy: float
     fill: float
+    windows: int
     stats: EngineStats
 
     def __str__(self) -> str:
+        speed = self.audio / self.seconds
         return (
-            f"{self.audio:8.0f} s of audio in {self.seconds:7.1f} s: {self.audio / self.seconds:5.0f}"
-            f" a second, {self.stats.batches} batches, fill {self.fill:.3f}, busy {self.busy:.3f}"
+            f"{self.audio:8.0f} s of audio in {self.seconds:7.1f} s: {speed:5.0f} a second, "
+            f"{self.stats.batches} batches, fill {self.fill:.3f}, busy {self.busy:.3f}"
         )
 
 
@@ -116,27 +120,37 @@ class Simulation:
         config: of the engine.
         prepared: seconds of audio that a child makes windows of in a second.
         doubted: see `SimulatedCard`.
+        words_fail: see `SimulatedCard`.
+        free: see `SimulatedCard`.
     """
 
     card: Card
     config: EngineConfig = field(default_factory=EngineConfig)
     prepared: float = PREPARED
     doubted: float = 0.03
+    words_fail: bool = False
+    free: int | None = None
 
     def __post_init__(self) -> None:
         self.clock = Clock()
         self.spent = 0.0
         budget = self.card.budget()
         few = budget.few(carry.LENGTHS[-1] + 4)
-        self.shared = Shared(Batcher(max_wait=self.config.max_wait, few=few), clock=self.clock)
-        self.model = SimulatedCard(self.card, self._spend, doubted=self.doubted)
+        self.shared = Shared(Batcher(self.config.max_wait, few=few, card=True), clock=self.clock)
+        self.model = SimulatedCard(
+            self.card,
+            self._spend,
+            doubted=self.doubted,
+            words_fail=self.words_fail,
+            free=self.free,
+        )
         self.feedback = Feedback(self.config.context, Guard(), self.shared)
         self.flow = Flow(self.shared, self.feedback, WordRouter("none", None, self.shared))
         most = most_held_seconds(self.config.held_seconds, budget.capacity(FULL_POSITIONS))
         self.inflow = Inflow(self.shared, self.flow, most_held_seconds=most, mels=0)
-        decoder = Decoder(self.model, budget, beam_size=BEAM, probe=lambda: None)
+        self.decoder = Decoder(self.model, budget, beam_size=BEAM, probe=lambda: None)
         kind = Device("cuda", 0, self.card.name)
-        self.device = DeviceLoop(kind, 1, decoder, self.shared, self.flow, self.inflow)
+        self.device = DeviceLoop(kind, 1, self.decoder, self.shared, self.flow, self.inflow)
         self._leases = lease_bound(self.config.batch_size)
         self._children = self.config.num_workers or children(kind, self.card.cores)
         self._queue: deque[tuple[float, ...]] = deque()
@@ -166,6 +180,7 @@ class Simulation:
             audio=sum(each.audio_seconds for each in found),
             busy=self.spent / self.clock.now,
             fill=stats.windows / stats.batch_slots,
+            windows=sum(len(each.segments) for each in found),
             stats=stats,
         )
 
@@ -186,7 +201,7 @@ class Simulation:
                 f"job-{len(self._files)}",
                 Options(language="en", words=False),
                 self.feedback.ladder,
-                prompt_lengths=carry.CARD_LENGTHS,
+                prompting=carry.ON_CARD,
             )
             file = File(
                 self.flow, self.shared.new_number(), state, start_length=4, word_times="none"
@@ -242,3 +257,29 @@ class Simulation:
                 self._working += 1
                 self._send(child)
                 self._go_on(child)
+
+
+def jobs_of_seconds(count: int) -> list[tuple[float, ...]]:
+    """Short files: 3 to 6 s of speech each."""
+    chance = random.Random(1)
+    return [(round(chance.uniform(3.0, 6.0), 2),) for _ in range(count)]
+
+
+def mixed_jobs(count: int) -> list[tuple[float, ...]]:
+    """Files of one to forty windows; half of them have one."""
+    chance = random.Random(2)
+    lengths = chance.choices([1, 2, 3, 5, 10, 40], weights=[6, 2, 1, 1, 1, 1], k=count)
+    return [
+        (*(_window(chance) for _ in range(length - 1)), round(chance.uniform(2.0, 29.0), 2))
+        for length in lengths
+    ]
+
+
+def long_jobs(count: int) -> list[tuple[float, ...]]:
+    """Files of two hours."""
+    chance = random.Random(3)
+    return [tuple(_window(chance) for _ in range(290)) for _ in range(count)]
+
+
+def _window(chance: random.Random) -> float:
+    return round(chance.uniform(20.0, 29.0), 2)

@@ -242,8 +242,8 @@ class Settings(BaseSettings):
     held_seconds: float = _setting(
         0.0,
         ENGINE,
-        "seconds of audio held at most before no more is taken in; 0: four full batches, at least "
-        "1800 s",
+        "seconds of audio held at most before no more is taken in; 0: twelve full batches, and "
+        "1800 s at least",
         ge=0,
     )
     self_test: bool = _setting(

@@ -27,7 +27,7 @@ def test_the_defaults_a_user_meets_first() -> None:
     assert settings.batch_size == 64
     assert settings.beam_size == 5
     assert settings.compute_type == "int8_float16"
-    assert settings.num_workers == 2
+    assert settings.num_workers == 0
     assert settings.idle_timeout == 300
     assert settings.visibility_timeout == 120
     assert settings.device == "auto"

@@ -7,8 +7,9 @@ call: same prompt length, temperature and encoder length (`Key`).
 The order: the oldest job's first window leads a batch. It is joined by windows of about the same
 length, because a batch lasts as long as its longest text; but a quarter of each batch is kept for
 other jobs while any of theirs wait. Every fourth batch is led by the window that has waited
-longest, whatever its job. Without that, windows that can't share a batch with a long file would
-wait for its end, and a window of unusual length would wait as long as others come.
+longest, whatever its job; on a card only once it has let many batches pass. Else windows that can't
+share a batch with a long file would wait for its end, and a window of unusual length would wait as
+long as others come.
 
 A window whose predecessor has no text yet stands back, because it would be decoded without the
 text before it (`Turn.LATER`): other files fill the batch first. Where they don't keep the device
@@ -27,6 +28,14 @@ POOL = 4
 
 SHARE = 4
 """One in this many places of a batch is kept for jobs other than the one with most windows."""
+
+CARD_CHAINS = 2
+"""Batches that the chains are to fill on a card, where they are spread over batches of several
+kinds: prompts of two lengths, their first windows, second attempts."""
+
+CARD_PATIENCE = 20
+"""Batches for jobs that a window on a card lets pass before it leads one that isn't full. What
+seldom comes, as second attempts do, would else leave most of a quarter of the batches empty."""
 
 FILL = 0.9
 """Share of the places of a batch under which another chain is started to fill them."""
@@ -133,11 +142,13 @@ class Batcher:
             call, they are divided between the lanes.
         few: prompted windows that are enough for a batch, though more may fit; see
             `memory.Budget.few`.
+        card: whether a batch takes nearly as long with few windows as with many.
     """
 
     max_wait: float
     lanes: int = 1
     few: int = 1
+    card: bool = False
     _led_by_age: int = 0
     _for_jobs: int = 0  # batches so far that jobs waited for
     _at_audits: int = 0  # how many those were when audits last went
@@ -207,9 +218,7 @@ class Batcher:
         ready = turns[Turn.NOW]
         starts = self._chain_starts(turns[Turn.LATER], [*ready, *flying])
         leaders = [*_oldest(ready), *_oldest(starts)]
-        longest: Item | None = None
-        if ready and self._led_by_age >= SHARE - 1:
-            longest = min(ready, key=lambda item: item.ready_at)
+        if (longest := self._overdue(ready)) is not None:
             leaders.insert(0, longest)
         best: _Choice | None = None
         for leader in leaders:
@@ -228,6 +237,14 @@ class Batcher:
         share = -(-everything // self.lanes) if divided else best.most
         looks = _group(turns[Turn.LOOK], best.leader)[: max(0, best.enough - len(best.items))]
         return self._batch(best, choose(best.items, share, best.leader) + looks)
+
+    def _overdue(self, ready: Sequence[Item]) -> Item | None:
+        """The window that has waited longest, if it is to lead the next batch."""
+        if not ready or self._led_by_age < SHARE - 1:
+            return None
+        longest = min(ready, key=lambda item: item.ready_at)
+        waited = self._for_jobs - self._came_at[longest.age]
+        return longest if waited >= (CARD_PATIENCE if self.card else 0) else None
 
     def _audits_by_right(self, audits: list[Item], capacity: Callable[[Key], int]) -> Batch | None:
         """A full batch of audits, or an overdue one, if jobs have had theirs often enough."""
@@ -252,12 +269,12 @@ class Batcher:
     def _chain_starts(self, later: list[Item], others: Iterable[Item]) -> list[Item]:
         """Windows that go without the text before them, so that the device stays busy.
 
-        There are to be as many chains as fill the prompted batches of all lanes. Where they are
-        clearly fewer, new ones are started, at least a batch of them.
+        There are to be as many chains as fill the prompted batches of all lanes (on a card, two
+        of them). Where they are clearly fewer, new ones are started, at least a batch of them.
         """
         going_on = {item.job for item in later}
         alive = sum(item.prompted or item.job in going_on for item in others)
-        wanted = self.lanes * self.few
+        wanted = self.few * (CARD_CHAINS if self.card else self.lanes)
         if alive >= FILL * wanted:
             return []
         # A place in a batch that goes anyway costs little, a batch of its own as much as any.

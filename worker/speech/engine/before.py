@@ -19,13 +19,13 @@ class TextBefore:
         windows: those without words yet, by index.
         done: those with words, by index.
         order: which stands before which.
-        lengths: of prompts; see `carry.prompt`.
+        lengths: of prompts; see `carry.Prompting`.
     """
 
     windows: Mapping[int, WindowState]
     done: Mapping[int, WindowText]
     order: Order
-    lengths: Sequence[int] = carry.LENGTHS
+    lengths: Sequence[int]
 
     def settled(self, index: int) -> bool:
         """Whether a window has a text, final or not."""

@@ -11,15 +11,33 @@ silent, or in another language, so that a loop or a hallucination stays where it
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 LENGTHS = (32, 64, 96, 128, 160, 192, 223)
 """Tokens of a whole prompt. The longest is half of the decoder, less one: the other half is for the
 text (openai/whisper, `decode_with_fallback`: `n_ctx // 2 - 1`). Steps of 32 lose at most half a
 sentence; all windows but the first few of a chain have the longest."""
 
-CARD_LENGTHS = (128, LENGTHS[-1])
-"""The same on a card, where a batch takes as long with two windows as with twenty, and one more
-length is one more batch. In 3207 words of long recordings it has 499 errors in place of 491."""
+
+@dataclass(frozen=True, slots=True)
+class Prompting:
+    """How windows are prompted with the text before them.
+
+    Attributes:
+        lengths: that a whole prompt may have, in tokens, rising.
+        short: whether a prompted window may have less than 30 s of encoder.
+    """
+
+    lengths: Sequence[int]
+    short: bool
+
+
+ON_CPU = Prompting(LENGTHS, short=True)
+
+ON_CARD = Prompting((128, LENGTHS[-1]), short=False)
+"""On a card a batch takes nearly as long with two windows as with twenty, and each kind of window
+is one more batch. In 3207 words of long recordings the two lengths have 499 errors in place of 491
+(base, int8)."""
 
 WORTH_A_LOOK = 120
 """Tokens of the text before a window for which it is decoded once more, if it has a text. Half of
@@ -31,9 +49,7 @@ CHAIN = 32
 a file of hours is not bound to one window at a time while others fill the batches."""
 
 
-def prompt(
-    before: Iterable[Sequence[int]], own: int, lengths: Sequence[int] = LENGTHS
-) -> tuple[int, ...]:
+def prompt(before: Iterable[Sequence[int]], own: int, lengths: Sequence[int]) -> tuple[int, ...]:
     """The tokens of the text before a window that its prompt takes.
 
     Args:
@@ -41,7 +57,7 @@ def prompt(
             nothing on, where the text before the window ends.
         own: tokens of the prompt that are not the window's to choose: the job's own prompt and
             hotwords, or the one token that begins any prompt.
-        lengths: of a whole prompt, rising; `LENGTHS` or `CARD_LENGTHS`.
+        lengths: see `Prompting`.
 
     Returns:
         The last tokens of that text; empty where there are too few for the shortest prompt.

@@ -258,7 +258,7 @@ class Engine(Transcriber):
             options=options,
             ladder=parts.feedback.ladder,
             own_tokens=len(context),
-            prompt_lengths=carry.CARD_LENGTHS if loaded.device.kind == "cuda" else carry.LENGTHS,
+            prompting=carry.ON_CARD if loaded.device.kind == "cuda" else carry.ON_CPU,
             resume=resume,
             stages_left={stage.name for stage in parts.inflow.stages},
         )
@@ -279,7 +279,7 @@ def _assemble(
     """The parts of an engine around a loaded model, not yet started."""
     mels = loaded.model.prepared_mels
     few = loaded.budget.few(carry.LENGTHS[-1] + loaded.model.start_length())
-    shared = Shared(Batcher(max_wait=config.max_wait, lanes=loaded.lanes, few=few))
+    shared = Shared(Batcher(config.max_wait, loaded.lanes, few, card=loaded.device.kind == "cuda"))
     decoder = Decoder(
         loaded.model, loaded.budget, beam_size=config.beam_size, probe=loaded.run_probe
     )

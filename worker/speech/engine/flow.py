@@ -56,7 +56,7 @@ class Flow(Owner):
         index: int,
         spans: Sequence[Span],
         sound: Sound | None,
-        samples: NDArray[np.float32] | None,
+        samples: NDArray[np.int16] | None,
     ) -> None:
         """Take a prepared window; see `FileState.add_window`. Takes the lock itself."""
         with self.lock:

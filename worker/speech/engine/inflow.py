@@ -34,8 +34,10 @@ MIN_HELD_SECONDS = 300.0
 HELD_SECONDS = 1800.0
 """The limit where nobody has said and batches are small."""
 
-HELD_BATCHES = 2 * FILE_SHARE
-"""The limit in full batches: a long file alone then has one on the device and one that waits."""
+HELD_BATCHES = 12
+"""The limit in full batches. Windows are of several kinds (prompts, second attempts, lengths), each
+with batches of its own, and most wait for the text before them: with eight, a simulated H100 had
+batches filled to 0.8 by files of two hours, with twelve to 0.9. A window takes 1 MB."""
 
 CHECK_SECONDS = 1.0
 """How often a paused file looks for room, in case it missed a notification."""

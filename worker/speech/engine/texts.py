@@ -66,7 +66,7 @@ class WindowTexts:
         options: what was asked.
         ladder: chooses the rungs of a window when it arrives.
         own_tokens: of the job's own prompt and hotwords, which leave less room for others.
-        prompt_lengths: that prompts may have; see `carry.prompt`.
+        prompting: how windows are prompted with the text before them.
         resume: finished windows of an earlier run, or None.
         language: given, decided, or None while it is being found out.
         windows: those without words yet, by index.
@@ -88,7 +88,7 @@ class WindowTexts:
     options: Options
     ladder: Ladder
     own_tokens: int = 0
-    prompt_lengths: Sequence[int] = carry.LENGTHS
+    prompting: carry.Prompting = carry.ON_CPU
     resume: Partial | None = None
     language: Language | None = None
     windows: dict[int, WindowState] = field(default_factory=dict)
@@ -106,7 +106,7 @@ class WindowTexts:
     kept: Finished = field(init=False)
 
     def __post_init__(self) -> None:
-        self.before = TextBefore(self.windows, self.done, self.order, self.prompt_lengths)
+        self.before = TextBefore(self.windows, self.done, self.order, self.prompting.lengths)
         self.kept = finished(self.resume)
         if self.options.language is not None:
             self.language = Language(code=self.options.language, probability=None, detected=False)
@@ -118,7 +118,7 @@ class WindowTexts:
         index: int,
         spans: Iterable[Span],
         sound: Sound | None,
-        samples: NDArray[np.float32] | None,
+        samples: NDArray[np.int16] | None,
     ) -> Step:
         """A prepared window.
 
@@ -126,7 +126,7 @@ class WindowTexts:
             index: position among the file's windows, from 0.
             spans: the parts of the file it is made of.
             sound: what the model gets; None for a window that `resume` has.
-            samples: float32 [n] at 16 kHz, or None where no alignment follows.
+            samples: int16 [n] at 16 kHz, or None where no alignment follows.
 
         Raises:
             KeyError: it has neither sound nor a place in `resume`.
@@ -296,10 +296,7 @@ class WindowTexts:
 
     def _release(self, indices: Sequence[int]) -> Step:
         self.held_back = [index for index in self.held_back if index not in indices]
-        step = Step()
-        for index in indices:
-            step += self._asked(index)
-        return step
+        return sum((self._asked(index) for index in indices), Step())
 
     @property
     def votes(self) -> bool:
@@ -318,6 +315,8 @@ class WindowTexts:
         other = window.language not in (None, self.before.language(index))
         if self._carries and not self.votes and not other:
             window.prompt = self.before.prompt(index, self.own_tokens)
+            if window.prompt and not self.prompting.short:
+                window.rungs = full_ladder(window.seconds)
         return Step(ready=(index,))
 
     def _settle(self, window: WindowState) -> Step:

@@ -59,7 +59,7 @@ class Detector(Protocol):
         ...
 
 
-AddWindow = Callable[[File, int, Sequence[Span], Sound | None, NDArray[np.float32] | None], None]
+AddWindow = Callable[[File, int, Sequence[Span], Sound | None, NDArray[np.int16] | None], None]
 """Takes (file, index, spans, sound, samples) as `FileState.add_window` does."""
 
 
@@ -92,7 +92,7 @@ class SpeechDetection(WholeFileStage):
                     window.index,
                     window.spans,
                     None if known else self._make(piece),
-                    piece if file.word_times == "aligned" else None,
+                    to_samples(piece) if file.word_times == "aligned" else None,
                 )
         except RuntimeError as error:
             raise _failed(error) from error

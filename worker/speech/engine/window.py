@@ -67,7 +67,7 @@ class WindowState(Spanned):
         index: position among the file's windows, from 0.
         spans: the parts of the file it is made of.
         sound: what the model gets; None once nothing decodes it any more.
-        samples: float32 [n] at 16 kHz, where alignment will need them.
+        samples: int16 [n] at 16 kHz, where alignment will need them.
         rungs: what is tried without a prompt, in order, until a text passes the checks.
         language: that it is to be decoded in; None while that is not known.
         prompt: the text before it, for its first attempt or for the look; empty until that is
@@ -82,7 +82,7 @@ class WindowState(Spanned):
     index: int
     spans: tuple[Span, ...]
     sound: Sound | None
-    samples: NDArray[np.float32] | None
+    samples: NDArray[np.int16] | None
     rungs: Sequence[Rung]
     language: str | None = None
     prompt: tuple[int, ...] = ()

@@ -19,6 +19,7 @@ from worker.speech.engine.segments import to_file_time
 from worker.speech.engine.shared import Shared
 from worker.speech.engine.state import FileState
 from worker.speech.model.decoding import Decoded
+from worker.speech.prepare.sound import to_float
 from worker.speech.words.fit import spread_words
 
 if TYPE_CHECKING:
@@ -195,7 +196,7 @@ def _item(file: File, index: int, language: str) -> AlignItem:
     window = file.state.windows[index]
     assert window.samples is not None
     return AlignItem(
-        samples=window.samples,
+        samples=to_float(window.samples),
         text=file.text_of(index),
         language=language,
         start=0.0,

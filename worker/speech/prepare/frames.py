@@ -35,7 +35,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from worker.errors import ErrorCode, JobError
-from worker.speech.prepare.sound import Sound, to_float, to_samples
+from worker.speech.prepare.sound import Sound, to_samples
 from worker.speech.windows import Span, Window
 
 __all__ = [
@@ -137,13 +137,13 @@ class PreparedWindow:
         index: position among the file's windows, from 0.
         spans: what it was cut from.
         sound: of its spans one after the other; None where the task said that it is done.
-        samples: float32 [n] at 16 kHz, of its spans one after the other; None unless asked for.
+        samples: int16 [n] at 16 kHz, of its spans one after the other; None unless asked for.
     """
 
     index: int
     spans: tuple[Span, ...]
     sound: Sound | None
-    samples: NDArray[np.float32] | None
+    samples: NDArray[np.int16] | None
 
 
 def write_frame(stream: BinaryIO, header: dict[str, Any], payload: bytes = b"") -> None:
@@ -251,8 +251,7 @@ def read_window(
     features = np.frombuffer(payload, dtype=np.float32, count=mels * frames).reshape(mels, frames)
     raw = np.frombuffer(payload, dtype=np.int16, offset=features.nbytes)
     sound: Sound = features if frames else raw
-    wanted = samples and len(raw)
-    return PreparedWindow(header["index"], spans, sound, to_float(raw) if wanted else None)
+    return PreparedWindow(header["index"], spans, sound, raw if samples and len(raw) else None)
 
 
 def samples_frame(samples: NDArray[np.float32]) -> Frame:

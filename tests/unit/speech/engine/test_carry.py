@@ -29,7 +29,7 @@ TOKENS = 40
 @given(
     st.lists(st.lists(st.integers(0, 9), max_size=90), max_size=6),
     st.integers(1, carry.LENGTHS[-1]),
-    st.sampled_from([carry.LENGTHS, carry.CARD_LENGTHS]),
+    st.sampled_from([carry.ON_CPU.lengths, carry.ON_CARD.lengths]),
 )
 def test_a_prompt_is_the_end_of_the_text_before_it_at_one_of_a_few_lengths(
     before: list[list[int]], own: int, lengths: Sequence[int]

@@ -29,7 +29,7 @@ def test_a_frame_is_a_window_with_its_features_and_samples() -> None:
     prepared = file.state.windows[0]
     assert prepared.seconds == pytest.approx(2.0)
     assert prepared.samples is not None
-    np.testing.assert_array_equal(prepared.samples, pcm / np.float32(32_768))
+    np.testing.assert_array_equal(prepared.samples, pcm)
     batch = engine.batch()
     assert batch is not None
     (item,) = batch.items

@@ -1,0 +1,82 @@
+"""The engine on a simulated card: it stays busy with full batches, and memory takes no text."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from tests.fakes.card import BEAM, H100, L4, LARGE, T4, Card, call_seconds
+from tests.fakes.simulation import Simulation, jobs_of_seconds, long_jobs, mixed_jobs
+from worker.speech.model import memory
+
+CARDS = [T4, L4, H100]
+
+
+@pytest.mark.parametrize(
+    ("windows", "seconds_of_encoder", "steps", "encode", "generate"),
+    [(1, 30, 100, 0.030, 0.976), (16, 30, 100, 0.437, 1.319), (64, 30, 100, 1.738, 2.503),
+     (128, 6, 20, 0.468, 0.448)],
+)  # fmt: skip
+def test_a_call_takes_as_long_as_was_measured_on_an_h200(
+    windows: int, seconds_of_encoder: int, steps: int, encode: float, generate: float
+) -> None:
+    fixed, grows = call_seconds(windows, 50 * seconds_of_encoder, steps, BEAM)
+    assert fixed + grows == pytest.approx(encode + generate, rel=0.1)
+
+
+@pytest.mark.parametrize("card", CARDS, ids=lambda card: card.name)
+def test_a_full_batch_goes_at_the_cards_rate(card: Card) -> None:
+    windows = card.budget().capacity(1500)
+    fixed, grows = call_seconds(windows, 1500, 100, BEAM)
+    assert windows * 25.0 / (fixed + card.slower * grows) == pytest.approx(card.rate)
+
+
+@pytest.mark.parametrize("card", CARDS, ids=lambda card: card.name)
+def test_a_card_is_busy_and_every_window_has_its_text(card: Card) -> None:
+    jobs = mixed_jobs(150)
+    simulation = Simulation(card)
+    report = simulation.run(jobs)
+    assert report.windows == sum(map(len, jobs))
+    assert report.busy >= 0.95, report
+    assert simulation.decoder.out_of_memory == 0
+    assert report.stats.second_attempts > 0
+    assert report.stats.prompted_windows > 0
+
+
+def test_memory_that_something_else_took_costs_no_text() -> None:
+    cost = memory.window_cost(LARGE, beam_size=BEAM, compute_type="int8_float16")
+    jobs = mixed_jobs(60)
+    simulation = Simulation(H100, free=10 * cost.bytes(1500))
+    report = simulation.run(jobs)
+    assert simulation.decoder.out_of_memory > 0
+    assert report.windows == sum(map(len, jobs))
+
+
+def test_a_card_that_finds_no_words_decodes_short_windows_again() -> None:
+    jobs = jobs_of_seconds(100)
+    report = Simulation(T4, words_fail=True).run(jobs)
+    assert report.windows == len(jobs)
+    # The guard sees that as well, and has the rest decoded in full.
+    assert 0 < report.stats.short_failed == report.stats.short_windows < len(jobs)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("card", CARDS, ids=lambda card: card.name)
+@pytest.mark.parametrize("load", ["5 s", "mixed", "2 h"])
+def test_batches_stay_full_through_hours_of_jobs(
+    card: Card, load: str, record_property: Callable[[str, object], None]
+) -> None:
+    # What begins and ends a run has batches that nothing could fill: it is to be a small part.
+    full = card.budget().capacity(1500)
+    jobs = {
+        "5 s": lambda: jobs_of_seconds(12_000),
+        "mixed": lambda: mixed_jobs(2_000 if card is not H100 else 4_000),
+        "2 h": lambda: long_jobs(max(6, full // 3)),
+    }[load]()
+    report = Simulation(card).run(jobs)
+    record_property("figure", f"{card.name}, {load}: {report}")
+    assert report.windows == sum(map(len, jobs))
+    assert report.fill >= 0.9
+    assert report.busy >= 0.95
