@@ -40,13 +40,20 @@ class Decoder:
         budget: how much a batch may hold by arithmetic.
         beam_size: for temperature 0.
         probe: decodes a window that is known to work; raises RuntimeError if that fails.
+        taken: bytes of the budget's that something else has by now; asked after each batch.
 
     Attributes:
         out_of_memory: how often it did.
     """
 
     def __init__(
-        self, model: Model, budget: Budget, *, beam_size: int, probe: Callable[[], object]
+        self,
+        model: Model,
+        budget: Budget,
+        *,
+        beam_size: int,
+        probe: Callable[[], object],
+        taken: Callable[[], int] = lambda: 0,
     ) -> None:
         self.out_of_memory = 0
         self._budget = budget
@@ -54,6 +61,8 @@ class Decoder:
         self._model = model
         self._beam_size = beam_size
         self._probe = probe
+        self._ask_taken = taken
+        self._taken = 0
         self._lock = threading.Lock()
 
     def capacity(self, positions: int, prompt: int, temperature: float) -> int:
@@ -65,8 +74,8 @@ class Decoder:
             temperature: of sampling; 0 is beam search.
         """
         kind = Kind(positions, prompt, sampled=temperature > 0)
-        fit = self._budget.capacity(positions, prompt, sampled=kind.sampled)
         with self._lock:
+            fit = self._budget.capacity(positions, prompt, sampled=kind.sampled, taken=self._taken)
             return self._limits.most(kind, fit)
 
     def decode(
@@ -95,6 +104,7 @@ class Decoder:
             return []
         kind = Kind(positions, prompt, sampled=temperature > 0)
         decoded = self._try([request for _, request in pairs], positions, temperature)
+        self._taken = self._ask_taken()
         # Outside of any `except`: an error's traceback would keep the failed batch's memory.
         if not isinstance(decoded, _Failure):
             with self._lock:

@@ -14,6 +14,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -36,7 +37,7 @@ from worker.speech.engine.state import FileState
 from worker.speech.engine.whole_file import AddWindow, WholeFileStage, stages_for
 from worker.speech.engine.word_router import WordRouter
 from worker.speech.model.choices import children
-from worker.speech.model.device import memory_in_use, usable_cores
+from worker.speech.model.device import beyond_reserve, memory_in_use, usable_cores
 from worker.speech.model.loaded import Loaded, load
 from worker.speech.prepare.frames import PrepareConfig, PrepareTask
 from worker.speech.prepare.pool import PreparePool
@@ -281,7 +282,11 @@ def _assemble(
     few = loaded.budget.few(carry.LENGTHS[-1] + loaded.model.start_length())
     shared = Shared(Batcher(config.max_wait, loaded.lanes, few, card=loaded.device.kind == "cuda"))
     decoder = Decoder(
-        loaded.model, loaded.budget, beam_size=config.beam_size, probe=loaded.run_probe
+        loaded.model,
+        loaded.budget,
+        beam_size=config.beam_size,
+        probe=loaded.run_probe,
+        taken=partial(beyond_reserve, loaded.device),
     )
     # Loading may have found that this device can only do full windows.
     feedback = Feedback(loaded.config.context, guard, shared)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import platform
+import sys
 from collections.abc import Iterable
 from importlib import metadata
 from pathlib import Path
@@ -20,6 +21,7 @@ from worker.speech.model.choices import (
     choose_compute_type,
     choose_device,
 )
+from worker.speech.model.memory import ALIGN_BYTES
 
 TF32_CAPABILITY = (8, 0)
 """TF32 came with Ampere; a T4 (7, 5) has none."""
@@ -80,6 +82,18 @@ def free_memory(device: Device) -> int:
         free, _total = torch.cuda.mem_get_info(device.index)
         return int(free)
     return _available_host_memory()
+
+
+def beyond_reserve(device: Device) -> int:
+    """Bytes of a card that torch has taken beyond what is kept free for it; 0 on a CPU.
+
+    Large alignment models take more than `memory.ALIGN_BYTES`, and come when a job wants them.
+    """
+    # What has not imported torch yet has taken nothing through it.
+    torch = sys.modules.get("torch")
+    if device.kind != "cuda" or torch is None:
+        return 0
+    return max(0, int(torch.cuda.memory_reserved(device.index)) - ALIGN_BYTES)
 
 
 def memory_in_use(device: Device) -> tuple[int, int]:

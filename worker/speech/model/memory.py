@@ -50,8 +50,11 @@ attention scores apart. On an H200: 146 MiB a window of 30 s of large-v3 in all,
 RESERVE_BYTES = 600 << 20
 """Kept free on a card: CUDA's own allocations, cuBLAS workspaces, fragmentation."""
 
-ALIGN_BYTES = 700 << 20
-"""Kept free on a card for an alignment model (wav2vec2 base is 380 MB) and its activations."""
+ALIGN_BYTES = 1_000 << 20
+"""Kept free on a card for an alignment model and its activations: wav2vec2 base has 360 MiB, and
+60 s of audio took 1130 more on an H200; it gets 30 s at a time. Models of many languages are three
+times as large, and two are kept: what they take beyond this is taken off each batch once they are
+loaded (`device.beyond_reserve`)."""
 
 CPU_WINDOWS = 8
 """Windows of 30 s in a batch on a CPU; more gain nothing (see `worker/speech/model/README.md`)."""
@@ -153,17 +156,21 @@ class Budget:
     cost: WindowCost
     device: Literal["cpu", "cuda"] = "cuda"
 
-    def capacity(self, positions: int, prompt: int = 0, *, sampled: bool = False) -> int:
+    def capacity(
+        self, positions: int, prompt: int = 0, *, sampled: bool = False, taken: int = 0
+    ) -> int:
         """How many windows of this many positions share a batch; at least one.
 
         Args:
             positions: of the encoder, in each window.
             prompt: tokens before the text, in each window.
             sampled: whether texts are sampled.
+            taken: bytes of `bytes` that something else has by now.
         """
         fit = self.windows
         if self.bytes is not None:
-            fit = min(fit, self.bytes // self.cost.bytes(positions, prompt, sampled=sampled))
+            one = self.cost.bytes(positions, prompt, sampled=sampled)
+            fit = min(fit, max(0, self.bytes - taken) // one)
         if self.positions is not None:
             fit = min(fit, self.positions // positions)
         if self.device == "cuda":

@@ -404,7 +404,7 @@ def _rows(encoded: ctranslate2.StorageView, indices: Sequence[int]) -> ctranslat
     if encoded.device == "cuda":
         import torch
 
-        rows = torch.as_tensor(encoded, device="cuda")[list(indices)].contiguous()
+        rows = torch.as_tensor(_readable(encoded), device="cuda")[list(indices)].contiguous()
         return ctranslate2.StorageView.from_array(rows)
     return ctranslate2.StorageView.from_array(np.ascontiguousarray(np.asarray(encoded)[indices]))
 
@@ -427,10 +427,22 @@ def _stretches(
     if encoded.device == "cuda":
         import torch
 
-        windows = torch.as_tensor(encoded, device="cuda")
+        windows = torch.as_tensor(_readable(encoded), device="cuda")
         cut = torch.stack([windows[window, at : at + length] for window, at in starts])
         return ctranslate2.StorageView.from_array(cut)
     array = np.asarray(encoded)
     return ctranslate2.StorageView.from_array(
         np.stack([array[window, at : at + length] for window, at in starts])
     )
+
+
+def _readable(encoded: ctranslate2.StorageView) -> ctranslate2.StorageView:
+    """An encoder output that torch can read: bfloat16 has no place in the array interface.
+
+    CTranslate2 converts what it is given back to its own type.
+    """
+    import ctranslate2
+
+    if encoded.dtype == ctranslate2.DataType.bfloat16:
+        return encoded.to(ctranslate2.DataType.float16)
+    return encoded

@@ -35,8 +35,9 @@ __all__ = ["AlignItem", "Aligner", "AlignmentError"]
 _MAX_ITEMS = 64
 """Segments aligned together: a full window with 400 characters holds 2.4 MB of scores."""
 
-_CARD_SECONDS, _CPU_SECONDS = 60.0, 20.0
-"""Audio in one forward pass; on a CPU batching gains nothing (see `worker/bench/README.md`)."""
+_CARD_SECONDS, _CPU_SECONDS = 30.0, 20.0
+"""Audio in one forward pass. On a card a second takes 0.2 ms, and `model.memory.ALIGN_BYTES` is for
+the activations of so many; on a CPU batching gains nothing."""
 
 
 class AlignmentError(WorkerError):

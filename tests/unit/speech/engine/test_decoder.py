@@ -185,3 +185,24 @@ def test_a_failure_says_no_text() -> None:
         r"report it with the file\.",
         failed.message,
     )
+
+
+def test_what_an_alignment_model_takes_is_taken_off_the_next_batches() -> None:
+    taken = [0]
+    found = Decoder(
+        FakeModel(),
+        Budget(64, 10_000, None, WindowCost(per_position=1)),
+        beam_size=5,
+        probe=lambda: None,
+        taken=lambda: taken[0],
+    )
+    assert found.capacity(100, 0, 0.0) == 64
+    taken[0] = 9_000
+    decode(found, 2)
+    assert found.capacity(100, 0, 0.0) == 10
+    taken[0] = 20_000
+    decode(found, 2)
+    assert found.capacity(100, 0, 0.0) == 1
+    taken[0] = 0
+    decode(found, 2)
+    assert found.capacity(100, 0, 0.0) == 64
