@@ -84,6 +84,7 @@ def small_model(
     letters: list[str] = LETTERS,
     spaced: bool = True,
     seed: int = 0,
+    half: bool = False,
 ) -> AlignModel:
     return AlignModel(
         small_module(kind, norm, len(letters), seed),
@@ -91,4 +92,5 @@ def small_model(
         kind=kind,
         name="small",
         spaced=spaced,
+        half=half,
     )

@@ -12,7 +12,11 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import cast
 from zlib import crc32
+
+import numpy as np
+from numpy.typing import NDArray
 
 from worker.jobs.languages import LANGUAGE_CODES
 from worker.results.transcript import Word
@@ -20,8 +24,11 @@ from worker.speech.api import Options
 from worker.speech.model import memory
 from worker.speech.model.choices import Device
 from worker.speech.model.decoding import BEST_OF, Decoded, Request
+from worker.speech.model.log_mel import stack
 from worker.speech.model.memory import Budget
 from worker.speech.model.weights import Dimensions
+from worker.speech.prepare.features import features_of, pad
+from worker.speech.prepare.sound import Sound
 from worker.speech.windows import FULL_POSITIONS
 
 LARGE = Dimensions(32, 32, 1280, 20, 128, 51_866)
@@ -121,10 +128,10 @@ class SimulatedCard:
         doubted: share of the windows whose first text is doubted.
         words_fail: whether word times can't be found.
         free: bytes that are free beside the model; those of the card if None.
+        takes_samples: whether windows come as samples; else as features.
     """
 
     mels = 128
-    prepared_mels = 0
     multilingual = True
     languages = frozenset(LANGUAGE_CODES)
 
@@ -136,7 +143,9 @@ class SimulatedCard:
         doubted: float = 0.03,
         words_fail: bool = False,
         free: int | None = None,
+        takes_samples: bool = True,
     ) -> None:
+        self.prepared_mels = 0 if takes_samples else self.mels
         self.encoder_calls = 0
         self.encoded_windows = 0
         self._slower = card.slower
@@ -163,6 +172,7 @@ class SimulatedCard:
         self, requests: Sequence[Request], *, positions: int, beam_size: int, temperature: float
     ) -> list[Decoded]:
         """See `loaded.Model`."""
+        self._put_together([request.sound for request in requests], 2 * positions)
         found = [self._text(request, temperature) for request in requests]
         steps = max(len(window.tokens) for window in found)
         if self._echo:
@@ -181,6 +191,13 @@ class SimulatedCard:
         fixed, grows = call_seconds(len(requests), positions, steps, beams, words)
         self._spend(fixed + self._slower * grows)
         return found
+
+    def _put_together(self, sounds: Sequence[Sound], frames: int) -> None:
+        """What the host does of a batch, as `whisper.Whisper` does it; copying is the card's."""
+        if self.prepared_mels:
+            np.stack([pad(features_of(sound), frames) for sound in sounds])
+        else:
+            stack(cast("Sequence[NDArray[np.int16]]", sounds), frames)
 
     def _text(self, request: Request, temperature: float) -> Decoded:
         seed = crc32(repr((request.seconds, request.sound.tobytes())).encode())

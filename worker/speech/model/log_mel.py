@@ -19,13 +19,28 @@ from worker.speech.prepare.sound import FULL_SCALE, HOP
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["LogMel"]
+__all__ = ["LogMel", "stack"]
 
 FFT = 400
 """Samples that a frame sees."""
 
 GROUP = 4
 """Windows whose spectra are in memory at a time: 60 MB with windows of 30 s."""
+
+
+def stack(windows: Sequence[NDArray[np.int16]], frames: int) -> NDArray[np.int16]:
+    """The windows as rows of one array, int16 [windows, n], each padded with silence.
+
+    Args:
+        windows: int16 [n] at 16 kHz.
+        frames: mel frames that are wanted of each.
+    """
+    # Every row ends in silence, so that no frame sees an edge.
+    longest = max(frames * HOP, *map(len, windows)) + TAIL
+    padded = np.zeros((len(windows), longest), dtype=np.int16)
+    for row, samples in zip(padded, windows, strict=True):
+        row[: len(samples)] = samples
+    return padded
 
 
 class LogMel:
@@ -56,12 +71,7 @@ class LogMel:
         """
         import torch
 
-        # Every window ends in silence, so that no frame sees an edge.
-        longest = max(frames * HOP, *map(len, windows)) + TAIL
-        padded = np.zeros((len(windows), longest), dtype=np.int16)
-        for row, samples in zip(padded, windows, strict=True):
-            row[: len(samples)] = samples
-        loaded = torch.from_numpy(padded).to(self._device)
+        loaded = torch.from_numpy(stack(windows, frames)).to(self._device)
         groups = torch.split(loaded, GROUP)
         return torch.cat([self._features(group, frames) for group in groups])
 

@@ -122,7 +122,14 @@ def _load_torchaudio(
         download(_TORCHAUDIO_URL + bundle._path, path)
     module = bundle.get_model(dl_kwargs={"model_dir": str(directory), "progress": False})
     dictionary = {label.lower(): code for code, label in enumerate(bundle.get_labels())}
-    return AlignModel(module.to(device), dictionary, kind="torchaudio", name=name, spaced=spaced)
+    return AlignModel(
+        module.to(device),
+        dictionary,
+        kind="torchaudio",
+        name=name,
+        spaced=spaced,
+        half=device.startswith("cuda"),
+    )
 
 
 def _load_hub(
@@ -148,4 +155,11 @@ def _load_hub(
         raise
     vocabulary: dict[str, int] = processor.tokenizer.get_vocab()
     dictionary = {char.lower(): code for char, code in vocabulary.items()}
-    return AlignModel(module.to(device), dictionary, kind="huggingface", name=name, spaced=spaced)
+    return AlignModel(
+        module.to(device),
+        dictionary,
+        kind="huggingface",
+        name=name,
+        spaced=spaced,
+        half=device.startswith("cuda"),
+    )

@@ -43,6 +43,18 @@ def test_a_padded_batch_says_what_each_segment_says_alone(kind: Kind, norm: Norm
 
 
 @pytest.mark.parametrize("kind", ["torchaudio", "huggingface"])
+@pytest.mark.parametrize("norm", ["group", "layer"])
+def test_half_of_the_memory_says_nearly_the_same(kind: Kind, norm: Norm) -> None:
+    segments = noise(LENGTHS)
+    halves = small_model(kind, norm, half=True).emissions(segments, 32_000)
+    for half, whole in zip(
+        halves, small_model(kind, norm).emissions(segments, 32_000), strict=True
+    ):
+        assert half.dtype == np.float32
+        np.testing.assert_allclose(half, whole, atol=0.1)
+
+
+@pytest.mark.parametrize("kind", ["torchaudio", "huggingface"])
 def test_without_the_length_aware_norm_padding_would_change_the_result(
     kind: Kind, monkeypatch: pytest.MonkeyPatch
 ) -> None:
