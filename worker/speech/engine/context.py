@@ -17,10 +17,10 @@ from worker.speech.engine.window import Rung, full_ladder
 from worker.speech.windows import FULL_POSITIONS, POSITIONS_PER_SECOND
 
 MARGIN_SECONDS = 3.0
-"""Silence after the speech. For what less and more of it did, see `worker/bench/README.md`."""
+"""Silence after the speech. For what less and more of it did, see `worker/speech/README.md`."""
 
 BUCKET_SECONDS = (15, 30)
-"""Encoder lengths in use. Under 10 s, single words came out twice (see `worker/bench/README.md`);
+"""Encoder lengths in use. Under 10 s, single words came out twice (see `worker/speech/README.md`);
 from 10 to 15 s a little more is lost on telephones than at 15 s; over 15 s, less than half is
 saved. Few, so that windows of the same length are found to share a batch, and the device sees few
 shapes."""

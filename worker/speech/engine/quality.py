@@ -37,7 +37,7 @@ EARLY_SECONDS = 1.6
 
 SURE_LOGPROB = -0.5
 """Mean log-probability under which a text of less than 30 s of encoder is unsure. Above it, the two
-lengths of encoder say the same, a word or two in a hundred apart; see `worker/bench/README.md`."""
+lengths of encoder say the same, a word or two in a hundred apart; see `worker/speech/README.md`."""
 
 SPARSE_SHARE = 0.15
 """Least seconds to say a text, for each second of its speech, below which it leaves something out:

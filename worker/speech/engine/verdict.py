@@ -37,7 +37,7 @@ that loop at all others are at -1.6 to -5."""
 
 MAX_NO_SPEECH_UNLIKELY = 0.4
 """No-speech probability above which a window counts as silent where every attempt was doubted, as
-with music; see `worker/bench/README.md` for the figures."""
+with music; see `worker/speech/README.md` for the figures."""
 
 ALIKE = 0.8
 """Share of letters, in order, that make two texts the same."""
