@@ -17,7 +17,7 @@ from itertools import count
 import numpy as np
 
 from tests.fakes.card import BEAM, Card, SimulatedCard
-from worker.daemon.policy import lease_bound
+from worker.daemon.policy import lease_bound, room
 from worker.speech.api import EngineStats, Options
 from worker.speech.config import EngineConfig
 from worker.speech.engine import carry
@@ -188,13 +188,15 @@ class Simulation:
         self.spent += seconds
         self.clock.advance(seconds)
 
-    # The intake: jobs are taken as `daemon.policy.room` says.
+    # The intake: jobs are taken one at a time while `daemon.policy.room` wants any.
 
     def _take(self) -> None:
-        while (
-            self._queue
-            and self.inflow.held_seconds() < self.inflow.most_held_seconds
-            and len(self.shared.files) < self._leases
+        while self._queue and room(
+            held_seconds=self.inflow.held_seconds(),
+            limit_seconds=self.inflow.most_held_seconds,
+            leases=len(self.shared.files),
+            max_leases=self._leases,
+            suspects=0,
         ):
             windows = self._queue.popleft()
             state = FileState(

@@ -160,7 +160,7 @@ def _send_small_at_once(request: AWSPreparedRequest, **_: object) -> None:
     needs. What asking saves, where the answer is no, is a small body. The header is not signed.
     """
     headers = request.headers
-    # A request without a body must not ask at all (RFC 9110); the plain text of silence is empty.
+    # A request without a body must not ask (RFC 9110), and a silent file's txt has no bytes.
     # Over TLS the body goes in chunks, and only the first of these two says how long it is.
     size = headers.get("X-Amz-Decoded-Content-Length") or headers.get("Content-Length")
     if size is not None and int(size) < _ASK_FIRST_BYTES and "Expect" in headers:

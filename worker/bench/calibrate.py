@@ -55,7 +55,7 @@ class Prepared:
 
     Attributes:
         clip: index of the clip that it was cut from.
-        sound: its features.
+        sound: what the model gets of it.
         samples: of speech in it, at 16 kHz.
     """
 

@@ -242,8 +242,8 @@ class Settings(BaseSettings):
     held_seconds: float = _setting(
         0.0,
         ENGINE,
-        "seconds of audio held at most before no more is taken in; 0: twelve full batches, and "
-        "1800 s at least",
+        "seconds of audio held at most before no more is taken in, 300 at least; 0: twelve full "
+        "batches, and 1800 at least",
         ge=0,
     )
     self_test: bool = _setting(

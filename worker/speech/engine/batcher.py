@@ -7,9 +7,9 @@ call: same prompt length, temperature and encoder length (`Key`).
 The order: the oldest job's first window leads a batch. It is joined by windows of about the same
 length, because a batch lasts as long as its longest text; but a quarter of each batch is kept for
 other jobs while any of theirs wait. Every fourth batch is led by the window that has waited
-longest, whatever its job; on a card only once it has let many batches pass. Else windows that can't
-share a batch with a long file would wait for its end, and a window of unusual length would wait as
-long as others come.
+longest, whatever its job: else windows that can't share a batch with a long file would wait for its
+end, and a window of unusual length as long as others come. On a card it has to let many batches
+pass first.
 
 A window whose predecessor has no text yet stands back, because it would be decoded without the
 text before it (`Turn.LATER`): other files fill the batch first. Where they don't keep the device
@@ -242,9 +242,12 @@ class Batcher:
         """The window that has waited longest, if it is to lead the next batch."""
         if not ready or self._led_by_age < SHARE - 1:
             return None
-        longest = min(ready, key=lambda item: item.ready_at)
+        if not self.card:
+            return min(ready, key=lambda item: item.ready_at)
+        # By batches: a window of a chain was added long before its turn came.
+        longest = min(ready, key=lambda item: (self._came_at[item.age], item.ready_at))
         waited = self._for_jobs - self._came_at[longest.age]
-        return longest if waited >= (CARD_PATIENCE if self.card else 0) else None
+        return longest if waited >= CARD_PATIENCE else None
 
     def _audits_by_right(self, audits: list[Item], capacity: Callable[[Key], int]) -> Batch | None:
         """A full batch of audits, or an overdue one, if jobs have had theirs often enough."""

@@ -39,6 +39,7 @@ from worker.speech.engine.word_router import WordRouter
 from worker.speech.model.choices import children
 from worker.speech.model.device import beyond_reserve, memory_in_use, usable_cores
 from worker.speech.model.loaded import Loaded, load
+from worker.speech.model.memory import ALIGN_BYTES
 from worker.speech.prepare.frames import PrepareConfig, PrepareTask
 from worker.speech.prepare.pool import PreparePool
 from worker.speech.windows import FULL_POSITIONS
@@ -281,12 +282,13 @@ def _assemble(
     mels = loaded.model.prepared_mels
     few = loaded.budget.few(carry.LENGTHS[-1] + loaded.model.start_length())
     shared = Shared(Batcher(config.max_wait, loaded.lanes, few, card=loaded.device.kind == "cuda"))
+    aligned = config.word_times == "aligned"
     decoder = Decoder(
         loaded.model,
         loaded.budget,
         beam_size=config.beam_size,
         probe=loaded.run_probe,
-        taken=partial(beyond_reserve, loaded.device),
+        taken=partial(beyond_reserve, loaded.device, ALIGN_BYTES if aligned else 0),
     )
     # Loading may have found that this device can only do full windows.
     feedback = Feedback(loaded.config.context, guard, shared)

@@ -37,7 +37,8 @@ HELD_SECONDS = 1800.0
 HELD_BATCHES = 12
 """The limit in full batches. Windows are of several kinds (prompts, second attempts, lengths), each
 with batches of its own, and most wait for the text before them: with eight, a simulated H100 had
-batches filled to 0.8 by files of two hours, with twelve to 0.9. A window takes 1 MB."""
+batches filled to 0.8 by files of two hours, with twelve to 0.9. A window takes 1 MB as samples,
+1.5 as features."""
 
 CHECK_SECONDS = 1.0
 """How often a paused file looks for room, in case it missed a notification."""

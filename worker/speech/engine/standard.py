@@ -30,7 +30,7 @@ from worker.speech.api import (
     Transcriber,
 )
 from worker.speech.config import QUEUED_SECONDS, EngineConfig
-from worker.speech.engine.inflow import most_held_seconds
+from worker.speech.engine.inflow import HELD_SECONDS
 from worker.speech.engine.whisperx_model import Audio, WhisperX
 from worker.speech.model.choices import CHILDREN
 from worker.speech.model.loaded import Loaded
@@ -206,7 +206,7 @@ class StandardTranscriber(Transcriber):
 
     def most_held_seconds(self) -> float:
         """See `api.Transcriber`."""
-        return most_held_seconds(self._config.held_seconds, 0)
+        return self._config.held_seconds or HELD_SECONDS
 
     def last_progress(self) -> float | None:
         """See `api.Transcriber`."""

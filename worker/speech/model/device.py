@@ -21,7 +21,6 @@ from worker.speech.model.choices import (
     choose_compute_type,
     choose_device,
 )
-from worker.speech.model.memory import ALIGN_BYTES
 
 TF32_CAPABILITY = (8, 0)
 """TF32 came with Ampere; a T4 (7, 5) has none."""
@@ -84,16 +83,21 @@ def free_memory(device: Device) -> int:
     return _available_host_memory()
 
 
-def beyond_reserve(device: Device) -> int:
+def beyond_reserve(device: Device, reserved: int) -> int:
     """Bytes of a card that torch has taken beyond what is kept free for it; 0 on a CPU.
 
-    Large alignment models take more than `memory.ALIGN_BYTES`, and come when a job wants them.
+    Alignment models take it, which come when a job wants them and may be larger than was reckoned;
+    a batch's features, which are computed in torch; speech detection by pyannote.
+
+    Args:
+        device: where the model is.
+        reserved: bytes that are kept free for alignment.
     """
     # What has not imported torch yet has taken nothing through it.
     torch = sys.modules.get("torch")
     if device.kind != "cuda" or torch is None:
         return 0
-    return max(0, int(torch.cuda.memory_reserved(device.index)) - ALIGN_BYTES)
+    return max(0, int(torch.cuda.memory_reserved(device.index)) - reserved)
 
 
 def memory_in_use(device: Device) -> tuple[int, int]:

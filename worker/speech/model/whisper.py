@@ -68,7 +68,7 @@ class Whisper:
         directory: CTranslate2 weights.
         device: where to load them.
         compute_type: one that the device supports.
-        threads: CPU threads of one call.
+        threads_each: CPU threads of one call.
         lanes: calls at once.
         suppressed: tokens that are never written (see `suppressed`).
         log_mel: whether features are computed here, where the model is (see `log_mel`).
@@ -93,7 +93,7 @@ class Whisper:
         directory: Path,
         device: Device,
         compute_type: str,
-        threads: int,
+        threads_each: int,
         lanes: int = 1,
         *,
         suppressed: Sequence[int] = BY_LIST,
@@ -105,7 +105,7 @@ class Whisper:
             device=device.kind,
             device_index=device.index,
             compute_type=compute_type,
-            cpu_threads=threads,
+            cpu_threads=threads_each,
             num_workers=lanes,
         )
         self.loaded = loaded
@@ -207,7 +207,7 @@ class Whisper:
             RuntimeError: the device failed; out of memory says so in its text.
             ValueError: prompts of different length.
         """
-        encoded, loud = self._encode([request.sound for request in requests], positions)
+        encoded, peaks = self._encode([request.sound for request in requests], positions)
         languages, ranked = self._choose_languages(requests, encoded)
         looked_at = self._look_at_pieces(requests, ranked, encoded)
         prompts = [
@@ -233,7 +233,7 @@ class Whisper:
             self._read(*window)
             for window in zip(requests, prompts, languages, ranked, looked_at, results, strict=True)
         ]
-        return self._with_words(requests, decoded, encoded, loud)
+        return self._with_words(requests, decoded, encoded, peaks)
 
     def _encode(
         self, sounds: Sequence[Sound], positions: int
@@ -246,15 +246,15 @@ class Whisper:
         if self._log_mel is not None and all(sound.ndim == 1 for sound in sounds):
             found = self._log_mel(cast("Sequence[NDArray[np.int16]]", sounds), count)
             # Copying waits: CTranslate2 reads the features on a stream of its own.
-            loud = found.amax(dim=1).cpu().numpy()
+            peaks = found.amax(dim=1).cpu().numpy()
             stacked = found if found.is_cuda else found.numpy()
         else:
             stacked = np.stack([pad(features_of(sound, self.mels), count) for sound in sounds])
-            loud = stacked.max(axis=1)
+            peaks = stacked.max(axis=1)
         with self._lock:
             self.encoder_calls += 1
             self.encoded_windows += len(sounds)
-        return self.model.encode(ctranslate2.StorageView.from_array(stacked)), loud
+        return self.model.encode(ctranslate2.StorageView.from_array(stacked)), peaks
 
     def _choose_languages(
         self, requests: Sequence[Request], encoded: ctranslate2.StorageView
@@ -327,7 +327,7 @@ class Whisper:
         requests: Sequence[Request],
         decoded: list[Decoded],
         encoded: ctranslate2.StorageView,
-        loud: NDArray[np.float32],
+        peaks: NDArray[np.float32],
     ) -> list[Decoded]:
         """Adds word times from the encoder's output, one call per language and task.
 
@@ -350,7 +350,7 @@ class Whisper:
                 [list(decoded[index].tokens) for index in indices],
                 [frames(requests[index].sound) for index in indices],
                 self.tokenizer(language, task),
-                [loud[index] for index in indices],
+                [peaks[index] for index in indices],
             )
             found = _try_words(find, len(indices))
             for position, index in enumerate(indices):

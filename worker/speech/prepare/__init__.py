@@ -1,1 +1,1 @@
-"""Media files to windows of features, in child processes."""
+"""Media files to windows, in child processes."""

@@ -119,7 +119,7 @@ class PrepareTask:
 
     Attributes:
         path: a local file.
-        done: (index, start, end) in seconds of windows that need no features: a checkpoint has
+        done: (index, start, end) in seconds of windows that need no sound: a checkpoint has
             them.
         samples: whether windows come with their samples (for alignment).
     """

@@ -157,7 +157,7 @@ class _SampleChain:
 
 
 class _SpeechChain:
-    """Samples -> spans -> windows -> features, holding one open window at the most.
+    """Samples -> spans -> windows, with features if asked, holding one open window at the most.
 
     Attributes:
         notes: what the result is to say, known at the end.

@@ -2,7 +2,7 @@
 
 CTranslate2 aligns a window's tokens with its encoder output (dynamic time warping over the
 attention of the model's alignment heads); it gives silence to the word after it, which the
-window's loudness puts right. How tokens become words is faster-whisper's:
+window's log-mel puts right. How tokens become words is faster-whisper's:
 its tokenizer splits them and its `merge_punctuations` joins punctuation to its word; what is
 left unparted by spaces (hyphens, semicolons) is joined here. A translation is split as the English
 that it is, whatever language was spoken.
@@ -44,7 +44,7 @@ def find_words(
     tokens_batch: Sequence[Sequence[int]],
     num_frames: int | Sequence[int],
     tokenizer: Tokenizer,
-    loudness: Sequence[npt.NDArray[np.float32]] | None = None,
+    peaks: Sequence[npt.NDArray[np.float32]] | None = None,
 ) -> list[list[Word]]:
     """Find the words of windows that share a language and a task.
 
@@ -55,7 +55,7 @@ def find_words(
         num_frames: mel frames (10 ms) of sound in each window, padding apart; one number for
             all, or one for each.
         tokenizer: writes the language's and the task's start sequence.
-        loudness: the loudest band of each mel frame, float32 [frames], for each window; given
+        peaks: the loudest band of each mel frame, float32 [frames], for each window; given
             it, words leave the pauses that attention lets them reach into (see `pauses`).
 
     Returns:
@@ -75,8 +75,8 @@ def find_words(
         words = words_from_alignment(
             result.alignments, result.text_token_probs, tokens, tokenizer, seconds=seconds
         )
-        if loudness is not None:
-            words = leave_pauses(words, find_pauses(loudness[index][:count]), seconds)
+        if peaks is not None:
+            words = leave_pauses(words, find_pauses(peaks[index][:count]), seconds)
         found.append(fit_words(words, 0.0, seconds))
     return found
 

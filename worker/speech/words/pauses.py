@@ -1,7 +1,7 @@
 """Word edges moved off the pauses that a window's log-mel shows (pure).
 
 The decoder's attention gives every frame to some token, silence included, so words reach into the
-pauses beside them. Where sound stops and starts again is plain in the features that are there;
+pauses beside them. Where sound stops and starts again is plain in the log-mel that is there;
 moved to it, word edges are right within 0.02 s on average (see `worker/speech/README.md`). What is
 loud throughout shows no pauses.
 """
@@ -33,20 +33,20 @@ _LATE = 0.4
 """Seconds that a word's end may move on to the pause that follows."""
 
 
-def find_pauses(loudness: npt.NDArray[np.float32]) -> list[Pause]:
+def find_pauses(peaks: npt.NDArray[np.float32]) -> list[Pause]:
     """Where a window is silent for long enough to be a pause.
 
     Args:
-        loudness: the loudest band of each frame of Whisper's log-mel, without padding, float32
+        peaks: the loudest band of each frame of Whisper's log-mel, without padding, float32
             [frames of 10 ms].
 
     Returns:
         Pauses in order, silence at either end of the window among them.
     """
-    if not len(loudness):
+    if not len(peaks):
         return []
-    quiet, loud = np.percentile(loudness, (_QUIET, _LOUD))
-    silent = loudness < quiet + _SILENT_BELOW * (loud - quiet)
+    quiet, loud = np.percentile(peaks, (_QUIET, _LOUD))
+    silent = peaks < quiet + _SILENT_BELOW * (loud - quiet)
     steps = np.diff(np.concatenate(([0], silent.astype(np.int8), [0])))
     edges = np.flatnonzero(steps).reshape(-1, 2) * _SECONDS_PER_FRAME
     return [(float(start), float(end)) for start, end in edges if end - start >= _MIN_PAUSE]

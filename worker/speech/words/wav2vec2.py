@@ -85,6 +85,9 @@ class AlignModel:
         on_card = self.device.type == "cuda"
         # torch's streams are untyped.
         self._stream = torch.cuda.Stream(self.device) if on_card else None  # type: ignore[no-untyped-call]
+        if self._stream is not None:
+            # The weights may still be on their way there, or be made float16.
+            self._stream.wait_stream(torch.cuda.current_stream(self.device))
         self.paddable = not any(
             isinstance(part, nn.GroupNorm)
             for part in module.modules()

@@ -17,6 +17,7 @@ from worker.speech.engine.batcher import (
     AUDIT_EVERY,
     AUDITS_FILL,
     AUDITS_WAIT,
+    CARD_PATIENCE,
     SHARE,
     Batch,
     Batcher,
@@ -209,6 +210,27 @@ def test_a_long_file_does_not_starve_a_job_with_another_prompt_length(limit: int
 def test_a_long_file_does_not_starve_a_second_attempt(limit: int) -> None:
     wanted = item(7, 0, Key(prompt_length=4, temperature=0.2), at=0.5)
     assert _batches_until(wanted, limit=limit, refill=item(0, 0)) <= SHARE * (4 * limit + 1)
+
+
+def test_on_a_card_a_rare_window_waits_for_a_number_of_batches_however_long_others_have_been_here() -> (
+    None
+):
+    batcher = Batcher(max_wait=0.2, few=4, card=True)
+    chains = [replace(item(0, index, PROMPTED), turn=Turn.LATER) for index in range(400)]
+    for one in chains:
+        batcher.add(one)
+    rare = item(5, 0, Key(prompt_length=4, temperature=0.2), at=1.0)
+    batcher.add(rare)
+    for count in range(1, 100):
+        for _ in range(4):  # the texts before them are there: as `Flow` says it, they come anew
+            one = chains.pop(0)
+            if batcher.remove(one.job, one.index) is not None:
+                batcher.add(replace(one, turn=Turn.NOW, prompted=True))
+        if rare in take(batcher, 4, 100.0 + count, expecting=True).items:
+            assert count > CARD_PATIENCE // 2, "it was to wait for others of its kind"
+            assert count <= CARD_PATIENCE + SHARE
+            return
+    raise AssertionError("the window starved")
 
 
 def test_a_window_unlike_all_others_is_not_passed_over_for_ever() -> None:

@@ -15,7 +15,13 @@ from worker.errors import ErrorCode, JobError
 from worker.speech.api import Partial, WindowText
 from worker.speech.config import QUEUED_SECONDS
 from worker.speech.engine.file import File
-from worker.speech.engine.inflow import FILE_SHARE, MIN_HELD_SECONDS
+from worker.speech.engine.inflow import (
+    FILE_SHARE,
+    HELD_BATCHES,
+    HELD_SECONDS,
+    MIN_HELD_SECONDS,
+    most_held_seconds,
+)
 from worker.speech.engine.language import VOTERS
 
 PATIENCE = 30.0
@@ -292,3 +298,10 @@ def test_a_file_cancelled_in_a_whole_file_stage_decodes_nothing_more() -> None:
     assert not ending.is_alive()
     assert len(engine.shared.batcher) == 0
     assert engine.shared.stats.audio_seconds == 0.0
+
+
+def test_what_may_be_held_is_what_was_asked_or_some_full_batches() -> None:
+    assert most_held_seconds(0.0, 64) == HELD_BATCHES * 64 * 30
+    assert most_held_seconds(0.0, 2) == HELD_SECONDS
+    assert most_held_seconds(400.0, 64) == 400.0
+    assert most_held_seconds(60.0, 64) == MIN_HELD_SECONDS

@@ -7,6 +7,7 @@ import pytest
 from worker.errors import MachineError, SettingsError
 from worker.speech.model.choices import (
     Device,
+    children,
     choose_compute_type,
     choose_device,
     lanes,
@@ -104,3 +105,8 @@ def test_a_device_is_named_as_torch_names_it() -> None:
     assert str(T4) == "cuda:0"
     assert str(Device("cuda", 3, "x")) == "cuda:3"
     assert str(CPU) == "cpu"
+
+
+def test_children_are_two_and_beside_a_card_up_to_eight() -> None:
+    assert [children(T4, cores) for cores in (1, 4, 8, 16, 96)] == [2, 2, 4, 8, 8]
+    assert [children(CPU, cores) for cores in (1, 4, 96)] == [2, 2, 2]

@@ -46,7 +46,9 @@ def test_a_padded_batch_says_what_each_segment_says_alone(kind: Kind, norm: Norm
 @pytest.mark.parametrize("norm", ["group", "layer"])
 def test_half_of_the_memory_says_nearly_the_same(kind: Kind, norm: Norm) -> None:
     segments = noise(LENGTHS)
-    halves = small_model(kind, norm, half=True).emissions(segments, 32_000)
+    model = small_model(kind, norm, half=True)
+    assert {weights.dtype for weights in model.module.parameters()} == {torch.float16}
+    halves = model.emissions(segments, 32_000)
     for half, whole in zip(
         halves, small_model(kind, norm).emissions(segments, 32_000), strict=True
     ):
