@@ -22,12 +22,13 @@ ENOUGH_RECEIVES = 10
 
 
 def lease_bound(batch_size: int) -> int:
-    """How many messages may be held at once: four batches of one-window jobs, 16 to 256.
+    """How many messages may be held at once: five batches of one-window jobs, 16 to 320.
 
-    What one worker holds no other can take, so the bound stays near what keeps a device
-    busy: the batch being decoded, the next ones, and those on their way in and out.
+    What one worker holds no other can take, so the bound stays near what keeps a device busy: the
+    batch being decoded, the next one, and what is on its way in and out. Short windows fill a batch
+    with twice as many.
     """
-    return min(256, max(16, 4 * batch_size))
+    return min(320, max(16, 5 * batch_size))
 
 
 def room(

@@ -57,8 +57,8 @@ def test_at_the_bound_it_asks_for_several_places_at_once(
 @given(st.integers(1, 1024))
 def test_lease_bound_holds_some_batches_and_never_hoards(batch_size: int) -> None:
     bound = policy.lease_bound(batch_size)
-    assert 16 <= bound <= 256
-    assert bound >= min(256, 4 * batch_size)
+    assert 16 <= bound <= 320
+    assert bound >= min(320, 5 * batch_size)
 
 
 @given(st.integers(1, 20), st.floats(0, 1e4), st.integers(6, 43200))

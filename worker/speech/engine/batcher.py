@@ -33,7 +33,7 @@ CARD_CHAINS = 2
 """Batches that the chains are to fill on a card, where they are spread over batches of several
 kinds: prompts of two lengths, their first windows, second attempts."""
 
-CARD_PATIENCE = 20
+CARD_PATIENCE = 40
 """Batches for jobs that a window on a card lets pass before it leads one that isn't full. What
 seldom comes, as second attempts do, would else leave most of a quarter of the batches empty."""
 

@@ -30,8 +30,8 @@ kept on either side (`SpanOptions.pad`)."""
 def loudness(sound: Sound) -> NDArray[np.float32]:
     """How loud it is around each frame, float32 [frames]: the mean over `QUIET_SECONDS`.
 
-    Edges are as loud as their last frame. Of samples this takes a core some milliseconds; few windows
-    are divided.
+    Edges are as loud as their last frame. Of samples this takes some milliseconds of a core; few
+    windows are divided.
 
     Args:
         sound: of a window.

@@ -212,9 +212,7 @@ def test_a_long_file_does_not_starve_a_second_attempt(limit: int) -> None:
     assert _batches_until(wanted, limit=limit, refill=item(0, 0)) <= SHARE * (4 * limit + 1)
 
 
-def test_on_a_card_a_rare_window_waits_for_a_number_of_batches_however_long_others_have_been_here() -> (
-    None
-):
+def test_on_a_card_a_rare_window_waits_for_some_batches_whatever_came_before_it() -> None:
     batcher = Batcher(max_wait=0.2, few=4, card=True)
     chains = [replace(item(0, index, PROMPTED), turn=Turn.LATER) for index in range(400)]
     for one in chains:
