@@ -62,7 +62,7 @@ def test_a_port_that_is_taken_leaves_no_files_behind(tmp_path: Path) -> None:
     assert _folders(tmp_path) == []
 
 
-@pytest.mark.parametrize(("batch_size", "bound"), [(8, 32), (64, 256)])
+@pytest.mark.parametrize(("batch_size", "bound"), [(8, 40), (64, 320)])
 def test_how_many_messages_are_held_follows_the_batch_size_unless_it_is_given(
     tmp_path: Path, batch_size: int, bound: int
 ) -> None:

@@ -83,3 +83,30 @@ def test_what_is_settled_while_others_are_deleted_is_deleted_too(lane: Lane) -> 
     assert lane.depth() == (0, 0, 0)
     assert place.pool.stop(20)
     assert place.deaths == []
+
+
+def test_what_a_drain_gives_back_meanwhile_comes_again_and_nothing_else_goes_wrong(
+    lane: Lane,
+) -> None:
+    place = Place()
+    first, second = place.settle(lane, 2)
+    for message in (first, second):  # as `Dispatch.release_all` does, when a drain's time is up
+        held = place.holdings.of(message)
+        assert held is not None
+        lane.source.drop(message)
+        place.holdings.remove(held)
+    lane.source.release([first, second])
+    place.work()
+    assert (len(place.holdings), len(lane.source.leases)) == (0, 0)
+    visible, flying, _ = lane.depth()
+    assert visible + flying in (0, 2), "deleted, or there for another worker: their jobs are done"
+
+
+def test_a_lease_that_is_lost_while_a_deletion_waits_ends_nobody(lane: Lane) -> None:
+    place = Place()
+    (message,) = place.settle(lane, 1)
+    held = place.holdings.of(message)
+    assert held is not None
+    held.lease.lost.set()
+    place.work()
+    assert len(place.holdings) == 0
