@@ -187,7 +187,10 @@ class SimulatedCard:
         self.encoder_calls += 1
         self.encoded_windows += len(requests)
         beams = BEST_OF if temperature > 0 else beam_size
-        words = sum(request.want_words for request in requests)
+        words = sum(
+            request.want_words and not (request.unless and request.unless(window.text))
+            for request, window in zip(requests, found, strict=True)
+        )
         fixed, grows = call_seconds(len(requests), positions, steps, beams, words)
         self._spend(fixed + self._slower * grows)
         return found

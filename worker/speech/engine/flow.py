@@ -9,6 +9,7 @@ import threading
 from collections.abc import Sequence
 from concurrent.futures import InvalidStateError
 from contextlib import suppress
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +20,7 @@ from worker.results.transcript import Word
 from worker.speech.engine.batcher import Item, Key
 from worker.speech.engine.feedback import Feedback
 from worker.speech.engine.file import File, Owner
+from worker.speech.engine.quality import is_whole
 from worker.speech.engine.shared import Shared
 from worker.speech.engine.texts import Step
 from worker.speech.engine.word_router import WordRouter
@@ -87,6 +89,7 @@ class Flow(Owner):
         window = file.state.windows[item.index]
         assert window.sound is not None
         rung = file.state.begin(item.index)
+        attention = self._router.wants_attention(file)
         return Request(
             sound=window.sound,
             seconds=window.seconds,
@@ -96,7 +99,8 @@ class Flow(Owner):
             context=file.context,
             carried=rung.prompt,
             # The check of a short window needs to know when its last word ends.
-            want_words=item.key.positions < FULL_POSITIONS or self._router.wants_attention(file),
+            want_words=item.key.positions < FULL_POSITIONS or attention,
+            unless=None if attention else partial(is_whole, window.seconds),
         )
 
     def decoded(self, item: Item, outcome: Decoded | JobError, seconds: float) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from worker.results.transcript import Word
@@ -28,6 +29,7 @@ class Request:
         context: tokens of prompt and hotwords (see `Whisper.context`), maybe none.
         carried: tokens of the text before the window, maybe none.
         want_words: whether to find word times from attention.
+        unless: says of the text whether they need not be found all the same.
     """
 
     sound: Sound
@@ -38,6 +40,7 @@ class Request:
     carried: tuple[int, ...] = ()
     languages: tuple[str, ...] = ()
     want_words: bool = False
+    unless: Callable[[str], bool] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -270,14 +270,14 @@ def budget(
         )
     usable = free_bytes - RESERVE_BYTES - (ALIGN_BYTES if reserve_align else 0)
     one = cost.bytes(FULL_POSITIONS)
-    if usable < one:
+    if usable // lanes < one:
         raise MachineError(
             f"{device} has {free_bytes >> 20} MiB free after loading the model, and one window "
             f"takes {one >> 20} MiB beside {(free_bytes - usable) >> 20} MiB kept "
             "free: use compute_type = int8_float16, model = turbo or medium, a smaller "
             "beam_size, or end other processes on the card"
         )
-    return Budget(most, usable, FULL_POSITIONS * batch_size, cost)
+    return Budget(most, usable // lanes, FULL_POSITIONS * batch_size, cost)
 
 
 def is_out_of_memory(error: BaseException) -> bool:

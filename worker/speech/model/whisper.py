@@ -340,7 +340,8 @@ class Whisper:
 
         groups: dict[tuple[str, Task], list[int]] = defaultdict(list)
         for index, (request, window) in enumerate(zip(requests, decoded, strict=True)):
-            if request.want_words and window.tokens:
+            spared = request.unless is not None and request.unless(window.text)
+            if request.want_words and window.tokens and not spared:
                 groups[(window.language, request.task)].append(index)
         for (language, task), indices in groups.items():
             find = partial(

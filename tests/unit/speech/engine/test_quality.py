@@ -19,7 +19,9 @@ from worker.speech.engine.quality import (
     Attempt,
     Doubt,
     doubts,
+    ends_early,
     is_silence,
+    is_whole,
 )
 from worker.speech.engine.scripts import seconds_to_say
 
@@ -87,6 +89,24 @@ def test_what_is_said_at_any_pace_is_believed_in_every_script(
     )
     assert doubts(attempt) == ()
     assert doubts(replace(attempt, temperature=0.4)) == ()
+
+
+@given(
+    st.sampled_from(sorted(SENTENCES)).flatmap(lambda name: st.sampled_from(SENTENCES[name])),
+    st.floats(1.0, 4.0),
+    st.floats(0.01, 5.0),
+)
+def test_no_window_that_ended_early_is_taken_for_whole(
+    text: str, pace: float, left_out: float
+) -> None:
+    heard_until = seconds_to_say(text) * pace
+    seconds = heard_until + EARLY_SECONDS + left_out
+    attempt = replace(
+        GOOD, text=text, tokens=encode(text), seconds=seconds, short=True, heard_until=heard_until
+    )
+    assert ends_early(attempt)
+    assert not is_whole(seconds, text)
+    assert is_whole(seconds_to_say(text) + 0.9 * EARLY_SECONDS, text)
 
 
 @pytest.mark.parametrize("language", sorted(SENTENCES))

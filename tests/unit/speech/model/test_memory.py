@@ -34,7 +34,7 @@ TURBO = Dimensions(
 
 def on_card(free_bytes: int, dimensions: Dimensions = LARGE_V3, *, batch_size: int = 64,
             given_: bool = True, align: bool = True, beam_size: int = 5,
-            compute_type: str = "int8_float16") -> Budget:  # fmt: skip
+            compute_type: str = "int8_float16", lanes: int = 1) -> Budget:  # fmt: skip
     return budget(
         dimensions,
         batch_size=batch_size,
@@ -45,6 +45,7 @@ def on_card(free_bytes: int, dimensions: Dimensions = LARGE_V3, *, batch_size: i
         free_bytes=free_bytes,
         reserve_align=align,
         cores=4,
+        lanes=lanes,
     )
 
 
@@ -107,6 +108,11 @@ def test_about_24_windows_fit_a_t4_beside_large_v3_int8() -> None:
     assert on_card(free, TURBO).capacity(1500) == 64
     # Short windows take less: more of them fit.
     assert on_card(free).capacity(300) > 2 * capacity
+
+
+def test_lanes_share_the_memory_of_a_card() -> None:
+    free = 15_360 * (1 << 20) - 400 * (1 << 20) - 1_600 * MB
+    assert on_card(free, lanes=2).capacity(1500) == on_card(free).capacity(1500) // 2
 
 
 def test_a_prompt_takes_room_in_every_beam() -> None:

@@ -126,6 +126,27 @@ def test_features_of_another_model_are_refused(model: Whisper) -> None:
         model.decode([wrong], positions=200, beam_size=1, temperature=0.0)
 
 
+def test_words_are_not_looked_for_where_the_text_says_that_none_are_needed(
+    model: Whisper, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(whisper, "MAX_LENGTH", 40)  # this model never ends by itself
+    asked = [request(1.0, want_words=True), request(2.5, want_words=True)]
+    found = model.decode(asked, positions=200, beam_size=1, temperature=0.0)
+    assert all(window.words for window in found)
+    texts: list[str] = []
+
+    def spare(text: str) -> bool:
+        texts.append(text)
+        return True
+
+    again = model.decode(
+        [asked[0], replace(asked[1], unless=spare)], positions=200, beam_size=1, temperature=0.0
+    )
+    assert texts == [found[1].text]
+    assert [window.words for window in again] == [found[0].words, ()]
+    assert not again[1].words_failed
+
+
 def test_samples_and_features_of_a_window_give_the_same_text(
     tiny_model: Path, model: Whisper, monkeypatch: pytest.MonkeyPatch
 ) -> None:
