@@ -140,8 +140,8 @@ class MemorySqs(_Refusing):
         super().__init__()
         self.sent: dict[str, list[dict[str, Any]]] = {}
         """What was sent, by the queue's name."""
-        self.without_redrive: set[str] = set()
-        """Queues that have no dead-letter queue."""
+        self.max_receives: dict[str, int | None] = {}
+        """What a queue's redrive policy allows, where that is not 10; None without a policy."""
 
     @property
     def client(self) -> SQSClient:
@@ -155,8 +155,9 @@ class MemorySqs(_Refusing):
     def get_queue_attributes(self, **request: Any) -> dict[str, Any]:
         name = self._queue("get_queue_attributes", request)
         attributes = {"QueueArn": _arn(name), "MaximumMessageSize": "262144"}
-        if name not in self.without_redrive:
-            policy = {"deadLetterTargetArn": _arn(f"{name}-dead"), "maxReceiveCount": 10}
+        receives = self.max_receives.get(name, 10)
+        if receives is not None:
+            policy = {"deadLetterTargetArn": _arn(f"{name}-dead"), "maxReceiveCount": receives}
             attributes["RedrivePolicy"] = json.dumps(policy)
         wanted = request["AttributeNames"]
         return {"Attributes": {key: value for key, value in attributes.items() if key in wanted}}

@@ -12,6 +12,9 @@ How a commit is atomic though it writes several objects:
 
 What this can't exclude is two writers with valid leases whose requests interleave. That there
 are never two is what the lease is for.
+
+Most jobs have nothing at their place yet. One look at it (`ResultStore.look`) says so for the
+result, the checkpoint and the error at once, and what it did not find is not asked for again.
 """
 
 from __future__ import annotations
@@ -44,7 +47,7 @@ from worker.uris import ResultPlace
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-__all__ = ["CommitOutcome", "Committed", "ResultStore", "result_metadata"]
+__all__ = ["UNKNOWN", "CommitOutcome", "Committed", "Present", "ResultStore", "result_metadata"]
 
 log = get_logger(__name__)
 
@@ -61,6 +64,26 @@ class _Target:
     place: ResultPlace
     metadata: Mapping[str, str]
     check: Callable[[], None] = no_check
+
+
+@dataclass(frozen=True, slots=True)
+class Present:
+    """Which objects lay at a job's place when it was looked at.
+
+    Attributes:
+        names: theirs, without the place's prefix; None if that is not known, and then each may
+            be there.
+    """
+
+    names: frozenset[str] | None
+
+    def may_hold(self, *names: str) -> bool:
+        """Whether any of these objects may be there."""
+        return self.names is None or not self.names.isdisjoint(names)
+
+
+UNKNOWN = Present(None)
+"""Of a place that nobody has looked at, or where S3 does not say what there is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,14 +165,36 @@ class ResultStore:
         self._client = client
         self._sleep = sleep
 
-    def committed(self, place: ResultPlace) -> Committed | None:
+    def look(self, place: ResultPlace) -> Present:
+        """Which objects are at a job's place; one request, whatever is there.
+
+        Returns:
+            UNKNOWN where the worker may not list, or where there are more objects than one
+            answer holds (1000), which a place of the worker's own never has.
+
+        Raises:
+            JobError: OUTPUT_FORBIDDEN; there is no such bucket.
+            TransientError: no usable answer.
+        """
+        try:
+            return call_with_retries(
+                lambda: self._listed(place), f"look at {shown(place)}", sleep=self._sleep
+            )
+        except AWS_ERRORS as error:
+            raise _output_error(error, place, "", "s3:ListBucket") from error
+
+    def committed(self, place: ResultPlace, present: Present = UNKNOWN) -> Committed | None:
         """The result of a job, if it exists.
+
+        Args:
+            place: of the job.
+            present: what a look found there; what it did not find is not asked for.
 
         Raises:
             JobError: OUTPUT_FORBIDDEN.
             TransientError: no usable answer.
         """
-        found = self._head(place, TRANSCRIPT)
+        found = self._head(place, TRANSCRIPT) if present.may_hold(TRANSCRIPT) else None
         if found is None:
             return None
         metadata = found.metadata if found.ours else {}
@@ -169,9 +214,6 @@ class ResultStore:
         check: Callable[[], None] = no_check,
     ) -> CommitOutcome:
         """Write a result, unless there is one already (see the module's docstring for how).
-
-        Afterwards checkpoint.json and error.json are removed. If that fails it is only logged:
-        the result exists.
 
         Args:
             place: of the job.
@@ -195,7 +237,6 @@ class ResultStore:
                 return CommitOutcome.ALREADY
         if self._put_once(target, TRANSCRIPT, transcript, _JSON) is not None:
             return CommitOutcome.ALREADY
-        self.tidy(place)
         return CommitOutcome.COMMITTED
 
     def _put_sibling(self, target: _Target, name: str, data: bytes, content_type: str) -> bool:
@@ -210,11 +251,16 @@ class ResultStore:
                 return True
         raise TransientError(f"could not write {shown(target.place.uri(name))}: it keeps changing")
 
-    def tidy(self, place: ResultPlace) -> None:
-        """Remove checkpoint.json and error.json beside a result. Failures are only logged."""
+    def tidy(self, place: ResultPlace, present: Present | None = None) -> None:
+        """Remove checkpoint.json and error.json beside a result. Failures are only logged.
+
+        Args:
+            place: of the job.
+            present: what a look found there just now; None to look first.
+        """
         try:
             call_with_retries(
-                lambda: self._remove(place, (CHECKPOINT, ERROR)),
+                lambda: self._remove(place, present, CHECKPOINT, ERROR),
                 f"tidy {shown(place)}",
                 sleep=self._sleep,
             )
@@ -226,22 +272,6 @@ class ResultStore:
                 error=str(error) if isinstance(error, TransientError) else describe(error),
             )
 
-    def _remove(self, place: ResultPlace, names: tuple[str, ...]) -> None:
-        # Only what exists: in a bucket with versions, deleting an object that doesn't exist
-        # leaves a delete marker, and every job would leave two.
-        keys = [place.key(name) for name in names]
-        try:
-            listed = self._client.list_objects_v2(
-                Bucket=place.bucket, Prefix=place.prefix, Delimiter="/"
-            )
-            present = {item.get("Key") for item in listed.get("Contents", [])}
-            keys = [key for key in keys if key in present]
-        except AWS_ERRORS as error:
-            if classify(error) is not Fault.FORBIDDEN:
-                raise
-        for key in keys:
-            self._client.delete_object(Bucket=place.bucket, Key=key)
-
     def put_error(self, place: ResultPlace, document: bytes, metadata: Mapping[str, str]) -> None:
         """Write error.json, replacing an earlier one.
 
@@ -251,22 +281,32 @@ class ResultStore:
         """
         self._put(_Target(place, metadata), ERROR, document, _JSON)
 
-    def error(self, place: ResultPlace) -> ObjectInfo | None:
+    def error(self, place: ResultPlace, present: Present = UNKNOWN) -> ObjectInfo | None:
         """Look at error.json without its content; None if there is none.
 
+        Args:
+            place: of the job.
+            present: what a look found there; what it did not find is not asked for.
+
         Raises:
             JobError: OUTPUT_FORBIDDEN.
             TransientError: no usable answer.
         """
-        return self._head(place, ERROR)
+        return self._head(place, ERROR) if present.may_hold(ERROR) else None
 
-    def load_checkpoint(self, place: ResultPlace) -> bytes | None:
+    def load_checkpoint(self, place: ResultPlace, present: Present = UNKNOWN) -> bytes | None:
         """Read checkpoint.json; None if there is none, or if it is too large to be the worker's.
 
+        Args:
+            place: of the job.
+            present: what a look found there; what it did not find is not asked for.
+
         Raises:
             JobError: OUTPUT_FORBIDDEN.
             TransientError: no usable answer.
         """
+        if not present.may_hold(CHECKPOINT):
+            return None
         uri = shown(place.uri(CHECKPOINT))
 
         def read() -> bytes | None:
@@ -297,7 +337,7 @@ class ResultStore:
         """Remove checkpoint.json if there is one. Raises JobError or TransientError."""
         try:
             call_with_retries(
-                lambda: self._remove(place, (CHECKPOINT,)),
+                lambda: self._remove(place, None, CHECKPOINT),
                 f"delete {shown(place.uri(CHECKPOINT))}",
                 sleep=self._sleep,
             )
@@ -305,6 +345,28 @@ class ResultStore:
             raise _output_error(error, place, CHECKPOINT, "s3:DeleteObject") from error
 
     # Requests.
+
+    def _listed(self, place: ResultPlace) -> Present:
+        try:
+            listed = self._client.list_objects_v2(
+                Bucket=place.bucket, Prefix=place.prefix, Delimiter="/"
+            )
+        except AWS_ERRORS as error:
+            if classify(error) is not Fault.FORBIDDEN:
+                raise
+            return UNKNOWN
+        if listed.get("IsTruncated"):
+            return UNKNOWN
+        keys = [item["Key"] for item in listed.get("Contents", [])]
+        return Present(frozenset(key.rpartition("/")[2] for key in keys))
+
+    def _remove(self, place: ResultPlace, present: Present | None, *names: str) -> None:
+        # Only what exists: in a bucket with versions, deleting an object that doesn't exist
+        # leaves a delete marker, and every job would leave two.
+        present = present or self._listed(place)
+        for name in names:
+            if present.may_hold(name):
+                self._client.delete_object(Bucket=place.bucket, Key=place.key(name))
 
     def _put(
         self, target: _Target, name: str, data: bytes, content_type: str, **condition: str

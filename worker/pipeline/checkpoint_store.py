@@ -31,7 +31,7 @@ class CheckpointStore:
 
     def load(self, task: Task) -> Checkpoint | None:
         """What earlier runs of this request left, on this content of its input (`task.etag`)."""
-        found = checkpoint.parse(self._results.load_checkpoint(task.job.place))
+        found = checkpoint.parse(self._results.load_checkpoint(task.job.place, task.present))
         if found is None or not found.of(
             job_id=task.job.job_id, request_hash=task.job.request_hash, etag=task.etag
         ):

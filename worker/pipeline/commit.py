@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 
 from worker import retry
 from worker.aws.notices import Notice, Notices
-from worker.aws.results import CommitOutcome, Committed, ResultStore
+from worker.aws.results import CommitOutcome, Committed, Present, ResultStore
 from worker.errors import ErrorCode, JobError, TransientError
 from worker.jobs.inputs import InputUri
 from worker.jobs.message import Job
@@ -77,6 +77,8 @@ class Commit:
             if committed is not None:
                 return self.already(task, committed)
             raise TransientError("another result was there and is gone")
+        if _may_have_leftovers(task):
+            self._results.tidy(task.job.place)
         log.info(
             "job.completed",
             message=f"Transcription completed in {seconds:.2f} seconds",
@@ -97,8 +99,13 @@ class Commit:
             stages=transcript.timings.model_dump(exclude={"total"}),
         )
 
-    def already(self, task: Task, committed: Committed) -> Outcome:
+    def already(self, task: Task, committed: Committed, present: Present | None = None) -> Outcome:
         """Answer a job where a result lies already: this very job's, or the job id is taken.
+
+        Args:
+            task: the job.
+            committed: that result.
+            present: what lies at the job's place now, if that is known.
 
         Raises:
             JobError: JOB_ID_CONFLICT; it is the result of another request, or of another
@@ -117,7 +124,7 @@ class Commit:
                 "another job_id, or remove that result first",
             )
         # A worker that died after its commit may not have tidied up, nor sent the notice.
-        self._results.tidy(job.place)
+        self._results.tidy(job.place, present)
         log.info(
             "job.already",
             message="The job has a result already; nothing to do",
@@ -200,3 +207,18 @@ class Commit:
         except JobError:
             return None
         return found.etag if found else None
+
+
+def _may_have_leftovers(task: Task) -> bool:
+    """Whether a checkpoint or an error may lie beside the result that was just written (pure).
+
+    A first delivery writes neither (unless it is the last too), so only what lay there before is
+    looked for. What the worker of a second message for the same job writes meanwhile is removed
+    when that message comes again (`Commit.already`). Only an error by which it ends for good
+    would stay; the result counts.
+    """
+    return (
+        task.message.receive_count > 1
+        or task.foretold
+        or task.present.may_hold(names.CHECKPOINT, names.ERROR)
+    )

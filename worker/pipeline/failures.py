@@ -15,7 +15,7 @@ from typing import Self
 
 from worker.aws.notices import Notice, Notices
 from worker.aws.queue import Message
-from worker.aws.results import ResultStore, result_metadata
+from worker.aws.results import UNKNOWN, Present, ResultStore, result_metadata
 from worker.aws.source import Source
 from worker.errors import ErrorCode, JobError
 from worker.jobs.message import Rejected
@@ -102,10 +102,14 @@ class Failures:
         self._results = results
         self._notices = notices
 
-    def answered_before(self, job: FailedJob) -> bool:
+    def answered_before(self, job: FailedJob, present: Present = UNKNOWN) -> bool:
         """Whether an earlier delivery of this message has answered the job with an error.
 
         Then there is nothing to add, but its notice may not have been sent: it is sent again.
+
+        Args:
+            job: the job, or what is wrong from the start.
+            present: what lies at its place.
 
         Raises:
             TransientError: S3 gives no usable answer now.
@@ -114,7 +118,7 @@ class Failures:
         if message.receive_count < 2 or job.place is None:
             return False
         try:
-            found = self._results.error(job.place)
+            found = self._results.error(job.place, present)
         except JobError:
             return False  # it can't be read; what is wrong shows when it is written
         if found is None or found.metadata.get(_ANSWERED_MESSAGE) != message.message_id:

@@ -90,10 +90,11 @@ class Fetch:
     def _answered(self, task: Task) -> Outcome | None:
         """The answer of a job that needs no run."""
         job = task.job
-        committed = self._results.committed(job.place)
+        task.present = self._results.look(job.place)
+        committed = self._results.committed(job.place, task.present)
         if committed is not None:
-            return self._commit.already(task, committed)
-        if self._failures.answered_before(FailedJob.of(task)):
+            return self._commit.already(task, committed, task.present)
+        if self._failures.answered_before(FailedJob.of(task), task.present):
             return Outcome(Answer.FAILED)
         if job.from_event:
             reason = self._reason_to_drop(job)

@@ -56,6 +56,7 @@ class Submit:
         """
         task.ensure_may_begin(self._draining())
         if task.is_last_delivery:
+            task.foretold = True
             self._failures.foretell(FailedJob.of(task))
         if records.needs_mark(task.message.receive_count, task.record):
             self._checkpoints.save(task, task.record.begun(task.run))

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from worker.aws.lease import Lease
 from worker.aws.queue import Message
-from worker.aws.results import result_metadata
+from worker.aws.results import UNKNOWN, Present, result_metadata
 from worker.aws.source import Source
 from worker.errors import Interrupted
 from worker.jobs.message import Job
@@ -48,12 +48,14 @@ class Task:
         source: where that message came from.
         folder: its temporary files; None before they are there and after they are removed.
         began: monotonic clock when its fetch began.
+        present: what lay at its place when its fetch began.
         fetch_seconds: how long the fetch took.
         etag: of the fetched object; empty until then.
         size: of the fetched object, in bytes; None until then.
         record: its earlier runs, as they stood when this run began.
         run: whether it runs beside other jobs or alone.
         marked: whether its checkpoint says that this run has begun.
+        foretold: whether an error.json says that this run is the last.
         checkpoint: what is stored for it; None if nothing is.
         submission: its way through the engine; None until it is there.
         stage: where it is on its way; only `Holdings` changes it.
@@ -65,12 +67,14 @@ class Task:
     source: Source
     folder: Path | None = None
     began: float = 0.0
+    present: Present = UNKNOWN
     fetch_seconds: float = 0.0
     etag: str = ""
     size: int | None = None
     record: Record = field(default_factory=Record)
     run: Run = Run.TOGETHER
     marked: bool = False
+    foretold: bool = False
     checkpoint: Checkpoint | None = None
     submission: Submission | None = None
     stage: Stage = Stage.COMING

@@ -13,7 +13,7 @@ from tests.conftest import Aws
 from tests.fakes.proxy import FlakyProxy, Mischief
 from worker.aws.clients import Clients, make_clients
 from worker.aws.inputs import S3Inputs
-from worker.aws.results import CommitOutcome, ResultStore, result_metadata
+from worker.aws.results import CommitOutcome, Present, ResultStore, result_metadata
 from worker.uris import ResultPlace, S3Uri
 
 SIBLINGS = {
@@ -54,12 +54,15 @@ def commit(store: ResultStore, bucket: str, text: bytes = b"{}") -> CommitOutcom
     return store.commit(ResultPlace(bucket, "out/j/"), SIBLINGS, text, META)
 
 
-def test_a_commit_writes_all_and_clears_up(aws: Aws, store: ResultStore, clients: Clients) -> None:
+def test_a_commit_writes_all_and_the_place_is_tidied(
+    aws: Aws, store: ResultStore, clients: Clients
+) -> None:
     bucket = aws.make_bucket()
     store.save_checkpoint(ResultPlace(bucket, "out/j/"), b"state", META)
     store.put_error(ResultPlace(bucket, "out/j/"), b"{}", META)
     assert store.committed(ResultPlace(bucket, "out/j/")) is None
     assert commit(store, bucket) is CommitOutcome.COMMITTED
+    store.tidy(ResultPlace(bucket, "out/j/"))
     assert keys(aws, bucket) == {f"out/j/transcript.{e}" for e in ("json", "srt", "txt")}
     head = aws.s3.head_object(Bucket=bucket, Key="out/j/transcript.srt")
     assert head["ContentType"] == "application/x-subrip"
@@ -154,6 +157,7 @@ def test_commits_and_downloads_through_a_bad_network(
             store.save_checkpoint(place, b"state", META)
             outcome = store.commit(place, SIBLINGS, b"{}", META)
             assert outcome is CommitOutcome.COMMITTED
+            store.tidy(place)
         assert set(proxy.spoiled) == set(Mischief)
     left = keys(aws, bucket) - {"in/k"}
     assert left == {f"out/j{n}/transcript.{e}" for n in range(12) for e in ("json", "srt", "txt")}
@@ -162,7 +166,23 @@ def test_commits_and_downloads_through_a_bad_network(
     assert len(transcripts) == 12
 
 
-# Errors and checkpoints.
+# Looks, errors and checkpoints.
+
+
+@pytest.mark.parametrize("prefix", ["out/j/", "ou+t/a b/ü%20&/"])
+def test_a_look_tells_what_lies_there_and_nothing_of_folders_below(
+    aws: Aws, store: ResultStore, prefix: str
+) -> None:
+    bucket = aws.make_bucket()
+    place = ResultPlace(bucket, prefix)
+    assert store.look(place) == Present(frozenset())
+    for key in ("transcript.json", "below/error.json"):
+        aws.s3.put_object(Bucket=bucket, Key=prefix + key, Body=b"{}")
+    present = store.look(place)
+    assert present.names == frozenset({"transcript.json"})
+    assert store.committed(place, present) is not None
+    assert store.load_checkpoint(place, present) is None
+    assert store.error(place, present) is None
 
 
 def test_checkpoints_are_kept_replaced_and_removed(aws: Aws, store: ResultStore) -> None:

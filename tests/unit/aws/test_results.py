@@ -6,6 +6,7 @@ import pytest
 from botocore.stub import ANY
 from hypothesis import given
 from hypothesis import strategies as st
+from structlog.testing import capture_logs
 
 from tests.fakes.scripted import s3_client, script_of
 from worker.aws.results import CommitOutcome, Committed, ResultStore, result_metadata
@@ -78,9 +79,6 @@ class Stubbed:
             **expected,
         }
 
-    def nothing_to_tidy(self) -> None:
-        self.script.add_response("list_objects_v2", {})
-
     def commit(self, **files: tuple[bytes, str]) -> CommitOutcome:
         named = {f"transcript.{name}": file for name, file in files.items()}
         return self.store.commit(PLACE, named, b"{}", {"transcription-worker": "1"})
@@ -94,7 +92,6 @@ def test_siblings_come_first_and_the_transcript_last() -> None:
     stubbed.put("p/transcript.srt", IfNoneMatch="*")
     stubbed.put("p/transcript.txt", IfNoneMatch="*")
     stubbed.put("p/transcript.json", IfNoneMatch="*")
-    stubbed.nothing_to_tidy()
     outcome = stubbed.commit(srt=(b"1", "text/plain"), txt=(b"2", "text/plain"))
     assert outcome is CommitOutcome.COMMITTED
     stubbed.done()
@@ -105,7 +102,6 @@ def test_a_conflicting_write_is_tried_again() -> None:
     stubbed.put_fails("ConditionalRequestConflict", 409)
     stubbed.put_fails("SlowDown", 503)
     stubbed.put("p/transcript.json", IfNoneMatch="*")
-    stubbed.nothing_to_tidy()
     assert stubbed.commit() is CommitOutcome.COMMITTED
     stubbed.done()
 
@@ -115,18 +111,34 @@ def test_what_vanishes_between_write_and_look_is_written_again() -> None:
     stubbed.put_fails("PreconditionFailed", 412)
     stubbed.script.add_client_error("head_object", "404", http_status_code=404)
     stubbed.put("p/transcript.json", IfNoneMatch="*")
-    stubbed.nothing_to_tidy()
     assert stubbed.commit() is CommitOutcome.COMMITTED
     stubbed.done()
 
 
-def test_failing_to_tidy_does_not_undo_a_commit() -> None:
+def test_failing_to_tidy_is_only_logged() -> None:
     stubbed = Stubbed()
-    stubbed.put("p/transcript.json", IfNoneMatch="*")
     for _ in range(5):
         stubbed.script.add_client_error("list_objects_v2", "SlowDown", http_status_code=503)
-    assert stubbed.commit() is CommitOutcome.COMMITTED
+    with capture_logs() as lines:
+        stubbed.store.tidy(PLACE)
+    assert [line["event"] for line in lines if line["log_level"] == "warning"][-1:] == [
+        "store.tidy_failed"
+    ]
     stubbed.done()
+
+
+def test_a_place_with_more_than_one_answer_holds_is_not_known() -> None:
+    stubbed = Stubbed()
+    stubbed.script.add_response("list_objects_v2", {"IsTruncated": True, "Contents": []})
+    assert stubbed.store.look(PLACE).may_hold("transcript.json")
+    stubbed.done()
+
+
+def test_a_look_at_a_bucket_that_is_not_there_is_the_job_s_failure() -> None:
+    stubbed = Stubbed()
+    stubbed.script.add_client_error("list_objects_v2", "NoSuchBucket", http_status_code=404)
+    with pytest.raises(JobError, match="no bucket 'out'"):
+        stubbed.store.look(PLACE)
 
 
 def test_without_list_bucket_checkpoint_and_error_are_deleted_unseen() -> None:

@@ -56,10 +56,9 @@ class Kit:
         self._numbers = itertools.count(1)
         self._ticks = itertools.count()
 
-    def make_source(self, name: str, *, redrive: bool = True) -> Source:
-        """A queue of that name, whose redrive policy allows ten deliveries if it has one."""
-        if not redrive:
-            self.sqs.without_redrive.add(name)
+    def make_source(self, name: str, *, receives: int | None = 10) -> Source:
+        """A queue of that name, whose redrive policy allows that many; None without a policy."""
+        self.sqs.max_receives[name] = receives
         url = f"https://sqs.us-east-1.amazonaws.com/123456789012/{name}"
         queue = Queue(self.sqs.client, url, visibility_timeout=60)
         letters = DeadLetters(self.sqs.client, queue, sleep=lambda _: None)

@@ -48,6 +48,45 @@ def test_a_commit_removes_what_unfinished_runs_left(kit: Kit) -> None:
     assert kit.names().isdisjoint({"checkpoint.json", "error.json"})
 
 
+@pytest.mark.parametrize("name", ["checkpoint.json", "error.json"])
+def test_a_first_delivery_removes_what_it_found(kit: Kit, name: str) -> None:
+    kit.upload()
+    kit.s3.objects[BUCKET, f"transcripts/job/{name}"] = Stored(b"{}")
+    _commit(kit, kit.transcribed())
+    assert name not in kit.names()
+
+
+def test_an_only_delivery_removes_the_error_that_it_foretold(kit: Kit) -> None:
+    kit.upload()
+    kit.source = kit.make_source("once", receives=1)
+    task = kit.transcribed()
+    assert "error.json" in kit.names()
+    _commit(kit, task)
+    assert "error.json" not in kit.names()
+
+
+def test_a_first_delivery_that_found_nothing_looks_for_nothing_after_its_commit(kit: Kit) -> None:
+    kit.upload()
+    task = kit.transcribed()
+    del kit.s3.requests[:]
+    _commit(kit, task)
+    assert {operation for operation, _ in kit.s3.requests} == {"put_object"}
+
+
+def test_what_another_message_s_worker_wrote_meanwhile_goes_when_that_message_comes_again(
+    kit: Kit,
+) -> None:
+    kit.upload()
+    first, second = kit.transcribed(), kit.task()
+    kit.checkpoints.save(kit.fetched(second), Record(suspect=True))
+    _commit(kit, first)
+    assert "checkpoint.json" in kit.names()
+    outcome = kit.fetch.fetch(kit.task(message=kit.message(2, second.message.message_id)))
+    assert outcome is not None
+    assert outcome.answer is Answer.ALREADY
+    assert "checkpoint.json" not in kit.names()
+
+
 def test_a_commit_waits_longer_each_time_and_gives_up_after_half_a_minute(kit: Kit) -> None:
     kit.upload()
     task = kit.transcribed()

@@ -155,7 +155,7 @@ def test_on_the_last_delivery_a_release_is_a_failure(kit: Kit, error: Exception)
 
 
 def test_a_failure_that_can_be_kept_nowhere_keeps_the_message(kit: Kit) -> None:
-    kit.source = kit.make_source("other", redrive=False)
+    kit.source = kit.make_source("other", receives=None)
     kit.s3.buckets.clear()
     assert kit.endings.end(kit.task(), BAD) == Outcome(Answer.RELEASED, 900)
 

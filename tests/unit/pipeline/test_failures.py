@@ -58,13 +58,13 @@ def test_a_failure_without_a_place_is_a_dead_letter(kit: Kit) -> None:
 
 
 def test_a_failure_without_a_dead_letter_queue_is_an_error_file(kit: Kit) -> None:
-    kit.source = kit.make_source("other", redrive=False)
+    kit.source = kit.make_source("other", receives=None)
     assert kit.failures.keep(_failed(kit), BAD)
     assert kit.names() == {"error.json"}
 
 
 def test_a_failure_that_can_be_kept_nowhere_says_so(kit: Kit) -> None:
-    kit.source = kit.make_source("other", redrive=False)
+    kit.source = kit.make_source("other", receives=None)
     kit.s3.buckets.clear()
     assert not kit.failures.keep(_failed(kit), BAD)
 

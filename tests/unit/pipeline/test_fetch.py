@@ -98,6 +98,36 @@ def test_an_event_s_job_is_of_the_object_that_the_event_saw(kit: Kit) -> None:
     assert caught.value.code is ErrorCode.INPUT_CHANGED
 
 
+# -- what it asks for -------------------------------------------------------------------------
+
+
+def test_where_nothing_lies_one_look_says_so(kit: Kit) -> None:
+    kit.upload()
+    kit.fetched()
+    assert kit.s3.requests == [("list_objects_v2", ""), ("get_object", "a")]
+
+
+def test_only_what_lies_there_is_asked_for(kit: Kit) -> None:
+    kit.upload()
+    kit.checkpoints.save(kit.fetched(), Record(suspect=True))
+    del kit.s3.requests[:]
+    task = kit.fetched(kit.task(count=2))
+    assert task.run is Run.ALONE
+    assert [name for _, name in kit.s3.requests] == ["", "a", "checkpoint.json"]
+
+
+def test_a_worker_that_may_not_list_asks_for_each(kit: Kit) -> None:
+    kit.upload()
+    kit.checkpoints.save(kit.fetched(), Record(suspect=True))
+    forbidden = kit.s3.refusing("list_objects_v2", code="AccessDenied", status=403)
+    with forbidden:
+        assert kit.fetched(kit.task(count=2)).run is Run.ALONE
+        kit.commit.commit(kit.transcribed(), kit.transcribed().recognition())
+        outcome = kit.fetch.fetch(kit.task())
+    assert outcome is not None
+    assert outcome.answer is Answer.ALREADY
+
+
 # -- what ends it -----------------------------------------------------------------------------
 
 
@@ -108,7 +138,7 @@ def test_an_input_that_is_too_large_is_not_fetched(kit: Kit) -> None:
     assert caught.value.code is ErrorCode.INPUT_TOO_LARGE
 
 
-@pytest.mark.parametrize("operation", ["head_object", "get_object"])
+@pytest.mark.parametrize("operation", ["list_objects_v2", "get_object"])
 def test_s3_out_of_order_may_pass(kit: Kit, operation: str) -> None:
     kit.upload()
     with kit.s3.refusing(operation), pytest.raises(TransientError):

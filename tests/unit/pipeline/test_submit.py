@@ -43,7 +43,7 @@ def test_the_last_delivery_leaves_an_error_in_case_the_worker_dies(kit: Kit) -> 
 
 
 def test_a_queue_without_a_redrive_policy_has_no_last_delivery(kit: Kit) -> None:
-    kit.source = kit.make_source("other", redrive=False)
+    kit.source = kit.make_source("other", receives=None)
     kit.upload()
     kit.transcribed(kit.task(count=10_000))
     assert "error.json" not in kit.names()
