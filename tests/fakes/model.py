@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 
@@ -38,6 +39,7 @@ class FakeModel:
         broken_after: calls after which every call fails.
         language: the detected language of a window, and its probability.
         gate: called at the start of each call; it may wait, or raise.
+        words_gate: called before the words of a window are read; it may wait, or raise.
         takes_samples: whether windows come as samples, as they do where a model is on a card.
     """
 
@@ -54,6 +56,7 @@ class FakeModel:
         broken_after: int | None = None,
         language: Callable[[Request], tuple[str, float]] = lambda _: ("en", 0.9),
         gate: Callable[[], object] = lambda: None,
+        words_gate: Callable[[Request], object] = lambda _: None,
         takes_samples: bool = False,
     ) -> None:
         self.prepared_mels = 0 if takes_samples else self.mels
@@ -68,6 +71,7 @@ class FakeModel:
         self._broken_after = broken_after
         self._language = language
         self._gate = gate
+        self._words_gate = words_gate
         self._prompts: list[str] = []
 
     def check(self, options: Options) -> None:
@@ -110,22 +114,26 @@ class FakeModel:
         others = ("la", "eo", "vo")
         ranking = ((code, probability), *((other, (1.0 - probability) / 3) for other in others))
         text = self.text_of(request)
-        words = text.split()
-        step = request.seconds / len(words)
         return Decoded(
             text=text,
-            tokens=tuple(range(len(words))),
+            tokens=tuple(range(len(text.split()))),
             avg_logprob=-0.2,
             no_speech=0.0,
             language=request.language or code,
             languages=() if request.language else ranking,
-            words=tuple(
-                Word(word=word, start=index * step, end=(index + 1) * step, score=0.5)
-                for index, word in enumerate(words)
-            )
-            if request.want_words
-            else (),
+            words=(),
+            read_words=partial(self.words_of, request) if request.want_words else None,
         )
+
+    def words_of(self, request: Request) -> list[Word]:
+        """The words of the window's text, evenly spread; the text thread asks for them."""
+        self._words_gate(request)
+        words = self.text_of(request).split()
+        step = request.seconds / len(words)
+        return [
+            Word(word=word, start=index * step, end=(index + 1) * step, score=0.5)
+            for index, word in enumerate(words)
+        ]
 
     @staticmethod
     def text_of(request: Request) -> str:

@@ -211,6 +211,47 @@ def test_one_bad_window_fails_its_job_and_no_other(engines: Make, tmp_path: Path
     assert engine.held_seconds() == 0.0
 
 
+def test_texts_are_read_while_the_next_batch_is_decoded(engines: Make, tmp_path: Path) -> None:
+    opened, read = threading.Event(), threading.Event()
+    model = FakeModel(gate=lambda: opened.wait(PATIENCE), words_gate=lambda _: read.wait(PATIENCE))
+    engine = engines(model, windows=2, word_times="attention")
+    options = Options(language="en", carry_context="off")  # no window waits for the text before it
+    files = [
+        engine.submit(talk(tmp_path / f"{n}.wav", bursts=4), options, name=str(n)) for n in range(2)
+    ]
+    until(lambda: all(map(prepared, files)))
+    opened.set()
+    until(lambda: len(model.calls) == 2)
+    time.sleep(0.1)
+    assert len(model.calls) == 2, "nor is more than one batch left for later"
+    assert not engine.idle()
+    read.set()
+    for file in files:
+        assert [len(segment.words or ()) for segment in result(file).segments] == [3] * 4
+    assert [len(call) for call in model.calls] == [2] * 4
+    until(engine.idle)
+
+
+def test_words_that_make_no_sense_fail_their_job_and_no_other(
+    engines: Make, tmp_path: Path
+) -> None:
+    bad = Options(language="en", prompt="bad")
+
+    def refuse(request: Request) -> None:
+        if request.context == model.context(bad):
+            raise ValueError("a word without a token")
+
+    model = FakeModel(words_gate=refuse)
+    engine = engines(model, word_times="attention")
+    path = talk(tmp_path / "a.wav")
+    victim, other = (engine.submit(path, options, name="a") for options in (bad, ENGLISH))
+    failed = error(victim)
+    assert failed.code is ErrorCode.ENGINE_FAILED
+    assert "a word without a token" in failed.message
+    assert result(other).segments
+    assert engine.failure() is None
+
+
 def test_a_device_that_is_gone_ends_the_engine(engines: Make, tmp_path: Path) -> None:
     model = FakeModel(broken_after=1)
     engine = engines(model)

@@ -197,6 +197,7 @@ class Batcher:
         *,
         expecting: bool,
         flying: Sequence[Item] = (),
+        ahead: bool = False,
     ) -> Batch | None:
         """The windows that go next, or None to wait.
 
@@ -208,7 +209,9 @@ class Batcher:
             capacity: how many windows with a key fit a batch.
             expecting: whether more windows are on their way. Then only a full batch is given
                 out, until the oldest window has waited `max_wait`.
-            flying: the windows that are being decoded.
+            flying: the windows that are being decoded, or whose texts are not read yet.
+            ahead: whether the texts of a batch are not read yet. What follows from them comes in
+                a moment, so only a full batch goes ahead of them.
         """
         turns: dict[Turn, list[Item]] = {turn: [] for turn in Turn}
         for item in self._waiting.values():
@@ -228,6 +231,8 @@ class Batcher:
                     best = choice
                 if choice.full or leader is longest:
                     break
+        if ahead and (best is None or not best.full):
+            return None
         if best is None:
             return self._background(turns, now, capacity, expecting)
         self._led_by_age = 0 if best.leader is longest else self._led_by_age + 1

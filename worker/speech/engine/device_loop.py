@@ -1,7 +1,7 @@
-"""What a device thread does: take the next batch, decode it, hand its texts on, again.
+"""What a device thread does: take the next batch, decode it, leave what came of it, again.
 
 There is one such thread for each lane: one on a card, one or more on a CPU. No other thread calls
-the model once the engine runs.
+the model once the engine runs. Texts are read by another thread (`text_loop`).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from worker.speech.engine.batcher import Batch, Item, Key
 from worker.speech.engine.decoder import Decoder
 from worker.speech.engine.flow import Flow
 from worker.speech.engine.inflow import Inflow
-from worker.speech.engine.shared import Shared
+from worker.speech.engine.shared import DecodedBatch, Shared
 from worker.speech.model.choices import Device
 from worker.speech.model.decoding import Request
 
@@ -28,7 +28,7 @@ class DeviceLoop:
         lanes: how many share it.
         decoder: calls the model.
         shared: the state of the engine.
-        flow: knows what to decode for a window, and takes what came of it.
+        flow: knows what to decode for a window.
         inflow: knows whether a batch may wait for more windows.
     """
 
@@ -61,17 +61,20 @@ class DeviceLoop:
         """The batch that goes now, which is in flight from then on; None if none does."""
         shared = self._shared
         with shared.changed:
+            if len(shared.unread) > self._lanes:
+                return None  # the text thread is behind
             batch = shared.batcher.next_batch(
                 shared.clock(),
                 self._capacity,
                 expecting=self._inflow.expecting(),
                 flying=shared.flying,
+                ahead=bool(shared.unread),
             )
             shared.flying += batch.items if batch is not None else ()
             return batch
 
     def decode(self, batch: Batch) -> None:
-        """Decode a batch that is in flight, and do what follows.
+        """Decode a batch that is in flight, and leave what came of it to be read.
 
         Raises:
             EngineError: the device is broken.
@@ -88,13 +91,9 @@ class DeviceLoop:
         self._log(batch, seconds)
         share = seconds / len(batch.items) / self._lanes
         with shared.changed:
-            for item in batch.items:
-                shared.flying.remove(item)
             shared.step()
             self._count(batch, seconds)
-            for item, outcome in outcomes:
-                self._flow.decoded(item, outcome, share)
-            self._flow.drop_looks()
+            shared.unread.append(DecodedBatch(batch.items, outcomes, share))
             shared.changed.notify_all()
 
     def _wait(self) -> Batch | None:
@@ -104,7 +103,9 @@ class DeviceLoop:
             while not shared.stopping:
                 if (batch := self.next_batch()) is not None:
                     return batch
-                shared.changed.wait(shared.batcher.wait_seconds(shared.clock()))
+                # Of texts that are being read, the text thread tells.
+                unread = bool(shared.unread)
+                shared.changed.wait(None if unread else shared.batcher.wait_seconds(shared.clock()))
             return None
 
     def _capacity(self, key: Key) -> int:

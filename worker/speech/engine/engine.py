@@ -4,6 +4,7 @@ This module puts the parts together. Threads, and what they do:
 
 - the prepare pool's (one for each child process): take windows in (`inflow`);
 - the device threads (one on a card, one a lane on a CPU): decode batches (`device_loop`);
+- one text thread: reads what came of them (`text_loop`);
 - one align thread: times of words (`word_router`).
 
 They meet in `shared`, behind one lock; `flow` moves windows from one to the next.
@@ -34,6 +35,7 @@ from worker.speech.engine.inflow import Inflow, most_held_seconds
 from worker.speech.engine.resume import done
 from worker.speech.engine.shared import Shared
 from worker.speech.engine.state import FileState
+from worker.speech.engine.text_loop import TextLoop
 from worker.speech.engine.whole_file import AddWindow, WholeFileStage, stages_for
 from worker.speech.engine.word_router import WordRouter
 from worker.speech.model.choices import children
@@ -318,6 +320,7 @@ def _assemble(
 
     device = DeviceLoop(loaded.device, loaded.lanes, decoder, shared, flow, inflow)
     threads = [SupervisedThread(f"device-{n}", device.run, died) for n in range(loaded.lanes)]
+    threads.append(SupervisedThread("texts", TextLoop(shared, flow).run, died))
     threads.append(SupervisedThread("align", router.run, died))
     return _Running(loaded, shared, decoder, feedback, router, flow, inflow, pool, tuple(threads))
 

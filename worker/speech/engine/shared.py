@@ -1,20 +1,42 @@
 """What the engine's threads share, behind one lock.
 
-Pool threads deliver windows, device threads decode them, the align thread times their words. They
-meet here and nowhere else. Whoever reads or changes something here, or in a `File`, holds the
-lock of `changed`; the lock is only ever held for bookkeeping, never while something is decoded.
+Pool threads deliver windows, device threads decode them, one thread reads their texts, the align
+thread times their words. They meet here and nowhere else. Whoever reads or changes something here,
+or in a `File`, holds the lock of `changed`; the lock is only ever held for bookkeeping, never while
+something is decoded.
 """
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+from worker.errors import JobError
 from worker.speech.api import EngineStats
 from worker.speech.engine.batcher import Batcher, Item
 from worker.speech.engine.file import File
+from worker.speech.model.decoding import Decoded
+
+Outcome = tuple[Item, Decoded | JobError]
+"""A window that came back from the device: its text, or what is wrong with it."""
+
+
+@dataclass(frozen=True, slots=True)
+class DecodedBatch:
+    """What came of a batch.
+
+    Attributes:
+        items: all its windows; some may not have been decoded, because their file was gone.
+        outcomes: of those that were.
+        share: seconds of the device's for each window.
+    """
+
+    items: Sequence[Item]
+    outcomes: Sequence[Outcome]
+    share: float
 
 
 @dataclass(slots=True)
@@ -27,7 +49,8 @@ class Shared:
         changed: notified whenever something here changes; holds the (reentrant) lock.
         files: the files that are not answered yet, by number.
         stats: counters; `Engine.stats` adds those that the model keeps.
-        flying: the windows on the device at this moment.
+        flying: the windows on the device at this moment, and those whose texts are not read yet.
+        unread: the batches that came back and whose texts are not read yet, oldest first.
         whole_file: whole-file stages that run at this moment (see `whole_file`).
         last_step: monotonic seconds at which the device last finished something, or at which
             it had nothing to do.
@@ -41,6 +64,7 @@ class Shared:
     files: dict[int, File] = field(default_factory=dict)
     stats: EngineStats = field(default_factory=EngineStats)
     flying: list[Item] = field(default_factory=list)
+    unread: deque[DecodedBatch] = field(default_factory=deque)
     whole_file: int = 0
     last_step: float = field(init=False)
     stopping: bool = False

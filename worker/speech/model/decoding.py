@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 
 from worker.results.transcript import Word
 from worker.speech.api import Task
@@ -54,12 +54,14 @@ class Decoded:
         no_speech: probability that there is no speech.
         language: the code it was decoded in.
         languages: of those asked for, where it was detected.
-        words: with times in the window, where they were asked for.
+        words: with times in the window, where they were asked for and read.
         pieces: the same as `languages` for each of the window's `detection.pieces`, where as a
             whole it sounds like several languages; otherwise empty.
         stopped: whether it has as many tokens as the decoder can write, so that more may have been
             said.
         words_failed: whether words were asked for and finding them failed.
+        read_words: reads the words that the device has found and nobody has read yet; None where
+            there are none.
     """
 
     text: str
@@ -72,3 +74,14 @@ class Decoded:
     pieces: tuple[Ranking, ...] = ()
     stopped: bool = False
     words_failed: bool = False
+    read_words: Callable[[], Sequence[Word]] | None = field(default=None, compare=False, repr=False)
+
+    def read(self) -> Decoded:
+        """This with its words: a millisecond of the host's, while the device does something else.
+
+        Raises:
+            ValueError: what the device found makes no words.
+        """
+        if self.read_words is None:
+            return self
+        return replace(self, words=tuple(self.read_words()), read_words=None)

@@ -55,7 +55,12 @@ def rehearse(model: _Decodes, probe: Request, *, beam_size: int) -> bool:
     long = _cut(probe, SECONDS)
     short = replace(_cut(long, 0.6 * long.seconds), want_words=True)
     windows = [replace(long, want_words=True), short, long, replace(short, language=None)]
-    decoded = model.decode(windows, positions=POSITIONS, beam_size=beam_size, temperature=0.0)
+    decoded = [
+        window.read()
+        for window in model.decode(
+            windows, positions=POSITIONS, beam_size=beam_size, temperature=0.0
+        )
+    ]
     model.decode([long, short], positions=POSITIONS, beam_size=1, temperature=TEMPERATURE)
     return not any(window.words_failed for window in decoded)
 

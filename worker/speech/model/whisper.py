@@ -38,8 +38,8 @@ if TYPE_CHECKING:
     import ctranslate2
     from faster_whisper.tokenizer import Tokenizer
 
-    from worker.results.transcript import Word
     from worker.speech.model.choices import Device
+    from worker.speech.words.attention import Alignment
 
 log = get_logger(__name__)
 
@@ -329,14 +329,14 @@ class Whisper:
         encoded: ctranslate2.StorageView,
         peaks: NDArray[np.float32],
     ) -> list[Decoded]:
-        """Adds word times from the encoder's output, one call per language and task.
+        """Finds word times from the encoder's output, one call per language and task.
 
-        Where that fails, texts stand without them.
+        They are read later (`Decoded.read`). Where finding fails, texts stand without them.
 
         Raises:
             RuntimeError: memory ran out.
         """
-        from worker.speech.words.attention import find_words
+        from worker.speech.words.attention import align
 
         groups: dict[tuple[str, Task], list[int]] = defaultdict(list)
         for index, (request, window) in enumerate(zip(requests, decoded, strict=True)):
@@ -345,7 +345,7 @@ class Whisper:
                 groups[(window.language, request.task)].append(index)
         for (language, task), indices in groups.items():
             find = partial(
-                find_words,
+                align,
                 self.model,
                 _rows(encoded, indices),
                 [list(decoded[index].tokens) for index in indices],
@@ -353,18 +353,18 @@ class Whisper:
                 self.tokenizer(language, task),
                 [peaks[index] for index in indices],
             )
-            found = _try_words(find, len(indices))
+            found = _try_align(find, len(indices))
             for position, index in enumerate(indices):
                 decoded[index] = (
                     replace(decoded[index], words_failed=True)
                     if found is None
-                    else replace(decoded[index], words=tuple(found[position]))
+                    else replace(decoded[index], read_words=found[position].words)
                 )
         return decoded
 
 
-def _try_words(find: Callable[[], list[list[Word]]], windows: int) -> list[list[Word]] | None:
-    """Words, at the second try if the first may have met an earlier error; None if that fails.
+def _try_align(find: Callable[[], list[Alignment]], windows: int) -> list[Alignment] | None:
+    """Alignments, at the second try if the first may have met an earlier error; None if it fails.
 
     Raises:
         RuntimeError: memory ran out.

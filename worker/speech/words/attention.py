@@ -11,6 +11,7 @@ that it is, whatever language was spoken.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     import ctranslate2
     from faster_whisper.tokenizer import Tokenizer
 
-__all__ = ["SECONDS_PER_FRAME", "find_words", "words_from_alignment"]
+__all__ = ["SECONDS_PER_FRAME", "Alignment", "align", "find_words", "words_from_alignment"]
 
 SECONDS_PER_FRAME = 1.0 / POSITIONS_PER_SECOND
 """Of the encoder's output: two mel frames of 10 ms."""
@@ -38,15 +39,50 @@ _PREPENDED = "\"'“¿([{-"
 _APPENDED = "\"'.。,，!！?？:：”)]}、"  # noqa: RUF001
 
 
-def find_words(
+@dataclass(frozen=True, slots=True)
+class Alignment:
+    """What the device found of a window's words. The rest needs no device (`words`).
+
+    Attributes:
+        result: CTranslate2's; None of a window without text.
+        tokens: text tokens, no special ones.
+        frames: mel frames (10 ms) of sound, padding apart.
+        tokenizer: of the window's language and task.
+        peaks: see `align`.
+    """
+
+    result: ctranslate2.models.WhisperAlignmentResult | None
+    tokens: Sequence[int]
+    frames: int
+    tokenizer: Tokenizer
+    peaks: npt.NDArray[np.float32] | None
+
+    def words(self) -> list[Word]:
+        """The words, in seconds from the window's start, inside it and in order."""
+        if self.result is None:
+            return []
+        seconds = self.frames / MEL_FRAMES_PER_SECOND
+        words = words_from_alignment(
+            self.result.alignments,
+            self.result.text_token_probs,
+            self.tokens,
+            self.tokenizer,
+            seconds=seconds,
+        )
+        if self.peaks is not None:
+            words = leave_pauses(words, find_pauses(self.peaks[: self.frames]), seconds)
+        return fit_words(words, 0.0, seconds)
+
+
+def align(
     model: ctranslate2.models.Whisper,
     encoder_output: ctranslate2.StorageView,
     tokens_batch: Sequence[Sequence[int]],
     num_frames: int | Sequence[int],
     tokenizer: Tokenizer,
     peaks: Sequence[npt.NDArray[np.float32]] | None = None,
-) -> list[list[Word]]:
-    """Find the words of windows that share a language and a task.
+) -> list[Alignment]:
+    """Align windows that share a language and a task, in one call.
 
     Args:
         model: the model that decoded them.
@@ -58,27 +94,31 @@ def find_words(
         peaks: the loudest band of each mel frame, float32 [frames], for each window; given
             it, words leave the pauses that attention lets them reach into (see `pauses`).
 
-    Returns:
-        The words of each window, in seconds from its start, inside it and in order.
-
     Raises:
         RuntimeError: the device failed; out of memory says so in its text.
     """
     texts = [[token for token in tokens if token < tokenizer.eot] for tokens in tokens_batch]
-    if not any(texts):
-        return [[] for _ in texts]
     frames = [num_frames] * len(texts) if isinstance(num_frames, int) else list(num_frames)
-    results = model.align(encoder_output, tokenizer.sot_sequence, texts, frames)
-    found: list[list[Word]] = []
-    for index, (result, tokens, count) in enumerate(zip(results, texts, frames, strict=True)):
-        seconds = count / MEL_FRAMES_PER_SECOND
-        words = words_from_alignment(
-            result.alignments, result.text_token_probs, tokens, tokenizer, seconds=seconds
-        )
-        if peaks is not None:
-            words = leave_pauses(words, find_pauses(peaks[index][:count]), seconds)
-        found.append(fit_words(words, 0.0, seconds))
-    return found
+    results: Sequence[Any] = [None] * len(texts)
+    if any(texts):
+        results = model.align(encoder_output, tokenizer.sot_sequence, texts, frames)
+    return [
+        Alignment(result, tokens, count, tokenizer, None if peaks is None else peaks[index])
+        for index, (result, tokens, count) in enumerate(zip(results, texts, frames, strict=True))
+    ]
+
+
+def find_words(
+    model: ctranslate2.models.Whisper,
+    encoder_output: ctranslate2.StorageView,
+    tokens_batch: Sequence[Sequence[int]],
+    num_frames: int | Sequence[int],
+    tokenizer: Tokenizer,
+    peaks: Sequence[npt.NDArray[np.float32]] | None = None,
+) -> list[list[Word]]:
+    """The words of windows that share a language and a task; see `align` and `Alignment.words`."""
+    found = align(model, encoder_output, tokens_batch, num_frames, tokenizer, peaks)
+    return [alignment.words() for alignment in found]
 
 
 def words_from_alignment(

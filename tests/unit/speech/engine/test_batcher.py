@@ -41,6 +41,12 @@ def take(batcher: Batcher, limit: int, now: float = 0.0, *, expecting: bool = Fa
     return batch
 
 
+def ahead(batcher: Batcher, limit: int) -> list[int] | None:
+    """The jobs of a batch that goes while texts are being read."""
+    batch = batcher.next_batch(9.0, lambda _: limit, expecting=False, ahead=True)
+    return None if batch is None else sorted(one.job for one in batch.items)
+
+
 keys = st.builds(
     Key,
     prompt_length=st.sampled_from([4, 9]),
@@ -88,6 +94,13 @@ class Batching(RuleBasedStateMachine):
         assert len(gone) == len(set(gone))
         self.waiting -= set(gone)
 
+    @rule(limit=st.integers(1, 8), expecting=st.booleans())
+    def go_ahead(self, limit: int, expecting: bool) -> None:
+        batch = self.batcher.next_batch(self.now, lambda _: limit, expecting=expecting, ahead=True)
+        if batch is not None:
+            assert len(batch.items) == batch.capacity
+            self.taken(batch)
+
     @rule(limit=st.integers(0, 8), expecting=st.booleans(), wait=st.sampled_from([0.0, 0.1, 1.0]))
     def take(self, limit: int, expecting: bool, wait: float) -> None:
         self.now += wait
@@ -100,6 +113,9 @@ class Batching(RuleBasedStateMachine):
             return
         assert 1 <= len(batch.items) <= batch.capacity
         assert batch.capacity == max(1, limit * 1500 // batch.key.positions)
+        self.taken(batch)
+
+    def taken(self, batch: Batch) -> None:
         assert {item.key for item in batch.items} == {batch.key}
         assert len(set(batch.items)) == len(batch.items)
         assert set(batch.items) <= self.waiting
@@ -382,6 +398,33 @@ def test_what_no_job_waits_for_makes_no_batch_longer() -> None:
     batcher.add(item(99, 0))
     assert [one.job for one in take(batcher, 4).items] == [99]
     assert set(take(batcher, 4).items) == audits
+
+
+def test_only_a_full_batch_goes_ahead_of_texts_that_are_being_read() -> None:
+    batcher = Batcher(max_wait=0.2)
+    for job in range(3):
+        batcher.add(item(job, 0))
+    assert ahead(batcher, 4) is None
+    batcher.add(item(3, 0))
+    assert ahead(batcher, 4) == [0, 1, 2, 3]
+    # Looks and audits would stand in the way of what follows from the texts.
+    for turn in (Turn.LOOK, Turn.AUDIT):
+        for job in range(4):
+            batcher.add(replace(item(job, 1), turn=turn))
+        assert ahead(batcher, 4) is None
+        assert len(take(batcher, 4).items) == 4
+
+
+def test_what_is_overdue_waits_for_texts_but_for_no_batch_behind_it() -> None:
+    batcher = Batcher(max_wait=0.2)
+    batcher.add(item(0, 0, Key(prompt_length=4, temperature=0.4), at=-1.0))
+    for job in range(1, 17):
+        batcher.add(item(job, 0))
+    for _ in range(SHARE - 1):
+        assert len(ahead(batcher, 4) or []) == 4
+    assert ahead(batcher, 4) is None
+    assert [one.job for one in take(batcher, 4).items] == [0]
+    assert ahead(batcher, 4) == [13, 14, 15, 16]
 
 
 def test_a_batch_goes_when_full_when_nothing_is_expected_or_after_the_wait() -> None:

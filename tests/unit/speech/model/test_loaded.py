@@ -73,7 +73,7 @@ def failing_words(monkeypatch: pytest.MonkeyPatch, error: RuntimeError) -> None:
     def fail(*_: object) -> object:
         raise error
 
-    monkeypatch.setattr("worker.speech.words.attention.find_words", fail)
+    monkeypatch.setattr("worker.speech.words.attention.align", fail)
 
 
 def test_a_card_that_finds_no_words_does_full_windows_alone(
@@ -117,7 +117,7 @@ def test_start_makes_every_call_that_the_engine_makes(
     config: EngineConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made: list[tuple[str, int]] = []
-    for name in ("_rows", "_try_words"):
+    for name in ("_rows", "_try_align"):
         real = getattr(whisper, name)
 
         def note(
@@ -138,7 +138,7 @@ def test_start_makes_every_call_that_the_engine_makes(
     monkeypatch.setattr(Whisper, "decode", noted)
     load(config)
     assert {("1500 at 0.0", 1), ("400 at 0.0", 4), ("400 at 0.4", 2)} <= set(made)
-    assert {("languages", 2), ("lengths", 2), ("_rows", 1), ("_try_words", 1)} <= set(made)
+    assert {("languages", 2), ("lengths", 2), ("_rows", 1), ("_try_align", 1)} <= set(made)
 
 
 def test_a_gpu_that_is_not_there_is_not_replaced_by_the_cpu(config: EngineConfig) -> None:
