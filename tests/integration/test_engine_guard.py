@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -46,9 +47,7 @@ class ShortSighted(FakeModel):
         else:
             words = decoded.text.split()
             tokens, text = (1, 2), " ".join([words[0], "misunderstands everything", *words[2:]])
-        return Decoded(
-            text.strip(), tokens, -0.2, 0.0, decoded.language, decoded.languages, decoded.words
-        )
+        return replace(decoded, text=text.strip(), tokens=tokens)
 
 
 def run(
