@@ -113,7 +113,7 @@ class MemoryS3(_Refusing):
         wanted, _ = self._place("list_objects_v2", request | {"Key": prefix})
         keys = [key for bucket, key in self.objects if bucket == wanted and key.startswith(prefix)]
         inside = [key for key in keys if request["Delimiter"] not in key[len(prefix) :]]
-        return {"Contents": [{"Key": key} for key in inside]}
+        return {"IsTruncated": False, "Contents": [{"Key": key} for key in inside]}
 
     def delete_object(self, **request: Any) -> dict[str, Any]:
         self.objects.pop(self._place("delete_object", request), None)

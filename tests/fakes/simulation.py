@@ -139,6 +139,7 @@ class Simulation:
     def __post_init__(self) -> None:
         self.clock = Clock()
         self.spent = 0.0
+        self._read_until = 0.0
         budget = self.card.budget()
         few = budget.few(carry.LENGTHS[-1] + 4)
         self.shared = Shared(Batcher(self.config.max_wait, few=few, card=True), clock=self.clock)
@@ -170,11 +171,11 @@ class Simulation:
         self._queue.extend(jobs)
         self._take()
         while self._queue or self.shared.files:
-            batch = self.device.next_batch()
-            if batch is not None:
+            flight = self.device.take()
+            if flight is not None:
                 self.clock.advance(CALL_SECONDS)
-                self.device.decode(batch)
-                self.clock.after(READ_SECONDS * len(batch.items), self.texts.read)
+                self.device.decode(flight)
+                self._read(len(flight.batch.items))
             else:
                 self.clock.advance(max(1e-4, self._idle_seconds()))
             self._resume()
@@ -190,14 +191,16 @@ class Simulation:
             stats=stats,
         )
 
+    def _read(self, windows: int) -> None:
+        """Has the text thread read a batch, after those that it reads already."""
+        self._read_until = max(self.clock.now, self._read_until) + READ_SECONDS * windows
+        self.clock.after(self._read_until - self.clock.now, self.texts.read)
+
     def _idle_seconds(self) -> float:
         """Until something happens, or a batch goes because its windows have waited long enough."""
-        event = self.clock.next_event()
-        wait = self.shared.batcher.wait_seconds(self.clock.now)
-        if event is None or (wait and not self.shared.unread):
-            assert wait is not None
-            return wait if event is None else min(event, wait)
-        return event
+        wait = None if self.shared.unread else self.shared.batcher.wait_seconds(self.clock.now)
+        times = (self.clock.next_event(), wait)
+        return min((time for time in times if time is not None), default=0.0)
 
     def _spend(self, seconds: float) -> None:
         self.spent += seconds

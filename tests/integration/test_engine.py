@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from structlog.testing import capture_logs
 
 from tests.fakes.media import write_wav
 from tests.fakes.model import FakeModel, load_fake
@@ -25,6 +26,7 @@ from worker.speech.config import EngineConfig
 from worker.speech.engine import inflow
 from worker.speech.engine.engine import Engine
 from worker.speech.engine.file import File
+from worker.speech.engine.flow import Flow
 from worker.speech.engine.whole_file import WholeFileStage
 from worker.speech.model.decoding import Request
 from worker.speech.model.loaded import Loaded
@@ -232,24 +234,36 @@ def test_texts_are_read_while_the_next_batch_is_decoded(engines: Make, tmp_path:
     until(engine.idle)
 
 
-def test_words_that_make_no_sense_fail_their_job_and_no_other(
-    engines: Make, tmp_path: Path
+@pytest.mark.parametrize("error", [ValueError("secret"), IndexError(), MemoryError()])
+def test_words_that_make_no_sense_cost_no_text(
+    engines: Make, tmp_path: Path, error: Exception
 ) -> None:
-    bad = Options(language="en", prompt="bad")
-
     def refuse(request: Request) -> None:
-        if request.context == model.context(bad):
-            raise ValueError("a word without a token")
+        if request.seconds > 5.0:
+            raise error
 
-    model = FakeModel(words_gate=refuse)
-    engine = engines(model, word_times="attention")
-    path = talk(tmp_path / "a.wav")
-    victim, other = (engine.submit(path, options, name="a") for options in (bad, ENGLISH))
-    failed = error(victim)
-    assert failed.code is ErrorCode.ENGINE_FAILED
-    assert "a word without a token" in failed.message
-    assert result(other).segments
-    assert engine.failure() is None
+    engine = engines(FakeModel(words_gate=refuse), word_times="attention")
+    path = talk(tmp_path / "a.wav", seconds=[2.0, 6.0, 2.5])
+    with capture_logs() as lines:
+        found = result(engine.submit(path, ENGLISH, name="a"))
+    assert [len(segment.words or ()) for segment in found.segments] == [3, 0, 3]
+    assert all(segment.text for segment in found.segments)
+    (line,) = [line for line in lines if line["event"] == "words.failed"]
+    assert "secret" not in str(line)
+
+
+def test_a_text_thread_that_dies_ends_the_engine(
+    engines: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def die(*_: object) -> None:
+        raise KeyError("no such window")
+
+    monkeypatch.setattr(Flow, "decoded", die)
+    engine = engines(FakeModel())
+    submission = engine.submit(talk(tmp_path / "a.wav"), ENGLISH, name="a")
+    with pytest.raises(EngineError, match="no such window"):
+        submission.future.result(PATIENCE)
+    assert isinstance(engine.failure(), KeyError)
 
 
 def test_a_device_that_is_gone_ends_the_engine(engines: Make, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ How a commit is atomic though it writes several objects:
 What this can't exclude is two writers with valid leases whose requests interleave. That there
 are never two is what the lease is for.
 
-Most jobs have nothing at their place yet. One look at it (`ResultStore.look`) says so for the
+Most jobs have nothing at their place yet. One listing of it (`ResultStore.present`) says so for the
 result, the checkpoint and the error at once, and what it did not find is not asked for again.
 """
 
@@ -68,7 +68,7 @@ class _Target:
 
 @dataclass(frozen=True, slots=True)
 class Present:
-    """Which objects lay at a job's place when it was looked at.
+    """Which objects lay at a job's place when it was listed.
 
     Attributes:
         names: theirs, without the place's prefix; None if that is not known, and then each may
@@ -83,7 +83,7 @@ class Present:
 
 
 UNKNOWN = Present(None)
-"""Of a place that nobody has looked at, or where S3 does not say what there is."""
+"""Of a place that nobody has listed, or where S3 does not say what there is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +165,7 @@ class ResultStore:
         self._client = client
         self._sleep = sleep
 
-    def look(self, place: ResultPlace) -> Present:
+    def present(self, place: ResultPlace) -> Present:
         """Which objects are at a job's place; one request, whatever is there.
 
         Returns:
@@ -178,7 +178,7 @@ class ResultStore:
         """
         try:
             return call_with_retries(
-                lambda: self._listed(place), f"look at {shown(place)}", sleep=self._sleep
+                lambda: self._listed(place), f"list {shown(place)}", sleep=self._sleep
             )
         except AWS_ERRORS as error:
             raise _output_error(error, place, "", "s3:ListBucket") from error
@@ -188,7 +188,7 @@ class ResultStore:
 
         Args:
             place: of the job.
-            present: what a look found there; what it did not find is not asked for.
+            present: what was found there; what was not is not asked for.
 
         Raises:
             JobError: OUTPUT_FORBIDDEN.
@@ -256,7 +256,7 @@ class ResultStore:
 
         Args:
             place: of the job.
-            present: what a look found there just now; None to look first.
+            present: what was found there just now; None to list it first.
         """
         try:
             call_with_retries(
@@ -286,7 +286,7 @@ class ResultStore:
 
         Args:
             place: of the job.
-            present: what a look found there; what it did not find is not asked for.
+            present: what was found there; what was not is not asked for.
 
         Raises:
             JobError: OUTPUT_FORBIDDEN.
@@ -299,7 +299,7 @@ class ResultStore:
 
         Args:
             place: of the job.
-            present: what a look found there; what it did not find is not asked for.
+            present: what was found there; what was not is not asked for.
 
         Raises:
             JobError: OUTPUT_FORBIDDEN.
@@ -355,7 +355,10 @@ class ResultStore:
             if classify(error) is not Fault.FORBIDDEN:
                 raise
             return UNKNOWN
-        if listed.get("IsTruncated"):
+        if "IsTruncated" not in listed:
+            # Always in a whole answer; an empty one would hide a result or a checkpoint.
+            raise ConnectionError("the answer was cut off")
+        if listed["IsTruncated"]:
             return UNKNOWN
         keys = [item["Key"] for item in listed.get("Contents", [])]
         return Present(frozenset(key.rpartition("/")[2] for key in keys))

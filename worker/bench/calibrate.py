@@ -246,7 +246,7 @@ def decode_all(
         )
         for (state, index), outcome in zip(batch, decoded, strict=True):
             state.begin(index)
-            step = state.decoded(index, outcome.read())
+            step = state.decoded(index, outcome.with_words())
             failed += rung.positions < FULL_POSITIONS and bool(step.ready)
             if step.texts:
                 state.words(index, ())

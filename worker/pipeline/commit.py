@@ -213,12 +213,14 @@ def _may_have_leftovers(task: Task) -> bool:
     """Whether a checkpoint or an error may lie beside the result that was just written (pure).
 
     A first delivery writes neither (unless it is the last too), so only what lay there before is
-    looked for. What the worker of a second message for the same job writes meanwhile is removed
-    when that message comes again (`Commit.already`). Only an error by which it ends for good
-    would stay; the result counts.
+    looked for, unless the lease is lost by now and another delivery of this message has begun. What
+    the worker of a second message for the same job writes meanwhile is removed when that message
+    comes again (`Commit.already`). Where it ends for good at that time, its error stays, and so
+    does a checkpoint that it left; the result counts.
     """
     return (
         task.message.receive_count > 1
         or task.foretold
+        or task.lease.lost.is_set()
         or task.present.may_hold(names.CHECKPOINT, names.ERROR)
     )

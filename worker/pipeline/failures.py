@@ -170,7 +170,7 @@ class Failures:
     def foretell(self, job: FailedJob) -> None:
         """Write error.json before a job's last run, because nobody could after a death in it.
 
-        A success removes it again, as it does any error.json.
+        A success of that run removes it again.
 
         Raises:
             TransientError: it can't be written now.

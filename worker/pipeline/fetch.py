@@ -90,7 +90,7 @@ class Fetch:
     def _answered(self, task: Task) -> Outcome | None:
         """The answer of a job that needs no run."""
         job = task.job
-        task.present = self._results.look(job.place)
+        task.present = self._results.present(job.place)
         committed = self._results.committed(job.place, task.present)
         if committed is not None:
             return self._commit.already(task, committed, task.present)

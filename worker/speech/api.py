@@ -150,6 +150,9 @@ class Submission(Protocol):
 class EngineStats:
     """Counters since start, and how it is at this moment.
 
+    A window is counted when it is decoded. What follows from its text (second attempts, looks,
+    audits) is counted when the text is read, a moment later.
+
     Attributes:
         windows: decoded, each attempt and each audit counted.
         batches: decoded.

@@ -166,19 +166,19 @@ def test_commits_and_downloads_through_a_bad_network(
     assert len(transcripts) == 12
 
 
-# Looks, errors and checkpoints.
+# Listings, errors and checkpoints.
 
 
 @pytest.mark.parametrize("prefix", ["out/j/", "ou+t/a b/ü%20&/"])
-def test_a_look_tells_what_lies_there_and_nothing_of_folders_below(
+def test_a_listing_tells_what_lies_there_and_nothing_of_folders_below(
     aws: Aws, store: ResultStore, prefix: str
 ) -> None:
     bucket = aws.make_bucket()
     place = ResultPlace(bucket, prefix)
-    assert store.look(place) == Present(frozenset())
+    assert store.present(place) == Present(frozenset())
     for key in ("transcript.json", "below/error.json"):
         aws.s3.put_object(Bucket=bucket, Key=prefix + key, Body=b"{}")
-    present = store.look(place)
+    present = store.present(place)
     assert present.names == frozenset({"transcript.json"})
     assert store.committed(place, present) is not None
     assert store.load_checkpoint(place, present) is None

@@ -127,18 +127,27 @@ def test_failing_to_tidy_is_only_logged() -> None:
     stubbed.done()
 
 
-def test_a_place_with_more_than_one_answer_holds_is_not_known() -> None:
+def test_an_empty_answer_is_no_empty_place() -> None:
     stubbed = Stubbed()
-    stubbed.script.add_response("list_objects_v2", {"IsTruncated": True, "Contents": []})
-    assert stubbed.store.look(PLACE).may_hold("transcript.json")
+    for _ in range(5):
+        stubbed.script.add_response("list_objects_v2", {})
+    with pytest.raises(TransientError, match="cut off"):
+        stubbed.store.present(PLACE)
     stubbed.done()
 
 
-def test_a_look_at_a_bucket_that_is_not_there_is_the_job_s_failure() -> None:
+def test_a_place_with_more_than_one_answer_holds_is_not_known() -> None:
+    stubbed = Stubbed()
+    stubbed.script.add_response("list_objects_v2", {"IsTruncated": True, "Contents": []})
+    assert stubbed.store.present(PLACE).may_hold("transcript.json")
+    stubbed.done()
+
+
+def test_a_listing_of_a_bucket_that_is_not_there_is_the_job_s_failure() -> None:
     stubbed = Stubbed()
     stubbed.script.add_client_error("list_objects_v2", "NoSuchBucket", http_status_code=404)
     with pytest.raises(JobError, match="no bucket 'out'"):
-        stubbed.store.look(PLACE)
+        stubbed.store.present(PLACE)
 
 
 def test_without_list_bucket_checkpoint_and_error_are_deleted_unseen() -> None:

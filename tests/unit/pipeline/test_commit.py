@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from tests.fakes.memory_aws import Stored
@@ -84,6 +86,25 @@ def test_what_another_message_s_worker_wrote_meanwhile_goes_when_that_message_co
     outcome = kit.fetch.fetch(kit.task(message=kit.message(2, second.message.message_id)))
     assert outcome is not None
     assert outcome.answer is Answer.ALREADY
+    assert "checkpoint.json" not in kit.names()
+
+
+def test_what_another_delivery_wrote_goes_if_the_lease_is_lost_by_then(
+    kit: Kit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kit.upload()
+    task = kit.transcribed()
+    put = kit.s3.put_object
+
+    def last_put(**request: Any) -> dict[str, Any]:
+        answer = put(**request)
+        if request["Key"].endswith("transcript.json"):
+            kit.checkpoints.save(kit.task(message=kit.message(2)), Record(suspect=True))
+            task.lease.lost.set()
+        return answer
+
+    monkeypatch.setattr(kit.s3, "put_object", last_put)
+    _commit(kit, task)
     assert "checkpoint.json" not in kit.names()
 
 

@@ -101,7 +101,7 @@ def test_an_event_s_job_is_of_the_object_that_the_event_saw(kit: Kit) -> None:
 # -- what it asks for -------------------------------------------------------------------------
 
 
-def test_where_nothing_lies_one_look_says_so(kit: Kit) -> None:
+def test_where_nothing_lies_one_listing_says_so(kit: Kit) -> None:
     kit.upload()
     kit.fetched()
     assert kit.s3.requests == [("list_objects_v2", ""), ("get_object", "a")]
@@ -142,6 +142,13 @@ def test_an_input_that_is_too_large_is_not_fetched(kit: Kit) -> None:
 def test_s3_out_of_order_may_pass(kit: Kit, operation: str) -> None:
     kit.upload()
     with kit.s3.refusing(operation), pytest.raises(TransientError):
+        kit.fetch.fetch(kit.task())
+
+
+def test_a_result_that_can_t_be_asked_about_may_be_later(kit: Kit) -> None:
+    kit.upload()
+    kit.s3.objects[BUCKET, "transcripts/job/transcript.json"] = Stored(b"{}")
+    with kit.s3.refusing("head_object"), pytest.raises(TransientError):
         kit.fetch.fetch(kit.task())
 
 

@@ -211,7 +211,7 @@ class Batcher:
                 out, until the oldest window has waited `max_wait`.
             flying: the windows that are being decoded, or whose texts are not read yet.
             ahead: whether the texts of a batch are not read yet. What follows from them comes in
-                a moment, so only a full batch goes ahead of them.
+                a moment, so only a full batch goes ahead of them, or audits by right.
         """
         turns: dict[Turn, list[Item]] = {turn: [] for turn in Turn}
         for item in self._waiting.values():

@@ -7,6 +7,7 @@ the model once the engine runs. Texts are read by another thread (`text_loop`).
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from worker.logs import get_logger
 from worker.speech.engine.batcher import Batch, Item, Key
@@ -18,6 +19,19 @@ from worker.speech.model.choices import Device
 from worker.speech.model.decoding import Request
 
 log = get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Flight:
+    """A batch that is in flight.
+
+    Attributes:
+        batch: the windows.
+        requests: what is asked for each of them whose file is not gone.
+    """
+
+    batch: Batch
+    requests: Sequence[tuple[Item, Request]]
 
 
 class DeviceLoop:
@@ -54,10 +68,10 @@ class DeviceLoop:
         Raises:
             EngineError: the device is broken.
         """
-        while (batch := self._wait()) is not None:
-            self.decode(batch)
+        while (flight := self._wait()) is not None:
+            self.decode(flight)
 
-    def next_batch(self) -> Batch | None:
+    def take(self) -> Flight | None:
         """The batch that goes now, which is in flight from then on; None if none does."""
         shared = self._shared
         with shared.changed:
@@ -70,19 +84,22 @@ class DeviceLoop:
                 flying=shared.flying,
                 ahead=bool(shared.unread),
             )
-            shared.flying += batch.items if batch is not None else ()
-            return batch
+            if batch is None:
+                return None
+            shared.flying += batch.items
+            # Under the same lock: a window that neither waits nor is begun could be chosen again.
+            return Flight(batch, self._requests(batch.items))
 
-    def decode(self, batch: Batch) -> None:
+    def decode(self, flight: Flight) -> None:
         """Decode a batch that is in flight, and leave what came of it to be read.
 
         Raises:
             EngineError: the device is broken.
         """
-        shared = self._shared
+        shared, batch = self._shared, flight.batch
         began = shared.clock()
         outcomes = self._decoder.decode(
-            self._requests(batch.items),
+            flight.requests,
             positions=batch.key.positions,
             prompt=batch.key.prompt_length,
             temperature=batch.key.temperature,
@@ -96,13 +113,13 @@ class DeviceLoop:
             shared.unread.append(DecodedBatch(batch.items, outcomes, share))
             shared.changed.notify_all()
 
-    def _wait(self) -> Batch | None:
+    def _wait(self) -> Flight | None:
         """Waits for a batch; None once the engine stops."""
         shared = self._shared
         with shared.changed:
             while not shared.stopping:
-                if (batch := self.next_batch()) is not None:
-                    return batch
+                if (flight := self.take()) is not None:
+                    return flight
                 # Of texts that are being read, the text thread tells.
                 unread = bool(shared.unread)
                 shared.changed.wait(None if unread else shared.batcher.wait_seconds(shared.clock()))
@@ -112,8 +129,7 @@ class DeviceLoop:
         return self._decoder.capacity(key.positions, key.prompt_length, key.temperature)
 
     def _requests(self, items: Sequence[Item]) -> list[tuple[Item, Request]]:
-        with self._shared.changed:
-            pairs = [(item, self._flow.request(item)) for item in items]
+        pairs = [(item, self._flow.request(item)) for item in items]
         return [(item, request) for item, request in pairs if request is not None]
 
     def _count(self, batch: Batch, seconds: float) -> None:

@@ -80,7 +80,7 @@ class Flow(Owner):
         self._repair()
 
     def request(self, item: Item) -> Request | None:
-        """What to decode for a window of a batch; None if its file is gone."""
+        """Begin a window of a batch: what to decode for it; None if its file is gone."""
         if item.job in self._feedback:
             return self._feedback.request(item.job)
         file = self._shared.files.get(item.job)

@@ -52,8 +52,8 @@ class Shared:
         flying: the windows on the device at this moment, and those whose texts are not read yet.
         unread: the batches that came back and whose texts are not read yet, oldest first.
         whole_file: whole-file stages that run at this moment (see `whole_file`).
-        last_step: monotonic seconds at which the device last finished something, or at which
-            it had nothing to do.
+        last_step: monotonic seconds at which the device last finished something, or the text
+            thread did, or at which there was nothing to do.
         stopping: the engine is being stopped or is broken: every thread returns.
         failure: what broke the engine, if anything did.
     """

@@ -7,8 +7,11 @@ device does not wait for that. See `batcher.Batcher.next_batch` for what may go 
 
 from __future__ import annotations
 
-from worker.errors import ErrorCode, JobError
+from dataclasses import replace
+
+from worker.errors import JobError
 from worker.logs import get_logger
+from worker.redact import summary
 from worker.speech.engine.flow import Flow
 from worker.speech.engine.shared import Shared
 from worker.speech.model.decoding import Decoded
@@ -38,8 +41,9 @@ class TextLoop:
     def read(self) -> None:
         """Read the texts of the batch that came back first, and do what follows."""
         shared = self._shared
-        batch = shared.unread[0]
-        outcomes = [(item, _read(outcome)) for item, outcome in batch.outcomes]
+        with shared.changed:
+            batch = shared.unread[0]
+        outcomes = [(item, _with_words(outcome)) for item, outcome in batch.outcomes]
         with shared.changed:
             shared.unread.popleft()
             for item in batch.items:
@@ -59,14 +63,17 @@ class TextLoop:
             return not shared.stopping
 
 
-def _read(outcome: Decoded | JobError) -> Decoded | JobError:
+def _with_words(outcome: Decoded | JobError) -> Decoded | JobError:
+    """What came of a window, with its words; the text stands without them if they make no sense."""
     if isinstance(outcome, JobError):
         return outcome
     try:
-        return outcome.read()
-    except (RuntimeError, ValueError) as error:
-        log.exception("window.unread", message="The words of a window can't be read")
-        return JobError(
-            ErrorCode.ENGINE_FAILED,
-            f"The words of a window can't be read ({error}); report it with the file.",
+        return outcome.with_words()
+    except Exception as error:  # noqa: BLE001  # no text is lost for its words
+        log.error(
+            "words.failed",
+            message="Words could not be read from attention: the text stands without them",
+            windows=1,
+            error=summary(error),
         )
+        return replace(outcome, read_words=None, words_failed=True)

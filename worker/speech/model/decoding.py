@@ -28,7 +28,7 @@ class Request:
         task: transcribe or translate.
         context: tokens of prompt and hotwords (see `Whisper.context`), maybe none.
         carried: tokens of the text before the window, maybe none.
-        want_words: whether to find word times from attention.
+        want_words: whether to find word times from attention (see `Decoded.with_words`).
         unless: says of the text whether they need not be found all the same.
     """
 
@@ -61,7 +61,7 @@ class Decoded:
             said.
         words_failed: whether words were asked for and finding them failed.
         read_words: reads the words that the device has found and nobody has read yet; None where
-            there are none.
+            there are none, or they are read.
     """
 
     text: str
@@ -76,11 +76,11 @@ class Decoded:
     words_failed: bool = False
     read_words: Callable[[], Sequence[Word]] | None = field(default=None, compare=False, repr=False)
 
-    def read(self) -> Decoded:
+    def with_words(self) -> Decoded:
         """This with its words: a millisecond of the host's, while the device does something else.
 
         Raises:
-            ValueError: what the device found makes no words.
+            Exception: of any kind, if what the device found makes no words.
         """
         if self.read_words is None:
             return self

@@ -76,7 +76,7 @@ class Model(Protocol):
     def decode(
         self, requests: Sequence[Request], *, positions: int, beam_size: int, temperature: float
     ) -> list[Decoded]:
-        """Decodes windows in one call."""
+        """Decodes windows in one call; words are still to be read (`Decoded.with_words`)."""
         ...
 
 

@@ -56,7 +56,7 @@ def rehearse(model: _Decodes, probe: Request, *, beam_size: int) -> bool:
     short = replace(_cut(long, 0.6 * long.seconds), want_words=True)
     windows = [replace(long, want_words=True), short, long, replace(short, language=None)]
     decoded = [
-        window.read()
+        window.with_words()
         for window in model.decode(
             windows, positions=POSITIONS, beam_size=beam_size, temperature=0.0
         )

@@ -197,6 +197,8 @@ class Whisper:
     ) -> list[Decoded]:
         """Decodes windows whose prompts have the same length, in one encoder pass.
 
+        Words that were asked for are found, and are still to be read (`Decoded.with_words`).
+
         Args:
             requests: the windows.
             positions: encoder length all of them are cut or padded to; at most 1500.
@@ -230,7 +232,7 @@ class Whisper:
             **sampling,
         )
         decoded = [
-            self._read(*window)
+            self._text(*window)
             for window in zip(requests, prompts, languages, ranked, looked_at, results, strict=True)
         ]
         return self._with_words(requests, decoded, encoded, peaks)
@@ -297,7 +299,7 @@ class Whisper:
                 found[index].append(among(ranking_of(detected), spoken(ranked[index])))
         return [tuple(rankings) for rankings in found]
 
-    def _read(
+    def _text(
         self,
         request: Request,
         prompt: Sequence[int],
@@ -331,7 +333,7 @@ class Whisper:
     ) -> list[Decoded]:
         """Finds word times from the encoder's output, one call per language and task.
 
-        They are read later (`Decoded.read`). Where finding fails, texts stand without them.
+        They are read later (`Decoded.with_words`). Where finding fails, texts stand without them.
 
         Raises:
             RuntimeError: memory ran out.

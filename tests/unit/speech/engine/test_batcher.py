@@ -407,12 +407,26 @@ def test_only_a_full_batch_goes_ahead_of_texts_that_are_being_read() -> None:
     assert ahead(batcher, 4) is None
     batcher.add(item(3, 0))
     assert ahead(batcher, 4) == [0, 1, 2, 3]
-    # Looks and audits would stand in the way of what follows from the texts.
+    # Looks, and audits without a right yet, would stand in the way of what follows.
     for turn in (Turn.LOOK, Turn.AUDIT):
         for job in range(4):
             batcher.add(replace(item(job, 1), turn=turn))
         assert ahead(batcher, 4) is None
         assert len(take(batcher, 4).items) == 4
+
+
+def test_audits_by_right_go_ahead_of_texts_or_would_never_go_under_load() -> None:
+    batcher = Batcher(max_wait=0.2)
+    for number in range(2 * AUDITS_FILL):
+        batcher.add(replace(item(1000 + number, 0), turn=Turn.AUDIT))
+    taken: Counter[bool] = Counter()
+    for turn in range(3 * AUDIT_EVERY):
+        for job in range(4):
+            batcher.add(item(4 * turn + job, 0))
+        jobs = ahead(batcher, 4)
+        assert jobs is not None
+        taken[jobs[0] >= 1000] += 1
+    assert taken[True] == 2
 
 
 def test_what_is_overdue_waits_for_texts_but_for_no_batch_behind_it() -> None:

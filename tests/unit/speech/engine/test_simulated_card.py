@@ -8,6 +8,7 @@ import pytest
 
 from tests.fakes.card import BEAM, H100, L4, LARGE, T4, Card, call_seconds
 from tests.fakes.simulation import Simulation, jobs_of_seconds, long_jobs, mixed_jobs
+from worker.speech.engine.device_loop import Flight
 from worker.speech.model import memory
 
 CARDS = [T4, L4, H100]
@@ -42,6 +43,40 @@ def test_a_card_is_busy_and_every_window_has_its_text(card: Card) -> None:
     assert simulation.decoder.out_of_memory == 0
     assert report.stats.second_attempts > 0
     assert report.stats.prompted_windows > 0
+
+
+class ReadsAtOnce(Simulation):
+    """Texts are read just after a batch was taken ahead of them, and before it is decoded."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._take_flight = self.device.take
+        self.ahead = 0
+
+    def take(self) -> Flight | None:
+        flight = self._take_flight()
+        self.ahead += flight is not None and bool(self.shared.unread)
+        while self.shared.unread:
+            self.texts.read()
+            waiting = {item.age for item in self.shared.batcher.waiting}
+            assert waiting.isdisjoint(item.age for item in self.shared.flying)
+        return flight or self._take_flight()
+
+    def _read(self, windows: int) -> None:
+        del windows
+
+
+@pytest.mark.parametrize(
+    ("card", "jobs"), [(L4, mixed_jobs(60)), (H100, long_jobs(2))], ids=["L4", "H100"]
+)
+def test_what_follows_from_a_text_touches_no_window_that_is_in_flight(
+    card: Card, jobs: list[tuple[float, ...]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    simulation = ReadsAtOnce(card)
+    monkeypatch.setattr(simulation.device, "take", simulation.take)
+    report = simulation.run(jobs)
+    assert report.windows == sum(map(len, jobs))
+    assert simulation.ahead > 2
 
 
 def test_memory_that_something_else_took_costs_no_text() -> None:

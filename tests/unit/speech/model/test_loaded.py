@@ -106,7 +106,8 @@ def test_words_that_fail_cost_no_text(
     after = decode()
     assert [window.text for window in after] == [window.text for window in before]
     assert [window.words_failed for window in after] == [True, False]
-    assert after[0].words == ()
+    assert before[0].with_words().words
+    assert after[0].with_words().words == ()
     # Memory is the batch's trouble: it is to be halved.
     failing_words(monkeypatch, RuntimeError("CUDA failed with error out of memory"))
     with pytest.raises(RuntimeError, match="out of memory"):

@@ -80,7 +80,7 @@ def test_windows_of_several_languages_in_one_pass(
     ]
     found = model.decode(requests, positions=FULL_POSITIONS, beam_size=1, temperature=0.0)
     assert not any(window.words for window in found), "they are read later"
-    decoded = [window.read() for window in found]
+    decoded = [window.with_words() for window in found]
     # Only one was to be detected, and only its words were asked for.
     assert taken == [[1], [1]]
     assert (model.encoder_calls - calls, model.encoded_windows - windows) == (1, 3)
@@ -134,7 +134,7 @@ def test_words_are_not_looked_for_where_the_text_says_that_none_are_needed(
     monkeypatch.setattr(whisper, "MAX_LENGTH", 40)  # this model never ends by itself
     asked = [request(1.0, want_words=True), request(2.5, want_words=True)]
     found = model.decode(asked, positions=200, beam_size=1, temperature=0.0)
-    assert all(window.read().words for window in found)
+    assert all(window.with_words().words for window in found)
     texts: list[str] = []
 
     def spare(text: str) -> bool:
@@ -145,7 +145,7 @@ def test_words_are_not_looked_for_where_the_text_says_that_none_are_needed(
         [asked[0], replace(asked[1], unless=spare)], positions=200, beam_size=1, temperature=0.0
     )
     assert texts == [found[1].text]
-    assert [window.read().words for window in again] == [found[0].read().words, ()]
+    assert [window.with_words().words for window in again] == [found[0].with_words().words, ()]
     assert not again[1].words_failed
 
 
@@ -162,7 +162,7 @@ def test_samples_and_features_of_a_window_give_the_same_text(
 
     def decode(by: Whisper, requests: list[Request]) -> list[Decoded]:
         found = by.decode(requests, positions=200, beam_size=2, temperature=0.0)
-        return [window.read() for window in found]
+        return [window.with_words() for window in found]
 
     expected = decode(model, ready)
     assert [window.tokens for window in decode(on_card, asked)] == [e.tokens for e in expected]
