@@ -86,11 +86,11 @@ def small_model(
     seed: int = 0,
     half: bool = False,
 ) -> AlignModel:
+    module = small_module(kind, norm, len(letters), seed)
     return AlignModel(
-        small_module(kind, norm, len(letters), seed),
+        module.half() if half else module,
         {letter: code for code, letter in enumerate(letters)},
         kind=kind,
         name="small",
         spaced=spaced,
-        half=half,
     )

@@ -118,7 +118,7 @@ class LoadedSession:
     def run(self, windows: int) -> Run:
         """See `checks.Session`."""
         loaded = self._loaded
-        card = loaded.device.kind == "cuda"
+        card = loaded.device.is_card
         index = loaded.device.index
         with PeakMemory((lambda: card_bytes(index)) if card else resident_bytes) as memory:
             began = time.perf_counter()

@@ -56,7 +56,7 @@ class DeviceLoop:
         inflow: Inflow,
     ) -> None:
         self._lanes = lanes
-        self._kind = "GPU" if device.kind == "cuda" else "CPU"
+        self._kind = "GPU" if device.is_card else "CPU"
         self._decoder = decoder
         self._shared = shared
         self._flow = flow

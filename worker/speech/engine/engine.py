@@ -165,7 +165,7 @@ class Engine(Transcriber):
     def sample(self) -> EngineStats:
         """See `api.Transcriber`."""
         device = self._parts.loaded.device
-        if device.kind != "cuda":
+        if not device.is_card:
             return self.stats
         used, total = memory_in_use(device)
         return replace(self.stats, gpu_used_bytes=used, gpu_bytes=total)
@@ -262,7 +262,7 @@ class Engine(Transcriber):
             options=options,
             ladder=parts.feedback.ladder,
             own_tokens=len(context),
-            prompting=carry.ON_CARD if loaded.device.kind == "cuda" else carry.ON_CPU,
+            prompting=carry.ON_CARD if loaded.device.is_card else carry.ON_CPU,
             resume=resume,
             stages_left={stage.name for stage in parts.inflow.stages},
         )
@@ -283,7 +283,7 @@ def _assemble(
     """The parts of an engine around a loaded model, not yet started."""
     mels = loaded.model.prepared_mels
     few = loaded.budget.few(carry.LENGTHS[-1] + loaded.model.start_length())
-    shared = Shared(Batcher(config.max_wait, loaded.lanes, few, card=loaded.device.kind == "cuda"))
+    shared = Shared(Batcher(config.max_wait, loaded.lanes, few, card=loaded.device.is_card))
     aligned = config.word_times == "aligned"
     decoder = Decoder(
         loaded.model,

@@ -287,7 +287,7 @@ class StandardTranscriber(Transcriber):
 
     def _finish(self, file: _StandardFile, recognition: Recognition) -> None:
         seconds = recognition.seconds["transcribe"]
-        kind = "GPU" if self.loaded.device.kind == "cuda" else "CPU"
+        kind = "GPU" if self.loaded.device.is_card else "CPU"
         log.info(
             "batch.completed",
             message=f"{kind} batch processing completed",

@@ -69,8 +69,13 @@ class Device:
     name: str
     capability: tuple[int, int] = (0, 0)
 
+    @property
+    def is_card(self) -> bool:
+        """Whether it is a graphics card."""
+        return self.kind == "cuda"
+
     def __str__(self) -> str:
-        return f"cuda:{self.index}" if self.kind == "cuda" else "cpu"
+        return f"cuda:{self.index}" if self.is_card else "cpu"
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +140,7 @@ def choose_compute_type(
 
 def lanes(device: Device, cores: int) -> int:
     """How many calls run on the device at once: on a card one, which fills it."""
-    return 1 if device.kind == "cuda" else min(CPU_LANES, cores)
+    return 1 if device.is_card else min(CPU_LANES, cores)
 
 
 def threads(device: Device, cores: int, lanes: int) -> int:
@@ -151,7 +156,7 @@ def threads(device: Device, cores: int, lanes: int) -> int:
         cores: that may be used.
         lanes: calls at once.
     """
-    return 1 if device.kind == "cuda" else max(1, cores // lanes)
+    return 1 if device.is_card else max(1, cores // lanes)
 
 
 def children(device: Device, cores: int) -> int:
@@ -161,4 +166,4 @@ def children(device: Device, cores: int) -> int:
         device: where the model runs.
         cores: that may be used.
     """
-    return max(CHILDREN, min(CARD_CHILDREN, cores // 2)) if device.kind == "cuda" else CHILDREN
+    return max(CHILDREN, min(CARD_CHILDREN, cores // 2)) if device.is_card else CHILDREN

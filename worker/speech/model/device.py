@@ -75,7 +75,7 @@ def compute_type(wanted: str, device: Device) -> ComputeType:
 
 def free_memory(device: Device) -> int:
     """Bytes free on the card, or available on the host for a CPU."""
-    if device.kind == "cuda":
+    if device.is_card:
         import torch
 
         free, _total = torch.cuda.mem_get_info(device.index)
@@ -95,7 +95,7 @@ def beyond_reserve(device: Device, reserved: int) -> int:
     """
     # What has not imported torch yet has taken nothing through it.
     torch = sys.modules.get("torch")
-    if device.kind != "cuda" or torch is None:
+    if not device.is_card or torch is None:
         return 0
     return max(0, int(torch.cuda.memory_reserved(device.index)) - reserved)
 
@@ -113,7 +113,7 @@ def tune_torch(device: Device) -> tuple[str, ...]:
 
     Called at start and again after anything that may switch them off (pyannote does).
     """
-    if device.kind != "cuda":
+    if not device.is_card:
         return ("TF32: not on a CPU", "cuDNN benchmark: not on a CPU")
     import torch
 
@@ -127,7 +127,7 @@ def tune_torch(device: Device) -> tuple[str, ...]:
 
 def torch_is_tuned(device: Device) -> bool:
     """Whether the switches of `tune_torch` still stand."""
-    if device.kind != "cuda":
+    if not device.is_card:
         return True
     import torch
 

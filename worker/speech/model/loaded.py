@@ -290,7 +290,7 @@ def load_weights(
         choices.threads(device, cores, lanes),
         lanes,
         suppressed=prepared.tokens,
-        log_mel=device.kind == "cuda" and not for_whisperx,
+        log_mel=device.is_card and not for_whisperx,
         for_whisperx=for_whisperx,
     )
 

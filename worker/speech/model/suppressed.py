@@ -63,7 +63,7 @@ def prepare_for(device: Device, directory: Path) -> Prepared:
     There CTranslate2 writes the list straight into the logits, which costs nothing, and the copy's
     bias would cost one more pass over them.
     """
-    return prepare(directory) if device.kind == "cuda" else Prepared(directory)
+    return prepare(directory) if device.is_card else Prepared(directory)
 
 
 def prepare(directory: Path) -> Prepared:

@@ -53,13 +53,13 @@ class AlignModel:
     """A CTC model with its dictionary. One thread at a time.
 
     Args:
-        module: torchaudio's Wav2Vec2Model or transformers' Wav2Vec2ForCTC, on its device; its
-            first group norm is replaced, and it is set to evaluation.
+        module: torchaudio's Wav2Vec2Model or transformers' Wav2Vec2ForCTC, on its device and of
+            the type that it computes in; its first group norm is replaced, and it is set to
+            evaluation.
         dictionary: class of each character, keys in lower case.
         kind: which library's module it is.
         name: of the model, for messages.
         spaced: whether its language puts spaces between words.
-        half: whether to compute in float16, as a card does best: half of the memory.
     """
 
     def __init__(
@@ -70,9 +70,8 @@ class AlignModel:
         kind: Literal["torchaudio", "huggingface"],
         name: str,
         spaced: bool,
-        half: bool = False,
     ) -> None:
-        self.module = module.half().eval() if half else module.eval()
+        self.module = module.eval()
         self.dictionary = dict(dictionary)
         self.kind = kind
         self.name = name
@@ -86,7 +85,7 @@ class AlignModel:
         # torch's streams are untyped.
         self._stream = torch.cuda.Stream(self.device) if on_card else None  # type: ignore[no-untyped-call]
         if self._stream is not None:
-            # The weights may still be on their way there, or be made float16.
+            # The weights may still be on their way there.
             self._stream.wait_stream(torch.cuda.current_stream(self.device))
         self.paddable = not any(
             isinstance(part, nn.GroupNorm)
