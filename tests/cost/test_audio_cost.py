@@ -97,7 +97,7 @@ def test_the_cpu_of_a_second_of_audio(
     parts = {
         f"children {name}": children * spent / sum(stages.values())
         for name, spent in stages.items()
-    } | {name: after[name] - before.get(name, 0.0) for name in ("prepare", "device")}
+    } | {name: after[name] - before.get(name, 0.0) for name in ("prepare", "device", "texts")}
     shown = ", ".join(f"{name} {1000 * spent / audio:.2f}" for name, spent in parts.items())
     record_property(
         "figure",
