@@ -18,7 +18,7 @@ from worker.speech.model.detection import ranking_of
 from worker.speech.model.whisper import Whisper
 from worker.speech.prepare.features import FrontEnd, pad
 from worker.speech.windows import MEL_FRAMES_PER_SECOND, SAMPLE_RATE, WINDOW_SECONDS
-from worker.speech.words.attention import find_words
+from worker.speech.words.attention import align
 
 __all__ = ["align", "read_sets", "read_sources", "write_set"]
 
@@ -60,10 +60,10 @@ def align(sources: Sequence[Source], model: Whisper, language: str | None) -> li
         spoken = language or ranking_of(model.model.detect_language(encoded)[0])[0][0]
         tokenizer = model.tokenizer(spoken, "transcribe")
         tokens = tokenizer.encode(" " + source.text)
-        (words,) = find_words(
+        (alignment,) = align(
             model.model, encoded, [tokens], features.shape[1], tokenizer, [features.max(axis=0)]
         )
-        found.append(replace(source, words=tuple(words)))
+        found.append(replace(source, words=tuple(alignment.words())))
     return found
 
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     import ctranslate2
     from faster_whisper.tokenizer import Tokenizer
 
-__all__ = ["SECONDS_PER_FRAME", "Alignment", "align", "find_words", "words_from_alignment"]
+__all__ = ["SECONDS_PER_FRAME", "Alignment", "align", "words_from_alignment"]
 
 SECONDS_PER_FRAME = 1.0 / POSITIONS_PER_SECOND
 """Of the encoder's output: two mel frames of 10 ms."""
@@ -106,19 +106,6 @@ def align(
         Alignment(result, tokens, count, tokenizer, None if peaks is None else peaks[index])
         for index, (result, tokens, count) in enumerate(zip(results, texts, frames, strict=True))
     ]
-
-
-def find_words(
-    model: ctranslate2.models.Whisper,
-    encoder_output: ctranslate2.StorageView,
-    tokens_batch: Sequence[Sequence[int]],
-    num_frames: int | Sequence[int],
-    tokenizer: Tokenizer,
-    peaks: Sequence[npt.NDArray[np.float32]] | None = None,
-) -> list[list[Word]]:
-    """The words of windows that share a language and a task; see `align` and `Alignment.words`."""
-    found = align(model, encoder_output, tokens_batch, num_frames, tokenizer, peaks)
-    return [alignment.words() for alignment in found]
 
 
 def words_from_alignment(
