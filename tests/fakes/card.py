@@ -173,7 +173,7 @@ class SimulatedCard:
     ) -> list[Decoded]:
         """See `loaded.Model`."""
         if len({len(request.carried) for request in requests}) > 1:
-            raise ValueError("the start tokens are not all at the same position")
+            raise AssertionError("the start tokens are not all at the same position")
         self._put_together([request.sound for request in requests], 2 * positions)
         found = [self._text(request, temperature) for request in requests]
         steps = max(len(window.tokens) for window in found)

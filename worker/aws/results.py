@@ -169,8 +169,8 @@ class ResultStore:
         """Which objects are at a job's place; one request, whatever is there.
 
         Returns:
-            UNKNOWN where the worker may not list, or where there are more objects than one
-            answer holds (1000), which a place of the worker's own never has.
+            UNKNOWN where the worker may not list, where the answer was cut off, or where there are
+            more objects than one answer holds (1000), which a place of the worker's own never has.
 
         Raises:
             JobError: OUTPUT_FORBIDDEN; there is no such bucket.
@@ -355,10 +355,8 @@ class ResultStore:
             if classify(error) is not Fault.FORBIDDEN:
                 raise
             return UNKNOWN
-        if "IsTruncated" not in listed:
-            # Always in a whole answer; an empty one would hide a result or a checkpoint.
-            raise ConnectionError("the answer was cut off")
-        if listed["IsTruncated"]:
+        # Said in every whole answer. An empty one would hide a result or a checkpoint.
+        if listed.get("IsTruncated", True):
             return UNKNOWN
         keys = [item["Key"] for item in listed.get("Contents", [])]
         return Present(frozenset(key.rpartition("/")[2] for key in keys))

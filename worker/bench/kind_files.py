@@ -18,7 +18,7 @@ from worker.speech.model.detection import ranking_of
 from worker.speech.model.whisper import Whisper
 from worker.speech.prepare.features import FrontEnd, pad
 from worker.speech.windows import MEL_FRAMES_PER_SECOND, SAMPLE_RATE, WINDOW_SECONDS
-from worker.speech.words.attention import align
+from worker.speech.words import attention
 
 __all__ = ["align", "read_sets", "read_sources", "write_set"]
 
@@ -60,7 +60,7 @@ def align(sources: Sequence[Source], model: Whisper, language: str | None) -> li
         spoken = language or ranking_of(model.model.detect_language(encoded)[0])[0][0]
         tokenizer = model.tokenizer(spoken, "transcribe")
         tokens = tokenizer.encode(" " + source.text)
-        (alignment,) = align(
+        (alignment,) = attention.align(
             model.model, encoded, [tokens], features.shape[1], tokenizer, [features.max(axis=0)]
         )
         found.append(replace(source, words=tuple(alignment.words())))

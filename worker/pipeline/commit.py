@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from worker import retry
 from worker.aws.notices import Notice, Notices
 from worker.aws.results import CommitOutcome, Committed, Present, ResultStore
-from worker.errors import ErrorCode, JobError, TransientError
+from worker.errors import ErrorCode, JobError, LeaseLost, TransientError
 from worker.jobs.inputs import InputUri
 from worker.jobs.message import Job
 from worker.logs import get_logger
@@ -210,7 +210,7 @@ class Commit:
 
 
 def _may_have_leftovers(task: Task) -> bool:
-    """Whether a checkpoint or an error may lie beside the result that was just written (pure).
+    """Whether a checkpoint or an error may lie beside the result that was just written.
 
     A first delivery writes neither (unless it is the last too), so only what lay there before is
     looked for, unless the lease is lost by now and another delivery of this message has begun. What
@@ -221,6 +221,14 @@ def _may_have_leftovers(task: Task) -> bool:
     return (
         task.message.receive_count > 1
         or task.foretold
-        or task.lease.lost.is_set()
+        or _lost(task)
         or task.present.may_hold(names.CHECKPOINT, names.ERROR)
     )
+
+
+def _lost(task: Task) -> bool:
+    try:
+        task.lease.ensure()
+    except LeaseLost:
+        return True
+    return False

@@ -70,6 +70,7 @@ class DeviceLoop:
         """
         while (flight := self._wait()) is not None:
             self.decode(flight)
+            del flight  # with its sounds, which nobody needs while this waits for the next
 
     def take(self) -> Flight | None:
         """The batch that goes now, which is in flight from then on; None if none does."""

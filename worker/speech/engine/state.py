@@ -102,6 +102,8 @@ class FileState(WindowTexts):
         self.distrusted.add(language)
         step = Step()
         for window in list(self.windows.values()):
+            if self.options.multilingual and window.language is None and window.attempts:
+                continue  # it waits for its language, and goes up then (`_is_in`)
             if window.phase is Phase.ASKED and window.flying is None:
                 waits = window.index not in self.held_back
                 again = self._in_full(window)

@@ -7,8 +7,6 @@ device does not wait for that. See `batcher.Batcher.next_batch` for what may go 
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from worker.errors import JobError
 from worker.logs import get_logger
 from worker.redact import summary
@@ -76,4 +74,4 @@ def _with_words(outcome: Decoded | JobError) -> Decoded | JobError:
             windows=1,
             error=summary(error),
         )
-        return replace(outcome, read_words=None, words_failed=True)
+        return outcome.without_words()

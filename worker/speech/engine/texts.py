@@ -251,8 +251,10 @@ class WindowTexts:
 
     def _is_in(self, window: WindowState, language: str) -> Step:
         """A window was decoded before its language was known; in another, it starts again."""
-        if window.attempts[-1][1].language == language:
-            return self._settle(window)
+        attempt, decoded = window.attempts[-1]
+        if decoded.language == language:
+            distrusted = attempt.short and language in self.distrusted
+            return self._in_full(window) if distrusted else self._settle(window)
         window.attempts.clear()
         self.second_attempts += 1
         return self._asked(window.index)

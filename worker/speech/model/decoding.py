@@ -85,3 +85,7 @@ class Decoded:
         if self.read_words is None:
             return self
         return replace(self, words=tuple(self.read_words()), read_words=None)
+
+    def without_words(self) -> Decoded:
+        """This where what the device found makes no words."""
+        return replace(self, read_words=None, words_failed=True)

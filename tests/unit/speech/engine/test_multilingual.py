@@ -5,21 +5,23 @@ from __future__ import annotations
 import random
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from worker.results.transcript import Word
 from worker.speech.api import Options, Recognition
+from worker.speech.engine.context import adaptive_ladder
 from worker.speech.engine.division import divided
 from worker.speech.engine.language import VOTERS
 from worker.speech.engine.language_parts import parts
 from worker.speech.engine.order import FIRST_PART
 from worker.speech.engine.state import FileState
 from worker.speech.engine.texts import Step
-from worker.speech.engine.window import WindowState, full_ladder
+from worker.speech.engine.window import Ladder, WindowState, full_ladder
 from worker.speech.model.decoding import Decoded
 from worker.speech.model.detection import Ranking, pieces
-from worker.speech.windows import SAMPLE_RATE, Span
+from worker.speech.windows import FULL_POSITIONS, SAMPLE_RATE, Span
 
 CODES = ("de", "en", "fr")
 MULTILINGUAL = Options(multilingual=True, carry_context="off")
@@ -36,9 +38,11 @@ def said(language: str, rankings: Ranking = (), looked_at: tuple[Ranking, ...] =
     return Decoded(language, (1, 2), -0.2, 0.0, language, rankings, words, looked_at)
 
 
-def file_of(*seconds: float, options: Options = MULTILINGUAL) -> FileState:
+def file_of(
+    *seconds: float, options: Options = MULTILINGUAL, ladder: Ladder = full_ladder
+) -> FileState:
     """A file whose windows are half a minute apart."""
-    state = FileState("job", options, full_ladder)
+    state = FileState("job", options, ladder)
     for index, length in enumerate(seconds):
         start = index * 30 * SAMPLE_RATE
         span = Span(start, start + round(length * SAMPLE_RATE))
@@ -77,6 +81,24 @@ def test_a_file_of_one_window_that_cannot_tell_ends() -> None:
     assert [segment.language for segment in result.segments] == ["fr"]
     assert result.language is not None
     assert result.language.code == "fr"
+
+
+@pytest.mark.parametrize("language", ["fr", "de"])
+def test_a_window_that_waits_for_its_language_when_short_windows_lose_goes_on(
+    language: str,
+) -> None:
+    """It waits for its neighbour, in any language, and is not asked for before it is known."""
+    state = file_of(3.0, 20.0, ladder=adaptive_ladder)
+    assert state.begin(0).positions < FULL_POSITIONS
+    assert state.decoded(0, said("fr", ranking("fr", 0.5))) == Step()
+    assert 0 not in state.distrust_short("fr").ready
+    step = decode(state, 1, said(language, ranking(language)))
+    assert 0 in step.ready
+    assert state.windows[0].language == language
+    # In the language that lost it is decoded in full; the other has it as it was.
+    assert (state.windows[0].rung.positions == FULL_POSITIONS) == (language == "fr")
+    recognition = finish(state, step)
+    assert [segment.text for segment in recognition.segments] == [language, language]
 
 
 def test_a_window_of_two_languages_is_decoded_as_two() -> None:
