@@ -251,9 +251,8 @@ class WindowTexts:
 
     def _is_in(self, window: WindowState, language: str) -> Step:
         """A window was decoded before its language was known; in another, it starts again."""
-        attempt, decoded = window.attempts[-1]
-        if decoded.language == language:
-            distrusted = attempt.short and language in self.distrusted
+        if window.attempts[-1][1].language == language:
+            distrusted = window.attempts[-1][0].short and language in self.distrusted
             return self._in_full(window) if distrusted else self._settle(window)
         window.attempts.clear()
         self.second_attempts += 1
