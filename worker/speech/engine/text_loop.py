@@ -7,16 +7,12 @@ device does not wait for that. See `batcher.Batcher.next_batch` for what may go 
 
 from __future__ import annotations
 
-from worker.errors import JobError
-from worker.logs import get_logger
-from worker.redact import summary
 from worker.speech.engine.flow import Flow
 from worker.speech.engine.shared import Shared
 from worker.speech.model.decoding import Decoded
+from worker.speech.model.reading import read_words
 
 __all__ = ["TextLoop"]
-
-log = get_logger(__name__)
 
 
 class TextLoop:
@@ -41,7 +37,10 @@ class TextLoop:
         shared = self._shared
         with shared.changed:
             batch = shared.unread[0]
-        outcomes = [(item, _with_words(outcome)) for item, outcome in batch.outcomes]
+        outcomes = [
+            (item, read_words(outcome) if isinstance(outcome, Decoded) else outcome)
+            for item, outcome in batch.outcomes
+        ]
         with shared.changed:
             shared.unread.popleft()
             for item in batch.items:
@@ -59,19 +58,3 @@ class TextLoop:
             while not (shared.stopping or shared.unread):
                 shared.changed.wait()
             return not shared.stopping
-
-
-def _with_words(outcome: Decoded | JobError) -> Decoded | JobError:
-    """What came of a window, with its words; the text stands without them if they make no sense."""
-    if isinstance(outcome, JobError):
-        return outcome
-    try:
-        return outcome.with_words()
-    except Exception as error:  # noqa: BLE001  # no text is lost for its words
-        log.error(
-            "words.failed",
-            message="Words could not be read from attention: the text stands without them",
-            windows=1,
-            error=summary(error),
-        )
-        return outcome.without_words()

@@ -87,5 +87,5 @@ class Decoded:
         return replace(self, words=tuple(self.read_words()), read_words=None)
 
     def without_words(self) -> Decoded:
-        """This where what the device found makes no words."""
+        """This where words were asked for and can't be found or read."""
         return replace(self, read_words=None, words_failed=True)

@@ -10,8 +10,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from worker.logs import get_logger
-from worker.redact import summary
+from worker.speech.model.reading import read_words
 from worker.speech.prepare.sound import cut, frames
 
 if TYPE_CHECKING:
@@ -29,8 +28,6 @@ if TYPE_CHECKING:
 
 
 __all__ = ["rehearse"]
-
-log = get_logger(__name__)
 
 SECONDS = 4.0
 """Of speech in the longest of the short windows."""
@@ -61,16 +58,7 @@ def rehearse(model: _Decodes, probe: Request, *, beam_size: int) -> bool:
     windows = [replace(long, want_words=True), short, long, replace(short, language=None)]
     decoded = model.decode(windows, positions=POSITIONS, beam_size=beam_size, temperature=0.0)
     model.decode([long, short], positions=POSITIONS, beam_size=1, temperature=TEMPERATURE)
-    try:
-        return not any(window.with_words().words_failed for window in decoded)
-    except Exception as error:  # noqa: BLE001  # whatever it is, there are no words
-        log.error(
-            "words.failed",
-            message="Words could not be read from attention",
-            windows=len(decoded),
-            error=summary(error),
-        )
-        return False
+    return not any(read_words(window).words_failed for window in decoded)
 
 
 def _cut(request: Request, seconds: float) -> Request:

@@ -358,7 +358,7 @@ class Whisper:
             found = _try_align(find, len(indices))
             for position, index in enumerate(indices):
                 decoded[index] = (
-                    replace(decoded[index], words_failed=True)
+                    decoded[index].without_words()
                     if found is None
                     else replace(decoded[index], read_words=found[position].words)
                 )

@@ -15,7 +15,7 @@ import os
 import shutil
 import urllib.request
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from worker.speech.words.whisperx_tables import read_tables
 
@@ -71,12 +71,19 @@ def load_align_model(
         OSError, RuntimeError, ValueError: the files can't be had or read.
     """
     tables = read_tables()
-    spaced = language not in tables.without_spaces
+    kind: Literal["torchaudio", "huggingface"]
     if name := tables.torchaudio.get(language):
-        return _load_torchaudio(name, device, model_dir, offline, spaced)
-    if name := tables.hub.get(language):
-        return _load_hub(name, device, model_dir, offline, spaced)
-    raise NoAlignModel(f"There is no alignment model for the language {language!r}.")
+        kind, (module, dictionary) = "torchaudio", _load_torchaudio(name, model_dir, offline)
+    elif name := tables.hub.get(language):
+        kind, (module, dictionary) = "huggingface", _load_hub(name, model_dir, offline)
+    else:
+        raise NoAlignModel(f"There is no alignment model for the language {language!r}.")
+    from worker.speech.words.wav2vec2 import AlignModel
+
+    # On a card in float16: half of the memory, and half of what is copied there.
+    placed = (module.half() if device.startswith("cuda") else module).to(device)
+    spaced = language not in tables.without_spaces
+    return AlignModel(placed, dictionary, kind=kind, name=name, spaced=spaced)
 
 
 def download(url: str, target: Path) -> None:
@@ -105,19 +112,12 @@ def download(url: str, target: Path) -> None:
         part.unlink(missing_ok=True)
 
 
-def _placed(module: nn.Module, device: str) -> nn.Module:
-    """A model on its device; on a card in float16, which is half of the memory."""
-    return (module.half() if device.startswith("cuda") else module).to(device)
-
-
 def _load_torchaudio(
-    name: str, device: str, model_dir: Path | None, offline: bool, spaced: bool
-) -> AlignModel:
-    """One of torchaudio's bundles; its files lie flat in the directory."""
+    name: str, model_dir: Path | None, offline: bool
+) -> tuple[nn.Module, dict[str, int]]:
+    """One of torchaudio's bundles with its dictionary; its files lie flat in the directory."""
     import torch
     import torchaudio
-
-    from worker.speech.words.wav2vec2 import AlignModel
 
     bundle = getattr(torchaudio.pipelines, name)
     directory = model_dir or Path(torch.hub.get_dir()) / "checkpoints"
@@ -128,24 +128,13 @@ def _load_torchaudio(
         # torch.hub would announce the download on stdout and wait for it without a limit.
         download(_TORCHAUDIO_URL + bundle._path, path)
     module = bundle.get_model(dl_kwargs={"model_dir": str(directory), "progress": False})
-    dictionary = {label.lower(): code for code, label in enumerate(bundle.get_labels())}
-    return AlignModel(
-        _placed(module, device),
-        dictionary,
-        kind="torchaudio",
-        name=name,
-        spaced=spaced,
-    )
+    return module, {label.lower(): code for code, label in enumerate(bundle.get_labels())}
 
 
-def _load_hub(
-    name: str, device: str, model_dir: Path | None, offline: bool, spaced: bool
-) -> AlignModel:
-    """One of the hub's models; its files lie in the hub's cache layout."""
+def _load_hub(name: str, model_dir: Path | None, offline: bool) -> tuple[nn.Module, dict[str, int]]:
+    """One of the hub's models with its dictionary; its files lie in the hub's cache layout."""
     from huggingface_hub.utils.tqdm import disable_progress_bars
     from transformers import Wav2Vec2ForCTC, Wav2Vec2Processor
-
-    from worker.speech.words.wav2vec2 import AlignModel
 
     disable_progress_bars()
     # Without this, transformers asks a service to convert a repository that has no safetensors.
@@ -160,11 +149,4 @@ def _load_hub(
             raise ModelNotHere(f"{name} is not on this machine") from error
         raise
     vocabulary: dict[str, int] = processor.tokenizer.get_vocab()
-    dictionary = {char.lower(): code for char, code in vocabulary.items()}
-    return AlignModel(
-        _placed(module, device),
-        dictionary,
-        kind="huggingface",
-        name=name,
-        spaced=spaced,
-    )
+    return module, {char.lower(): code for char, code in vocabulary.items()}
