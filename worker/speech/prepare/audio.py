@@ -44,8 +44,9 @@ _NOTHING_SECONDS = 0.1
 
 _FLOATS = frozenset({"flt", "fltp", "dbl", "dblp"})
 
-_PLAYLISTS = frozenset({"concat", "dash", "hls", "imf", "rtsp", "sdp", "vobsub"})
-"""Formats that name other files to read: a job's file must not lead to another job's."""
+_PLAYLISTS = frozenset({"concat", "dash", "hls", "image2", "imf", "rtsp", "sdp", "vobsub"})
+"""Formats that name other files to read: a job's file must not lead to another job's. To image2
+the %d in a file's own name is such; it also takes any file named .raw for the dots of a picture."""
 
 _FORMATS = ",".join(
     sorted(name for name in av.formats_available if _PLAYLISTS.isdisjoint(name.split(",")))

@@ -236,6 +236,21 @@ def test_playlists_lead_nowhere(tmp_path: Path) -> None:
         fails(path, ErrorCode.NOT_MEDIA, "No decoder recognises")
 
 
+def test_a_number_in_a_name_leads_nowhere_and_a_picture_has_no_audio(tmp_path: Path) -> None:
+    picture = tmp_path / "p1.jpg"
+    with av.open(str(picture), "w", format="mjpeg") as out:
+        stream = out.add_stream("mjpeg", rate=1)
+        stream.width = stream.height = 32
+        stream.pix_fmt = "yuvj420p"
+        black = av.VideoFrame.from_ndarray(np.zeros((32, 32, 3), np.uint8), format="rgb24")
+        out.mux(stream.encode(black))
+        out.mux(stream.encode(None))
+    fails(picture, ErrorCode.NO_AUDIO_STREAM, "no audio stream .it holds video.")
+    sequence = tmp_path / "p%d.jpg"
+    sequence.write_text("this is text, no picture")
+    fails(sequence, ErrorCode.NOT_MEDIA, "No decoder recognises")
+
+
 def test_damage_in_the_middle_costs_only_what_is_damaged(tmp_path: Path) -> None:
     path = encode(tmp_path / "a.aac", tone(8.0), codec="aac", container="adts")
     data = bytearray(path.read_bytes())
