@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, fields, replace
+from dataclasses import fields, replace
 
 from worker.jobs.request import JobRequest
 from worker.speech.api import Options
 
 __all__ = ["engine_options", "windows_fingerprint"]
+
+_OF_JOBS = [field.name for field in fields(Options) if field.name in JobRequest.model_fields]
+"""The options that a job can ask for; a fingerprint says nothing of the others."""
 
 
 def engine_options(job: JobRequest, defaults: Options | None = None) -> Options:
@@ -23,8 +26,7 @@ def engine_options(job: JobRequest, defaults: Options | None = None) -> Options:
         defaults: what the settings say for fields that the job leaves out.
     """
     defaults = defaults or Options()
-    fields_of_job = {field.name: getattr(job, field.name) for field in fields(Options)}
-    asked = {name: value for name, value in fields_of_job.items() if value is not None}
+    asked = {name: value for name in _OF_JOBS if (value := getattr(job, name)) is not None}
     options = replace(defaults, **asked)
     if options.language is None:
         return options
@@ -42,8 +44,12 @@ def windows_fingerprint(engine: str, job: JobRequest, defaults: Options) -> str:
         job: what is asked.
         defaults: as for `engine_options`.
     """
-    options = engine_options(job, defaults)
-    if options == engine_options(job):
+    decided, asked = _of_jobs(engine_options(job, defaults)), _of_jobs(engine_options(job))
+    if decided == asked:
         return engine
-    decided = json.dumps(asdict(options), sort_keys=True).encode()
-    return f"{engine}-{hashlib.sha256(decided).hexdigest()[:16]}"
+    text = json.dumps(decided, sort_keys=True).encode()
+    return f"{engine}-{hashlib.sha256(text).hexdigest()[:16]}"
+
+
+def _of_jobs(options: Options) -> dict[str, object]:
+    return {name: getattr(options, name) for name in _OF_JOBS}

@@ -34,12 +34,14 @@ if TYPE_CHECKING:
     )
     from worker.speech.config import EngineConfig
     from worker.speech.engine.engine import build
+    from worker.speech.media.raw import RawAudio
 
 __all__ = [
     "EngineConfig",
     "EngineStats",
     "Options",
     "Partial",
+    "RawAudio",
     "Recognition",
     "Submission",
     "Transcriber",
@@ -49,6 +51,7 @@ __all__ = [
 
 _MODULES = dict.fromkeys(__all__, "worker.speech.api") | {
     "EngineConfig": "worker.speech.config",
+    "RawAudio": "worker.speech.media.raw",
     "build": "worker.speech.engine.engine",
 }
 

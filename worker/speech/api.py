@@ -15,6 +15,7 @@ from typing import Literal, Protocol
 from pydantic import BaseModel, ConfigDict
 
 from worker.results.transcript import EngineInfo, Language, Segment, Word
+from worker.speech.media.raw import RawAudio
 
 Task = Literal["transcribe", "translate"]
 WordTimes = Literal["aligned", "attention", "none"]
@@ -37,6 +38,8 @@ class Options:
             Where `language` is given, nothing is detected.
         multilingual: whether each window is decoded in its own language, instead of all in one;
             not with `language`.
+        raw: what the file holds, if it has no header; None lets FFmpeg find out. For local files:
+            no job asks for it.
     """
 
     language: str | None = None
@@ -47,6 +50,7 @@ class Options:
     carry_context: CarryContext = "auto"
     language_options: tuple[str, ...] = ()
     multilingual: bool = False
+    raw: RawAudio | None = None
 
 
 class WindowText(BaseModel):

@@ -12,11 +12,15 @@ from hypothesis import strategies as st
 from worker.jobs.request import JobRequest, parse_request
 from worker.pipeline.options import engine_options, windows_fingerprint
 from worker.speech.api import Options
+from worker.speech.media.raw import RawAudio
 
 INPUT = "s3://bucket/key"
 
 SETTINGS = Options(carry_context="off", language_options=("de", "fr"), multilingual=True)
 """What the settings say, each otherwise than by default."""
+
+OF_FILES = {"raw"}
+"""Options that local files have and jobs don't."""
 
 
 def job(**asked: Any) -> JobRequest:
@@ -34,7 +38,7 @@ def test_every_option_of_the_engine_comes_from_a_field_of_its_name() -> None:
         "language_options": ["de", "nl"],
         "multilingual": True,
     }
-    assert set(asked) == {field.name for field in fields(Options)}
+    assert set(asked) == {field.name for field in fields(Options)} - OF_FILES
     wanted = Options(
         task="translate",
         words=False,
@@ -72,6 +76,16 @@ def test_a_job_s_field_goes_over_the_setting_and_the_setting_over_the_default(
 def test_a_language_that_a_job_names_is_not_detected_whatever_the_settings_say() -> None:
     wanted = Options(language="ja", carry_context="off")
     assert engine_options(job(language="ja"), SETTINGS) == wanted
+
+
+@pytest.mark.parametrize("settings", [Options(), SETTINGS])
+def test_an_option_that_no_job_has_is_no_part_of_a_fingerprint(settings: Options) -> None:
+    other = replace(settings, raw=RawAudio("mulaw", 8_000))
+    assert windows_fingerprint("f", job(), other) == windows_fingerprint("f", job(), settings)
+
+
+def test_a_checkpoint_of_an_earlier_release_is_still_known() -> None:
+    assert windows_fingerprint("f", job(), SETTINGS) == "f-b843ba97f0527244"
 
 
 choices = st.sampled_from([None, "auto", "off", "on"])

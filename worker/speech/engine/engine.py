@@ -237,6 +237,7 @@ class Engine(Transcriber):
                     path=str(path),
                     done=done(file.state.kept),
                     samples=file.word_times == "aligned",
+                    raw=options.raw,
                 ),
             )
             if not shared.files:

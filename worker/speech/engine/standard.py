@@ -46,7 +46,7 @@ class _StandardFile(Submission):
 
     def __init__(self, owner: StandardTranscriber, path: Path, options: Options) -> None:
         self.options = options
-        self.task = PrepareTask(str(path))
+        self.task = PrepareTask(str(path), raw=options.raw)
         self.audio_seconds: float | None = None
         """Its length; None before it is decoded."""
         self._pieces: list[NDArray[np.float32]] = []

@@ -20,6 +20,7 @@ from av.container import InputContainer
 from numpy.typing import NDArray
 
 from worker.errors import ErrorCode, JobError
+from worker.speech.media.raw import HEADERLESS, HINT, RawAudio
 from worker.speech.windows import SAMPLE_RATE
 
 Samples = NDArray[np.float32]
@@ -48,10 +49,12 @@ _PLAYLISTS = frozenset({"concat", "dash", "hls", "image2", "imf", "rtsp", "sdp",
 """Formats that name other files to read: a job's file must not lead to another job's. To image2
 the %d in a file's own name is such; it also takes any file named .raw for the dots of a picture."""
 
+_REFUSED = _PLAYLISTS | HEADERLESS
+
 _FORMATS = ",".join(
-    sorted(name for name in av.formats_available if _PLAYLISTS.isdisjoint(name.split(",")))
+    sorted(name for name in av.formats_available if _REFUSED.isdisjoint(name.split(",")))
 )
-"""What FFmpeg may take a file for."""
+"""What FFmpeg may take a file for that nobody told it of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,12 +71,17 @@ class AudioLimits:
 class AudioReader:
     """Reads one file's first audio stream; a context manager and an iterator of pieces.
 
+    Args:
+        path: the file.
+        limits: what it may cost.
+        raw: what it holds, if it has no header; None lets FFmpeg find out.
+
     Raises:
         JobError: from the constructor and the iterator; the code says what is wrong with the
             file (empty_file, not_media, no_audio_stream, decode_failed, audio_too_long).
     """
 
-    def __init__(self, path: Path, limits: AudioLimits) -> None:
+    def __init__(self, path: Path, limits: AudioLimits, raw: RawAudio | None = None) -> None:
         self._limits = limits
         self.damaged = 0
         """Packets that could not be decoded."""
@@ -85,8 +93,13 @@ class AudioReader:
             container = av.open(
                 str(path),
                 mode="r",
+                format=raw.format if raw else None,
                 metadata_errors="ignore",
-                options={"format_whitelist": _FORMATS, "protocol_whitelist": "file"},
+                options={
+                    "format_whitelist": raw.format if raw else _FORMATS,
+                    "protocol_whitelist": "file",
+                    **(raw.options if raw else {}),
+                },
             )
         except MemoryError:
             raise  # the limit of the process, not the file's format
@@ -94,7 +107,7 @@ class AudioReader:
             raise JobError(
                 ErrorCode.NOT_MEDIA,
                 f"No decoder recognises the file ({_reason(error)}); "
-                "send audio or video in a format that FFmpeg reads.",
+                f"send audio or video in a format that FFmpeg reads. {HINT}",
             ) from error
         self._container: InputContainer = container
         try:

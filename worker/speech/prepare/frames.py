@@ -35,6 +35,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from worker.errors import ErrorCode, JobError
+from worker.speech.media.raw import RawAudio
 from worker.speech.prepare.sound import Sound, to_samples
 from worker.speech.windows import Span, Window
 
@@ -122,11 +123,13 @@ class PrepareTask:
         done: (index, start, end) in seconds of windows that need no sound: a checkpoint has
             them.
         samples: whether windows come with their samples (for alignment).
+        raw: what the file holds, if it has no header.
     """
 
     path: str
     done: tuple[tuple[int, float, float], ...] = ()
     samples: bool = False
+    raw: RawAudio | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,7 +201,8 @@ def task_frame(task: PrepareTask) -> Frame:
 def read_task(header: dict[str, Any]) -> PrepareTask:
     """The task in a header."""
     done = tuple((index, start, end) for index, start, end in header["done"])
-    return PrepareTask(**header | {"done": done})
+    raw = RawAudio(**header["raw"]) if header["raw"] else None
+    return PrepareTask(**header | {"done": done, "raw": raw})
 
 
 # From child to parent.

@@ -104,7 +104,8 @@ def prepare(task: PrepareTask, config: PrepareConfig, tools: Tools) -> Iterator[
         JobError: see `audio.AudioReader`.
     """
     clock = _StageClock()
-    with AudioReader(Path(task.path), AudioLimits(config.max_audio_seconds)) as reader:
+    limits = AudioLimits(config.max_audio_seconds)
+    with AudioReader(Path(task.path), limits, task.raw) as reader:
         yield opened_frame(reader.stated_seconds)
         chain: _SpeechChain | _SampleChain = (
             _SampleChain()

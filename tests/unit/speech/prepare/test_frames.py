@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from worker.errors import ErrorCode
+from worker.speech.media.raw import ENCODINGS, MAX_CHANNELS, MAX_RATE, MIN_RATE, RawAudio
 from worker.speech.prepare.frames import (
     MAX_HEADER,
     MAX_PAYLOAD,
@@ -92,6 +93,13 @@ tasks = st.builds(
     path=st.text(max_size=20),
     done=st.lists(st.tuples(st.integers(0, 5_000), seconds, seconds), max_size=4).map(tuple),
     samples=st.booleans(),
+    raw=st.none()
+    | st.builds(
+        RawAudio,
+        st.sampled_from(ENCODINGS),
+        st.integers(MIN_RATE, MAX_RATE),
+        st.integers(1, MAX_CHANNELS),
+    ),
 )
 
 

@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from tests.fakes.media import tone, wav_bytes, write_wav
+from tests.fakes.media import encode, tone, wav_bytes, write_wav
 from worker.errors import ErrorCode, JobError
 from worker.speech.config import SPANS, WINDOWS
+from worker.speech.media.raw import RawAudio
 from worker.speech.prepare.features import FrontEnd
 from worker.speech.prepare.frames import Frame, PrepareConfig, PrepareTask
 from worker.speech.prepare.stages import Tools, prepare
@@ -65,6 +66,17 @@ def run(path: Path, tools: Tools, **task: Any) -> list[Frame]:
 
 def windows_of(frames: list[Frame]) -> list[Frame]:
     return [frame for frame in frames if frame[0]["kind"] == "window"]
+
+
+def test_a_file_without_a_header_is_read_as_the_task_says(tmp_path: Path, tools: Tools) -> None:
+    path = encode(
+        tmp_path / "a.ul", tone(2.0, 8_000), codec="pcm_mulaw", container="mulaw", rate=8_000
+    )
+    frames = run(path, tools, raw=RawAudio("mulaw", 8_000))
+    assert frames[0][0]["stated_seconds"] == pytest.approx(2.0)
+    assert frames[-1][0]["audio_seconds"] == pytest.approx(2.0, abs=0.001)
+    with pytest.raises(JobError, match="--input-format"):
+        run(path, tools)
 
 
 def test_frames_come_in_order(talk: Path, tools: Tools) -> None:

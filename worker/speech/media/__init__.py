@@ -1,0 +1,1 @@
+"""What a media file is taken for, before any of it is decoded."""
