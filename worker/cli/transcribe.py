@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from worker.cli.flags import SettingsCommand, config_option, job_options, job_part
+from worker.cli.raw_input import raw_audio, raw_options
 from worker.errors import ExitCode
 
 if TYPE_CHECKING:
     from worker.cli.local_files import Report
+    from worker.speech.media.raw import Encoding
 
 __all__ = ["transcribe"]
 
@@ -27,11 +30,15 @@ def _transcribe(
     output_dir: Path,
     stats: Path | None,
     config: Path | None,
+    input_format: Encoding | None,
+    input_rate: int | None,
+    input_channels: int | None,
     **flags: Any,
 ) -> ExitCode:
     from worker.settings import DEFAULT, load
     from worker.speech.model.allocator import restart_for_cpu
 
+    raw = raw_audio(input_format, input_rate, input_channels)
     fields = job_part(flags)
     settings = load({name: flags[name] for name in flags if name not in fields}, config)
     restart_for_cpu(settings.device)
@@ -49,6 +56,7 @@ def _transcribe(
     # A request, because what may be asked of a file is what may be asked of a job.
     request = parse_request({"input": _ANY_INPUT, **fields})
     check_files(files, output_dir, request.formats)
+    options = replace(engine_options(request, settings.options()), raw=raw)
     engine = build(settings.engine())
     try:
         engine.start()
@@ -57,7 +65,7 @@ def _transcribe(
                 files,
                 output_dir,
                 engine,
-                options=engine_options(request, settings.options()),
+                options=options,
                 formats=request.formats,
                 load_seconds=time.monotonic() - began,
                 vtt_word_times=settings.vtt_word_times,
@@ -100,6 +108,7 @@ transcribe = SettingsCommand(
             help="Where <stem>.json, <stem>.srt, ... go.",
         ),
         click.Option(["--stats"], type=_PATH, help="Write figures of the run to this JSON file."),
+        *raw_options(),
         *job_options("transcribe"),
         config_option(),
     ],

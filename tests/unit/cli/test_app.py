@@ -35,6 +35,9 @@ from worker.settings import Settings, flag
 HEAVY = {"torch", "whisperx", "ctranslate2", "faster_whisper", "numpy", "av", "onnxruntime"}
 START_SECONDS = 0.5
 
+FILE = ("transcribe", __file__, "--output-dir", "out")
+RAW_FILE = (*FILE, "--input-format", "s16le", "--input-rate", "8000")
+
 
 def command(*arguments: str, python: Sequence[str] = ()) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
@@ -139,6 +142,8 @@ def test_every_setting_that_reaches_the_engine_is_a_flag_of_transcribe() -> None
         assert f"  {flag(setting)} " not in text
     for option in ("--language", "--words / --no-words", "--output-dir", "--stats"):
         assert f"  {option} " in text
+    for option in ("--input-format", "--input-rate", "--input-channels"):
+        assert f"  {option} " in text
 
 
 @pytest.mark.parametrize(
@@ -159,6 +164,33 @@ def test_every_setting_that_reaches_the_engine_is_a_flag_of_transcribe() -> None
         (("transcribe", "no.wav", "--output-dir", "out"), "no.wav: there is no such file"),
         (("transcribe", __file__, "--output-dir", "out", "--language", "zz"), "language"),
         (("transcribe", __file__, "--output-dir", "out", "--formats", "doc"), "formats"),
+        (
+            (*FILE, "--input-format", "ulaw", "--input-rate", "8000"),
+            "'--input-format': 'ulaw' is not one of 'mulaw', 'alaw', 's16le'",
+        ),
+        (
+            (*FILE, "--input-format", "mulaw"),
+            "error: --input-format mulaw: a file without a header doesn't say its sample rate; give"
+            " --input-rate",
+        ),
+        (
+            (*FILE, "--input-rate", "8000"),
+            "error: --input-rate 8000 is only for files without a header: give --input-format too,"
+            " or leave --input-rate out",
+        ),
+        ((*FILE, "--input-channels", "2"), "error: --input-channels 2 is only for files without"),
+        (
+            (*FILE, "--input-format", "alaw", "--input-rate", "8"),
+            "error: --input-rate 8: must be a whole number from 1000 to 768000",
+        ),
+        (
+            (*FILE, "--input-format", "alaw", "--input-rate", "8k"),
+            "'--input-rate': '8k' is not a valid integer",
+        ),
+        (
+            (*RAW_FILE, "--input-channels", "65"),
+            "error: --input-channels 65: must be a whole number from 1 to 64",
+        ),
         (
             ("run", "--language-options", "german"),
             "language_options = 'german' (command line --language-options): must be Whisper lang",
