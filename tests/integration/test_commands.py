@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.fakes.media import encode
+from tests.fakes.speech import samples_of
 from worker.cli.demo import sample_recording
 from worker.errors import ExitCode
 from worker.results.transcript import Transcript
@@ -67,6 +69,26 @@ def test_local_files_with_the_real_engine(tmp_path: Path) -> None:
     assert stats["windows"] >= stats["batches"] >= 1
     assert stats["load_seconds"] > 0
     assert stats["seconds"] > 0
+
+
+@needs_model
+@pytest.mark.timeout(300)
+def test_a_local_file_without_a_header(tmp_path: Path) -> None:
+    call = encode(
+        tmp_path / "call.ul", samples_of(sample_recording())[::2], codec="pcm_mulaw",
+        container="mulaw", rate=8_000,
+    )  # fmt: skip
+    out = tmp_path / "out"
+    done = command(
+        "transcribe", str(call), "--output-dir", str(out), "--formats", "json", "--no-words",
+        "--input-format", "mulaw", "--input-rate", "8000", "--language", "en", "--model", "base",
+        "--device", "cpu", "--compute-type", "int8", "--beam-size", "2", "--no-self-test",
+        timeout=280,
+    )  # fmt: skip
+    assert done.returncode == ExitCode.OK, done.stderr
+    transcript = Transcript.model_validate_json((out / "call.json").read_bytes())
+    assert transcript.input.audio_seconds == pytest.approx(30, abs=0.1)
+    assert "New Jersey" in transcript.text
 
 
 def test_check_shows_settings_with_origins_and_the_machine(

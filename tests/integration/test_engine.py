@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ import pytest
 from numpy.typing import NDArray
 from structlog.testing import capture_logs
 
-from tests.fakes.media import write_wav
+from tests.fakes.media import encode, tone, write_wav
 from tests.fakes.model import FakeModel, load_fake
 from tests.fakes.speech import talk
 from worker.errors import EngineError, ErrorCode, JobError
@@ -28,6 +29,7 @@ from worker.speech.engine.engine import Engine
 from worker.speech.engine.file import File
 from worker.speech.engine.flow import Flow
 from worker.speech.engine.whole_file import WholeFileStage
+from worker.speech.media.raw import RawAudio
 from worker.speech.model.decoding import Request
 from worker.speech.model.loaded import Loaded
 from worker.speech.prepare.audio import AudioLimits, AudioReader
@@ -120,6 +122,18 @@ def test_windows_of_many_files_share_batches_and_say_what_they_say_alone(
     assert len({line for each in texts for line in each}) == 6
     assert engine.held_seconds() == 0.0
     assert engine.last_progress() is None
+
+
+def test_a_file_without_a_header_is_read_as_its_options_say(engines: Make, tmp_path: Path) -> None:
+    path = encode(
+        tmp_path / "a.ul", tone(3.0, 8_000), codec="pcm_mulaw", container="mulaw", rate=8_000
+    )
+    engine = engines(FakeModel())
+    said = replace(ENGLISH, raw=RawAudio("mulaw", 8_000))
+    assert result(engine.submit(path, said, name="said")).audio_seconds == pytest.approx(3.0)
+    refused = error(engine.submit(path, ENGLISH, name="not said"))
+    assert refused.code is ErrorCode.NOT_MEDIA
+    assert "--input-format, --input-rate and --input-channels" in refused.message
 
 
 class Listener(WholeFileStage):

@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.fakes.media import tone, write_wav
+from tests.fakes.media import encode, tone, write_wav
 from worker.errors import ErrorCode, JobError
 from worker.speech.api import Options, Transcriber
 from worker.speech.config import EngineConfig
 from worker.speech.engine.engine import build
+from worker.speech.media.raw import RawAudio
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -80,3 +81,13 @@ def test_a_tone_is_no_speech_and_a_text_no_audio(engine: Transcriber, tmp_path: 
     assert isinstance(error, JobError)
     assert error.code is ErrorCode.NOT_MEDIA
     assert engine.failure() is None
+
+
+def test_a_file_without_a_header_is_read_as_its_options_say(
+    engine: Transcriber, tmp_path: Path
+) -> None:
+    call = encode(
+        tmp_path / "call.ul", tone(2.0, 8_000), codec="pcm_mulaw", container="mulaw", rate=8_000
+    )
+    said = Options(raw=RawAudio("mulaw", 8_000))
+    assert engine.submit(call, said, name="c").future.result(PATIENCE).audio_seconds == 2.0
