@@ -113,7 +113,7 @@ def window(
 
 def end(feed: FileFeed, seconds: float) -> None:
     """Sends the frame of a file's end."""
-    feed.frame(*end_frame(seconds, 0, {"decode": 0.25}))
+    feed.frame(*end_frame(seconds, 1.0, {"decode": 0.25}))
 
 
 def decoded(text: str, *, logprob: float = -0.2, language: str = "en") -> Decoded:

@@ -250,7 +250,7 @@ class Simulation:
 
     def _made(self, child: _Child) -> None:
         if child.waiting is None:
-            child.feed.frame(*end_frame(child.length, 0, {}))
+            child.feed.frame(*end_frame(child.length, 1.0, {}))
             self._working -= 1
         elif not child.feed.has_room():
             self._working -= 1

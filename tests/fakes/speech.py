@@ -11,8 +11,8 @@ import pytest
 from numpy.typing import NDArray
 
 from tests.fakes.media import write_wav
+from worker.speech.media.reader import AudioLimits, AudioReader
 from worker.speech.model.selftest import recording
-from worker.speech.prepare.audio import AudioLimits, AudioReader
 
 PAUSE_SECONDS = 5.0
 """Between bursts: longer than what one window may span."""

@@ -48,7 +48,7 @@ def one_after_another(
         start = 40 * SAMPLE_RATE * index
         spans = (Span(start, start + len(samples)),)
         ready += state.add_window(index, spans, front_end(samples), None).ready
-    state.end(40.0 * len(windows), 0, {})
+    state.end(40.0 * len(windows), {})
     while not state.finished:
         index = min(set(ready), key=lambda index: (state.turn(index) is not Turn.NOW, index))
         ready = [other for other in ready if other != index]

@@ -142,7 +142,7 @@ HOSTILE: dict[str, tuple[ErrorCode, str] | str] = {
     "bad.wav": (ErrorCode.NOT_MEDIA, "No decoder recognises the file"),
     "empty.wav": (ErrorCode.EMPTY_FILE, "The file has no bytes"),
     "noise.mp3": (ErrorCode.NOT_MEDIA, "No decoder recognises the file"),
-    "text.wav": (ErrorCode.NOT_MEDIA, "No decoder recognises the file"),
+    "text.wav": (ErrorCode.NOT_MEDIA, "The file is text; send the audio itself"),
     # A valid header without samples, and eight seconds of nothing: empty transcripts.
     "null.wav": "",
     "silence.wav": "",

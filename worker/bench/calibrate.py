@@ -227,7 +227,7 @@ def decode_all(
     for number, window in enumerate(windows):
         state = FileState(str(number), options, ladder)
         state.add_window(0, [Span(0, window.samples)], window.sound, None)
-        state.end(window.samples / SAMPLE_RATE, 0, {})
+        state.end(window.samples / SAMPLE_RATE, {})
         states.append(state)
     failed = 0
     # A window may be divided while it is decoded.

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from worker.errors import JobError, SettingsError
-from worker.speech.prepare.audio import AudioLimits, AudioReader
+from worker.speech.media.reader import AudioLimits, AudioReader
 from worker.speech.windows import SAMPLE_RATE
 
 __all__ = [

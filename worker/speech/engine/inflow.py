@@ -196,9 +196,7 @@ class FileFeed:
         state = self._file.state
         self._flow.follow(
             self._file,
-            state.end(
-                header["audio_seconds"], header["damaged"], header["seconds"], header["notes"]
-            ),
+            state.end(header["audio_seconds"], header["seconds"], header["notes"], header["peak"]),
         )
         self._shared.stats.audio_seconds += header["audio_seconds"]
         log.debug(

@@ -92,7 +92,8 @@ class _StandardFile(Submission):
             audio = Audio(
                 samples=np.concatenate(self._pieces) if self._pieces else np.zeros(0, np.float32),
                 seconds=self.audio_seconds,
-                damaged=int(header["damaged"]),
+                peak=float(header["peak"]),
+                notes=tuple(header["notes"]),
                 prepare_seconds=header["seconds"],
             )
             self._pieces.clear()

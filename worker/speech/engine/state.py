@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from worker.results.transcript import Language
+from worker.speech import unheard
 from worker.speech.api import Partial, Recognition
 from worker.speech.engine.language import VOTERS
 from worker.speech.engine.order import FIRST_PART, whole
@@ -31,6 +32,7 @@ class FileState(WindowTexts):
         total: how many windows the file has; None while more may come.
         audio_seconds: length of the decoded audio; None before its end.
         stated_seconds: length according to the file's header, if that says one.
+        peak: its largest amplitude, of 1.
         seconds: this file's share of each stage.
         notes: for the result.
     """
@@ -39,30 +41,30 @@ class FileState(WindowTexts):
     total: int | None = None
     audio_seconds: float | None = None
     stated_seconds: float | None = None
+    peak: float = 1.0
     seconds: dict[str, float] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
     def end(
         self,
         audio_seconds: float,
-        damaged: int,
         seconds: dict[str, float],
         notes: Iterable[str] = (),
+        peak: float = 1.0,
     ) -> Step:
         """The media is decoded to its end: no more windows come, whole-file stages apart.
 
         Args:
             audio_seconds: length of the audio.
-            damaged: packets that were skipped.
             seconds: what preparing took, by stage.
             notes: what preparing has to say, for the result.
+            peak: the audio's largest amplitude, of 1.
         """
         self.audio_seconds = audio_seconds
+        self.peak = peak
         self.notes.extend(notes)
         for stage, value in seconds.items():
             self.spend(stage, value)
-        if damaged:
-            self.notes.append(f"{damaged} damaged packets were skipped")
         stated = self.stated_seconds or 0.0
         if stated - audio_seconds > max(SHORT_SECONDS, SHORT_SHARE * stated):
             # Some decoders end quietly where the damage begins.
@@ -175,16 +177,20 @@ class FileState(WindowTexts):
         language = self.language
         if language is None and languages:
             language = Language(code=languages[0][0], probability=None, detected=True)
+        found = segments(texts, self.audio_seconds)
+        notes = [*self.notes, *([dropped_note(dropped)] if dropped else [])]
+        if not found and not dropped:
+            notes.append(unheard.note(self.audio_seconds, self.peak, self.total))
         return Recognition(
             audio_seconds=self.audio_seconds,
             language=language if texts else None,
             languages=languages,
-            segments=segments(texts, self.audio_seconds),
+            segments=found,
             word_times=word_times,
             seconds=dict(self.seconds),
             windows=self.total,
             resumed=self.resumed,
-            notes=(*self.notes, *([dropped_note(dropped)] if dropped else [])),
+            notes=tuple(notes),
         )
 
     def _count_windows(self) -> Step:

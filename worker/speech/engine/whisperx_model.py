@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from worker.errors import EngineError, ErrorCode, JobError
 from worker.results.transcript import Language, Word
+from worker.speech import unheard
 from worker.speech.api import Options, Recognition, WindowText
 from worker.speech.config import EngineConfig
 from worker.speech.engine.segments import segments
@@ -43,13 +44,15 @@ class Audio:
     Attributes:
         samples: float32 [n] at 16 kHz, the whole file.
         seconds: its length.
-        damaged: packets that were skipped.
+        peak: its largest amplitude, of 1.
+        notes: what preparing has to say, for the result.
         prepare_seconds: what decoding took, by stage.
     """
 
     samples: NDArray[np.float32]
     seconds: float
-    damaged: int
+    peak: float
+    notes: tuple[str, ...]
     prepare_seconds: Mapping[str, float]
 
 
@@ -109,7 +112,7 @@ class WhisperX:
             raise self._verdict(error) from error
         seconds = {**audio.prepare_seconds, "transcribe": time.monotonic() - began}
         code = str(result["language"]) if result["segments"] else None
-        notes = [f"{audio.damaged} damaged packets were skipped"] if audio.damaged else []
+        notes = list(audio.notes)
         if options.carry_context == "on":
             notes.append(
                 "carry_context = 'on' was not followed: the standard transcriber decodes each "
@@ -132,6 +135,8 @@ class WhisperX:
             language = Language(code=code, probability=None, detected=detected)
         found = segments(texts, audio.seconds)
         spoken = sum(segment.end - segment.start for segment in found)
+        if not found:
+            notes.append(unheard.note(audio.seconds, audio.peak, len(texts)))
         return Recognition(
             audio_seconds=audio.seconds,
             language=language,

@@ -1,1 +1,1 @@
-"""What a media file is taken for, before any of it is decoded."""
+"""Any media file to mono samples at 16 kHz, on the file's own clock."""

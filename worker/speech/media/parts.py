@@ -11,15 +11,13 @@ believed, and that a chunk of a CAF is to be passed over.
 
 from __future__ import annotations
 
-import mmap
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import islice, pairwise
 from typing import NamedTuple
 
-Data = mmap.mmap | bytes
-"""A whole file."""
+from worker.speech.media.view import Bytes
 
 MAX_PARTS = 1_000
 """A radio stream's recording has a part for each song; more than this stay with the last part."""
@@ -63,7 +61,7 @@ class Parts:
     patch: Patch | None = None
 
 
-def find_parts(data: Data) -> Parts:
+def find_parts(data: Bytes) -> Parts:
     """How to open the file; for most: as one part, as it is. Never raises."""
     head = data[:16]
     kind = next((kind for kind in _KINDS if re.match(kind.head, head, re.DOTALL)), None)
@@ -93,7 +91,7 @@ class Box(NamedTuple):
     end: int
 
 
-def boxes(data: Data, start: int, end: int) -> Iterator[Box]:
+def boxes(data: Bytes, start: int, end: int) -> Iterator[Box]:
     """Boxes one after another, up to `end`, to one that leads beyond it, or to what is no box."""
     for _ in range(MAX_STEPS):
         head = data[start : start + 16]
@@ -111,7 +109,7 @@ def boxes(data: Data, start: int, end: int) -> Iterator[Box]:
         start = stop
 
 
-def _later_mp4(data: Data) -> Iterator[int]:
+def _later_mp4(data: Bytes) -> Iterator[int]:
     seen: set[bytes] = set()
     for box in boxes(data, 0, len(data)):
         if box.kind == b"ftyp" and b"moov" in seen and not seen.isdisjoint((b"mdat", b"moof")):
@@ -134,7 +132,7 @@ class Element(NamedTuple):
     end: int | None
 
 
-def element(data: Data, at: int) -> Element | None:
+def element(data: Bytes, at: int) -> Element | None:
     """The element at a place, or None if there can't be one."""
     head = data[at : at + 12]
     if not head or not head[0] & 0xF0:
@@ -154,7 +152,7 @@ def element(data: Data, at: int) -> Element | None:
     return Element(int.from_bytes(head[:id_bytes], "big"), body, end)
 
 
-def elements(data: Data, start: int, end: int) -> Iterator[Element]:
+def elements(data: Bytes, start: int, end: int) -> Iterator[Element]:
     """Elements one after another, up to `end`, or to one whose size leads no further."""
     for _ in range(MAX_STEPS):
         found = element(data, start) if start < end else None
@@ -183,7 +181,7 @@ _TOP_ELEMENTS = {
 """What stands in a file, or in a segment."""
 
 
-def _later_matroska(data: Data) -> Iterator[int]:
+def _later_matroska(data: Bytes) -> Iterator[int]:
     at = last = 0
     for _ in range(MAX_STEPS):
         if at and _is_ebml(data, at):
@@ -204,7 +202,7 @@ def _later_matroska(data: Data) -> Iterator[int]:
             return
 
 
-def _is_ebml(data: Data, at: int) -> bool:
+def _is_ebml(data: Bytes, at: int) -> bool:
     head = data[at : at + 64]
     return head.startswith(_EBML) and (b"webm" in head or b"matroska" in head)
 
@@ -212,7 +210,7 @@ def _is_ebml(data: Data, at: int) -> bool:
 # Ogg: pages.
 
 
-def _later_ogg(data: Data) -> Iterator[int]:
+def _later_ogg(data: Bytes) -> Iterator[int]:
     at = last = 0
     beginning = True  # of the streams that run beside one another, no page but the first came
     for _ in range(MAX_STEPS):
@@ -253,7 +251,7 @@ _STALE_SECONDS = 0.25
 """Less audio than this behind a WAV's declared end is not worth a change."""
 
 
-def _later_wav(data: Data) -> Iterator[int]:
+def _later_wav(data: Bytes) -> Iterator[int]:
     at = last = 12
     for _ in range(MAX_STEPS):
         if _is_wav(data, at):
@@ -276,11 +274,11 @@ def _later_wav(data: Data) -> Iterator[int]:
             return
 
 
-def _is_wav(data: Data, at: int) -> bool:
+def _is_wav(data: Bytes, at: int) -> bool:
     return data[at : at + 4] == b"RIFF" and data[at + 8 : at + 12] == b"WAVE"
 
 
-def _is_stale(data: Data, wav: Part) -> bool:
+def _is_stale(data: Bytes, wav: Part) -> bool:
     """Whether audio goes on where the header says that it ends."""
     at, bytes_per_second = wav.start + 12, 0
     for _ in range(MAX_CHUNKS):
@@ -303,7 +301,7 @@ def _is_stale(data: Data, wav: Part) -> bool:
     return False
 
 
-def _is_no_audio(data: Data, start: int, end: int) -> bool:
+def _is_no_audio(data: Bytes, start: int, end: int) -> bool:
     """Whether what follows a WAV's audio is chunks, a tag or filling."""
     head = data[start : start + 16]
     if head[:4] in _KNOWN_CHUNKS or head.startswith(_TAGS):
@@ -321,7 +319,7 @@ def _is_no_audio(data: Data, start: int, end: int) -> bool:
     return False
 
 
-def _later_aiff(data: Data) -> Iterator[int]:
+def _later_aiff(data: Bytes) -> Iterator[int]:
     at = 0
     for _ in range(MAX_STEPS):
         size = int.from_bytes(data[at + 4 : at + 8], "big")
@@ -336,7 +334,7 @@ def _later_aiff(data: Data) -> Iterator[int]:
 # CAF: chunks with sizes of eight bytes.
 
 
-def _caf_chunks(data: Data, at: int) -> Iterator[tuple[bytes, int, int]]:
+def _caf_chunks(data: Bytes, at: int) -> Iterator[tuple[bytes, int, int]]:
     """Name, start and end of each chunk; data whose size isn't known ends with the file."""
     for _ in range(MAX_CHUNKS):
         name, size = data[at : at + 4], int.from_bytes(data[at + 4 : at + 12], "big", signed=True)
@@ -347,7 +345,7 @@ def _caf_chunks(data: Data, at: int) -> Iterator[tuple[bytes, int, int]]:
         at = end
 
 
-def _later_caf(data: Data) -> Iterator[int]:
+def _later_caf(data: Bytes) -> Iterator[int]:
     at = 0
     while True:
         at = max((end for _, _, end in _caf_chunks(data, at + 8)), default=at + 8)
@@ -356,7 +354,7 @@ def _later_caf(data: Data) -> Iterator[int]:
         yield at
 
 
-def _empty_packet_table(data: Data) -> Patch | None:
+def _empty_packet_table(data: Bytes) -> Patch | None:
     """A table of no packets before the data, as Apple writes it where all are of one size.
 
     FFmpeg refuses the file if such a table says, besides, how much of the last packet is filling.
@@ -372,7 +370,7 @@ def _empty_packet_table(data: Data) -> Patch | None:
 # The rest.
 
 
-def _later_flv(data: Data) -> Iterator[int]:
+def _later_flv(data: Bytes) -> Iterator[int]:
     at = 13
     for _ in range(MAX_STEPS):
         head = data[at : at + 4]
@@ -385,24 +383,24 @@ def _later_flv(data: Data) -> Iterator[int]:
             return
 
 
-def _later_flac(data: Data) -> Iterator[int]:
+def _later_flac(data: Bytes) -> Iterator[int]:
     at = 0
     while (at := _search(data, b"fLaC", at + 4, _is_flac)) > 0:
         yield at
 
 
-def _is_flac(data: Data, at: int) -> bool:
+def _is_flac(data: Bytes, at: int) -> bool:
     # 34 bytes that describe the stream; more such blocks follow, or none.
     return data[at + 4 : at + 8] in (b"\0\0\0\x22", b"\x80\0\0\x22")
 
 
-def _later_amr(data: Data) -> Iterator[int]:
+def _later_amr(data: Bytes) -> Iterator[int]:
     at = 0
     while (at := _search(data, b"#!AMR", at + 5, _is_amr)) > 0:
         yield at
 
 
-def _is_amr(data: Data, at: int) -> bool:
+def _is_amr(data: Bytes, at: int) -> bool:
     return data[at : at + 9].startswith((b"#!AMR\n", b"#!AMR-WB\n"))
 
 
@@ -411,7 +409,7 @@ def _is_name(letters: bytes) -> bool:
     return len(letters) == 4 and all(0x20 <= c < 0x7F or c == 0xA9 for c in letters)
 
 
-def _search(data: Data, magic: bytes, start: int, check: Callable[[Data, int], bool]) -> int:
+def _search(data: Bytes, magic: bytes, start: int, check: Callable[[Bytes, int], bool]) -> int:
     """The next place of these bytes at which the check holds, or -1."""
     for _ in range(MAX_STEPS):
         start = data.find(magic, start)
@@ -425,7 +423,7 @@ class _Kind(NamedTuple):
     """How a kind of file begins, and where its later parts do."""
 
     head: bytes
-    later_starts: Callable[[Data], Iterator[int]]
+    later_starts: Callable[[Bytes], Iterator[int]]
 
 
 _KINDS = (

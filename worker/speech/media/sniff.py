@@ -12,7 +12,8 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import NamedTuple
 
-from worker.speech.media.parts import EBML, SEGMENT, Box, Data, boxes, element, elements
+from worker.speech.media.parts import EBML, SEGMENT, Box, boxes, element, elements
+from worker.speech.media.view import Bytes
 
 HEAD = 1024
 """Bytes in which what a mark wants besides its first letters must stand."""
@@ -21,7 +22,7 @@ SAMPLE = 4096
 """Bytes looked at in each of the places that stand for the whole file."""
 
 
-def why_not(data: Data, name: str = "") -> str | None:
+def why_not(data: Bytes, name: str = "") -> str | None:
     """What the bytes are that no decoder could read, and what to do about it. Never raises.
 
     Args:
@@ -61,7 +62,7 @@ class Mark(NamedTuple):
     also: bytes = b""
 
 
-def _marked(data: Data, marks: tuple[Mark, ...]) -> str | None:
+def _marked(data: Bytes, marks: tuple[Mark, ...]) -> str | None:
     head = data[:HEAD]
     for mark in marks:
         if data[mark.at : mark.at + len(mark.start)] == mark.start and mark.also in head:
@@ -239,7 +240,7 @@ _LOCKED_ENTRIES = {b"enca": _CENC, b"drms": "Apple's FairPlay", b"aavd": "Audibl
 """Kinds of tracks whose sound is locked; of a locked picture alone, the sound could be read."""
 
 
-def _why_not_mp4(data: Data) -> str | None:
+def _why_not_mp4(data: Bytes) -> str | None:
     if data[4:8] not in _MP4_TOPS:
         return None
     tops = list(islice(boxes(data, 0, len(data)), 10_000))
@@ -263,7 +264,7 @@ def _why_not_mp4(data: Data) -> str | None:
     )
 
 
-def _why_not_movie(data: Data, moov: Box, kinds: set[bytes]) -> str | None:
+def _why_not_movie(data: Bytes, moov: Box, kinds: set[bytes]) -> str | None:
     locked = _locked_track(data, moov)
     if locked is not None:
         return _encrypted(locked)
@@ -277,7 +278,7 @@ def _why_not_movie(data: Data, moov: Box, kinds: set[bytes]) -> str | None:
     return None
 
 
-def _locked_track(data: Data, moov: Box) -> str | None:
+def _locked_track(data: Bytes, moov: Box) -> str | None:
     """Who locked a sound track, if one is."""
     has_sound = False
     for entry in _sound_tracks(data, moov):
@@ -291,7 +292,7 @@ def _locked_track(data: Data, moov: Box) -> str | None:
     return None
 
 
-def _sound_tracks(data: Data, moov: Box) -> Iterator[Box]:
+def _sound_tracks(data: Bytes, moov: Box) -> Iterator[Box]:
     """The descriptions of the movie's sound tracks."""
     for media in _below(data, moov, (b"trak", b"mdia")):
         handlers = _below(data, media, (b"hdlr",))
@@ -302,7 +303,7 @@ def _sound_tracks(data: Data, moov: Box) -> Iterator[Box]:
             yield from islice(boxes(data, table.body + 8, min(table.end, len(data))), 100)
 
 
-def _below(data: Data, box: Box, path: tuple[bytes, ...]) -> Iterator[Box]:
+def _below(data: Bytes, box: Box, path: tuple[bytes, ...]) -> Iterator[Box]:
     """The boxes that a path of kinds leads to."""
     if not path:
         yield box
@@ -312,7 +313,7 @@ def _below(data: Data, box: Box, path: tuple[bytes, ...]) -> Iterator[Box]:
             yield from _below(data, inner, path[1:])
 
 
-def _inside(data: Data, box: Box) -> Iterator[Box]:
+def _inside(data: Bytes, box: Box) -> Iterator[Box]:
     return islice(boxes(data, box.body, min(box.end, len(data))), 100)
 
 
@@ -324,7 +325,7 @@ _TRACKS, _TRACK, _ENCODINGS, _ENCODING, _ENCRYPTION = 0x1654AE6B, 0xAE, 0x6D80, 
 _TRACKS_SEARCHED = 1 << 20
 
 
-def _why_not_matroska(data: Data) -> str | None:
+def _why_not_matroska(data: Bytes) -> str | None:
     head = element(data, 0)
     if head is None or head.id != EBML or head.end is None:
         return None
@@ -334,7 +335,7 @@ def _why_not_matroska(data: Data) -> str | None:
     return None
 
 
-def _leads_on(data: Data, start: int, end: int, path: tuple[int, ...]) -> bool:
+def _leads_on(data: Bytes, start: int, end: int, path: tuple[int, ...]) -> bool:
     """Whether there are elements, each in the one before it, from a start up to an end."""
     return not path or any(
         _leads_on(data, found.body, end if found.end is None else min(found.end, end), path[1:])
@@ -352,7 +353,7 @@ _ASF_LOCKS = (
 _ASF_HEADER = 1 << 20
 
 
-def _why_not_asf(data: Data) -> str | None:
+def _why_not_asf(data: Bytes) -> str | None:
     if data[:16] != _ASF:
         return None
     header = data[: min(int.from_bytes(data[16:24], "little"), _ASF_HEADER)]
@@ -365,7 +366,7 @@ _PACKETS = 2_000
 """Of a broadcast: about 400 kB."""
 
 
-def _why_not_broadcast(data: Data) -> str | None:
+def _why_not_broadcast(data: Bytes) -> str | None:
     """MPEG-TS in which most packets are scrambled. Tables and filling never are."""
     for packet, skip in ((188, 0), (192, 4)):
         sent = locked = 0
@@ -384,7 +385,7 @@ def _why_not_broadcast(data: Data) -> str | None:
 # Zeros and text.
 
 
-def _zeros(data: Data) -> str | None:
+def _zeros(data: Bytes) -> str | None:
     size = 16 * SAMPLE
     if data[:size].strip(b"\0"):
         return None
@@ -407,7 +408,7 @@ _CONTROLS = re.compile(r"[\x00-\x08\x0e-\x1a\x1c-\x1f\x7f-\x9f]")
 """Characters that no text has."""
 
 
-def _text(data: Data) -> str | None:
+def _text(data: Bytes) -> str | None:
     head = data[:HEAD]
     if head.startswith(_BOM_16):
         text = _decoded(data[:SAMPLE], "utf-16", cut=False)
@@ -440,10 +441,6 @@ _ENDINGS = (
         (".crdownload", ".part", ".partial", ".download", ".opdownload"),
         "The file's name ends in {}, as that of an unfinished download; finish it and upload "
         "the file again.",
-    ),
-    (
-        (".pcm", ".raw"),
-        "Samples without a header ({}) don't tell their rate and width; send them as WAV or FLAC.",
     ),
     ((".gpg", ".pgp", ".age", ".enc", ".aes"), _encrypted("{}")),
 )

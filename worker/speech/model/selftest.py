@@ -46,7 +46,7 @@ def recording() -> Path | None:
 
 def known_speech() -> KnownSpeech | None:
     """The recording with its reference, or None if the package doesn't have them."""
-    from worker.speech.prepare.audio import AudioLimits, AudioReader
+    from worker.speech.media.reader import AudioLimits, AudioReader
 
     path = recording()
     if path is None or not path.with_suffix(".stm").is_file():

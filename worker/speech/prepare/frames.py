@@ -18,7 +18,7 @@ have limits.
 | | | nothing if done |
 | samples | | samples float32 [n], the next of the file; if configured |
 | progress | seconds: of audio decoded so far | |
-| end | audio_seconds; damaged: packets skipped; seconds: {stage: seconds}; | |
+| end | audio_seconds; peak: largest amplitude, of 1; seconds: {stage: seconds}; | |
 | | notes: sentences for the result | |
 | error | code; message: of a `JobError` | |
 """
@@ -274,13 +274,13 @@ def progress_frame(seconds: float) -> Frame:
 
 
 def end_frame(
-    audio_seconds: float, damaged: int, seconds: dict[str, float], notes: Sequence[str] = ()
+    audio_seconds: float, peak: float, seconds: dict[str, float], notes: Sequence[str] = ()
 ) -> Frame:
-    """The file is at its end: its length, packets skipped, seconds of each stage, notes."""
+    """The file is at its end: its length, largest amplitude, seconds of each stage, notes."""
     return {
         "kind": "end",
         "audio_seconds": audio_seconds,
-        "damaged": damaged,
+        "peak": peak,
         "seconds": seconds,
         "notes": list(notes),
     }, b""

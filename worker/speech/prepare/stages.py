@@ -15,7 +15,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from worker.speech.prepare.audio import AudioLimits, AudioReader
+from worker.speech.media.reader import AudioLimits, AudioReader
 from worker.speech.prepare.features import FrontEnd
 from worker.speech.prepare.frames import (
     Frame,
@@ -101,7 +101,7 @@ def prepare(task: PrepareTask, config: PrepareConfig, tools: Tools) -> Iterator[
     """The frames of one file, as they come; see `frames` for their kinds.
 
     Raises:
-        JobError: see `audio.AudioReader`.
+        JobError: see `media.reader.AudioReader`.
     """
     clock = _StageClock()
     limits = AudioLimits(config.max_audio_seconds)
@@ -113,6 +113,7 @@ def prepare(task: PrepareTask, config: PrepareConfig, tools: Tools) -> Iterator[
             else _SpeechChain(tools, tools.detector.stream(), task)
         )
         reported = 0
+        peak = 0.0
         block: list[NDArray[np.float32]] = []
         size = 0
         pieces = iter(reader)
@@ -128,6 +129,7 @@ def prepare(task: PrepareTask, config: PrepareConfig, tools: Tools) -> Iterator[
             with clock.stage("windows"):
                 if block:
                     samples = np.concatenate(block)
+                    peak = max(peak, float(np.abs(samples).max(initial=0.0)))
                     if config.all_samples and tools.detector is not None:
                         frames.append(samples_frame(samples))
                     frames += chain.feed(samples)
@@ -141,7 +143,7 @@ def prepare(task: PrepareTask, config: PrepareConfig, tools: Tools) -> Iterator[
             if piece is None:
                 break
         seconds = reader.samples / SAMPLE_RATE
-        end = end_frame(seconds, reader.damaged, clock.seconds, chain.notes)
+        end = end_frame(seconds, peak, clock.seconds, [*reader.notes, *chain.notes])
     yield end
 
 

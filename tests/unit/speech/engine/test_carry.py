@@ -133,7 +133,7 @@ class Run:
             if kind == "arrive":
                 index = arrivals.pop(0)
                 if index == self.windows:
-                    self.follow(self.state.end(30.0 * self.windows, 0, {}))
+                    self.follow(self.state.end(30.0 * self.windows, {}))
                     continue
                 start = index * 30 * SAMPLE_RATE
                 spans = (Span(start, start + 2 * SAMPLE_RATE),)
@@ -313,7 +313,7 @@ def test_a_window_of_a_multilingual_file_that_cannot_tell_goes_with_its_neighbou
         state.begin(index)
         step = state.decoded(index, heard("de", "de"))
     assert state.windows[1].language == "de"
-    state.end(90.0, 0, {})
+    state.end(90.0, {})
     for index in range(3):
         state.words(index, ())
     result = state.recognition(None)

@@ -70,7 +70,7 @@ def test_whenever_trust_ends_no_short_text_is_left(
         if action == "arrive":
             index = arrivals.pop(0)
             if index == len(seconds):
-                follow(state.end(30.0 * index, 0, {}))
+                follow(state.end(30.0 * index, {}))
                 continue
             start = 30 * SAMPLE_RATE * index
             spans = (Span(start, start + seconds[index] * SAMPLE_RATE),)

@@ -80,7 +80,7 @@ def test_a_window_with_more_text_than_fits_is_decoded_in_halves_that_follow_each
     write(state, step)
     assert state.begin(2).prompt[-60:] == tuple(range(2000, 2060)), "the second half's text"
     write(state, state.decoded(2, said(f"{TWO} {ONE}", 3000)))
-    state.end(90.0, 0, {})
+    state.end(90.0, {})
     assert state.finished
     result = state.recognition(None)
     assert [segment.text for segment in result.segments][1:3] == [ONE, TWO]
@@ -94,7 +94,7 @@ def test_halves_are_halved_again_while_their_text_does_not_fit() -> None:
     second, third = decode(state, second, said("its end", stopped=True)).ready
     for index, text in ((third, "c"), (first, "a"), (second, "b")):
         write(state, decode(state, index, said(text)))
-    state.end(30.0, 0, {})
+    state.end(30.0, {})
     assert [segment.text for segment in state.recognition(None).segments] == ["a", "b", "c"]
 
 
@@ -142,7 +142,7 @@ def test_a_divided_window_is_kept_with_all_of_its_parts_or_decoded_again() -> No
     partial = state.partial()
     assert done(finished(partial)) == ((0, 0.0, 20.0), (1, 30.0, 50.0))
     again = state_of(2, resume=partial)
-    again.end(60.0, 0, {})
+    again.end(60.0, {})
     assert [segment.text for segment in again.recognition(None).segments] == [
         "one",
         "and a half",
@@ -203,7 +203,7 @@ def test_however_much_is_said_a_window_has_few_enough_parts_and_loses_none(tenth
             following += decode(state, index, said("a b c d e f g h i j k l m n", stopped=True))
         write(state, step)
         step = following
-    state.end(seconds, 0, {})
+    state.end(seconds, {})
     assert state.finished
     assert len(state.done) <= MOST_PARTS
     texts = sorted(state.done.values(), key=lambda text: text.start)

@@ -58,7 +58,7 @@ def decode(state: FileState, index: int, decoded: Decoded) -> Step:
 
 def finish(state: FileState, step: Step) -> Recognition:
     """Decodes what is ready in the language it is known to be in, and ends the file."""
-    step += state.end(600.0, 0, {})
+    step += state.end(600.0, {})
     while step.ready or step.texts:
         following = Step()
         for index in step.ready:

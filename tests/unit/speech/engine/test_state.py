@@ -130,7 +130,7 @@ class Run:
     def frame(self) -> None:
         index = self.frames.pop(0)
         if index == len(self.script.seconds):
-            self.follow(self.state.end(self.script.audio_seconds, 0, {"decode": 0.5}))
+            self.follow(self.state.end(self.script.audio_seconds, {"decode": 0.5}))
             return
         spans = self.script.spans(index)
         done = {
@@ -330,7 +330,7 @@ def test_a_voter_that_was_outvoted_is_decoded_again() -> None:
     assert state.decoded(0, script.decode(0, rung, None)).ready == (1, 2)
     assert state.decoded(1, script.decode(1, state.begin(1), None)) == Step()
     assert state.decoded(2, script.decode(2, state.begin(2), None)) == Step()
-    step = state.end(19.0, 0, {})
+    step = state.end(19.0, {})
     assert state.language is not None
     assert state.language.code == "en"
     assert step.ready == (0,)
@@ -341,7 +341,7 @@ def test_a_voter_that_was_outvoted_is_decoded_again() -> None:
 def test_a_whole_file_stage_may_add_windows_after_the_files_end() -> None:
     script = Script([1.0], [("de", 0.9)], [0], [False], "de")
     state = FileState("job", Options(language="de"), full_ladder, stages_left={"windows", "more"})
-    assert state.end(1.0, 0, {}) == Step()
+    assert state.end(1.0, {}) == Step()
     assert (state.total, state.finished) == (None, False)
     assert state.add_window(0, script.spans(0), FEATURES, None).ready == (0,)
     state.stage_done("windows")
@@ -361,7 +361,7 @@ def test_a_vote_ends_with_the_last_stage_that_could_add_voters() -> None:
     state.add_window(0, script.spans(0), FEATURES, None)
     rung = state.begin(0)
     assert state.decoded(0, script.decode(0, rung, None)) == Step()
-    assert state.end(1.0, 0, {}) == Step()
+    assert state.end(1.0, {}) == Step()
     assert state.language is None, "more voters may come"
     step = state.stage_done("windows")
     assert state.language is not None
@@ -384,15 +384,16 @@ def test_the_rungs_of_a_window_follow_the_language_known_when_it_comes() -> None
     assert asked == [None, "de"]
 
 
-def test_the_result_tells_damage_and_what_the_header_promised() -> None:
+def test_the_result_tells_what_the_header_promised_and_why_nothing_was_heard() -> None:
     state = FileState("job", Options(language="en"), full_ladder)
     state.stated_seconds = 9.66
-    state.end(0.3, 1, {"decode": 0.1, "windows": 0.2}, ["2.0 s may be speech"])
+    state.end(0.3, {"decode": 0.1, "windows": 0.2}, ["2.0 s may be speech"], peak=0.5)
     result = state.recognition(None)
     assert result.notes == (
         "2.0 s may be speech",
-        "1 damaged packets were skipped",
         "The file says it lasts 9.7 s; 0.3 s of audio were found",
+        "Nothing was heard: no speech was found in 0.3 s of audio, whose loudest sample is at "
+        "-6 dB of full scale",
     )
     assert result.seconds == {"decode": 0.1, "windows": 0.2}
     assert result.language is None
@@ -408,7 +409,7 @@ def only_window(*texts: Decoded) -> tuple[Recognition, int]:
     """The result of one window of 4 s that is decoded to these in turn, and how many it took."""
     state = FileState("job", Options(language="en"), full_ladder)
     state.add_window(0, (Span(0, 4 * SAMPLE_RATE),), FEATURES, None)
-    state.end(4.0, 0, {})
+    state.end(4.0, {})
     for count, decoded in enumerate(texts, 1):
         state.begin(0)
         if state.decoded(0, decoded).texts:
@@ -442,7 +443,7 @@ def test_a_header_that_is_nearly_right_is_not_worth_a_note(
 ) -> None:
     state = FileState("job", Options(language="en"), full_ladder)
     state.stated_seconds = stated
-    state.end(found, 0, {})
+    state.end(found, {})
     assert state.notes == []
 
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from tests.fakes.media import encode, tone, wav_bytes
 from worker.errors import ErrorCode, JobError
 from worker.speech.media.raw import HINT, Encoding, RawAudio
-from worker.speech.prepare.audio import AudioLimits, AudioReader
+from worker.speech.media.reader import AudioLimits, AudioReader
 
 LIMITS = AudioLimits(60.0)
 

@@ -340,7 +340,6 @@ def test_a_scrambled_broadcast(before: bytes) -> None:
     [
         ("talk.mp3.crdownload", "ends in .crdownload"),
         ("TALK.PART", "ends in .part"),
-        ("talk.pcm", "(.pcm)"),
         ("talk.wav.gpg", "encrypted (.gpg)"),
     ],
 )

@@ -185,7 +185,7 @@ def test_files_go_through_and_a_bad_one_fails_alone(
         assert client.ended
         assert client.error is None
         assert client.windows == bursts
-    assert "No decoder recognises" in failed.failed_with(ErrorCode.NOT_MEDIA)
+    assert "The file is text" in failed.failed_with(ErrorCode.NOT_MEDIA)
     assert failed.frames == []
     assert pool.failures == []
     # A bad file is answered, not died of: the same children are there.

@@ -10,8 +10,8 @@ from faster_whisper.vad import get_vad_model
 from numpy.typing import NDArray
 
 from worker.speech.config import SPANS
+from worker.speech.media.reader import AudioLimits, AudioReader
 from worker.speech.model.selftest import known_speech, recording
-from worker.speech.prepare.audio import AudioLimits, AudioReader
 from worker.speech.prepare.vad import Silero
 from worker.speech.windows import FRAME, Padder, SpanFinder
 

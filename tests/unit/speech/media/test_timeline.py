@@ -1,0 +1,224 @@
+"""Frames lie where the file's clock says: holes are filled, jitter and jumps are not."""
+
+from __future__ import annotations
+
+import math
+import random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from worker.speech.media.timeline import (
+    BACK,
+    LATEST_START,
+    LONGEST_HOLE,
+    SHORTEST_HOLE,
+    SURE_HOLE,
+    Clock,
+    Timeline,
+    clock_of,
+)
+
+PACKET = 0.02
+FROM_ZERO = Clock(0.0)
+
+
+def run(
+    times: list[float | None],
+    clock: Clock | None = FROM_ZERO,
+    *,
+    packet: float = PACKET,
+    longest: float = 43_200.0,
+    position: float = 0.0,
+) -> tuple[list[float], Timeline[int]]:
+    """Where each frame starts in the result, and the timeline at its end."""
+    timeline: Timeline[int] = Timeline(clock, longest, position)
+    placed = [
+        one for number, time in enumerate(times) for one in timeline.add(number, time, packet)
+    ]
+    placed += timeline.finish()
+    assert [one.frame for one in placed] == list(range(len(times))), "every frame, in its order"
+    starts, end = [], position
+    for one in placed:
+        if one.at is not None:
+            assert one.at > end, "silence takes time"
+            end = one.at
+        starts.append(end)
+        end += packet
+    return starts, timeline
+
+
+def steps(count: int, start: float = 0.0, packet: float = PACKET) -> list[float | None]:
+    """Times of frames one after the other."""
+    return [start + number * packet for number in range(count)]
+
+
+def test_what_follows_on_follows_on() -> None:
+    starts, timeline = run(steps(200))
+    assert starts == pytest.approx(steps(200))
+    assert (timeline.holes, timeline.jumps) == (0, 0)
+
+
+@pytest.mark.parametrize("start", [0.03, 4.0, 90.0])
+def test_audio_that_begins_late_begins_late(start: float) -> None:
+    starts, timeline = run(steps(100, start))
+    assert starts == pytest.approx(steps(100, start))
+    assert timeline.holes == 1
+    assert timeline.filled == pytest.approx(start)
+
+
+@given(
+    st.lists(
+        st.tuples(st.integers(30, 200), st.floats(SHORTEST_HOLE * 2, SURE_HOLE)),
+        min_size=1,
+        max_size=6,
+    )
+)
+def test_holes_are_filled_to_where_the_clock_says(runs: list[tuple[int, float]]) -> None:
+    times: list[float | None] = []
+    at = 0.0
+    for frames, hole in runs:
+        times += steps(frames, at)
+        at += frames * PACKET + hole
+    times += steps(30, at)
+    starts, timeline = run(times)
+    assert starts == pytest.approx(times, abs=1e-6)
+    assert timeline.holes == len(runs)
+    assert timeline.filled == pytest.approx(sum(hole for _, hole in runs))
+
+
+@given(st.integers(0, 2**32), st.floats(0.0, 0.3))
+def test_times_that_jitter_leave_the_audio_whole(seed: int, jitter: float) -> None:
+    """Times of arrival: each frame late by something, some of every half second by nothing."""
+    rng = random.Random(seed)
+    times: list[float | None] = [
+        number * PACKET + (0.0 if number % 10 == 0 or number > 290 else rng.uniform(0.0, jitter))
+        for number in range(300)
+    ]
+    starts, timeline = run(times)
+    assert timeline.holes == 0
+    assert starts == pytest.approx(steps(300))
+
+
+def test_one_broken_time_moves_nothing() -> None:
+    for broken in (-1e4, 5.0, 1e6):
+        times = steps(200)
+        times[100] = broken
+        starts, timeline = run(times)
+        assert starts == pytest.approx(steps(200))
+        assert (timeline.holes, timeline.jumps) == (0, 0)
+
+
+def test_frames_without_times_follow_on() -> None:
+    late = steps(200, 7.0)
+    times = [time if number < 40 or number > 150 else None for number, time in enumerate(late)]
+    starts, _ = run(times)
+    assert starts == pytest.approx(late)
+    assert run([None] * 50)[0] == pytest.approx(steps(50))
+
+
+def test_a_clock_that_goes_back_is_not_followed() -> None:
+    """Two recordings joined: the second's times begin anew."""
+    starts, timeline = run(steps(500) + steps(500))
+    assert starts == pytest.approx(steps(1_000))
+    assert timeline.jumps == 1
+
+
+def test_audio_that_overlaps_is_kept_and_times_are_right_again_after_the_next_hole() -> None:
+    back = BACK / 2
+    times = steps(100) + steps(100, 100 * PACKET - back) + steps(100, 10.0)
+    starts, timeline = run(times)
+    assert timeline.jumps == 0
+    assert starts[:200] == pytest.approx(steps(200))
+    assert starts[200:] == pytest.approx(steps(100, 10.0))
+
+
+def test_a_huge_jump_is_not_followed() -> None:
+    times = steps(200) + steps(200, 95_443.7)
+    starts, timeline = run(times)
+    assert starts == pytest.approx(steps(400))
+    assert (timeline.holes, timeline.jumps) == (0, 1)
+
+
+@pytest.mark.parametrize(
+    ("clock", "hole", "followed"),
+    [
+        (Clock(0.0), SURE_HOLE + 1, True),
+        (Clock(0.0), LONGEST_HOLE + 1, False),
+        (Clock(0.0, end=20_000.0), LONGEST_HOLE + 1, True),
+        (Clock(0.0, end=3_000.0), LONGEST_HOLE + 1, False),
+        (Clock(0.0, set_anew=True), SURE_HOLE - 1, True),
+        (Clock(0.0, set_anew=True), SURE_HOLE + 1, False),
+        (Clock(0.0, set_anew=True, end=20_000.0), SURE_HOLE + 1, False),
+    ],
+)
+def test_how_long_a_hole_is_believed(clock: Clock, hole: float, *, followed: bool) -> None:
+    times = steps(200) + steps(200, 200 * PACKET + hole)
+    starts, timeline = run(times, clock)
+    assert starts == pytest.approx(times if followed else steps(400))
+    assert timeline.jumps == (not followed)
+
+
+def test_silence_never_makes_a_file_too_long() -> None:
+    times = steps(200) + steps(200, 700.0)
+    starts, timeline = run(times, longest=600.0)
+    assert starts == pytest.approx(steps(400))
+    assert timeline.jumps == 1
+
+
+def test_a_late_start_in_a_transport_stream_is_followed_further_than_a_jump() -> None:
+    late = steps(100, SURE_HOLE * 3)
+    assert run(late, Clock(0.0, set_anew=True))[0] == pytest.approx(late)
+
+
+def test_a_part_behind_another_counts_from_its_own_start() -> None:
+    starts, _ = run(steps(100, 81.0), Clock(81.0), position=30.0)
+    assert starts == pytest.approx(steps(100, 30.0))
+    starts, _ = run(steps(100, 81.0), Clock(None), position=30.0)
+    assert starts == pytest.approx(steps(100, 30.0))
+
+
+def test_long_frames_are_placed_too() -> None:
+    times = steps(10, packet=0.5) + steps(10, 12.0, packet=0.5)
+    assert run(times, packet=0.5)[0] == pytest.approx(times)
+
+
+@given(
+    st.lists(st.one_of(st.none(), st.floats(-1e7, 1e7)), max_size=120),
+    st.sampled_from(
+        [None, Clock(None), Clock(0.0), Clock(5.0, set_anew=True), Clock(0.0, end=9.0)]
+    ),
+)
+def test_any_times_leave_every_frame_in_its_order(
+    times: list[float | None], clock: Clock | None
+) -> None:
+    starts, timeline = run(times, clock, longest=1_000.0)
+    assert starts == sorted(starts)
+    assert all(math.isfinite(start) and start <= 1_000.0 + len(times) for start in starts)
+    if clock is None:
+        assert (timeline.holes, timeline.jumps) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    ("name", "start", "clock"),
+    [
+        ("mov,mp4,m4a,3gp,3g2,mj2", 0.0, Clock(0.0, end=9.0)),
+        # An empty edit: the film begins with nothing.
+        ("mov,mp4,m4a,3gp,3g2,mj2", 4.0, Clock(0.0, end=9.0)),
+        # A fragment of a longer stream.
+        ("mov,mp4,m4a,3gp,3g2,mj2", LATEST_START + 1, Clock(LATEST_START + 1, end=9.0)),
+        ("matroska,webm", -0.007, Clock(-0.007, end=9.0)),
+        ("matroska,webm", None, Clock(0.0, end=9.0)),
+        ("ogg", 81.0, Clock(81.0, end=9.0)),
+        ("flac", None, Clock(None, end=9.0)),
+        ("mpegts", 1.4, Clock(1.4, set_anew=True, end=9.0)),
+        ("mp3", 0.025, None),
+        ("asf", 3.1, None),
+        ("wav", None, None),
+        ("aac", None, None),
+        ("avi", 0.0, None),
+    ],
+)
+def test_the_clocks_of_formats(name: str, start: float | None, clock: Clock | None) -> None:
+    assert clock_of(name, start, 9.0) == clock

@@ -1,0 +1,44 @@
+"""Which track is taken, and what is said of the others."""
+
+from __future__ import annotations
+
+from worker.speech.media.tracks import Track, note, preferred
+
+
+def numbers(tracks: list[Track]) -> list[int]:
+    return [track.number for track in preferred(tracks)]
+
+
+def test_marked_tracks_come_first_and_those_without_a_decoder_never() -> None:
+    assert numbers([Track(0, "aac"), Track(1, "aac")]) == [0, 1]
+    assert numbers([Track(0, "aac"), Track(1, "aac", marked=True)]) == [1, 0]
+    assert numbers([Track(0, "aac", marked=True), Track(1, "aac", marked=True)]) == [0, 1]
+    assert numbers([Track(0, None, marked=True), Track(1, "aac")]) == [1]
+
+
+def test_a_file_of_one_track_needs_no_note() -> None:
+    assert note([Track(0, "aac")], Track(0, "aac"), ()) == []
+
+
+def test_the_note_names_the_track_and_why_others_were_left_out() -> None:
+    tracks = [
+        Track(0, "aac", marked=True),
+        Track(1, "aac", language="ger", title="Kommentar\n\x1b[31m"),
+        Track(2, None, language="und"),
+        Track(3, "opus"),
+    ]
+    assert note(tracks, tracks[1], {0}) == [
+        "Of 4 audio tracks, counted from 0, track 1 (ger, 'Kommentar[31m') was transcribed; "
+        "left out: 0 (default) without sound, 2 without a decoder, 3"
+    ]
+
+
+def test_a_track_that_was_read_behind_the_first_is_not_left_out() -> None:
+    tracks = [Track(0, "mp2"), Track(1, "mp2")]
+    assert note(tracks, tracks[0], (), later={1}) == []
+
+
+def test_a_title_is_shown_in_part() -> None:
+    (sentence,) = note([Track(0, "aac"), Track(1, "aac", title="x" * 500)], Track(0, "aac"), ())
+    assert "x" * 40 in sentence
+    assert "x" * 41 not in sentence

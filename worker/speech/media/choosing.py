@@ -1,0 +1,87 @@
+"""Takes one of a file's audio tracks: listens until one has sound."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from typing import Any, NamedTuple
+
+from worker.errors import ErrorCode, JobError
+from worker.speech.media.conversion import Converter
+from worker.speech.media.decoding import Decoder
+from worker.speech.media.opening import Opened
+from worker.speech.media.tracks import Track, note, preferred
+from worker.speech.unheard import SILENT
+
+__all__ = ["Choice", "choose"]
+
+
+class Choice(NamedTuple):
+    """The track that is transcribed, and what is known of the others.
+
+    Attributes:
+        tracks: of the file; the numbers are those of the audio streams.
+        taken: the one to transcribe.
+        silent: numbers of those that were found to hold no sound.
+    """
+
+    tracks: Sequence[Track]
+    taken: Track
+    silent: Collection[int] = ()
+
+    def notes(self, later: Collection[int] = ()) -> list[str]:
+        """For the result; see `tracks.note`."""
+        return note(self.tracks, self.taken, self.silent, later)
+
+
+def choose(opened: Opened, again: Callable[[], Opened]) -> Choice:
+    """The track to transcribe: the first that has sound, those that are marked before the others.
+
+    If none has any, the first of them that can be decoded.
+
+    Args:
+        opened: the file.
+        again: opens it once more, to listen to it.
+
+    Raises:
+        JobError: decode_failed: there is a decoder for none of them.
+    """
+    tracks = [_track(number, stream) for number, stream in enumerate(opened.audio)]
+    candidates = preferred(tracks)
+    if not candidates:
+        raise JobError(
+            ErrorCode.DECODE_FAILED,
+            "No decoder is at hand for the file's audio; convert it to WAV, FLAC, MP3 or AAC.",
+        )
+    taken, silent = candidates[0], set[int]()
+    if len(candidates) > 1:
+        for track in candidates:
+            if _has_sound(track.number, again):
+                taken = track
+                break
+            silent.add(track.number)
+    return Choice(tracks, taken, silent)
+
+
+def _track(number: int, stream: Any) -> Track:
+    context = stream.codec_context
+    return Track(
+        number,
+        codec=None if context is None else str(context.name),
+        marked=bool(stream.disposition & type(stream.disposition).default),
+        language=str(stream.metadata.get("language", "")),
+        title=str(stream.metadata.get("title", "")),
+    )
+
+
+def _has_sound(number: int, again: Callable[[], Opened]) -> bool:
+    with again() as opened:
+        try:
+            decoder = Decoder(opened.container, opened.audio[number])
+            converter = Converter(decoder.weights)
+            for frame in decoder.frames():
+                for samples in converter.feed(frame):
+                    if abs(samples).max(initial=0.0) >= SILENT:
+                        return True
+            return any(abs(left).max(initial=0.0) >= SILENT for left in converter.drain())
+        except JobError:
+            return False  # it can't be decoded after all

@@ -1,0 +1,117 @@
+"""Frames of any format, rate and channels into one channel of float32 at 16 kHz."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import av
+import numpy as np
+from av.audio.resampler import AudioResampler
+from numpy.typing import NDArray
+
+from worker.errors import ErrorCode, JobError
+from worker.speech.media.decoding import reason
+from worker.speech.media.mixing import Mixer
+from worker.speech.windows import SAMPLE_RATE
+
+__all__ = ["Converter", "Samples"]
+
+Samples = NDArray[np.float32]
+
+BLOCK = 32_768
+"""Samples (of each channel) that are converted at a time: some twenty packets, so that Python's
+share of the work is small."""
+
+
+class Converter:
+    """Converts the frames of one stream, which may change their shape on the way.
+
+    Args:
+        weights: of a frame's channels; see `mixing.weights`.
+
+    Attributes:
+        cancelled: whether channels cancelled each other; see `mixing.Mixer`.
+    """
+
+    def __init__(self, weights: Callable[[Any], NDArray[np.float32]]) -> None:
+        self.cancelled = False
+        self._weights = weights
+        self._shape: tuple[str, str, int] | None = None
+        self._run: _Run | None = None
+
+    def feed(self, frame: Any) -> Iterator[Samples]:
+        """Samples that are ready, float32 [n] in [-1, 1].
+
+        Args:
+            frame: the next (`av.AudioFrame`).
+
+        Raises:
+            JobError: decode_failed: FFmpeg can't convert it.
+        """
+        shape = (frame.format.name, frame.layout.name, frame.sample_rate)
+        if self._run is None or shape != self._shape:
+            yield from self.drain()
+            self._run = _Run(Mixer(self._weights(frame)), frame.sample_rate)
+            self._shape = shape
+        # Its time has been read; the buffer would compare it.
+        frame.pts = None
+        yield from self._convert(self._run, frame)
+
+    def drain(self) -> Iterator[Samples]:
+        """The samples of all frames so far that are not given out yet."""
+        if self._run is not None:
+            run, self._run = self._run, None
+            yield from self._convert(run, None)
+
+    def _convert(self, run: _Run, frame: Any) -> Iterator[Samples]:
+        try:
+            yield from run.feed(frame) if frame is not None else run.finish()
+        except MemoryError:
+            raise
+        except (av.error.FFmpegError, ValueError) as error:
+            raise JobError(
+                ErrorCode.DECODE_FAILED,
+                f"The file's audio can't be brought to 16 kHz mono ({reason(error)}); "
+                "export it again.",
+            ) from error
+        self.cancelled |= run.mixer.cancelled
+
+
+class _Run:
+    """Frames of one shape, one after the other."""
+
+    def __init__(self, mixer: Mixer, rate: int) -> None:
+        self.mixer = mixer
+        self._rate = rate
+        self._fifo = av.AudioFifo()
+        # Interleaved, because PyAV reads at most seven planes.
+        self._to_float = AudioResampler(format="flt")
+        self._resampler = AudioResampler(format="flt", layout="mono", rate=SAMPLE_RATE)
+
+    def feed(self, frame: Any) -> Iterator[Samples]:
+        self._fifo.write(frame)
+        if self._fifo.samples >= BLOCK:
+            yield from self._block(self._fifo.read())
+
+    def finish(self) -> Iterator[Samples]:
+        if self._fifo.samples:
+            yield from self._block(self._fifo.read())
+        if self._rate != SAMPLE_RATE:
+            yield from self._resampled(None)
+
+    def _block(self, block: Any) -> Iterator[Samples]:
+        for frame in self._to_float.resample(block):
+            packed: Any = frame.to_ndarray()
+            mono = self.mixer.mix(packed.reshape(-1, frame.layout.nb_channels))
+            if self._rate == SAMPLE_RATE:
+                yield mono
+                continue
+            one = av.AudioFrame.from_ndarray(mono[None], format="flt", layout="mono")
+            one.sample_rate = self._rate
+            yield from self._resampled(one)
+
+    def _resampled(self, frame: Any) -> Iterator[Samples]:
+        for piece in self._resampler.resample(frame):
+            # The filter's ripple may leave full scale.
+            yield np.clip(piece.to_ndarray()[0], -1.0, 1.0)

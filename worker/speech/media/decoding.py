@@ -1,0 +1,146 @@
+"""One stream's packets into frames of audio; a damaged packet is counted and left out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import av
+from av.container import InputContainer
+
+from worker.errors import ErrorCode, JobError
+from worker.speech.media.mixing import weights
+from worker.speech.media.raw import MAX_CHANNELS, MAX_RATE, MIN_RATE
+
+__all__ = ["Decoder", "reason"]
+
+MAX_READ_ERRORS = 1_000
+"""Errors in a row without a packet after which the file is at its end."""
+
+_BETTER = {"amrnb": "libopencore_amrnb", "amrwb": "libopencore_amrwb"}
+"""FFmpeg's own decoders of AMR take the silence that phones send (DTX) for damage."""
+
+
+class Decoder:
+    """Decodes one audio stream of an open file.
+
+    Args:
+        container: the file.
+        stream: one of its audio streams that has a decoder.
+        beside: other streams to watch.
+
+    Attributes:
+        damaged: packets that could not be decoded.
+        decoded: packets that could.
+        known: whether the file says what its audio is like. An MP3 in name alone doesn't, nor does
+            a film whose sound begins late.
+        last: the place in the file, in bytes, of the stream's last packet; None if unknown.
+        seen: indices of the streams beside it that had packets before this one ended.
+
+    Raises:
+        JobError: decode_failed: the rate or the channels are none that can be decoded.
+    """
+
+    def __init__(
+        self, container: InputContainer, stream: Any, beside: tuple[Any, ...] = ()
+    ) -> None:
+        self.damaged = 0
+        self.decoded = 0
+        self.last: int | None = None
+        self.seen: set[int] = set()
+        self._waiting: set[int] = set()
+        self._container = container
+        self._stream = stream
+        self._beside = beside
+        self._context = stream.codec_context
+        rate = self._context.sample_rate
+        self.known = bool(rate)
+        if rate and not _is_rate(rate):
+            raise JobError(
+                ErrorCode.DECODE_FAILED,
+                f"The file says its sample rate is {rate} Hz; "
+                f"{MIN_RATE} to {MAX_RATE} Hz can be decoded, so export it again.",
+            )
+        layout = self._context.layout
+        if layout.nb_channels > MAX_CHANNELS:
+            raise JobError(
+                ErrorCode.DECODE_FAILED,
+                f"The audio has {layout.nb_channels} channels, more than {MAX_CHANNELS}; "
+                "mix it down.",
+            )
+        self._own_order: list[str] | None = None
+        if "(" in layout.name:
+            # An order of the file's own: PyAV frees the list of channels with each copy of it, so
+            # no frame may have one. Decoders that set no layout of their own pass on this one.
+            self._own_order = [channel.name for channel in layout.channels]
+            self._context.layout = f"{layout.nb_channels} channels"
+        if self._context.name in _BETTER and _BETTER[self._context.name] in av.codecs_available:
+            self._context = av.CodecContext.create(_BETTER[self._context.name], "r")
+
+    def frames(self) -> Iterator[Any]:
+        """Frames of audio (`av.AudioFrame`), none of them empty, at rates that can be resampled."""
+        for packet in self._packets():
+            if packet.stream.index != self._stream.index:
+                self._waiting.add(packet.stream.index)
+                continue
+            if packet.size:
+                self.seen |= self._waiting
+            elif packet.dts is not None:
+                continue  # empty; to the decoder it would be the end
+            for frame in self._decode(packet):
+                if not _is_rate(frame.sample_rate):
+                    self.damaged += 1
+                elif frame.samples:
+                    yield frame
+
+    def _decode(self, packet: Any) -> list[Any]:
+        """The frames of a packet; none if it is damaged."""
+        try:
+            frames: list[Any] = self._context.decode(packet if packet.size else None)
+        except MemoryError:
+            raise  # the limit of the process, not the file's fault
+        except av.error.EOFError:
+            return []  # the decoder was at its end before
+        except av.error.FFmpegError:
+            self.damaged += 1
+            return []
+        if packet.size:
+            self.decoded += 1
+            self.last = packet.pos if packet.pos is not None else self.last
+        return frames
+
+    def weights(self, frame: Any) -> Any:
+        """How to mix a frame's channels; see `mixing.weights`."""
+        names = self._own_order
+        if names is None or len(names) != frame.layout.nb_channels:
+            names = [channel.name for channel in frame.layout.channels]
+        return weights(names, ambisonic=frame.layout.name.startswith("ambisonic"))
+
+    def _packets(self) -> Iterator[Any]:
+        errors = 0
+        while errors < MAX_READ_ERRORS:
+            try:
+                for packet in self._container.demux(self._stream, *self._beside):
+                    errors = 0
+                    yield packet
+            except MemoryError:
+                raise
+            except IndexError:
+                return  # PyAV at the end of a file that got streams on the way
+            except av.error.FFmpegError:
+                # What follows can often be read: a generator that raised is finished, a fresh one
+                # goes on behind the damage.
+                errors += 1
+                self.damaged += 1
+            else:
+                return
+
+
+def reason(error: BaseException) -> str:
+    """The library's words without the local path it puts in them."""
+    text = str(getattr(error, "strerror", None) or error)
+    return text.split(": '")[0].rstrip(".")
+
+
+def _is_rate(rate: int) -> bool:
+    return MIN_RATE <= rate <= MAX_RATE

@@ -1,0 +1,287 @@
+"""Any media file -> mono float32 samples at 16 kHz, in pieces, where a player plays them.
+
+Decoding is PyAV's (FFmpeg's libraries, no binary). A damaged packet is skipped and counted, as
+players do; what is left is decoded. The caller runs this in a child process with limits:
+decoders crash, hang and swallow memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import av
+import numpy as np
+
+from worker.errors import ErrorCode, JobError
+from worker.speech.media import length
+from worker.speech.media.choosing import choose
+from worker.speech.media.conversion import Converter, Samples
+from worker.speech.media.decoding import Decoder
+from worker.speech.media.opening import Opened, open_media, unreadable, unrecognised
+from worker.speech.media.parts import Part, find_parts
+from worker.speech.media.raw import RawAudio
+from worker.speech.media.report import Report
+from worker.speech.media.timeline import Timeline, clock_of
+from worker.speech.media.view import FileBytes
+from worker.speech.windows import SAMPLE_RATE
+
+__all__ = ["AudioLimits", "AudioReader"]
+
+_NOTHING_SECONDS = 0.1
+"""A stream that claims less than this and gives nothing is empty, not damaged."""
+
+_SILENCE_BLOCK = 4 * SAMPLE_RATE
+"""Samples of silence that are given out at a time."""
+
+_MOST_STREAMS = 100
+"""Streams of a transport stream that are read one after the other."""
+
+
+@dataclass(frozen=True, slots=True)
+class AudioLimits:
+    """What one file may cost.
+
+    Attributes:
+        max_seconds: decoded audio beyond this is refused, whatever the header says.
+    """
+
+    max_seconds: float = 43_200.0
+
+
+class AudioReader:
+    """Reads one audio track of a file; a context manager and an iterator of pieces.
+
+    Args:
+        path: of the file.
+        limits: what it may cost.
+        raw: what a file without a header holds.
+
+    Attributes:
+        samples: at 16 kHz, given out so far.
+        stated_seconds: how long the audio lasts by the file's header, if that says so.
+
+    Raises:
+        JobError: from the constructor and the iterator; the code says what is wrong with the
+            file (empty_file, not_media, no_audio_stream, decode_failed, audio_too_long).
+    """
+
+    def __init__(self, path: Path, limits: AudioLimits, raw: RawAudio | None = None) -> None:
+        self.samples = 0
+        self._path = path
+        self._limits = limits
+        self._later: set[int] = set()
+        """Numbers of tracks that go on where the one that was taken ends."""
+        self._raw = raw
+        if path.stat().st_size == 0:
+            raise JobError(ErrorCode.EMPTY_FILE, "The file has no bytes; upload it again.")
+        with path.open("rb") as file:
+            data = FileBytes(file)
+            self._size = len(data)
+            self._parts = find_parts(data)
+            self._report = Report(stale_length=self._parts.ignore_length)
+            self._counted = length.has_frame_count(data[: 1 << 16])
+        self._opened = self._open(None)
+        try:
+            self._choice = choose(self._opened, lambda: self._open(None))
+            self._stream = self._opened.audio[self._choice.taken.number]
+            self._decoder = self._decode(self._opened, self._stream)
+            self.stated_seconds = self._stated()
+        except BaseException:
+            self._opened.close()
+            raise
+
+    def __enter__(self) -> AudioReader:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._opened.close()
+
+    @property
+    def damaged(self) -> int:
+        """Packets that could not be decoded."""
+        return self._report.damaged
+
+    @property
+    def notes(self) -> list[str]:
+        """Sentences for the result; complete at the end of the file."""
+        return self._choice.notes(self._later) + self._report.sentences()
+
+    def __iter__(self) -> Iterator[Samples]:
+        """Pieces of samples, float32 in [-1, 1], shape [n], any length."""
+        timeline = self._timeline(self._opened, self.stated_seconds)
+        yield from self._read(self._decoder, timeline)
+        if "mpegts" in self._opened.names:
+            yield from self._read_later_streams(timeline)
+        self._report.add_times(timeline)
+        for part in self._parts.parts[1:]:
+            yield from self._read_part(part)
+        self._check_end()
+
+    def _open(self, part: Part | None, format_name: str | None = None) -> Opened:
+        """A part of the file; the first, which may be all of it, if None."""
+        parts = self._parts
+        if part is None and len(parts.parts) > 1:
+            part = parts.parts[0]
+        options = {"ignore_length": "1"} if parts.ignore_length else {}
+        return open_media(
+            self._path,
+            part,
+            patch=parts.patch,
+            raw=self._raw,
+            format_name=format_name,
+            options=options,
+        )
+
+    def _decode(self, opened: Opened, stream: Any) -> Decoder:
+        # Streams of a transport stream may follow one another; see `_read_later_streams`.
+        beside = opened.audio if "mpegts" in opened.names else ()
+        return Decoder(opened.container, stream, tuple(one for one in beside if one is not stream))
+
+    def _timeline(self, opened: Opened, end: float | None) -> Timeline[Any]:
+        clock = clock_of(opened.container.format.name, opened.start, end)
+        return Timeline(clock, self._limits.max_seconds, self.samples / SAMPLE_RATE)
+
+    def _read(self, decoder: Decoder, timeline: Timeline[Any]) -> Iterator[Samples]:
+        """The samples of one stream, with silence where it has none."""
+        converter = Converter(decoder.weights)
+
+        def place(frame: Any, at: float | None) -> Iterator[Samples]:
+            if at is not None:
+                yield from self._count(converter.drain())
+                yield from self._silence(round(at * SAMPLE_RATE) - self.samples)
+            yield from self._count(converter.feed(frame))
+
+        try:
+            for frame in decoder.frames():
+                for placed in timeline.add(frame, frame.time, frame.samples / frame.sample_rate):
+                    yield from place(*placed)
+            for placed in timeline.finish():
+                yield from place(*placed)
+            yield from self._count(converter.drain())
+        finally:
+            self._report.add_stream(decoder, cancelled=converter.cancelled)
+
+    def _silence(self, samples: int) -> Iterator[Samples]:
+        while samples > 0:
+            size = min(samples, _SILENCE_BLOCK)
+            yield from self._count([np.zeros(size, dtype=np.float32)])
+            samples -= size
+
+    def _count(self, pieces: Iterator[Samples] | list[Samples]) -> Iterator[Samples]:
+        for piece in pieces:
+            self.samples += len(piece)
+            if self.samples > self._limits.max_seconds * SAMPLE_RATE:
+                raise JobError(
+                    ErrorCode.AUDIO_TOO_LONG,
+                    f"The audio is longer than max_audio_seconds = {self._limits.max_seconds:g}; "
+                    "split the file or raise the setting.",
+                )
+            yield piece
+
+    def _read_later_streams(self, timeline: Timeline[Any]) -> Iterator[Samples]:
+        """Audio of a transport stream that goes on under other numbers (PIDs).
+
+        Two recordings were joined, or the sender changed its programme. FFmpeg's libraries find
+        such streams, but PyAV shows only those that it saw at the beginning.
+        """
+        numbers = {stream.id: number for number, stream in enumerate(self._opened.audio)}
+        known = {
+            stream.id
+            for stream in self._opened.container.streams
+            if stream.type != "audio" or stream.index in self._decoder.seen
+        }
+        known.add(self._stream.id)
+        start, decoder = 0, self._decoder
+        for _ in range(_MOST_STREAMS):
+            if decoder.last is None:
+                return
+            start += decoder.last
+            try:
+                opened = self._open(Part(start, self._size), "mpegts")
+            except JobError:
+                return  # no audio is left
+            with opened:
+                fresh = [one for one in opened.audio if one.id not in known and one.codec_context]
+                if not fresh:
+                    return
+                decoder = self._decode(opened, fresh[0])
+                before = self.samples
+                yield from self._read(decoder, timeline)
+                known |= {one.id for one in opened.audio if one.index in decoder.seen}
+                known.add(fresh[0].id)
+                if self.samples > before:
+                    self._report.joined += 1
+                    if fresh[0].id in numbers:
+                        self._later.add(numbers[fresh[0].id])
+
+    def _read_part(self, part: Part) -> Iterator[Samples]:
+        """A further part of the file, behind what there is; one that can't be read is noted."""
+        try:
+            with self._open(part) as opened:
+                choice = choose(opened, lambda: self._open(part))
+                decoder = self._decode(opened, opened.audio[choice.taken.number])
+                timeline = self._timeline(opened, None)
+                yield from self._read(decoder, timeline)
+                self._report.add_times(timeline)
+                self._report.joined += 1
+        except JobError as error:
+            if error.code is ErrorCode.AUDIO_TOO_LONG:
+                raise
+            self._report.unread += 1
+
+    def _stated(self) -> float | None:
+        """How long a player says the audio lasts; refuses what is far too long by its header."""
+        container, stream = self._opened.container, self._stream
+        end = length.seconds_of_tag(str(stream.metadata.get("DURATION", "")))
+        if stream.duration and stream.time_base:
+            end = float((stream.duration + (stream.start_time or 0)) * stream.time_base)
+        whole = container.duration and container.duration / av.time_base
+        if "ogg" in self._opened.names and whole:
+            whole -= self._opened.start or 0.0  # FFmpeg counts from the start of its clock
+        seconds = None
+        if len(self._parts.parts) == 1 and not self._parts.ignore_length:
+            seconds = length.stated(
+                container.format.name,
+                container=whole,
+                track=end,
+                size=self._size,
+                counted=self._counted,
+            )
+        if seconds and seconds > self._limits.max_seconds * 1.5:
+            # Decoding for hours to find out what the header says already helps nobody.
+            raise JobError(
+                ErrorCode.AUDIO_TOO_LONG,
+                f"The file says it lasts {seconds:.0f} s, more than "
+                f"max_audio_seconds = {self._limits.max_seconds:g}; "
+                "split the file or raise the setting.",
+            )
+        return seconds
+
+    def _check_end(self) -> None:
+        """Refuses a file of which too little could be decoded."""
+        said = self._stream.duration and self._stream.time_base
+        claims = float(self._stream.duration * self._stream.time_base) if said else 0.0
+        if self.samples == 0 and not self._decoder.known:
+            format_name = self._opened.container.format.long_name
+            raise unreadable(
+                self._path, unrecognised(f"looked at as {format_name}, it holds no audio")
+            )
+        if self.samples == 0 and (self.damaged or claims > _NOTHING_SECONDS):
+            raise unreadable(
+                self._path,
+                JobError(
+                    ErrorCode.DECODE_FAILED,
+                    f"None of the file's audio can be decoded ({self.damaged} damaged packets); "
+                    "export it again.",
+                ),
+            )
+        self._report.check_damage()

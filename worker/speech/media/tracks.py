@@ -1,0 +1,75 @@
+"""Which of a file's audio tracks is transcribed, and what is said of the others (pure)."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+__all__ = ["Track", "note", "preferred"]
+
+_TITLE = 40
+"""Characters of a track's title that a note shows: it is the sender's text, not ours."""
+
+
+@dataclass(frozen=True, slots=True)
+class Track:
+    """An audio track, as its file describes it.
+
+    Attributes:
+        number: among the audio tracks, from 0.
+        codec: FFmpeg's name; None where no decoder is at hand.
+        marked: whether the file marks it to be played unless another is chosen.
+        language: as the file writes it, mostly three letters; empty if it doesn't.
+        title: as the file writes it; empty if it doesn't.
+    """
+
+    number: int
+    codec: str | None
+    marked: bool = False
+    language: str = ""
+    title: str = ""
+
+    def described(self) -> str:
+        """Its number, and what the file says of it."""
+        title = "".join(letter for letter in self.title if letter.isprintable())
+        title = f"'{title[:_TITLE]}'" if title.strip() else ""
+        language = "".join(letter for letter in self.language if letter.isalnum())[:8]
+        said = [language if language != "und" else "", title, "default" if self.marked else ""]
+        words = ", ".join(word for word in said if word)
+        return f"{self.number} ({words})" if words else str(self.number)
+
+
+def preferred(tracks: Sequence[Track]) -> list[Track]:
+    """The tracks that can be decoded; those marked first, in their order.
+
+    The first of them that has sound is to be taken: recorders of screens mark a track that nobody
+    spoke into.
+    """
+    return sorted(
+        (track for track in tracks if track.codec is not None),
+        key=lambda track: (not track.marked, track.number),
+    )
+
+
+def note(
+    tracks: Sequence[Track], taken: Track, silent: Collection[int], later: Collection[int] = ()
+) -> list[str]:
+    """What the result says of a file's tracks: nothing if there is one.
+
+    Args:
+        tracks: all of them.
+        taken: the one that is transcribed.
+        silent: numbers of tracks that were found to hold no sound.
+        later: numbers of tracks that turned out to go on where it ended, and were transcribed too.
+    """
+    others = [track for track in tracks if track.number not in {taken.number, *later}]
+    if not others:
+        return []
+    left = []
+    for track in others:
+        why = " without a decoder" if track.codec is None else ""
+        left.append(track.described() + (" without sound" if track.number in silent else why))
+    return [
+        f"Of {len(tracks)} audio tracks, counted from 0, track {taken.described()} was "
+        f"transcribed; left out: {', '.join(left)}"
+    ]
