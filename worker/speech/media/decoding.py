@@ -130,8 +130,8 @@ class Decoder:
             except av.error.FFmpegError:
                 # What follows can often be read: a generator that raised is finished, a fresh one
                 # goes on behind the damage.
+                self.damaged += errors == 0
                 errors += 1
-                self.damaged += 1
             else:
                 return
 

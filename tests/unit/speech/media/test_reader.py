@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from tests.fakes.media import encode, tone, wav_bytes, write_wav
 from worker.errors import ErrorCode, JobError
-from worker.speech.media import decoding, opening
+from worker.speech.media import opening
 from worker.speech.media.reader import AudioLimits, AudioReader
 
 
@@ -317,7 +317,7 @@ def test_a_file_that_gives_errors_alone_ends(
                 raise av.error.InvalidDataError(1, "it is broken")
 
         monkeypatch.setattr(reader._decoder, "_container", Container())
-        with pytest.raises(JobError, match=f"{decoding.MAX_READ_ERRORS} damaged packets"):
+        with pytest.raises(JobError, match=r"None of .* can be decoded .1 damaged packets.;"):
             list(reader)
 
 
