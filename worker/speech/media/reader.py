@@ -83,7 +83,7 @@ class AudioReader:
             self._size = len(data)
             self._parts = find_parts(data)
             self._report = Report(stale_length=self._parts.ignore_length)
-            self._counted = length.has_frame_count(data[: 1 << 16])
+            self._counts_frames = length.has_frame_count(data[: 1 << 16])
         self._opened = self._open(None)
         try:
             self._choice = choose(self._opened, lambda: self._open(None))
@@ -153,12 +153,23 @@ class AudioReader:
     def _read(self, decoder: Decoder, timeline: Timeline[Any]) -> Iterator[Samples]:
         """The samples of one stream, with silence where it has none."""
         converter = Converter(decoder.weights)
+        there = 0
+        """Samples of what follows that are there already."""
 
         def place(frame: Any, at: float | None) -> Iterator[Samples]:
+            nonlocal there
             if at is not None:
-                yield from self._count(converter.drain())
-                yield from self._silence(round(at * SAMPLE_RATE) - self.samples)
-            yield from self._count(converter.feed(frame))
+                yield from give(converter.drain())
+                missing = round(at * SAMPLE_RATE) - self.samples
+                yield from self._silence(missing)
+                there = max(0, -missing)
+            yield from give(converter.feed(frame))
+
+        def give(pieces: Iterator[Samples]) -> Iterator[Samples]:
+            nonlocal there
+            for piece in pieces:
+                yield self._counted(piece[there:])
+                there -= min(there, len(piece))
 
         try:
             for frame in decoder.frames():
@@ -166,26 +177,25 @@ class AudioReader:
                     yield from place(*placed)
             for placed in timeline.finish():
                 yield from place(*placed)
-            yield from self._count(converter.drain())
+            yield from give(converter.drain())
         finally:
             self._report.add_stream(decoder, cancelled=converter.cancelled)
 
     def _silence(self, samples: int) -> Iterator[Samples]:
         while samples > 0:
             size = min(samples, _SILENCE_BLOCK)
-            yield from self._count([np.zeros(size, dtype=np.float32)])
+            yield self._counted(np.zeros(size, dtype=np.float32))
             samples -= size
 
-    def _count(self, pieces: Iterator[Samples] | list[Samples]) -> Iterator[Samples]:
-        for piece in pieces:
-            self.samples += len(piece)
-            if self.samples > self._limits.max_seconds * SAMPLE_RATE:
-                raise JobError(
-                    ErrorCode.AUDIO_TOO_LONG,
-                    f"The audio is longer than max_audio_seconds = {self._limits.max_seconds:g}; "
-                    "split the file or raise the setting.",
-                )
-            yield piece
+    def _counted(self, piece: Samples) -> Samples:
+        self.samples += len(piece)
+        if self.samples > self._limits.max_seconds * SAMPLE_RATE:
+            raise JobError(
+                ErrorCode.AUDIO_TOO_LONG,
+                f"The audio is longer than max_audio_seconds = {self._limits.max_seconds:g}; "
+                "split the file or raise the setting.",
+            )
+        return piece
 
     def _read_later_streams(self, timeline: Timeline[Any]) -> Iterator[Samples]:
         """Audio of a transport stream that goes on under other numbers (PIDs).
@@ -254,7 +264,7 @@ class AudioReader:
                 container=whole,
                 track=end,
                 size=self._size,
-                counted=self._counted,
+                counted=self._counts_frames,
             )
         if seconds and seconds > self._limits.max_seconds * 1.5:
             # Decoding for hours to find out what the header says already helps nobody.

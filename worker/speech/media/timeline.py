@@ -33,6 +33,10 @@ LONGEST_HOLE = 3_600.0
 LATEST_START = 10.0
 """Seconds. A clock of its own that starts later doesn't start with this file: it is a piece."""
 
+LONGEST_SEAM = 0.1
+"""Seconds of an overlap that are left out, as players do: where segments were joined, each begins
+with what its encoder needs to start (0.05 s), and a microphone's clock may run fast."""
+
 BACK = 1.0
 """Seconds. Times that go back by less overlap; by more, another clock begins."""
 
@@ -100,12 +104,12 @@ def clock_of(format_name: str, start: float | None, end: float | None) -> Clock 
 
 
 class Placed(NamedTuple, Generic[F]):
-    """A frame, and whether silence goes before it.
+    """A frame, and where it belongs.
 
     Attributes:
         frame: as it came.
-        at: seconds of the result at which it belongs, silence filling what is not there yet;
-            None where it follows on the one before.
+        at: seconds of the result at which it starts, behind silence, or with what is there already
+            left out; None where it follows on the one before.
     """
 
     frame: F
@@ -181,10 +185,12 @@ class Timeline(Generic[F]):
                     self.filled += hole
                 else:
                     self._jump(hole)
-        elif late and late[0] <= -BACK:
-            back = max(self._lateness(len(self._held)))
-            if back <= -BACK:
-                self._jump(back)
+        elif late and late[0] <= -SHORTEST_HOLE:
+            overlap = max(self._lateness(len(self._held)))
+            if -LONGEST_SEAM <= overlap <= -SHORTEST_HOLE and not self._first:
+                at = self._position = self._position + overlap
+            elif overlap <= -BACK:
+                self._jump(overlap)
         held = self._held.popleft()
         self._held_seconds = self._held_seconds - held.seconds if self._held else 0.0
         self._position += held.seconds

@@ -152,6 +152,26 @@ def test_formats_without_a_clock_follow_on(
     assert notes == []
 
 
+def test_an_overlap_of_segments_is_left_out_once(tmp_path: Path) -> None:
+    """As a stream's segments have it, joined: each begins a little before the last one ends."""
+    sound, overlap = talk(48_000), 0.06
+    cut, frame = 4 * 48_000, 1_152
+    cut -= cut % frame
+    first = Track(sound[:cut], "mp2", 48_000)
+    behind = cut - round(overlap * 48_000)
+    second = Track(sound[behind:], "mp2", 48_000, start=behind / 48_000)
+    segments = [
+        write(tmp_path / f"{number}.ts", [track], container="mpegts").read_bytes()
+        for number, track in enumerate((first, second))
+    ]
+    path = tmp_path / "a.ts"
+    path.write_bytes(b"".join(segments))
+    found, notes = read(path)
+    assert len(found) / RATE == pytest.approx(SECONDS, abs=0.03)
+    assert abs(lag(found, 5.0, 5.0)) < 0.02
+    assert notes == []
+
+
 def test_an_mp3_behind_garbage_is_not_padded(tmp_path: Path) -> None:
     path = encode(tmp_path / "a.mp3", talk(44_100), codec="libmp3lame", rate=44_100)
     garbage = np.random.default_rng(1).integers(0, 255, 30_000, np.uint8).tobytes()
