@@ -19,8 +19,8 @@ __all__ = ["Converter", "Samples"]
 
 Samples = NDArray[np.float32]
 
-BLOCK = 32_768
-"""Samples (of each channel) that are converted at a time: some twenty packets, so that Python's
+BLOCK = 65_536
+"""Samples (of each channel) that are converted at a time: some sixty packets, so that Python's
 share of the work is small."""
 
 
