@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import difflib
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 from tests.fakes.media import write_wav
 from tests.fakes.speech import samples_of
 from tests.fakes.tiny_model import base_engine
+from tests.wording import alike, letters
 from worker.errors import ErrorCode, JobError
 from worker.speech.api import EngineStats, Options
 from worker.speech.engine.engine import Engine
@@ -37,15 +37,6 @@ def engine() -> Iterator[Engine]:
 def transcripts(folder: Path) -> dict[str, str]:
     with (folder / "transcripts.csv").open(encoding="utf-8") as file:
         return {row["file"]: row["text"] for row in csv.DictReader(file)}
-
-
-def letters(text: str) -> str:
-    return "".join(c for c in text.lower() if c.isalnum())
-
-
-def alike(text: str, reference: str) -> float:
-    """1 for the same letters in the same order, 0 for none."""
-    return difflib.SequenceMatcher(None, letters(text), letters(reference)).ratio()
 
 
 WARM_UP = 7

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import difflib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 from tests.fakes.media import write_wav
 from tests.fakes.speech import samples_of
 from tests.fakes.tiny_model import base_engine
+from tests.wording import alike
 from worker.speech.api import Options, Recognition
 from worker.speech.engine.engine import Engine
 
@@ -37,12 +37,6 @@ def odd_beginning(path: Path, speech: NDArray[np.float32], *, seconds: float = 0
     voice = int(np.argmax(np.abs(speech) > 0.1 * np.abs(speech).max()))
     first = speech[voice : voice + round(seconds * 16_000)]
     return write_wav(path, np.concatenate([quiet(0.5), first, quiet(2.5), speech]))
-
-
-def alike(text: str, reference: str) -> float:
-    """1 for the same letters in the same order, 0 for none."""
-    one, other = ("".join(c for c in each.lower() if c.isalnum()) for each in (text, reference))
-    return difflib.SequenceMatcher(None, one, other).ratio()
 
 
 def transcripts(speech_dir: Path) -> dict[str, str]:
