@@ -38,6 +38,7 @@ class Track:
         default: whether it is marked to be played.
         metadata: language, title.
         bit_rate: for encoders that have none of their own.
+        options: for the encoder.
     """
 
     samples: Samples
@@ -50,6 +51,7 @@ class Track:
     default: bool | None = None
     metadata: dict[str, str] = field(default_factory=dict)
     bit_rate: int | None = None
+    options: dict[str, str] = field(default_factory=dict)
 
     @property
     def seconds(self) -> float:
@@ -113,6 +115,7 @@ def _film(out: Any, codec: str, seconds: float) -> list[tuple[float, Any]]:
 def _stream(out: Any, track: Track) -> AudioStream:
     stream = cast("AudioStream", out.add_stream(track.codec, rate=track.rate, layout=track.layout))
     stream.metadata.update(track.metadata)
+    stream.options = dict[str, object](track.options)
     if track.bit_rate is not None:
         stream.bit_rate = track.bit_rate
     if track.default is not None:
