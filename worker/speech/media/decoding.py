@@ -123,13 +123,12 @@ class Decoder:
                 for packet in self._container.demux(self._stream, *self._beside):
                     errors = 0
                     yield packet
-            except MemoryError:
-                raise
             except IndexError:
                 return  # PyAV at the end of a file that got streams on the way
             except av.error.FFmpegError:
                 # What follows can often be read: a generator that raised is finished, a fresh one
-                # goes on behind the damage.
+                # goes on behind the damage. FFmpeg's error for memory is one too: a packet claims
+                # gigabytes.
                 self.damaged += errors == 0
                 errors += 1
             else:

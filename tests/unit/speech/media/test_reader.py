@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from tests.fakes.containers import Track, write
 from tests.fakes.media import encode, tone, wav_bytes, write_wav
 from worker.errors import ErrorCode, JobError
 from worker.speech.media import opening
@@ -303,6 +304,20 @@ def test_damage_refuses_a_file_by_its_share_however_many_packets_it_is(tmp_path:
     fails(
         path, ErrorCode.DECODE_FAILED, r"\d+ of the file's 12\d packets are damaged, more than half"
     )
+
+
+def test_a_packet_that_claims_gigabytes_is_damage_and_not_a_lack_of_memory(tmp_path: Path) -> None:
+    fragments = {"movflags": "frag_keyframe+empty_moov", "frag_duration": "200000"}
+    path = write(tmp_path / "a.mp4", [Track(tone(8.0), "aac")], options=fragments)
+    data = bytearray(path.read_bytes())
+    # In a fragment's table, behind two words on the whole, the sizes of its packets follow.
+    at = data.index(b"trun", len(data) // 2) + 20
+    data[at : at + 4] = b"\x7f\xff\xff\xff"
+    path.write_bytes(data)
+    with AudioReader(path, AudioLimits(60.0)) as reader:
+        samples = np.concatenate(list(reader))
+        assert reader.notes == ["1 damaged packets were skipped"]
+    assert len(samples) / 16_000 > 3.0
 
 
 def test_a_file_that_gives_errors_alone_ends(
