@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+from collections.abc import Callable
 from itertools import pairwise
 
 import pytest
@@ -12,9 +13,11 @@ from hypothesis import strategies as st
 
 from worker.speech.media.timeline import (
     BACK,
+    DRIFT,
     LATEST_START,
     LONGEST_HOLE,
     LONGEST_SEAM,
+    SEAMS,
     SHORTEST_HOLE,
     SURE_HOLE,
     Clock,
@@ -142,12 +145,47 @@ def test_seams_and_fast_clocks_are_followed(overlaps: list[float]) -> None:
     times: list[float | None] = []
     at = 0.0
     for overlap in overlaps:
-        times += steps(100, at)
-        at += 100 * PACKET - overlap
-    times += steps(100, at)
+        times += steps(300, at)
+        at += 300 * PACKET - overlap
+    times += steps(300, at)
     starts, timeline = run(times)
     assert starts == pytest.approx(times)
     assert (timeline.holes, timeline.jumps) == (0, 0)
+
+
+def length(starts: list[float], filled: float) -> float:
+    """Seconds of the frames that are left, silence apart."""
+    return starts[-1] + PACKET - filled
+
+
+@pytest.mark.parametrize("share", [-0.0005, -0.0001, 0.0001, 0.0005, 0.02])
+def test_the_clocks_of_sound_cards_are_followed(share: float) -> None:
+    times = [number * PACKET * (1.0 + share) for number in range(20_000)]
+    starts, timeline = run([*times])
+    assert starts == pytest.approx(times, abs=DRIFT + SHORTEST_HOLE)
+    assert timeline.jumps == 0
+
+
+@pytest.mark.parametrize(
+    "time_of",
+    [
+        pytest.param(lambda number: 0.0, id="all at once"),
+        pytest.param(lambda number: 0.97 * number * PACKET, id="a slow clock"),
+        pytest.param(
+            lambda number: number * PACKET + 0.15 * math.sin(number * PACKET / 4), id="wandering"
+        ),
+        pytest.param(
+            # Every five seconds nothing comes for a second, and then all of it at once.
+            lambda number: max(number * PACKET, (number * PACKET // 5) * 5 + 1.0),
+            id="stalls",
+        ),
+    ],
+)
+def test_what_was_said_counts_for_more_than_times(time_of: Callable[[int], float]) -> None:
+    starts, timeline = run([time_of(number) for number in range(6_000)])
+    said = 6_000 * PACKET
+    assert length(starts, timeline.filled) >= (1.0 - SEAMS) * said - LONGEST_SEAM - 1e-6
+    assert timeline.filled <= 1.5
 
 
 def test_a_huge_jump_is_not_followed() -> None:
@@ -230,10 +268,10 @@ def test_any_times_leave_every_frame_in_its_order(
         ("flac", None, Clock(None, end=9.0)),
         ("mpegts", 1.4, Clock(1.4, set_anew=True, end=9.0)),
         ("mp3", 0.025, None),
-        ("asf", 3.1, None),
+        ("asf", 3.1, Clock(3.1, start_alone=True)),
         ("wav", None, None),
         ("aac", None, None),
-        ("avi", 0.0, None),
+        ("avi", 0.0, Clock(0.0, start_alone=True)),
     ],
 )
 def test_the_clocks_of_formats(name: str, start: float | None, clock: Clock | None) -> None:
