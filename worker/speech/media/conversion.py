@@ -56,17 +56,26 @@ class Converter:
             self._shape = shape
         # Its time has been read; the buffer would compare it.
         frame.pts = None
-        yield from self._convert(self._run, frame)
+        yield from self._convert(self._run.feed(frame))
+
+    def settle(self) -> Iterator[Samples]:
+        """The samples of all frames so far, but for a millisecond that the filter keeps.
+
+        Where silence follows. To begin anew would take a millisecond of work for each hole.
+        """
+        if self._run is not None:
+            yield from self._convert(self._run.settle())
 
     def drain(self) -> Iterator[Samples]:
         """The samples of all frames so far that are not given out yet."""
         if self._run is not None:
             run, self._run = self._run, None
-            yield from self._convert(run, None)
+            yield from self._convert(run.finish())
+            self.cancelled |= run.mixer.cancelled
 
-    def _convert(self, run: _Run, frame: Any) -> Iterator[Samples]:
+    def _convert(self, pieces: Iterator[Samples]) -> Iterator[Samples]:
         try:
-            yield from run.feed(frame) if frame is not None else run.finish()
+            yield from pieces
         except MemoryError:
             raise
         except (av.error.FFmpegError, ValueError) as error:
@@ -75,7 +84,6 @@ class Converter:
                 f"The file's audio can't be brought to 16 kHz mono ({reason(error)}); "
                 "export it again.",
             ) from error
-        self.cancelled |= run.mixer.cancelled
 
 
 class _Run:
@@ -94,9 +102,12 @@ class _Run:
         if self._fifo.samples >= BLOCK:
             yield from self._block(self._fifo.read())
 
-    def finish(self) -> Iterator[Samples]:
+    def settle(self) -> Iterator[Samples]:
         if self._fifo.samples:
             yield from self._block(self._fifo.read())
+
+    def finish(self) -> Iterator[Samples]:
+        yield from self.settle()
         if self._rate != SAMPLE_RATE:
             yield from self._resampled(None)
 

@@ -11,6 +11,7 @@ from av.container import InputContainer
 from worker.errors import ErrorCode, JobError
 from worker.speech.media.mixing import weights
 from worker.speech.media.raw import MAX_CHANNELS, MAX_RATE, MIN_RATE
+from worker.speech.media.timeline import BACK, SURE_HOLE
 
 __all__ = ["Decoder", "reason"]
 
@@ -32,10 +33,12 @@ class Decoder:
     Attributes:
         damaged: packets that could not be decoded.
         decoded: packets that could.
+        codec: FFmpeg's name of it, as the file has it.
         known: whether the file says what its audio is like. An MP3 in name alone doesn't, nor does
             a film whose sound begins late.
         last: the place in the file, in bytes, of the stream's last packet; None if unknown.
         seen: indices of the streams beside it that had packets before this one ended.
+        behind: damaged packets since the last that could be decoded.
 
     Raises:
         JobError: decode_failed: the rate or the channels are none that can be decoded.
@@ -48,11 +51,16 @@ class Decoder:
         self.decoded = 0
         self.last: int | None = None
         self.seen: set[int] = set()
+        self.behind = 0
         self._waiting: set[int] = set()
+        self._times: dict[int, float] = {}
+        """When the last packet of each stream beside this one is decoded, on the file's clock."""
+        self._steady = True
         self._container = container
         self._stream = stream
         self._beside = beside
         self._context = stream.codec_context
+        self.codec = str(self._context.name)
         rate = self._context.sample_rate
         self.known = bool(rate)
         if rate and not _is_rate(rate):
@@ -82,6 +90,7 @@ class Decoder:
         for packet in self._packets():
             if packet.stream.index != self._stream.index:
                 self._waiting.add(packet.stream.index)
+                self._watch(packet)
                 continue
             if packet.size:
                 self.seen |= self._waiting
@@ -103,11 +112,26 @@ class Decoder:
             return []  # the decoder was at its end before
         except av.error.FFmpegError:
             self.damaged += 1
+            self.behind += 1
             return []
         if packet.size:
             self.decoded += 1
+            self.behind = 0
             self.last = packet.pos if packet.pos is not None else self.last
         return frames
+
+    def steady(self) -> bool:
+        """Whether another stream of the file ran on so far, on one clock."""
+        return self._steady and bool(self._times)
+
+    def _watch(self, packet: Any) -> None:
+        """Keeps an eye on the clock of a stream beside this one."""
+        if packet.dts is None or packet.stream.type != "video":
+            return
+        time = float(packet.dts * packet.time_base)
+        step = time - self._times.get(packet.stream.index, time)
+        self._steady &= -BACK < step < SURE_HOLE
+        self._times[packet.stream.index] = time
 
     def weights(self, frame: Any) -> Any:
         """How to mix a frame's channels; see `mixing.weights`."""

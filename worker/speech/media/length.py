@@ -9,7 +9,7 @@ from worker.speech.media.raw import HEADERLESS
 __all__ = ["has_frame_count", "seconds_of_tag", "stated"]
 
 _SAID = HEADERLESS | {
-    "aiff", "ape", "asf", "au", "avi", "caf", "dsf", "flac", "matroska", "mov", "mpc", "mpc8",
+    "aiff", "ape", "au", "caf", "dsf", "flac", "matroska", "mov", "mpc", "mpc8",
     "mxf", "nut", "ogg", "tak", "tta", "w64", "wav", "wv",
 }  # fmt: skip
 """Formats (FFmpeg's first name) with their length in the header, on the last page (Ogg) or in their

@@ -26,11 +26,15 @@ _PLAYLISTS = frozenset({"concat", "dash", "hls", "image2", "imf", "rtsp", "sdp",
 """Formats that name other files to read: a job's file must not lead to another job's. To image2
 the %d in a file's own name is such; it also takes any file named .raw for the dots of a picture."""
 
+_ANYTHING = frozenset({"adf", "amrnb", "amrwb", "bin", "cdg", "idf", "xbin"})
+"""Formats that FFmpeg takes a file for by its name, or nearly any file: pictures of terminals, and
+AMR without its header."""
+
 _FORMATS = ",".join(
     sorted(
         name
         for name in av.formats_available
-        if (_PLAYLISTS | HEADERLESS).isdisjoint(name.split(","))
+        if (_PLAYLISTS | HEADERLESS | _ANYTHING).isdisjoint(name.split(","))
     )
 )
 """What FFmpeg may take a file for, unless it is told."""

@@ -117,7 +117,7 @@ class AudioReader:
 
     def __iter__(self) -> Iterator[Samples]:
         """Pieces of samples, float32 in [-1, 1], shape [n], any length."""
-        timeline = self._timeline(self._opened, self.stated_seconds)
+        timeline = self._timeline(self._opened, self._decoder, self.stated_seconds)
         yield from self._read(self._decoder, timeline)
         if "mpegts" in self._opened.names:
             yield from self._read_later_streams(timeline)
@@ -142,13 +142,22 @@ class AudioReader:
         )
 
     def _decode(self, opened: Opened, stream: Any) -> Decoder:
-        # Streams of a transport stream may follow one another; see `_read_later_streams`.
-        beside = opened.audio if "mpegts" in opened.names else ()
+        # Streams of a transport stream may follow one another; see `_read_later_streams`. Pictures
+        # tell whether a clock jumped or sound is missing.
+        beside: list[Any] = list(opened.audio) if "mpegts" in opened.names else []
+        if opened.names & {"mpegts", "mpeg"}:
+            beside += opened.container.streams.video
         return Decoder(opened.container, stream, tuple(one for one in beside if one is not stream))
 
-    def _timeline(self, opened: Opened, end: float | None) -> Timeline[Any]:
-        clock = clock_of(opened.container.format.name, opened.start, end)
-        return Timeline(clock, self._limits.max_seconds, self.samples / SAMPLE_RATE)
+    def _timeline(
+        self, opened: Opened, decoder: Decoder, end: float | None = None
+    ) -> Timeline[Any]:
+        """The timeline of a part of the file; only of the first is it known when it ends."""
+        position = self.samples / SAMPLE_RATE
+        clock = clock_of(
+            opened.container.format.name, opened.start, end, joined=opened is not self._opened
+        )
+        return Timeline(clock, self._limits.max_seconds, position, decoder.steady)
 
     def _read(self, decoder: Decoder, timeline: Timeline[Any]) -> Iterator[Samples]:
         """The samples of one stream, with silence where it has none."""
@@ -159,7 +168,7 @@ class AudioReader:
         def place(frame: Any, at: float | None) -> Iterator[Samples]:
             nonlocal there
             if at is not None:
-                yield from give(converter.drain())
+                yield from give(converter.settle())
                 missing = round(at * SAMPLE_RATE) - self.samples
                 yield from self._silence(missing)
                 there = max(0, -missing)
@@ -198,7 +207,7 @@ class AudioReader:
         return piece
 
     def _read_later_streams(self, timeline: Timeline[Any]) -> Iterator[Samples]:
-        """Audio of a transport stream that goes on under other numbers (PIDs).
+        """Audio of a transport stream that goes on under other numbers (PIDs), or in another codec.
 
         Two recordings were joined, or the sender changed its programme. FFmpeg's libraries find
         such streams, but PyAV shows only those that it saw at the beginning.
@@ -220,11 +229,20 @@ class AudioReader:
             except JobError:
                 return  # no audio is left
             with opened:
-                fresh = [one for one in opened.audio if one.id not in known and one.codec_context]
+                before, codec = self.samples, decoder.codec
+                fresh = [
+                    one
+                    for one in opened.audio
+                    if one.codec_context
+                    and (
+                        one.id not in known or (decoder.behind and codec != one.codec_context.name)
+                    )
+                ]
                 if not fresh:
                     return
+                # What was taken for damage is another codec's, under the same number.
+                self._report.damaged -= decoder.behind
                 decoder = self._decode(opened, fresh[0])
-                before = self.samples
                 yield from self._read(decoder, timeline)
                 known |= {one.id for one in opened.audio if one.index in decoder.seen}
                 known.add(fresh[0].id)
@@ -239,7 +257,7 @@ class AudioReader:
             with self._open(part) as opened:
                 choice = choose(opened, lambda: self._open(part))
                 decoder = self._decode(opened, opened.audio[choice.taken.number])
-                timeline = self._timeline(opened, None)
+                timeline = self._timeline(opened, decoder)
                 yield from self._read(decoder, timeline)
                 self._report.add_times(timeline)
                 self._report.joined += 1
@@ -294,4 +312,7 @@ class AudioReader:
                     "export it again.",
                 ),
             )
-        self._report.check_damage()
+        try:
+            self._report.check_damage()
+        except JobError as error:
+            raise unreadable(self._path, error) from error

@@ -69,7 +69,8 @@ def note(
     for track in others:
         why = " without a decoder" if track.codec is None else ""
         left.append(track.described() + (" without sound" if track.number in silent else why))
+    quiet = " (no track has sound)" if taken.number in silent else ""
     return [
         f"Of {len(tracks)} audio tracks, counted from 0, track {taken.described()} was "
-        f"transcribed; left out: {', '.join(left)}"
+        f"transcribed{quiet}; left out: {', '.join(left)}"
     ]

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from worker.speech.media.mixing import CANCELS, Mixer, weights
+from worker.speech.media.mixing import CANCELS, STRETCH, Mixer, weights
 
 
 def voice(seed: int, loudness: float = 0.1, samples: int = 4_000) -> NDArray[np.float32]:
@@ -45,7 +45,11 @@ def test_weights(names: list[str], expected: list[float]) -> None:
 
 
 def test_a_sound_field_is_heard_by_its_first_component() -> None:
-    assert weights(["NONE"] * 4, ambisonic=True).tolist() == [1, 0, 0, 0]
+    field = [f"AMBI{number}" for number in range(4)]
+    assert weights(field, ambisonic=True).tolist() == [1, 0, 0, 0]
+    # A narrator beside it, who stays where the listener's head is.
+    beside = weights([*field, "FL", "FR"], ambisonic=True)
+    np.testing.assert_allclose(beside, np.array([1, 0, 0, 0, 1, 1]) / 3, rtol=1e-6)
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 9, 11, 13, 15, 64])
@@ -78,12 +82,41 @@ def test_speakers_of_a_call_are_heard_both_after_their_channels_cancelled() -> N
         assert level(heard) == pytest.approx(0.5 * level(channels[0] + channels[1]), rel=1e-3)
 
 
-def test_channels_turned_over_are_turned_back_when_they_cancel_so() -> None:
-    speech = voice(1)
+@pytest.mark.parametrize("louder", [0.5, 1.0, 2.0, 4.0])
+def test_a_voice_in_the_middle_is_heard_behind_a_pause_in_which_the_sides_cancel(
+    louder: float,
+) -> None:
+    """Surround and pseudo-stereo: what is around is in both channels with opposed signs."""
+    samples = 40 * STRETCH
+    around = voice(2, samples=samples) * np.float32(louder)
+    speech = voice(1, samples=samples)
+    speech[: samples // 2] = 0.0
     mixer = Mixer(weights(["FL", "FR"]))
-    mixer.mix(np.stack([speech, -speech], 1))
-    heard = mixer.mix(np.stack([speech, speech], 1))
-    assert level(heard) == pytest.approx(level(speech), rel=1e-3)
+    heard = mixer.mix(np.stack([speech + around, speech - around], 1))
+    np.testing.assert_allclose(heard[samples // 2 :], speech[samples // 2 :], atol=1e-5)
+    assert mixer.cancelled
+
+
+@pytest.mark.parametrize("noise", [0.001, 0.01, 0.014])
+def test_channels_that_cancel_are_known_under_noise_of_their_own(noise: float) -> None:
+    speech = voice(1, samples=20 * STRETCH)
+    left, right = (voice(seed, noise, samples=len(speech)) for seed in (2, 3))
+    heard, mixer = mixed(speech + left, -speech + right)
+    assert mixer.cancelled
+    likeness = float(heard @ speech) / float(np.linalg.norm(heard) * np.linalg.norm(speech))
+    assert abs(likeness) > 0.95
+
+
+def test_speech_in_a_channel_that_is_called_lfe_is_heard() -> None:
+    names = ["FL", "FR", "FC", "LFE", "BL", "BR"]
+    speech = voice(1)
+    channels = [speech if name == "LFE" else np.zeros_like(speech) for name in names]
+    heard = Mixer(weights(names)).mix(np.stack(channels, 1))
+    np.testing.assert_allclose(heard, speech / 6, atol=1e-7)
+    # Where others are heard, it is rumble.
+    channels[0] = channels[1] = voice(2)
+    heard = Mixer(weights(names)).mix(np.stack(channels, 1))
+    assert abs(float(heard @ speech)) < 0.1 * float(np.linalg.norm(heard) * np.linalg.norm(speech))
 
 
 def test_silence_cancels_nothing() -> None:
