@@ -6,10 +6,10 @@ import re
 
 from worker.speech.media.raw import HEADERLESS
 
-__all__ = ["has_frame_count", "seconds_of_tag", "stated"]
+__all__ = ["seconds_of_tag", "stated"]
 
 _SAID = HEADERLESS | {
-    "aiff", "ape", "au", "caf", "dsf", "flac", "matroska", "mov", "mpc", "mpc8",
+    "aiff", "ape", "au", "caf", "dsf", "flac", "mov", "mpc", "mpc8",
     "mxf", "nut", "ogg", "tak", "tta", "w64", "wav", "wv",
 }  # fmt: skip
 """Formats (FFmpeg's first name) with their length in the header, on the last page (Ogg) or in their
@@ -24,29 +24,42 @@ _ID3_BYTES = 10
 _MP3_HEAD = 4_096
 """Bytes of the first frames of an MP3, where encoders write how many there are."""
 
+_MOST_OF_IT = 0.9
+"""Share of an MP3's bytes that its first frame must count; tags at its end are not among them."""
+
+_INFO, _DURATION = b"\x15\x49\xa9\x66", b"\x44\x89"
+"""Matroska's ids of the element that describes the whole file, and of its length in there."""
+
+_INFO_BYTES = 512
+"""Bytes of that element that are looked at: some names and dates are in it too."""
+
 
 def stated(
-    format_name: str,
-    *,
-    container: float | None,
-    track: float | None,
-    size: int,
-    counted: bool = False,
+    format_name: str, head: bytes, size: int, *, container: float | None, track: float | None
 ) -> float | None:
     """Seconds that a player shows at the end of the audio; None if no header says so.
 
     Args:
         format_name: FFmpeg's names of the format, with commas between.
+        head: the file's first 64 kB.
+        size: bytes of the file.
         container: seconds that FFmpeg gives the whole file.
         track: where the audio track ends, if its header says so.
-        size: bytes of the file.
-        counted: whether an MP3 says how many frames it has.
     """
-    names = set(format_name.split(","))
-    if not (names & _SAID or (counted and "mp3" in names)) or not container or container < 0:
+    if not container or container < 0 or not _is_said(set(format_name.split(",")), head, size):
         return None
     seconds = min(container, track) if track and track > 0 else container
     return seconds if seconds <= size / MIN_BYTES_PER_SECOND else None
+
+
+def _is_said(names: set[str], head: bytes, size: int) -> bool:
+    if "mp3" in names:
+        return _counts_frames(head, size)
+    if "matroska" in names:
+        # Recordings of browsers and live streams have no duration.
+        info = head.find(_INFO)
+        return info >= 0 and _DURATION in head[info : info + _INFO_BYTES]
+    return not names.isdisjoint(_SAID)
 
 
 def seconds_of_tag(text: str) -> float | None:
@@ -58,15 +71,22 @@ def seconds_of_tag(text: str) -> float | None:
     return int(hours) * 3_600 + int(minutes) * 60 + float(seconds)
 
 
-def has_frame_count(head: bytes) -> bool:
+def _counts_frames(head: bytes, size: int) -> bool:
     """Whether an MP3 begins with a frame (Xing, Info or VBRI) that counts the others.
 
-    Args:
-        head: its first bytes; what an ID3 tag leaves of them is looked at.
+    If several were joined, it counts those of the first.
     """
     if head[:3] == b"ID3" and len(head) >= _ID3_BYTES:
-        size = 0
+        tag = 0
         for byte in head[6:_ID3_BYTES]:  # 28 bits, seven in a byte
-            size = size << 7 | byte & 0x7F
-        head = head[_ID3_BYTES + size :]
-    return any(mark in head[:_MP3_HEAD] for mark in (b"Xing", b"Info", b"VBRI"))
+            tag = tag << 7 | byte & 0x7F
+        head, size = head[_ID3_BYTES + tag :], size - _ID3_BYTES - tag
+    for mark, place in ((b"Xing", 12), (b"Info", 12), (b"VBRI", 10)):
+        at = head[:_MP3_HEAD].find(mark)
+        if at < 0:
+            continue
+        flags = int.from_bytes(head[at + 4 : at + 8], "big")
+        if mark != b"VBRI" and flags & 3 != 3:
+            return bool(flags & 1)  # it counts frames, and no bytes
+        return int.from_bytes(head[at + place : at + place + 4], "big") >= _MOST_OF_IT * size
+    return False

@@ -34,6 +34,9 @@ __all__ = ["AudioLimits", "AudioReader"]
 _NOTHING_SECONDS = 0.1
 """A stream that claims less than this and gives nothing is empty, not damaged."""
 
+_HEAD = 1 << 16
+"""Bytes in which a file says how long it is, for formats of which FFmpeg doesn't tell."""
+
 _SILENCE_BLOCK = 4 * SAMPLE_RATE
 """Samples of silence that are given out at a time."""
 
@@ -83,7 +86,7 @@ class AudioReader:
             self._size = len(data)
             self._parts = find_parts(data)
             self._report = Report(stale_length=self._parts.ignore_length)
-            self._counts_frames = length.has_frame_count(data[: 1 << 16])
+            self._head = data[:_HEAD]
         self._opened = self._open(None)
         try:
             self._choice = choose(self._opened, lambda: self._open(None))
@@ -278,11 +281,7 @@ class AudioReader:
         seconds = None
         if len(self._parts.parts) == 1 and not self._parts.ignore_length:
             seconds = length.stated(
-                container.format.name,
-                container=whole,
-                track=end,
-                size=self._size,
-                counted=self._counts_frames,
+                container.format.name, self._head, self._size, container=whole, track=end
             )
         if seconds and seconds > self._limits.max_seconds * 1.5:
             # Decoding for hours to find out what the header says already helps nobody.

@@ -401,3 +401,40 @@ def test_bytes_of_no_kind_are_one_part(data: bytes) -> None:
 
 def test_a_file_without_bytes_has_no_parts() -> None:
     assert find_parts(b"") == Parts(())
+
+
+def behind_a_wav(tail: bytes) -> Parts:
+    return find_parts(wav_bytes(pcm(1.0)) + tail)
+
+
+@pytest.mark.parametrize(
+    "tail",
+    [
+        pytest.param(np.random.default_rng(1).bytes(40_000), id="an archive or a picture"),
+        pytest.param(
+            b"<?xpacket begin='x'?><x:xmpmeta>" + b"<rdf:li>word</rdf:li>" * 2_000, id="XMP"
+        ),
+        pytest.param(bytes(2_000) + chunk(b"LIST", b"INFO" + b"text " * 8_000), id="padding"),
+        # A data chunk whose size is two bytes short.
+        pytest.param(
+            b"\1\2" + chunk(b"LIST", b"INFO" + b"text " * 8_000), id="a chunk, not quite there"
+        ),
+    ],
+)
+def test_what_a_program_appends_to_a_wav_is_no_audio(tail: bytes) -> None:
+    assert not behind_a_wav(tail).ignore_length
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3])
+@pytest.mark.parametrize("rate", [8_000, 48_000])
+def test_samples_behind_a_stale_size_are_audio(channels: int, rate: int) -> None:
+    samples = np.repeat(pcm(4.0, rate)[:, None], channels, 1)
+    data = wav_bytes(samples, rate, stated_bytes=rate * channels)
+    assert find_parts(data).ignore_length
+    # Of three bytes each, only two are looked at.
+    wide = np.zeros((len(samples), channels, 3), np.uint8)
+    wide[..., 1:] = samples[..., None].view(np.uint8)
+    body = wide.tobytes()
+    head = struct.pack("<HHIIHH", 1, channels, rate, rate * channels * 3, channels * 3, 24)
+    parts = chunk(b"fmt ", head) + b"data" + struct.pack("<I", 3 * channels * 1_000) + body
+    assert find_parts(b"RIFF" + struct.pack("<I", 4 + len(parts)) + b"WAVE" + parts).ignore_length
