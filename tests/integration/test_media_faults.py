@@ -127,10 +127,17 @@ WITH_A_HOLE_OF_47_S = (
 
 
 class Heard(NamedTuple):
-    """What must come of a file: its sentences in time, and each note's beginning."""
+    """What must come of a file.
+
+    Attributes:
+        sentences: in time.
+        notes: how each begins.
+        left: seconds between which a hole left the end of a word, of which anything may be made.
+    """
 
     sentences: tuple[Said, ...]
     notes: tuple[str, ...] = ()
+    left: tuple[float, float] = (0.0, 0.0)
 
 
 class Refused(NamedTuple):
@@ -177,7 +184,9 @@ OUTCOMES: dict[str, Heard | Refused] = {
     "q2_rl.mov": Heard((Said(0.2, 1.6, "produced the block books"),)),
     "raw.ul": Refused(ErrorCode.NOT_MEDIA, "--input-format, --input-rate and --input-channels"),
     "short.wav": CLEAN,
-    "t_drop6.mp4": Heard((*TALK[:2], *TALK[3:]), ("6.0 s of silence stand in 1 place",)),
+    "t_drop6.mp4": Heard(
+        (*TALK[:2], *TALK[3:]), ("6.0 s of silence stand in 1 place",), left=(26.0, 26.664)
+    ),
     "t_fllfe.wav": CLEAN,
     "t_pause10.webm": Heard(
         (*TALK[:2], *later(TALK[2:], 10.0)), ("10.0 s of silence stand in 1 place",)
@@ -230,7 +239,12 @@ def found(folder: Path) -> dict[str, Recognition | BaseException]:
 
 def check(found: Recognition, expected: Heard) -> None:
     """Each sentence is heard in its place, nothing is heard elsewhere, and the notes are these."""
-    words = [word for segment in found.segments for word in segment.words]
+    words = [
+        word
+        for segment in found.segments
+        for word in segment.words
+        if not expected.left[0] <= (word.start + word.end) / 2 <= expected.left[1]
+    ]
     for said in expected.sentences:
         own = [
             word
