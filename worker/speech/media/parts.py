@@ -424,13 +424,10 @@ def _later_flv(data: Bytes) -> Iterator[int]:
 
 def _later_flac(data: Bytes) -> Iterator[int]:
     at = 0
-    while (at := _search(data, b"fLaC", at + 4, _is_flac)) > 0:
+    # 34 bytes that describe the stream, and more such blocks behind them. The longer the mark, the
+    # quicker it is found: all of the file is looked through.
+    while (at := data.find(b"fLaC\0\0\0\x22", at + 4)) > 0:
         yield at
-
-
-def _is_flac(data: Bytes, at: int) -> bool:
-    # 34 bytes that describe the stream; more such blocks follow, or none.
-    return data[at + 4 : at + 8] in (b"\0\0\0\x22", b"\x80\0\0\x22")
 
 
 def _later_amr(data: Bytes) -> Iterator[int]:
