@@ -172,6 +172,39 @@ def test_an_overlap_of_segments_is_left_out_once(tmp_path: Path) -> None:
     assert notes == []
 
 
+@pytest.mark.parametrize("ending", ["amr", "3gp"])
+def test_amr_with_the_pauses_of_phones(tmp_path: Path, ending: str) -> None:
+    """The phone sends that there is silence (DTX), which is no damage, and takes its time."""
+    pause = np.zeros(8_000 * 4, np.float32)
+    sound = np.concatenate([talk(8_000), pause, talk(8_000)])
+    track = Track(sound, "libopencore_amrnb", 8_000, options={"dtx": "1"})
+    path = write(tmp_path / f"a.{ending}", [track], container=CONTAINERS.get(ending, ending))
+    found, notes = read(path)
+    assert len(found) / RATE == pytest.approx(2 * SECONDS + 4.0, abs=0.1)
+    assert abs(lag(found[: int(SECONDS * RATE)], 0.5, 0.5)) < WITHIN
+    assert abs(lag(found[int((SECONDS + 4.0) * RATE) :], 0.5, 0.5)) < WITHIN
+    assert notes == []
+
+
+@pytest.mark.parametrize(("ending", "codec"), [("ts", "aac"), ("ts", "mp2"), ("mpg", "mp2")])
+def test_audio_that_begins_behind_what_is_probed(tmp_path: Path, ending: str, codec: str) -> None:
+    """FFmpeg doesn't know its rate then, or not even that it is there."""
+    path = made(tmp_path / f"a.{ending}", codec, 48_000, video=True, start=25.0)
+    found, _ = read(path)
+    assert abs(lag(found, 0.5, 25.5)) < WITHIN
+
+
+def test_sound_that_is_lost_while_the_pictures_go_on(tmp_path: Path) -> None:
+    """Longer than a jump of the clock is believed: but the pictures' clock doesn't jump."""
+    sound = np.concatenate([talk(24_000)] * 4)
+    track = Track(sound, "mp2", 24_000, lost=(3.0, 20.0))
+    found, _ = read(write(tmp_path / "a.ts", [track], container="mpegts", video=True))
+    assert abs(lag(found[int(20.0 * RATE) : int(24.0 * RATE)], 5.0, 1.0)) < WITHIN
+    found, notes = read(write(tmp_path / "b.ts", [track], container="mpegts"))
+    assert len(found) / RATE == pytest.approx(4 * SECONDS - 17.0, abs=0.1)
+    assert any("clock jumps once" in note for note in notes)
+
+
 def test_an_mp3_behind_garbage_is_not_padded(tmp_path: Path) -> None:
     path = encode(tmp_path / "a.mp3", talk(44_100), codec="libmp3lame", rate=44_100)
     garbage = np.random.default_rng(1).integers(0, 255, 30_000, np.uint8).tobytes()
