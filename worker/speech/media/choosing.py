@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
+from itertools import chain
 from typing import Any, NamedTuple
+
+import numpy as np
 
 from worker.errors import ErrorCode, JobError
 from worker.speech.media.conversion import Converter
@@ -11,6 +15,11 @@ from worker.speech.media.decoding import Decoder
 from worker.speech.media.opening import Opened
 from worker.speech.media.tracks import Track, note, preferred
 from worker.speech.unheard import SILENT
+from worker.speech.windows import SAMPLE_RATE
+
+LONGEST_LISTENING = 21_600.0
+"""Seconds of audio that are listened to in all: half a minute's work, in which the child process
+that reads the file says nothing."""
 
 __all__ = ["Choice", "choose"]
 
@@ -53,11 +62,17 @@ def choose(opened: Opened, again: Callable[[], Opened]) -> Choice:
             "No decoder is at hand for the file's audio; convert it to WAV, FLAC, MP3 or AAC.",
         )
     taken, silent = candidates[0], set[int]()
-    if len(candidates) > 1:
-        for track in candidates:
-            if _has_sound(track.number, again):
-                taken = track
-                break
+    if len(candidates) == 1:
+        return Choice(tracks, taken)
+    left = LONGEST_LISTENING
+    for track in candidates:
+        heard, seconds = _listen(track.number, again, left)
+        left -= seconds
+        if heard is None:
+            tracks[track.number] = replace(track, codec=None)
+        elif heard or left <= 0:
+            return Choice(tracks, track, silent)
+        else:
             silent.add(track.number)
     return Choice(tracks, taken, silent)
 
@@ -73,15 +88,27 @@ def _track(number: int, stream: Any) -> Track:
     )
 
 
-def _has_sound(number: int, again: Callable[[], Opened]) -> bool:
+def _listen(number: int, again: Callable[[], Opened], longest: float) -> tuple[bool | None, float]:
+    """Whether a track has sound (None: it can't be decoded), and how many seconds it took to know.
+
+    Args:
+        number: of the track.
+        again: opens the file.
+        longest: seconds to listen.
+    """
+    samples = 0
     with again() as opened:
         try:
             decoder = Decoder(opened.container, opened.audio[number])
             converter = Converter(decoder.weights)
-            for frame in decoder.frames():
-                for samples in converter.feed(frame):
-                    if abs(samples).max(initial=0.0) >= SILENT:
-                        return True
-            return any(abs(left).max(initial=0.0) >= SILENT for left in converter.drain())
+            pieces = (piece for frame in decoder.frames() for piece in converter.feed(frame))
+            for piece in chain(pieces, converter.drain()):
+                samples += len(piece)
+                if np.abs(piece).max(initial=0.0) >= SILENT:
+                    return True, samples / SAMPLE_RATE
+                if samples > longest * SAMPLE_RATE:
+                    break
         except JobError:
-            return False  # it can't be decoded after all
+            return None, samples / SAMPLE_RATE
+    decoded = decoder.decoded or not decoder.damaged
+    return (False if decoded else None), samples / SAMPLE_RATE

@@ -36,7 +36,6 @@ class Decoder:
         codec: FFmpeg's name of it, as the file has it.
         known: whether the file says what its audio is like. An MP3 in name alone doesn't, nor does
             a film whose sound begins late.
-        last: the place in the file, in bytes, of the stream's last packet; None if unknown.
         seen: indices of the streams beside it that had packets before this one ended.
         behind: damaged packets since the last that could be decoded.
 
@@ -49,10 +48,12 @@ class Decoder:
     ) -> None:
         self.damaged = 0
         self.decoded = 0
-        self.last: int | None = None
+        self._previous: int | None = None
+        self._latest: int | None = None
         self.seen: set[int] = set()
         self.behind = 0
         self._waiting: set[int] = set()
+        self._before: set[int] = set()
         self._times: dict[int, float] = {}
         """When the last packet of each stream beside this one is decoded, on the file's clock."""
         self._steady = True
@@ -93,7 +94,10 @@ class Decoder:
                 self._watch(packet)
                 continue
             if packet.size:
-                self.seen |= self._waiting
+                # Not with this packet's own: a parser may keep a stream's last frame until the
+                # end of the file, behind all that has come of others.
+                self.seen |= self._before
+                self._before |= self._waiting
             elif packet.dts is not None:
                 continue  # empty; to the decoder it would be the end
             for frame in self._decode(packet):
@@ -117,8 +121,18 @@ class Decoder:
         if packet.size:
             self.decoded += 1
             self.behind = 0
-            self.last = packet.pos if packet.pos is not None else self.last
+            if packet.pos is not None:
+                self._previous, self._latest = self._latest, packet.pos
         return frames
+
+    @property
+    def last(self) -> int | None:
+        """The place in the file, in bytes, behind which nothing of the stream is; None if unknown.
+
+        That of its last packet but one (see `frames`), unless others came behind the last that
+        could be decoded.
+        """
+        return self._latest if self.behind else self._previous
 
     def steady(self) -> bool:
         """Whether another stream of the file ran on so far, on one clock."""

@@ -33,6 +33,15 @@ CANCELS = 0.05
 """Share of the power that unrelated channels would have in the mix (13 dB less) from which on they
 cancel each other: one of two microphones was wired the wrong way round."""
 
+LOUDER = 2.0
+"""Noise of each channel's own hides that they cancel. In a file whose channels are opposed, other
+stretches are turned over too, if that makes them so much louder."""
+
+OPPOSED, MOST = 5.0, 0.6
+"""The channels of a file are opposed if turning makes the stretches that aren't sure so many times
+louder, or if such a share of its energy is in stretches that surely cancel. A voice in the middle of
+what is around it is in the sum: with it a file is neither."""
+
 STRETCH = 2_048
 """Samples that are looked at: less than a syllable at any rate, so that what cancels only in a
 pause, as the surroundings do in films, turns no speech over."""
@@ -79,7 +88,11 @@ class Mixer:
     def __init__(self, mix: NDArray[np.float32]) -> None:
         self._mix = mix
         self._against: int | None = None
-        """The channel with which those that are turned over are to agree."""
+        """The channel with which those that are turned over are to agree; None until any was."""
+        self._summed = self._opposed = 0.0
+        """Energy of the stretches since that don't surely cancel, summed and turned over."""
+        self._sure = self._heard = 0.0
+        """Energy of those that do, and of all since, in unrelated channels."""
         self._turned = self._stretches = 0
 
     @property
@@ -91,8 +104,7 @@ class Mixer:
         """One channel in [-1, 1], float32 [n].
 
         Args:
-            block: float32 [n, channels]. What is no number counts as 0, what is louder than full
-                scale as full scale.
+            block: float32 [n, channels]. What is no number counts as 0.
         """
         if len(self._mix) == 1:
             return _in_range(block[:, 0])
@@ -100,34 +112,54 @@ class Mixer:
         if not np.isfinite(mono).all():
             block = np.nan_to_num(block, nan=0.0, posinf=1.0, neginf=-1.0)
             mono = block @ self._mix
-        for start in self._suspects(block, mono):
-            stretch = slice(start, start + STRETCH)
-            mono[stretch] = self._heard(block[stretch], mono[stretch])
+        self._stretches += -(-len(mono) // STRETCH)
+        if self._against is not None or self._is_suspect(block, mono):
+            mono = self._in_stretches(block, mono)
         return _in_range(mono)
 
-    def _suspects(self, block: NDArray[np.float32], mono: NDArray[np.float32]) -> list[int]:
-        """Where stretches begin in which channels may cancel each other."""
+    def _is_suspect(self, block: NDArray[np.float32], mono: NDArray[np.float32]) -> bool:
+        """Whether channels may cancel in a stretch; most blocks are done with here."""
         power = _energies(mono, STRETCH)
-        self._stretches += len(power)
-        # Most stretches are done with here: what each channel has takes longer than the mix.
         most = _energies(block.reshape(-1), STRETCH * block.shape[1]) * (self._mix**2).max()
-        found = np.flatnonzero((most > _QUIET * STRETCH) & (power < CANCELS * most))
-        return [int(number) * STRETCH for number in found]
+        return bool(((most > _QUIET * STRETCH) & (power < CANCELS * most)).any())
 
-    def _heard(self, block: NDArray[np.float32], mono: NDArray[np.float32]) -> NDArray[np.float32]:
-        """A stretch's mix in which nothing cancels."""
-        powers = np.einsum("ij,ij->j", block, block)
-        apart = float(powers @ self._mix**2)
-        if apart <= _QUIET * len(block):
-            return np.asarray(block.mean(axis=1), dtype=np.float32)
-        if float(mono @ mono) >= CANCELS * apart:
-            return mono
-        self._turned += 1
-        # Against the same channel as before, or the sum would change its sign with every stretch.
+    def _in_stretches(
+        self, block: NDArray[np.float32], mono: NDArray[np.float32]
+    ) -> NDArray[np.float32]:
+        """The mix, stretch by stretch, in which nothing cancels."""
+        filling = -len(mono) % STRETCH
+        x = np.pad(block, ((0, filling), (0, 0))).reshape(-1, STRETCH, block.shape[1])
+        out = np.pad(mono, (0, filling)).reshape(-1, STRETCH)
+        powers = np.einsum("ksc,ksc->kc", x, x)
+        apart, summed = powers @ self._mix**2, np.einsum("ks,ks->k", out, out)
+        heard = apart > _QUIET * STRETCH
+        cancels = heard & (summed < CANCELS * apart)
+        if cancels.any():
+            self._choose(powers[cancels].sum(axis=0))
+        if self._against is not None:
+            signs = np.where(np.einsum("ksc,ks->kc", x, x[:, :, self._against]) < 0.0, -1.0, 1.0)
+            turned = np.einsum("ksc,kc->ks", x, (self._mix * signs).astype(np.float32))
+            opposed = np.einsum("ks,ks->k", turned, turned)
+            unsure = heard & ~cancels
+            self._summed += float(summed[unsure].sum())
+            self._opposed += float(opposed[unsure].sum())
+            self._sure += float(apart[cancels].sum())
+            self._heard += float(apart.sum())
+            if self._opposed > OPPOSED * self._summed or self._sure > MOST * self._heard:
+                cancels |= unsure & (opposed > LOUDER * summed)
+            out = np.where(cancels[:, None], turned, out)
+            self._turned += int(cancels.sum())
+        alone = ~heard & (powers.sum(axis=1) > _QUIET * STRETCH)
+        out[alone] = x[alone].mean(axis=2)
+        return np.asarray(out.reshape(-1)[: len(mono)], dtype=np.float32)
+
+    def _choose(self, powers: NDArray[np.float32]) -> None:
+        """The channel that others are turned to agree with; the same as long as it is heard.
+
+        Against another the sum would change its sign.
+        """
         if self._against is None or powers[self._against] < CANCELS * powers.max():
             self._against = int(np.argmax(powers * self._mix))
-        signs = np.where(block.T @ block[:, self._against] < 0.0, -1.0, 1.0).astype(np.float32)
-        return np.asarray(block @ (self._mix * signs), dtype=np.float32)
 
 
 def _energies(values: NDArray[np.float32], size: int) -> NDArray[np.float32]:

@@ -12,7 +12,7 @@ from av.container import InputContainer
 
 from worker.errors import ErrorCode, JobError
 from worker.speech.media.decoding import reason
-from worker.speech.media.parts import Part, Patch
+from worker.speech.media.parts import Part
 from worker.speech.media.raw import HEADERLESS, HINT, RawAudio
 from worker.speech.media.sniff import why_not
 from worker.speech.media.view import FileBytes, PartFile
@@ -92,32 +92,28 @@ def open_media(
     path: Path,
     part: Part | None = None,
     *,
-    patch: Patch | None = None,
     raw: RawAudio | None = None,
     format_name: str | None = None,
-    options: Mapping[str, str] | None = None,
 ) -> Opened:
     """A file, or a part of it, with one audio stream at least.
 
     Args:
         path: of the file.
-        part: the bytes to read; None: all.
-        patch: of bytes within the part.
+        part: the bytes to read, and how; None: all, as they are.
         raw: what a file without a header holds.
         format_name: FFmpeg's name of the format, where it is known.
-        options: for FFmpeg's demuxer.
 
     Raises:
         JobError: not_media, no_audio_stream, or decode_failed: too many tracks.
     """
-    options = dict(options or {})
+    options = {"ignore_length": "1"} if part and part.ignore_length else {}
     if raw is not None:
-        format_name, options = raw.format, options | raw.options
-    opened = _open(path, part, patch, format_name, options)
+        format_name, options = raw.format, raw.options
+    opened = _open(path, part, format_name, options)
     try:
         if not opened.audio and opened.names & _LATE_STREAMS:
             opened.close()
-            opened = _open(path, part, patch, format_name, options | _FAR)
+            opened = _open(path, part, format_name, options | _FAR)
         _check_streams(path, opened)
     except BaseException:
         opened.close()
@@ -149,15 +145,13 @@ def unrecognised(why: str) -> JobError:
 def _open(
     path: Path,
     part: Part | None,
-    patch: Patch | None,
     format_name: str | None,
     options: Mapping[str, str],
 ) -> Opened:
-    whole = part is None and patch is None
     file = None
-    if not whole:
-        part = part or Part(0, path.stat().st_size)
-        patches = ((patch.at, patch.bytes),) if patch else ()
+    # A whole file is left to FFmpeg, which reads it quicker.
+    if part and (part.patch or (part.start, part.end) != (0, path.stat().st_size)):
+        patches = ((part.patch.at, part.patch.bytes),) if part.patch else ()
         file = PartFile(path, part.start, part.end, patches)
     try:
         container = av.open(

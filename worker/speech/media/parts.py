@@ -24,6 +24,9 @@ from worker.speech.media.view import Bytes
 MAX_PARTS = 1_000
 """A radio stream's recording has a part for each song; more than this stay with the last part."""
 
+_HEAD_BYTES = 1 << 20
+"""Bytes of a movie's index by which two are compared; that of a stream's head has a thousand."""
+
 MAX_STEPS = 4_000_000
 """Pieces looked at: Ogg with a page for each 20 ms has as many in 22 hours."""
 
@@ -32,49 +35,45 @@ MAX_CHUNKS = 10_000
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
-    """Bytes `start` to `end` of the file."""
-
-    start: int
-    end: int
-
-
-@dataclass(frozen=True, slots=True)
 class Patch:
-    """What a reader should see at a place, instead of what stands there."""
+    """What a reader should see at a place of a part, instead of what stands there."""
 
     at: int
     bytes: bytes
 
 
 @dataclass(frozen=True, slots=True)
-class Parts:
-    """How to open a file.
+class Part:
+    """Bytes of a file that are to be opened by themselves.
 
     Attributes:
-        parts: in order, together the whole file; none if it is empty.
+        start: the first.
+        end: the one behind the last.
         ignore_length: whether FFmpeg's WAV reader must be told to read to the end (its option
             `ignore_length`), because the header's size is older than the audio.
         patch: what to change for the reader.
     """
 
-    parts: tuple[Part, ...]
+    start: int
+    end: int
     ignore_length: bool = False
     patch: Patch | None = None
 
 
-def find_parts(data: Bytes) -> Parts:
-    """How to open the file; for most: as one part, as it is. Never raises."""
+def find_parts(data: Bytes) -> tuple[Part, ...]:
+    """How to open a file; for most: as one part, as it is. Never raises.
+
+    Returns:
+        The parts in order, together the whole file; none if it is empty.
+    """
     head = data[:16]
     kind = next((kind for kind in _KINDS if re.match(kind.head, head, re.DOTALL)), None)
     if kind is None:
-        return Parts((Part(0, len(data)),) if head else ())
+        return (Part(0, len(data)),) if head else ()
     starts = islice(kind.later_starts(data), MAX_PARTS - 1)
-    parts = tuple(Part(start, end) for start, end in pairwise([0, *starts, len(data)]))
-    return Parts(
-        parts,
-        ignore_length=_is_wav(data, 0) and any(_is_stale(data, part) for part in parts),
-        patch=_empty_packet_table(data) if head.startswith(b"caff") else None,
+    return tuple(
+        Part(start, end, _is_stale(data, start, end), _empty_packet_table(data, start, end))
+        for start, end in pairwise([0, *starts, len(data)])
     )
 
 
@@ -112,12 +111,23 @@ def boxes(data: Bytes, start: int, end: int) -> Iterator[Box]:
 
 
 def _later_mp4(data: Bytes) -> Iterator[int]:
+    """Where another `ftyp` stands behind a whole movie.
+
+    A stream's head may be repeated before each of its pieces: then it is the same, and so is the
+    clock.
+    """
     seen: set[bytes] = set()
+    movie, start = b"", 0
     for box in boxes(data, 0, len(data)):
         if box.kind == b"ftyp" and b"moov" in seen and not seen.isdisjoint((b"mdat", b"moof")):
-            yield box.start
+            start = box.start
             seen.clear()
         seen.add(box.kind)
+        if box.kind == b"moov":
+            head = data[box.start : min(box.end, box.start + _HEAD_BYTES)]
+            if start and not (head == movie and b"mvex" in head):
+                yield start
+            movie, start = head, 0
 
 
 # Matroska and WebM: elements of EBML.
@@ -287,11 +297,13 @@ def _is_wav(data: Bytes, at: int) -> bool:
     return data[at : at + 4] == b"RIFF" and data[at + 8 : at + 12] == b"WAVE"
 
 
-def _is_stale(data: Bytes, wav: Part) -> bool:
+def _is_stale(data: Bytes, first: int, last: int) -> bool:
     """Whether audio goes on where the header says that it ends."""
-    at, layout = wav.start + 12, b""
+    if not _is_wav(data, first):
+        return False
+    at, layout = first + 12, b""
     for _ in range(MAX_CHUNKS):
-        if at + 8 > wav.end:
+        if at + 8 > last:
             return False
         name, size = data[at : at + 4], int.from_bytes(data[at + 4 : at + 8], "little")
         end = at + 8 + size
@@ -300,10 +312,10 @@ def _is_stale(data: Bytes, wav: Part) -> bool:
             return (
                 size > 0  # FFmpeg reads to the end then
                 and bytes_per_second > 0
-                and wav.end - end > _STALE_SECONDS * bytes_per_second
-                and not _is_no_audio(data, end, wav.end)
-                and not (size % 2 and _is_no_audio(data, end + 1, wav.end))
-                and _sounds(data, at + 8, end, wav.end, layout)
+                and last - end > _STALE_SECONDS * bytes_per_second
+                and not _is_no_audio(data, end, last)
+                and not (size % 2 and _is_no_audio(data, end + 1, last))
+                and _sounds(data, at + 8, end, last, layout)
             )
         if name == b"fmt ":
             layout = data[at + 8 : at + 24]
@@ -393,16 +405,18 @@ def _later_caf(data: Bytes) -> Iterator[int]:
         yield at
 
 
-def _empty_packet_table(data: Bytes) -> Patch | None:
+def _empty_packet_table(data: Bytes, first: int, last: int) -> Patch | None:
     """A table of no packets before the data, as Apple writes it where all are of one size.
 
     FFmpeg refuses the file if such a table says, besides, how much of the last packet is filling.
     """
-    for name, start, _ in _caf_chunks(data, 8):
-        if name == b"data":
+    if data[first : first + 4] != b"caff":
+        return None
+    for name, start, _ in _caf_chunks(data, first + 8):
+        if name == b"data" or start >= last:
             return None
         if name == b"pakt" and not any(data[start + 12 : start + 20]):
-            return Patch(start, b"free")
+            return Patch(start - first, b"free")
     return None
 
 
@@ -424,10 +438,13 @@ def _later_flv(data: Bytes) -> Iterator[int]:
 
 def _later_flac(data: Bytes) -> Iterator[int]:
     at = 0
-    # 34 bytes that describe the stream, and more such blocks behind them. The longer the mark, the
-    # quicker it is found: all of the file is looked through.
-    while (at := data.find(b"fLaC\0\0\0\x22", at + 4)) > 0:
+    while (at := _search(data, b"fLaC", at + 4, _is_flac)) > 0:
         yield at
+
+
+def _is_flac(data: Bytes, at: int) -> bool:
+    # 34 bytes that describe the stream; more such blocks follow, or none.
+    return data[at + 4 : at + 8] in (b"\0\0\0\x22", b"\x80\0\0\x22")
 
 
 def _later_amr(data: Bytes) -> Iterator[int]:

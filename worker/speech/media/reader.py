@@ -7,7 +7,7 @@ decoders crash, hang and swallow memory.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -18,7 +18,7 @@ import numpy as np
 
 from worker.errors import ErrorCode, JobError
 from worker.speech.media import length
-from worker.speech.media.choosing import choose
+from worker.speech.media.choosing import Choice, choose
 from worker.speech.media.conversion import Converter, Samples
 from worker.speech.media.decoding import Decoder
 from worker.speech.media.opening import Opened, open_media, unreadable, unrecognised
@@ -85,11 +85,11 @@ class AudioReader:
             data = FileBytes(file)
             self._size = len(data)
             self._parts = find_parts(data)
-            self._report = Report(stale_length=self._parts.ignore_length)
             self._head = data[:_HEAD]
-        self._opened = self._open(None)
+        self._report = Report(stale_length=any(part.ignore_length for part in self._parts))
+        self._steady: Callable[[], bool] = lambda: False
+        self._opened, self._choice = self._first()
         try:
-            self._choice = choose(self._opened, lambda: self._open(None))
             self._stream = self._opened.audio[self._choice.taken.number]
             self._decoder = self._decode(self._opened, self._stream)
             self.stated_seconds = self._stated()
@@ -125,24 +125,33 @@ class AudioReader:
         if "mpegts" in self._opened.names:
             yield from self._read_later_streams(timeline)
         self._report.add_times(timeline)
-        for part in self._parts.parts[1:]:
+        for part in self._left:
             yield from self._read_part(part)
         self._check_end()
 
-    def _open(self, part: Part | None, format_name: str | None = None) -> Opened:
-        """A part of the file; the first, which may be all of it, if None."""
-        parts = self._parts
-        if part is None and len(parts.parts) > 1:
-            part = parts.parts[0]
-        options = {"ignore_length": "1"} if parts.ignore_length else {}
-        return open_media(
-            self._path,
-            part,
-            patch=parts.patch,
-            raw=self._raw,
-            format_name=format_name,
-            options=options,
-        )
+    def _open(self, part: Part, format_name: str | None = None) -> Opened:
+        return open_media(self._path, part, raw=self._raw, format_name=format_name)
+
+    def _open_track(self, part: Part) -> tuple[Opened, Choice]:
+        """A part, and the track of it to read."""
+        opened = self._open(part)
+        try:
+            return opened, choose(opened, lambda: self._open(part))
+        except BaseException:
+            opened.close()
+            raise
+
+    def _first(self) -> tuple[Opened, Choice]:
+        """The first part that can be read; what is left is behind it."""
+        for number, part in enumerate(self._parts):
+            self._left = self._parts[number + 1 :]
+            try:
+                return self._open_track(part)
+            except JobError:
+                if not self._left:
+                    raise
+                self._report.unread += 1
+        raise AssertionError("a file that has bytes has a part")
 
     def _decode(self, opened: Opened, stream: Any) -> Decoder:
         # Streams of a transport stream may follow one another; see `_read_later_streams`. Pictures
@@ -160,7 +169,8 @@ class AudioReader:
         clock = clock_of(
             opened.container.format.name, opened.start, end, joined=opened is not self._opened
         )
-        return Timeline(clock, self._limits.max_seconds, position, decoder.steady)
+        self._steady = decoder.steady
+        return Timeline(clock, self._limits.max_seconds, position, lambda: self._steady())
 
     def _read(self, decoder: Decoder, timeline: Timeline[Any]) -> Iterator[Samples]:
         """The samples of one stream, with silence where it has none."""
@@ -223,6 +233,8 @@ class AudioReader:
         }
         known.add(self._stream.id)
         start, decoder = 0, self._decoder
+        # No pictures run from one recording into the next.
+        self._steady = lambda: False
         for _ in range(_MOST_STREAMS):
             if decoder.last is None:
                 return
@@ -243,8 +255,9 @@ class AudioReader:
                 ]
                 if not fresh:
                     return
-                # What was taken for damage is another codec's, under the same number.
-                self._report.damaged -= decoder.behind
+                if fresh[0].id in known:
+                    # What was taken for damage is another codec's, under the same number.
+                    self._report.damaged -= decoder.behind
                 decoder = self._decode(opened, fresh[0])
                 yield from self._read(decoder, timeline)
                 known |= {one.id for one in opened.audio if one.index in decoder.seen}
@@ -256,17 +269,22 @@ class AudioReader:
 
     def _read_part(self, part: Part) -> Iterator[Samples]:
         """A further part of the file, behind what there is; one that can't be read is noted."""
+        before, timeline = self.samples, None
         try:
-            with self._open(part) as opened:
-                choice = choose(opened, lambda: self._open(part))
+            opened, choice = self._open_track(part)
+            with opened:
                 decoder = self._decode(opened, opened.audio[choice.taken.number])
                 timeline = self._timeline(opened, decoder)
                 yield from self._read(decoder, timeline)
-                self._report.add_times(timeline)
-                self._report.joined += 1
         except JobError as error:
             if error.code is ErrorCode.AUDIO_TOO_LONG:
                 raise
+        finally:
+            if timeline is not None:
+                self._report.add_times(timeline)
+        if self.samples > before:
+            self._report.joined += 1
+        else:
             self._report.unread += 1
 
     def _stated(self) -> float | None:
@@ -279,7 +297,7 @@ class AudioReader:
         if "ogg" in self._opened.names and whole:
             whole -= self._opened.start or 0.0  # FFmpeg counts from the start of its clock
         seconds = None
-        if len(self._parts.parts) == 1 and not self._parts.ignore_length:
+        if len(self._parts) == 1 and not self._parts[0].ignore_length:
             seconds = length.stated(
                 container.format.name, self._head, self._size, container=whole, track=end
             )

@@ -13,6 +13,7 @@ from itertools import islice
 from typing import NamedTuple
 
 from worker.speech.media.parts import EBML, SEGMENT, Box, boxes, element, elements
+from worker.speech.media.raw import HINT
 from worker.speech.media.view import Bytes
 
 HEAD = 1024
@@ -399,7 +400,7 @@ def _zeros(data: Bytes) -> str | None:
         )
     return (
         "The file begins with zeros where its header should be, as after an upload or a copy that "
-        "did not finish; upload it again."
+        f"did not finish; upload it again. {HINT}"
     )
 
 

@@ -229,16 +229,18 @@ class Timeline(Generic[F]):
         """Where the next frame belongs, if it doesn't follow on; counts it."""
         step = late - self._late
         if late >= (SHORTEST_HOLE if step >= SHORTEST_HOLE else DRIFT):
+            if len(self._held) < LOOK_FRAMES and not self._first:
+                return None  # the last of the file: too few to believe
             hole = min(self._lateness(len(self._held)))
             return self._hole(clock, hole) if hole >= SHORTEST_HOLE else None
         steps_back = step <= -SHORTEST_HOLE
         if late <= -(SHORTEST_HOLE if steps_back else DRIFT):
             overlap = -max(self._lateness(len(self._held)))
+            if clock.start_alone:
+                return None
             if overlap >= BACK:
                 self._jump(-overlap)
-            elif SHORTEST_HOLE <= overlap <= LONGEST_SEAM and not (
-                self._first or clock.start_alone
-            ):
+            elif SHORTEST_HOLE <= overlap <= LONGEST_SEAM and not self._first:
                 return self._seam(overlap, SEAMS if steps_back else CRYSTALS)
         return None
 

@@ -82,7 +82,7 @@ def test_speakers_of_a_call_are_heard_both_after_their_channels_cancelled() -> N
         assert level(heard) == pytest.approx(0.5 * level(channels[0] + channels[1]), rel=1e-3)
 
 
-@pytest.mark.parametrize("louder", [0.5, 1.0, 2.0, 4.0])
+@pytest.mark.parametrize("louder", [0.5, 1.0, 2.0])
 def test_a_voice_in_the_middle_is_heard_behind_a_pause_in_which_the_sides_cancel(
     louder: float,
 ) -> None:
@@ -90,21 +90,21 @@ def test_a_voice_in_the_middle_is_heard_behind_a_pause_in_which_the_sides_cancel
     samples = 40 * STRETCH
     around = voice(2, samples=samples) * np.float32(louder)
     speech = voice(1, samples=samples)
-    speech[: samples // 2] = 0.0
     mixer = Mixer(weights(["FL", "FR"]))
+    mixer.mix(np.stack([around, -around], 1))
     heard = mixer.mix(np.stack([speech + around, speech - around], 1))
-    np.testing.assert_allclose(heard[samples // 2 :], speech[samples // 2 :], atol=1e-5)
+    np.testing.assert_allclose(heard, speech, atol=1e-5)
     assert mixer.cancelled
 
 
-@pytest.mark.parametrize("noise", [0.001, 0.01, 0.014])
+@pytest.mark.parametrize("noise", [0.001, 0.01, 0.014, 0.02])
 def test_channels_that_cancel_are_known_under_noise_of_their_own(noise: float) -> None:
     speech = voice(1, samples=20 * STRETCH)
     left, right = (voice(seed, noise, samples=len(speech)) for seed in (2, 3))
     heard, mixer = mixed(speech + left, -speech + right)
     assert mixer.cancelled
     likeness = float(heard @ speech) / float(np.linalg.norm(heard) * np.linalg.norm(speech))
-    assert abs(likeness) > 0.95
+    assert abs(likeness) > 1.0 - 2.0 * (noise / 0.1) ** 2
 
 
 def test_speech_in_a_channel_that_is_called_lfe_is_heard() -> None:
