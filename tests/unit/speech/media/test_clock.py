@@ -137,6 +137,18 @@ FOLLOW_ON = [
     ("caf", "alac", 44_100),
     ("avi", "pcm_s16le", 44_100),
     ("amr", "libopencore_amrnb", 8_000),
+    ("tta", "tta", 44_100),
+    ("wv", "wavpack", 44_100),
+    ("aiff", "pcm_s16be", 44_100),
+    ("au", "pcm_s16be", 44_100),
+    ("w64", "pcm_s16le", 44_100),
+    ("voc", "pcm_s16le", 44_100),
+    ("mp2", "mp2", 44_100),
+    ("ac3", "ac3", 48_000),
+    ("eac3", "eac3", 48_000),
+    ("latm", "aac", 48_000),
+    ("g722", "g722", 16_000),
+    ("rm", "ac3", 48_000),
 ]
 
 
@@ -221,6 +233,16 @@ def test_a_windows_media_file_is_not_padded(tmp_path: Path) -> None:
     for at in (0.5, 5.0):
         assert abs(lag(found, at, at)) < WITHIN
     assert not any("silence" in note for note in notes)
+
+
+@pytest.mark.parametrize(("codec", "bit_rate"), [("wmav2", 64_000), ("libmp3lame", None)])
+def test_audio_that_begins_late_in_a_windows_film(
+    tmp_path: Path, codec: str, bit_rate: int | None
+) -> None:
+    path = made(tmp_path / "a.asf", codec, 44_100, video=True, start=4.0, bit_rate=bit_rate)
+    found, _ = read(path)
+    for at in (0.5, 5.0):
+        assert abs(lag(found, at, at + 4.0)) < WITHIN
 
 
 def test_the_clock_of_a_joined_transport_stream_goes_back(tmp_path: Path) -> None:

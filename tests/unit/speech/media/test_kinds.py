@@ -214,6 +214,72 @@ def test_three_transport_streams_under_other_numbers(tmp_path: Path) -> None:
     assert not any("audio tracks" in note for note in notes), "none of them is left out"
 
 
+def test_pictures_of_the_first_recording_are_no_witness_of_the_second_s_clock(
+    tmp_path: Path,
+) -> None:
+    files = [
+        write(
+            tmp_path / f"{number}.ts",
+            [Track(tone(2.0, 24_000, pitch), "mp2", 24_000, start=600.0 * number)],
+            container="mpegts",
+            options={"mpegts_start_pid": str(300 + 100 * number)},
+            video=not number,
+        )
+        for number, pitch in enumerate((LOW, HIGH))
+    ]
+    sounds(join(tmp_path / "a.ts", *files), [LOW, HIGH])
+
+
+def test_a_programme_that_changes_its_number_on_the_way(tmp_path: Path) -> None:
+    """Both were announced at the beginning; the second begins when the first has ended."""
+    path = write(
+        tmp_path / "a.ts",
+        [
+            Track(tone(2.0, 24_000, LOW), "mp2", 24_000),
+            Track(tone(2.0, 24_000, HIGH), "mp2", 24_000, start=2.0),
+        ],
+        container="mpegts",
+    )
+    notes = sounds(path, [LOW, HIGH])
+    assert not any("left out" in note for note in notes)
+
+
+def test_a_stream_s_head_before_each_of_its_pieces_is_no_new_recording(tmp_path: Path) -> None:
+    whole = write(
+        tmp_path / "a.mp4",
+        [Track(tone(6.0, 48_000, LOW), "aac", 48_000)],
+        container="mp4",
+        options={
+            "movflags": "frag_keyframe+empty_moov+default_base_moof",
+            "frag_duration": "1000000",
+        },
+    ).read_bytes()
+    pieces = whole.split(b"moof")
+    sizes = [piece[-4:] for piece in pieces[:-1]]
+    head = pieces[0][:-4]
+    fragments = [size + b"moof" + piece[:-4] for size, piece in zip(sizes, pieces[1:], strict=True)]
+    fragments[-1] += pieces[-1][-4:]
+    del fragments[2]
+    path = tmp_path / "b.mp4"
+    path.write_bytes(b"".join(head + fragment for fragment in fragments))
+    found, notes = read(path)
+    assert len(found) / RATE == pytest.approx(6.0, abs=0.1)
+    assert [note for note in notes if "recordings" in note] == []
+    assert any("s of silence stand in 1 place" in note for note in notes)
+
+
+def test_a_part_that_can_t_be_read_leaves_the_others(tmp_path: Path) -> None:
+    sound = encode(tmp_path / "0.mka", tone(2.0, 48_000, LOW), codec="aac", rate=48_000,
+                   container="matroska")  # fmt: skip
+    odd = tmp_path / "1.mka"
+    odd.write_bytes(sound.read_bytes().replace(b"A_AAC", b"A_XYZ"))
+    for files in ((sound, odd), (odd, sound)):
+        notes = sounds(join(tmp_path / "a.mka", *files), [LOW])
+        assert "1 of the recordings in the file could not be read" in notes
+    with pytest.raises(JobError, match="No decoder is at hand"):
+        read(join(tmp_path / "a.mka", odd, odd))
+
+
 def test_pieces_of_a_stream_whose_clock_goes_on_follow_on(tmp_path: Path) -> None:
     pieces = [
         write(

@@ -17,6 +17,7 @@ from worker.speech.media.timeline import (
     LATEST_START,
     LONGEST_HOLE,
     LONGEST_SEAM,
+    ROUGH,
     SEAMS,
     SHORTEST_HOLE,
     SURE_HOLE,
@@ -107,12 +108,14 @@ def test_times_that_jitter_leave_the_audio_whole(seed: int, jitter: float) -> No
 
 
 def test_one_broken_time_moves_nothing() -> None:
-    for broken in (-1e4, 5.0, 1e6):
-        times = steps(200)
-        times[100] = broken
-        starts, timeline = run(times)
-        assert starts == pytest.approx(steps(200))
-        assert (timeline.holes, timeline.jumps) == (0, 0)
+    for broken in (-1e4, 5.0, 900.0, 1e6):
+        for place in (100, 198, 199):
+            times = steps(200)
+            times[place] = broken
+            starts, timeline = run(times)
+            assert starts == pytest.approx(steps(200))
+            assert timeline.holes == 0
+            assert timeline.jumps == (place == 199 and broken < 0)
 
 
 def test_frames_without_times_follow_on() -> None:
@@ -231,6 +234,18 @@ def test_a_part_behind_another_counts_from_its_own_start() -> None:
     assert starts == pytest.approx(steps(100, 30.0))
     starts, _ = run(steps(100, 81.0), Clock(None), position=30.0)
     assert starts == pytest.approx(steps(100, 30.0))
+
+
+def test_a_format_that_counts_bytes_tells_when_audio_begins_and_no_more() -> None:
+    clock = Clock(0.0, start_alone=True)
+    late = steps(200, 4.0)
+    assert run(late, clock)[0] == pytest.approx(late)
+    assert run(steps(200, ROUGH / 2), clock)[0] == pytest.approx(steps(200))
+    slow = [0.97 * number * PACKET for number in range(20_000)]
+    for times in (steps(200) + steps(200, 9.0), steps(500) + steps(500), slow):
+        starts, timeline = run([*times], clock)
+        assert starts == pytest.approx(steps(len(times)))
+        assert (timeline.holes, timeline.jumps) == (0, 0)
 
 
 def test_long_frames_are_placed_too() -> None:
