@@ -21,6 +21,20 @@ import numpy as np
 
 from worker.speech.media.view import Bytes
 
+__all__ = [
+    "EBML",
+    "MAX_PARTS",
+    "SEGMENT",
+    "Box",
+    "Element",
+    "Part",
+    "Patch",
+    "boxes",
+    "element",
+    "elements",
+    "find_parts",
+]
+
 MAX_PARTS = 1_000
 """A radio stream's recording has a part for each song; more than this stay with the last part."""
 

@@ -16,6 +16,8 @@ from worker.speech.media.parts import EBML, SEGMENT, Box, boxes, element, elemen
 from worker.speech.media.raw import HINT
 from worker.speech.media.view import Bytes
 
+__all__ = ["why_not"]
+
 HEAD = 1024
 """Bytes in which what a mark wants besides its first letters must stand."""
 
