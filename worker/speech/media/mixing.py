@@ -39,8 +39,8 @@ stretches are turned over too, if that makes them so much louder."""
 
 OPPOSED, MOST = 5.0, 0.6
 """The channels of a file are opposed if turning makes the stretches that aren't sure so many times
-louder, or if such a share of its energy is in stretches that surely cancel. A voice in the middle of
-what is around it is in the sum: with it a file is neither."""
+louder, or if such a share of its energy is in stretches that surely cancel. A voice in the middle
+of what is around it is in the sum: with it a file is neither."""
 
 STRETCH = 2_048
 """Samples that are looked at: less than a syllable at any rate, so that what cancels only in a
