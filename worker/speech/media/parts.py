@@ -450,6 +450,21 @@ def _later_flv(data: Bytes) -> Iterator[int]:
             return
 
 
+_ASF_HEADER = bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c")
+
+
+def _later_asf(data: Bytes) -> Iterator[int]:
+    """Windows Media: objects with 16 bytes that name them, and 8 of their size."""
+    at = 0
+    for _ in range(MAX_STEPS):
+        size = int.from_bytes(data[at + 16 : at + 24], "little")
+        if size < 24 or at + size >= len(data):
+            return
+        at += size
+        if data[at : at + 16] == _ASF_HEADER:
+            yield at
+
+
 def _later_flac(data: Bytes) -> Iterator[int]:
     at = 0
     while (at := _search(data, b"fLaC", at + 4, _is_flac)) > 0:
@@ -503,4 +518,5 @@ _KINDS = (
     _Kind(rb"caff", _later_caf),
     _Kind(rb"FORM....AIF[FC]", _later_aiff),
     _Kind(rb"FLV\x01", _later_flv),
+    _Kind(re.escape(_ASF_HEADER), _later_asf),
 )

@@ -78,6 +78,7 @@ ENCODED = {
     "caf": ("pcm_s16be", "caf", 16_000),
     "aiff": ("pcm_s16be", "aiff", 16_000),
     "flv": ("aac", "flv", 44_100),
+    "wma": ("libmp3lame", "asf", 44_100),
     "wav": ("pcm_s16le", "wav", 16_000),
     "mp3": ("libmp3lame", "mp3", 16_000),
     "ts": ("aac", "mpegts", 16_000),
@@ -133,6 +134,7 @@ def test_a_film_is_one_part(tmp_path: Path, container: str, audio: bool) -> None
         ("caf", "caf"),
         ("aiff", "aiff"),
         ("flv", "flv"),
+        ("wma", "wma"),
         ("wav", "wav", "wav"),
     ],
 )
