@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
+from contextlib import closing
 from dataclasses import replace
 from itertools import chain
 from typing import Any, NamedTuple
@@ -17,11 +18,11 @@ from worker.speech.media.tracks import Track, note, preferred
 from worker.speech.unheard import SILENT
 from worker.speech.windows import SAMPLE_RATE
 
+__all__ = ["Choice", "choose"]
+
 LONGEST_LISTENING = 21_600.0
 """Seconds of audio that are listened to in all: half a minute's work, in which the child process
 that reads the file says nothing."""
-
-__all__ = ["Choice", "choose"]
 
 
 class Choice(NamedTuple):
@@ -97,7 +98,7 @@ def _listen(number: int, again: Callable[[], Opened], longest: float) -> tuple[b
         longest: seconds to listen.
     """
     samples = 0
-    with again() as opened:
+    with closing(again()) as opened:
         try:
             decoder = Decoder(opened.container, opened.audio[number])
             converter = Converter(decoder.weights)

@@ -6,7 +6,9 @@ from collections.abc import Iterator
 from typing import Any
 
 import av
+import numpy as np
 from av.container import InputContainer
+from numpy.typing import NDArray
 
 from worker.errors import ErrorCode, JobError
 from worker.speech.media.mixing import weights
@@ -147,8 +149,8 @@ class Decoder:
         self._steady &= -BACK < step < SURE_HOLE
         self._times[packet.stream.index] = time
 
-    def weights(self, frame: Any) -> Any:
-        """How to mix a frame's channels; see `mixing.weights`."""
+    def weights(self, frame: Any) -> NDArray[np.float32]:
+        """How to mix a frame's channels, float32 [channels]; see `mixing.weights`."""
         names = self._own_order
         if names is None or len(names) != frame.layout.nb_channels:
             names = [channel.name for channel in frame.layout.channels]

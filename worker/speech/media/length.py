@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Set
 
+from worker.speech.media.parts import INFO, SEGMENT, leads_on
 from worker.speech.media.raw import HEADERLESS
 
 __all__ = ["seconds_of_tag", "stated"]
@@ -27,39 +29,35 @@ _MP3_HEAD = 4_096
 _MOST_OF_IT = 0.9
 """Share of an MP3's bytes that its first frame must count; tags at its end are not among them."""
 
-_INFO, _DURATION = b"\x15\x49\xa9\x66", b"\x44\x89"
-"""Matroska's ids of the element that describes the whole file, and of its length in there."""
-
-_INFO_BYTES = 512
-"""Bytes of that element that are looked at: some names and dates are in it too."""
+_DURATION = 0x4489
+"""Matroska's id of the whole file's length."""
 
 
 def stated(
-    format_name: str, head: bytes, size: int, *, container: float | None, track: float | None
+    names: Set[str], head: bytes, size: int, *, container: float | None, track: float | None
 ) -> float | None:
     """Seconds that a player shows at the end of the audio; None if no header says so.
 
     Args:
-        format_name: FFmpeg's names of the format, with commas between.
+        names: FFmpeg's names of the format.
         head: the file's first 64 kB.
         size: bytes of the file.
         container: seconds that FFmpeg gives the whole file.
         track: where the audio track ends, if its header says so.
     """
-    if not container or container < 0 or not _is_said(set(format_name.split(",")), head, size):
+    if not container or container < 0 or not _is_said(names, head, size):
         return None
     seconds = min(container, track) if track and track > 0 else container
     return seconds if seconds <= size / MIN_BYTES_PER_SECOND else None
 
 
-def _is_said(names: set[str], head: bytes, size: int) -> bool:
+def _is_said(names: Set[str], head: bytes, size: int) -> bool:
     if "mp3" in names:
         return _counts_frames(head, size)
     if "matroska" in names:
         # Recordings of browsers and live streams have no duration.
-        info = head.find(_INFO)
-        return info >= 0 and _DURATION in head[info : info + _INFO_BYTES]
-    return not names.isdisjoint(_SAID)
+        return leads_on(head, 0, len(head), (SEGMENT, INFO, _DURATION))
+    return bool(names & _SAID)
 
 
 def seconds_of_tag(text: str) -> float | None:

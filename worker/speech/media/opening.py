@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import av
@@ -47,7 +46,7 @@ _FAR = {"probesize": str(256 << 20), "analyzeduration": str(600_000_000)}
 
 
 class Opened:
-    """An open container, and the file that it reads; a context manager.
+    """An open container, and the file that it reads.
 
     Attributes:
         container: FFmpeg's.
@@ -58,17 +57,6 @@ class Opened:
         self.container = container
         self.names = frozenset(container.format.name.split(","))
         self._file = file
-
-    def __enter__(self) -> Opened:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """Closes both."""
@@ -90,7 +78,7 @@ class Opened:
 
 def open_media(
     path: Path,
-    part: Part | None = None,
+    part: Part,
     *,
     raw: RawAudio | None = None,
     format_name: str | None = None,
@@ -99,14 +87,14 @@ def open_media(
 
     Args:
         path: of the file.
-        part: the bytes to read, and how; None: all, as they are.
+        part: the bytes to read, and how.
         raw: what a file without a header holds.
         format_name: FFmpeg's name of the format, where it is known.
 
     Raises:
         JobError: not_media, no_audio_stream, or decode_failed: too many tracks.
     """
-    options = {"ignore_length": "1"} if part and part.ignore_length else {}
+    options = {"ignore_length": "1"} if part.ignore_length else {}
     if raw is not None:
         format_name, options = raw.format, raw.options
     opened = _open(path, part, format_name, options)
@@ -142,15 +130,10 @@ def unrecognised(why: str) -> JobError:
     )
 
 
-def _open(
-    path: Path,
-    part: Part | None,
-    format_name: str | None,
-    options: Mapping[str, str],
-) -> Opened:
+def _open(path: Path, part: Part, format_name: str | None, options: Mapping[str, str]) -> Opened:
     file = None
     # A whole file is left to FFmpeg, which reads it quicker.
-    if part and (part.patch or (part.start, part.end) != (0, path.stat().st_size)):
+    if part.patch or (part.start, part.end) != (0, path.stat().st_size):
         patches = ((part.patch.at, part.patch.bytes),) if part.patch else ()
         file = PartFile(path, part.start, part.end, patches)
     try:
@@ -171,10 +154,7 @@ def _open(
     except (av.error.FFmpegError, ValueError) as error:
         if file is not None:
             file.close()
-        raise unreadable(
-            path,
-            unrecognised(reason(error)),
-        ) from error
+        raise unreadable(path, unrecognised(reason(error))) from error
     return Opened(container, file)
 
 

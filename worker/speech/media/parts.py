@@ -22,9 +22,12 @@ import numpy as np
 from worker.speech.media.view import Bytes
 
 __all__ = [
+    "ASF_HEADER",
     "EBML",
+    "INFO",
     "MAX_PARTS",
     "SEGMENT",
+    "TRACKS",
     "Box",
     "Element",
     "Part",
@@ -33,6 +36,7 @@ __all__ = [
     "element",
     "elements",
     "find_parts",
+    "leads_on",
 ]
 
 MAX_PARTS = 1_000
@@ -146,7 +150,7 @@ def _later_mp4(data: Bytes) -> Iterator[int]:
 
 # Matroska and WebM: elements of EBML.
 
-EBML, SEGMENT = 0x1A45DFA3, 0x18538067
+EBML, SEGMENT, INFO, TRACKS = 0x1A45DFA3, 0x18538067, 0x1549A966, 0x1654AE6B
 _EBML = EBML.to_bytes(4, "big")
 
 
@@ -190,13 +194,22 @@ def elements(data: Bytes, start: int, end: int) -> Iterator[Element]:
         start = found.end
 
 
+def leads_on(data: Bytes, start: int, end: int, path: tuple[int, ...]) -> bool:
+    """Whether there are elements, each in the one before it, from a start up to an end."""
+    return not path or any(
+        leads_on(data, found.body, end if found.end is None else min(found.end, end), path[1:])
+        for found in elements(data, start, end)
+        if found.id == path[0]
+    )
+
+
 _TOP_ELEMENTS = {
     EBML,
     SEGMENT,
     0x1F43B675,  # a cluster
     0x114D9B74,  # where what stands
-    0x1549A966,  # the title and the like
-    0x1654AE6B,  # the tracks
+    INFO,
+    TRACKS,
     0x1C53BB6B,  # the index
     0x1254C367,  # tags
     0x1043A770,  # chapters
@@ -450,7 +463,7 @@ def _later_flv(data: Bytes) -> Iterator[int]:
             return
 
 
-_ASF_HEADER = bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c")
+ASF_HEADER = bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c")
 
 
 def _later_asf(data: Bytes) -> Iterator[int]:
@@ -461,7 +474,7 @@ def _later_asf(data: Bytes) -> Iterator[int]:
         if size < 24 or at + size >= len(data):
             return
         at += size
-        if data[at : at + 16] == _ASF_HEADER:
+        if data[at : at + 16] == ASF_HEADER:
             yield at
 
 
@@ -518,5 +531,5 @@ _KINDS = (
     _Kind(rb"caff", _later_caf),
     _Kind(rb"FORM....AIF[FC]", _later_aiff),
     _Kind(rb"FLV\x01", _later_flv),
-    _Kind(re.escape(_ASF_HEADER), _later_asf),
+    _Kind(re.escape(ASF_HEADER), _later_asf),
 )

@@ -7,7 +7,8 @@ decoders crash, hang and swallow memory.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -87,7 +88,6 @@ class AudioReader:
             self._parts = find_parts(data)
             self._head = data[:_HEAD]
         self._report = Report(stale_length=any(part.ignore_length for part in self._parts))
-        self._steady: Callable[[], bool] = lambda: False
         self._opened, self._choice = self._first()
         try:
             self._stream = self._opened.audio[self._choice.taken.number]
@@ -166,11 +166,8 @@ class AudioReader:
     ) -> Timeline[Any]:
         """The timeline of a part of the file; only of the first is it known when it ends."""
         position = self.samples / SAMPLE_RATE
-        clock = clock_of(
-            opened.container.format.name, opened.start, end, joined=opened is not self._opened
-        )
-        self._steady = decoder.steady
-        return Timeline(clock, self._limits.max_seconds, position, lambda: self._steady())
+        clock = clock_of(opened.names, opened.start, end, joined=opened is not self._opened)
+        return Timeline(clock, self._limits.max_seconds, position, decoder.steady)
 
     def _read(self, decoder: Decoder, timeline: Timeline[Any]) -> Iterator[Samples]:
         """The samples of one stream, with silence where it has none."""
@@ -234,7 +231,7 @@ class AudioReader:
         known.add(self._stream.id)
         start, decoder = 0, self._decoder
         # No pictures run from one recording into the next.
-        self._steady = lambda: False
+        timeline.steady = lambda: False
         for _ in range(_MOST_STREAMS):
             if decoder.last is None:
                 return
@@ -243,7 +240,7 @@ class AudioReader:
                 opened = self._open(Part(start, self._size), "mpegts")
             except JobError:
                 return  # no audio is left
-            with opened:
+            with closing(opened):
                 before, codec = self.samples, decoder.codec
                 fresh = [
                     one
@@ -272,7 +269,7 @@ class AudioReader:
         before, timeline = self.samples, None
         try:
             opened, choice = self._open_track(part)
-            with opened:
+            with closing(opened):
                 decoder = self._decode(opened, opened.audio[choice.taken.number])
                 timeline = self._timeline(opened, decoder)
                 yield from self._read(decoder, timeline)
@@ -299,7 +296,7 @@ class AudioReader:
         seconds = None
         if len(self._parts) == 1 and not self._parts[0].ignore_length:
             seconds = length.stated(
-                container.format.name, self._head, self._size, container=whole, track=end
+                self._opened.names, self._head, self._size, container=whole, track=end
             )
         if seconds and seconds > self._limits.max_seconds * 1.5:
             # Decoding for hours to find out what the header says already helps nobody.

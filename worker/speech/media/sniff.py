@@ -12,7 +12,16 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import NamedTuple
 
-from worker.speech.media.parts import EBML, SEGMENT, Box, boxes, element, elements
+from worker.speech.media.parts import (
+    ASF_HEADER,
+    EBML,
+    SEGMENT,
+    TRACKS,
+    Box,
+    boxes,
+    element,
+    leads_on,
+)
 from worker.speech.media.raw import HINT
 from worker.speech.media.view import Bytes
 
@@ -322,7 +331,7 @@ def _inside(data: Bytes, box: Box) -> Iterator[Box]:
 
 # Other containers.
 
-_TRACKS, _TRACK, _ENCODINGS, _ENCODING, _ENCRYPTION = 0x1654AE6B, 0xAE, 0x6D80, 0x6240, 0x5035
+_TRACK, _ENCODINGS, _ENCODING, _ENCRYPTION = 0xAE, 0x6D80, 0x6240, 0x5035
 
 
 _TRACKS_SEARCHED = 1 << 20
@@ -332,34 +341,24 @@ def _why_not_matroska(data: Bytes) -> str | None:
     head = element(data, 0)
     if head is None or head.id != EBML or head.end is None:
         return None
-    path = (SEGMENT, _TRACKS, _TRACK, _ENCODINGS, _ENCODING, _ENCRYPTION)
-    if _leads_on(data, head.end, min(len(data), _TRACKS_SEARCHED), path):
+    path = (SEGMENT, TRACKS, _TRACK, _ENCODINGS, _ENCODING, _ENCRYPTION)
+    if leads_on(data, head.end, min(len(data), _TRACKS_SEARCHED), path):
         return _encrypted("ContentEncryption of Matroska")
     return None
 
 
-def _leads_on(data: Bytes, start: int, end: int, path: tuple[int, ...]) -> bool:
-    """Whether there are elements, each in the one before it, from a start up to an end."""
-    return not path or any(
-        _leads_on(data, found.body, end if found.end is None else min(found.end, end), path[1:])
-        for found in elements(data, start, end)
-        if found.id == path[0]
-    )
-
-
-_ASF = bytes.fromhex("3026B2758E66CF11A6D900AA0062CE6C")
 _ASF_LOCKS = (
     bytes.fromhex("FBB3112223BDD211B4B700A0C955FC6E"),  # content encryption
     bytes.fromhex("14E68A292226174CB935DAE07EE9289C"),  # extended content encryption
     bytes.fromhex("338505438169E6499B74AD12CB86D58C"),  # advanced content encryption
 )
-_ASF_HEADER = 1 << 20
+_ASF_SEARCHED = 1 << 20
 
 
 def _why_not_asf(data: Bytes) -> str | None:
-    if data[:16] != _ASF:
+    if data[:16] != ASF_HEADER:
         return None
-    header = data[: min(int.from_bytes(data[16:24], "little"), _ASF_HEADER)]
+    header = data[: min(int.from_bytes(data[16:24], "little"), _ASF_SEARCHED)]
     if any(lock in header for lock in _ASF_LOCKS):
         return _encrypted("Windows Media DRM")
     return None

@@ -8,7 +8,7 @@ frames behind it agree, and only up to a length; other jumps are not followed, a
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Set
 from dataclasses import dataclass
 from itertools import islice
 from typing import Generic, NamedTuple, TypeVar
@@ -107,7 +107,7 @@ class Clock:
 
 
 def clock_of(
-    format_name: str, start: float | None, end: float | None, *, joined: bool = False
+    names: Set[str], start: float | None, end: float | None, *, joined: bool = False
 ) -> Clock | None:
     """The clock of a format, or None if it has none of its own.
 
@@ -115,12 +115,11 @@ def clock_of(
     where sound is missing.
 
     Args:
-        format_name: FFmpeg's names of the format, with commas between.
+        names: FFmpeg's names of the format.
         start: seconds on its clock at which the first of its streams starts.
         end: seconds that a player shows at its end, if a header says so.
         joined: whether it stands behind another in one file: what begins it follows on.
     """
-    names = set(format_name.split(","))
     if joined and names & (_FROM_ZERO | _ANYWHERE):
         return Clock(start, end=end)
     if names & _FROM_ZERO:
@@ -164,6 +163,7 @@ class Timeline(Generic[F]):
         holes: filled so far.
         filled: seconds of silence in them.
         jumps: of the clock that were not followed.
+        steady: as given; to be set anew where another stream follows.
     """
 
     def __init__(
@@ -179,7 +179,7 @@ class Timeline(Generic[F]):
         self._clock = clock
         self._longest = longest
         self._position = self._base = position
-        self._steady = steady
+        self.steady = steady
         self._origin = None if clock is None else clock.origin
         self._held: deque[_Held[F]] = deque()
         self._held_seconds = 0.0
@@ -247,7 +247,7 @@ class Timeline(Generic[F]):
     def _hole(self, clock: Clock, hole: float) -> float | None:
         until = self._position + hole
         if until <= self._longest and clock.follows(
-            hole, until, first=self._first, steady=self._steady()
+            hole, until, first=self._first, steady=self.steady()
         ):
             self.holes += 1
             self.filled += hole

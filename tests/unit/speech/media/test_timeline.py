@@ -290,4 +290,4 @@ def test_any_times_leave_every_frame_in_its_order(
     ],
 )
 def test_the_clocks_of_formats(name: str, start: float | None, clock: Clock | None) -> None:
-    assert clock_of(name, start, 9.0) == clock
+    assert clock_of(set(name.split(",")), start, 9.0) == clock
