@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+from hypothesis import strategies as st
 
 from tests.fakes.containers import Track, write
 from tests.fakes.media import Samples, encode, tone, wav_bytes
@@ -82,6 +83,19 @@ _MARKS = (
     b"\x1A\x45\xDF\xA3", b"\x1F\x43\xB6\x75", b"\xE7", b"\xA3", b"\xAE", b"OpusHead",
 )  # fmt: skip
 """What stands at the heads of packets, and of tables of times, sizes and tracks."""
+
+
+@st.composite
+def mutated_heads(draw: st.DrawFn, heads: Sequence[bytes]) -> bytes:
+    """The head of something real, cut off, changed in places, and something behind it."""
+    data = bytearray(draw(st.sampled_from(heads)))
+    for _ in range(draw(st.integers(0, 4))):
+        at = draw(st.integers(0, len(data) - 1))
+        put = draw(st.one_of(st.binary(max_size=9), st.just(b"\xff" * 8), st.just(bytes(8))))
+        data[at : at + len(put)] = put
+    start = draw(st.integers(0, 12)) if draw(st.booleans()) else 0
+    end = draw(st.integers(0, len(data)))
+    return bytes(data[start : max(start, end)]) + draw(st.binary(max_size=40))
 
 
 def _at_the_beginning(data: bytearray, rng: random.Random) -> int:

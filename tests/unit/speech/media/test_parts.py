@@ -15,6 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.fakes.damage import mutated_heads
 from tests.fakes.media import encode, tone, wav_bytes
 from worker.speech.media.parts import MAX_PARTS, Part, Patch, find_parts
 
@@ -369,20 +370,7 @@ HEADS = (
 )
 
 
-@st.composite
-def mutated(draw: st.DrawFn) -> bytes:
-    """The head of something real, cut off, changed in places, and something behind it."""
-    data = bytearray(draw(st.sampled_from(HEADS)))
-    for _ in range(draw(st.integers(0, 4))):
-        at = draw(st.integers(0, len(data) - 1))
-        put = draw(st.one_of(st.binary(max_size=9), st.just(b"\xff" * 8), st.just(bytes(8))))
-        data[at : at + len(put)] = put
-    start = draw(st.integers(0, 12)) if draw(st.booleans()) else 0
-    end = draw(st.integers(0, len(data)))
-    return bytes(data[start : max(start, end)]) + draw(st.binary(max_size=40))
-
-
-@given(st.one_of(st.binary(), mutated()))
+@given(st.one_of(st.binary(), mutated_heads(HEADS)))
 def test_parts_are_the_whole_file_in_order(data: bytes) -> None:
     found = find_parts(data)
     assert all(part.start < part.end for part in found)

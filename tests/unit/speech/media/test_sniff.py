@@ -22,6 +22,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.fakes.damage import mutated_heads
 from tests.fakes.media import encode, tone, wav_bytes
 from worker.speech.media.sniff import why_not
 
@@ -392,18 +393,7 @@ HEADS = (
 )
 
 
-@st.composite
-def mutated(draw: st.DrawFn) -> bytes:
-    """The head of something real, cut off, changed in places, and something behind it."""
-    data = bytearray(draw(st.sampled_from(HEADS)))
-    for _ in range(draw(st.integers(0, 4))):
-        at = draw(st.integers(0, len(data) - 1))
-        put = draw(st.one_of(st.binary(max_size=9), st.just(b"\xff" * 8), st.just(bytes(8))))
-        data[at : at + len(put)] = put
-    return bytes(data[: draw(st.integers(0, len(data)))]) + draw(st.binary(max_size=40))
-
-
-@given(st.one_of(st.binary(), mutated()), st.text(max_size=9))
+@given(st.one_of(st.binary(), mutated_heads(HEADS)), st.text(max_size=9))
 def test_any_bytes_get_one_sentence_or_none(data: bytes, name: str) -> None:
     sentence = why_not(data, name)
     assert sentence is None or SENTENCE.fullmatch(sentence)
