@@ -1,4 +1,4 @@
-"""A transcript in the forms people use: json, srt, vtt, tsv and txt (pure).
+"""A transcript in the forms people use: json, srt, vtt, tsv, txt and html (pure).
 
 Subtitle cues follow what broadcasters ask for: at most seven seconds, at most two lines of 42
 characters, a wide character (Chinese, Japanese, Korean) counting two. A cue starts and ends with
@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal, NamedTuple, get_args
 
+from worker.results.spelling import one_line, spans
+
 if TYPE_CHECKING:
     from worker.results.transcript import Segment, Transcript, Word
 
@@ -33,7 +35,7 @@ __all__ = [
     "text_width",
 ]
 
-Format = Literal["json", "srt", "vtt", "tsv", "txt"]
+Format = Literal["json", "srt", "vtt", "tsv", "txt", "html"]
 FORMAT_NAMES: tuple[Format, ...] = get_args(Format)
 
 MAX_CUE_SECONDS = 7.0
@@ -108,51 +110,39 @@ def text_width(text: str) -> int:
     return len(text) if text.isascii() else sum(map(_character_width, text))
 
 
-def _one_line(text: str) -> str:
-    """`text` with its white space as single spaces and its control characters left out."""
-    visible = "".join(c for c in " ".join(text.split()) if unicodedata.category(c) != "Cc")
-    return " ".join(visible.split())
-
-
 def _timed_by_proportion(text: str, start: float, end: float) -> _Timed:
     step = (end - start) / len(text)
     edges = [start + i * step for i in range(len(text))] + [end]
     return _Timed(text, edges[:-1], edges[1:], ())
 
 
-def _timed_by_words(text: str, words: Sequence[Word], start: float, end: float) -> _Timed | None:
-    """Times of the characters of `text` from its words; None if they don't spell it.
+def _timed_by_words(line: str, words: Sequence[Word], start: float, end: float) -> _Timed | None:
+    """Times of the characters of `line` from its words; None if they don't spell it.
 
     Punctuation between words takes no time: it belongs to the word before it, or, where it
     opens a quotation or a bracket, to the word after it.
     """
-    starts = [start] * len(text)
-    ends = [start] * len(text)
-    spans: list[tuple[int, int]] = []
+    spelled = [(word, text) for word in words if (text := one_line(word.word))]
+    places = spans(line, [text for _, text in spelled])
+    if not places:
+        return None
+    starts = [start] * len(line)
+    ends = [start] * len(line)
     done = 0
     clock = start
-    for word in words:
-        spelled = _one_line(word.word)
-        if not spelled:
-            continue
-        first = text.find(spelled, done)
-        if first < 0 or any(c.isalnum() for c in text[done:first]):
-            return None
+    for (word, _), (first, after) in zip(spelled, places, strict=True):
         word_start = min(max(word.start * 1000, clock), end)
         word_end = min(max(word.end * 1000, word_start), end)
         for i in range(done, first):
-            starts[i] = ends[i] = word_start if _opens(text[i]) else clock
-        done = first + len(spelled)
-        step = (word_end - word_start) / len(spelled)
+            starts[i] = ends[i] = word_start if _opens(line[i]) else clock
+        done = after
+        step = (word_end - word_start) / (done - first)
         for i in range(first, done):
             starts[i] = word_start + (i - first) * step
             ends[i] = starts[i] + step
         ends[done - 1] = clock = word_end
-        spans.append((first, done))
-    if not spans or any(c.isalnum() for c in text[done:]):
-        return None
-    starts[done:] = ends[done:] = [clock] * (len(text) - done)
-    return _Timed(text, starts, ends, spans)
+    starts[done:] = ends[done:] = [clock] * (len(line) - done)
+    return _Timed(line, starts, ends, places)
 
 
 def _is_hangul(character: str) -> bool:
@@ -309,7 +299,7 @@ def _settle(spans: Sequence[tuple[float, float]], opens: int, closes: int) -> li
 
 
 def _segment_cues(segment: Segment, opens: int) -> list[Cue]:
-    text = _one_line(segment.text)
+    text = one_line(segment.text)
     if not text:
         return []
     start, end = segment.start * 1000, segment.end * 1000
@@ -405,15 +395,21 @@ def _tsv(transcript: Transcript) -> str:
     rows += [
         f"{round(segment.start * 1000)}\t{round(segment.end * 1000)}\t{text}"
         for segment in transcript.segments
-        if (text := _one_line(segment.text))
+        if (text := one_line(segment.text))
     ]
     return "\n".join(rows) + "\n"
 
 
 def _txt(transcript: Transcript) -> str:
     return "".join(
-        f"{text}\n" for segment in transcript.segments if (text := _one_line(segment.text))
+        f"{text}\n" for segment in transcript.segments if (text := one_line(segment.text))
     )
+
+
+def _html(transcript: Transcript) -> str:
+    from worker.results.html import page  # only where it is asked for: it reads files
+
+    return page(transcript)
 
 
 FORMATS: Mapping[Format, tuple[Callable[[Transcript], str], str]] = MappingProxyType(
@@ -423,6 +419,7 @@ FORMATS: Mapping[Format, tuple[Callable[[Transcript], str], str]] = MappingProxy
         "vtt": (_vtt, "text/vtt; charset=utf-8"),
         "tsv": (_tsv, "text/tab-separated-values; charset=utf-8"),
         "txt": (_txt, "text/plain; charset=utf-8"),
+        "html": (_html, "text/html; charset=utf-8"),
     }
 )
 """Each format's renderer and the content type of its object."""
@@ -432,8 +429,8 @@ def render(transcript: Transcript, fmt: Format, *, word_timestamps_in_vtt: bool 
     """The transcript as a file of the format, to be written as UTF-8.
 
     json is one line as `transcript_schema` describes; tsv has one segment a row (`start`, `end`
-    in milliseconds, `text`), as OpenAI's whisper writes it; txt has one segment a line. A
-    transcript without speech gives a valid empty file of each.
+    in milliseconds, `text`), as OpenAI's whisper writes it; txt has one segment a line; html
+    is a page that stands by itself. A transcript without speech gives a valid empty file of each.
     """
     if fmt == "vtt":
         return _vtt(transcript, word_times=word_timestamps_in_vtt)
