@@ -18,6 +18,7 @@ from worker import __version__
 from worker.cli.flags import CONTEXT, SettingsCommand, config_option
 from worker.cli.submit import submit
 from worker.cli.transcribe import transcribe
+from worker.cli.view import view
 from worker.errors import ExitCode, SettingsError, WorkerError
 
 __all__ = ["app"]
@@ -117,6 +118,7 @@ app = _Commands(
         ),
         submit,
         transcribe,
+        view,
         SettingsCommand(
             "check",
             callback=_check,

@@ -105,7 +105,7 @@ def test_help_names_every_command() -> None:
     done = command("--help")
     assert done.returncode == ExitCode.OK
     found = [line.split()[0] for line in done.stdout.partition("Commands:\n")[2].splitlines()]
-    assert found == ["run", "submit", "transcribe", "check", "top", "demo"]
+    assert found == ["run", "submit", "transcribe", "view", "check", "top", "demo"]
 
 
 def test_the_help_of_submit_names_every_kind_of_input() -> None:
@@ -205,6 +205,8 @@ def test_every_setting_that_reaches_the_engine_is_a_flag_of_transcribe() -> None
         (("submit", "--from-file", "no-such-list", "--dry-run"), "no-such-list"),
         (("submit", "--prefix", "audio/calls", "--dry-run"), "--prefix"),
         (("submit", "s3://bucket/key", "--dry-run", "--metadata", "=x"), "--metadata =x: write"),
+        (("view", "no.json"), "error: no.json is not there: name a transcript (.json)"),
+        (("view", "s3://Bucket/key"), "s3://Bucket/key"),
         (("nonsense",), "nonsense"),
         (("run", "--no-such-flag"), "--no-such-flag"),
     ],
@@ -277,7 +279,7 @@ def test_a_jobs_flags_are_those_of_the_list() -> None:
 
 
 def test_the_help_of_submit_does_not_import_pydantic() -> None:
-    for arguments in (("--help",), ("submit", "--help"), ("top", "--help"), ("demo", "--help")):
+    for arguments in (("--help",), ("submit", "--help"), ("view", "--help"), ("demo", "--help")):
         assert "pydantic" not in imported(*arguments)
 
 

@@ -94,6 +94,7 @@
   });
   audio.addEventListener("error", giveUp);
   audio.querySelector("source:last-of-type").addEventListener("error", giveUp);
+  if (audio.networkState === HTMLMediaElement.NETWORK_NO_SOURCE) giveUp();
   play.addEventListener("click", toggle);
   position.addEventListener("input", () => goTo(Number(position.value)));
   speed.addEventListener("change", () => {

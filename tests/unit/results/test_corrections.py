@@ -1,0 +1,121 @@
+"""Corrections change what was corrected and nothing else."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from tests.fakes.transcripts import segments, transcript
+from worker.results.corrections import Corrections, SegmentCorrections, corrected
+from worker.results.formats import render
+from worker.results.spelling import one_line, spans
+from worker.results.transcript import Transcript
+
+
+def of_words(**places: dict[int, str]) -> Corrections:
+    return Corrections(
+        segments={
+            int(name.removeprefix("s")): SegmentCorrections(words=words)
+            for name, words in places.items()
+        }
+    )
+
+
+def test_a_word_keeps_its_time_and_loses_its_score() -> None:
+    made = transcript(*segments("We sailed to knew work.", "It rained."))
+    result = corrected(made, of_words(s0={3: "New", 4: "York."}))
+    assert result.text == "We sailed to New York. It rained."
+    assert result.segments[0].text == "We sailed to New York."
+    before, after = made.segments[0].words, result.segments[0].words
+    assert [(word.start, word.end) for word in after] == [(w.start, w.end) for w in before]
+    assert [word.score for word in after] == [0.9, 0.9, 0.9, None, None]
+    assert result.segments[1] == made.segments[1]
+    assert result.notes == ("Corrected by hand: 2 words.",)
+
+
+def test_what_stands_between_words_stays() -> None:
+    spoken = segments('He said "knew" ... twice .', with_words=False)[0]
+    timed = segments("He said knew twice")[0].words
+    made = transcript(spoken.model_copy(update={"words": timed}))
+    assert corrected(made, of_words(s0={2: "new"})).text == 'He said "new" ... twice .'
+
+
+def test_a_language_without_spaces_gets_none() -> None:
+    first, second = segments("録音 です。", "四 ミリ。")
+    spoken = [one.model_copy(update={"text": one.text.replace(" ", "")}) for one in (first, second)]
+    made = transcript(*spoken).model_copy(update={"text": "録音です。四ミリ。"})
+    assert corrected(made, of_words(s1={0: "五"})).text == "録音です。五ミリ。"
+
+
+def test_nothing_corrected_is_nothing_changed() -> None:
+    made = transcript(*segments("One.", "Two."))
+    assert corrected(made, Corrections()) is made
+
+
+def test_a_removed_word_goes_and_a_removed_segment_too() -> None:
+    made = transcript(*segments("Well um yes.", "Um.", "Good."))
+    result = corrected(made, of_words(s0={1: ""}, s1={0: ""}))
+    assert result.text == "Well yes. Good."
+    assert [segment.id for segment in result.segments] == [0, 1]
+    assert [word.word for word in result.segments[0].words] == ["Well", "yes."]
+
+
+def test_a_segment_without_words_is_corrected_as_a_whole() -> None:
+    made = transcript(*segments("Wun too.", "Three.", with_words=False))
+    text = Corrections(segments={0: SegmentCorrections(text=" One\n two.\x00 ")})
+    result = corrected(made, text)
+    assert result.text == "One two. Three."
+    assert result.segments[0].words == ()
+    assert result.notes == ("Corrected by hand: 1 segment.",)
+
+
+@pytest.mark.parametrize(
+    ("corrections", "why"),
+    [
+        (of_words(s7={0: "x"}), "no segment 7: the transcript has 2"),
+        (of_words(s0={9: "x"}), "segment 0 has no word 9: it has 2"),
+        (Corrections(segments={0: SegmentCorrections(text="x")}), "by its words"),
+        (of_words(s1={0: "x"}), "by its text"),
+        (
+            Corrections(segments={0: SegmentCorrections(words={0: "x"}, text="y")}),
+            "by its words, and by nothing else",
+        ),
+    ],
+)
+def test_what_does_not_fit_is_refused(corrections: Corrections, why: str) -> None:
+    spoken = segments("One two.", "Three.")
+    made = transcript(spoken[0], spoken[1].model_copy(update={"words": ()}))
+    with pytest.raises(ValueError, match=why):
+        corrected(made, corrections)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        '{"segments": {"-1": {"words": {"0": "x"}}}}',
+        '{"segments": {"a": {}}}',
+        '{"segments": {"0": {"words": {"0": 7}}}}',
+        '{"segments": {"0": {"words": {"0": "\\ud800"}}}}',
+        '{"segments": {"0": {"start": 3}}}',
+        '{"segments": {}, "job_id": "other"}',
+        "[]",
+        "",
+    ],
+)
+def test_what_is_no_correction_is_refused(body: str) -> None:
+    with pytest.raises(ValidationError):
+        Corrections.model_validate_json(body)
+
+
+@given(
+    st.lists(st.text(st.characters(exclude_categories=["Cs"]), max_size=12), min_size=4, max_size=4)
+)
+def test_whatever_is_typed_gives_a_valid_transcript_whose_words_spell_it(typed: list[str]) -> None:
+    made = transcript(*segments("one two three", "four five"))
+    result = corrected(made, of_words(s0=dict(enumerate(typed[:3])), s1={1: typed[3]}))
+    assert Transcript.model_validate_json(render(result, "json")) == result
+    assert one_line(result.text) == result.text
+    for segment in result.segments:
+        assert spans(segment.text, [word.word for word in segment.words]) is not None

@@ -1,0 +1,299 @@
+"""The page holds the whole text and nothing else, whatever the text is."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+from html.parser import HTMLParser
+from itertools import pairwise
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.fakes.transcripts import segments, transcript
+from worker.results.formats import render
+from worker.results.html import Viewing, page
+from worker.results.spelling import one_line
+from worker.results.transcript import Segment, Transcript, Word
+
+VOID = {"meta", "input", "source", "path", "br"}
+HOSTILE = (
+    "</script><script>alert(1)</script>",
+    "<img src=x onerror=alert(1)>",
+    "\" onmouseover='alert(1)' x=\"",
+    "<!-- --> <![CDATA[ ]]>",
+    "</title></style></p></div><base href='//evil'>",
+    "$name ${policy} $$",
+    "&lt;b&gt; &amp; &#x202e; &notit;",
+    "nul\x00 bell\x07 del\x7f next\x85 lines\u2028\u2029 joined\u200d",
+    "turned \u202etxt.exe\u202c \u2067isolated",
+    "javascript:alert(1)",
+    "\ufeff\ufffe👍🏽 e\u0301 مرحبا 録音",
+)
+
+
+class Parsed(HTMLParser):
+    """What a browser makes of the page, near enough: elements, their text, what isn't closed."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.texts: list[str] = []
+        self.words: list[str] = []
+        self.code: dict[str, list[str]] = {"style": [], "script": []}
+        self.title = ""
+        self.dangling: list[str] = []
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.dangling.append(tag)
+        if tag == "p" and "dir" in dict(attrs):
+            self.texts.append("")
+        if tag == "span" and "data-w" in dict(attrs):
+            self.words.append("")
+        if tag in self.code:
+            self.code[tag].append("")
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag not in VOID:
+            assert self.dangling.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        inside = self.dangling[-1] if self.dangling else ""
+        if inside in self.code:
+            self.code[inside][-1] += data
+        elif inside == "title":
+            self.title += data
+        elif "p" in self.dangling and "main" in self.dangling:
+            if self.texts:
+                self.texts[-1] += data
+            if inside == "span" and self.words:
+                self.words[-1] += data
+
+    def attributes(self, name: str) -> list[str]:
+        return [attrs[name] or "" for _, attrs in self.elements if name in attrs]
+
+
+TEXTS = st.one_of(
+    st.sampled_from(HOSTILE),
+    st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=20),
+    st.text("<>&\"'`/=- \t\nab\u2028\u2029\u202e", min_size=1, max_size=20),
+)
+
+
+@st.composite
+def transcripts(draw: st.DrawFn) -> Transcript:
+    spoken = []
+    for number in range(draw(st.integers(0, 3))):
+        parts = draw(st.lists(TEXTS, min_size=1, max_size=4))
+        text = draw(st.sampled_from(["", " ", ", "])).join(parts)
+        timed = [
+            Word(word=part, start=number, end=number + 1, score=draw(st.sampled_from([None, 0.1])))
+            for part in parts
+        ]
+        spoken.append(
+            Segment(
+                id=number,
+                start=number,
+                end=number + 1,
+                text=text,
+                avg_logprob=-0.1,
+                words=tuple(timed) if draw(st.booleans()) else (),
+                language=draw(st.one_of(st.none(), TEXTS)),
+            )
+        )
+    made = transcript(*spoken, name=draw(TEXTS))
+    return made.model_copy(
+        update={
+            "job_id": draw(TEXTS),
+            "notes": tuple(draw(st.lists(TEXTS, max_size=2))),
+            "metadata": draw(st.dictionaries(TEXTS, TEXTS, max_size=2)),
+        }
+    )
+
+
+@given(transcripts(), st.booleans())
+@settings(max_examples=60)
+def test_no_text_becomes_markup_and_none_is_lost(made: Transcript, served: bool) -> None:
+    viewing = Viewing((("recording", "audio/wav"),)) if served else None
+    parsed = Parsed(page(made, viewing))
+    assert parsed.dangling == []
+    assert parsed.texts == [one_line(segment.text) for segment in made.segments]
+    plain = Parsed(page(transcript(*segments("a b", scores=[0.1])), viewing))
+    known = {(tag, tuple(sorted(attrs))) for tag, attrs in plain.elements}
+    optional = {
+        ("p", ("dir",)),
+        ("p", ("class",)),
+        ("dd", ("dir",)),
+        ("span", ("data-w",)),
+        ("span", ("class", "data-w")),
+    }
+    found = {(tag, tuple(sorted(attrs))) for tag, attrs in parsed.elements}
+    assert found <= known | optional
+    assert parsed.code["script"] == plain.code["script"]
+
+
+@pytest.mark.parametrize("hostile", HOSTILE)
+def test_names_are_shown_and_turn_nothing(hostile: str) -> None:
+    parsed = Parsed(page(transcript(*segments("Good."), name=hostile)))
+    name = hostile.rpartition("/")[2] or "call-17"
+    visible = one_line(re.sub("[\u202a-\u202e\u2066-\u2069]", "\ufffd", name))
+    assert parsed.title == visible
+    assert not re.search("[\u202a-\u202e\u2066-\u2069]", parsed.title)
+
+
+@pytest.mark.parametrize("viewing", [None, Viewing(), Viewing((("recording", "audio/wav"),))])
+def test_only_what_the_policy_allows_by_its_hash_is_in_the_page(viewing: Viewing | None) -> None:
+    parsed = Parsed(page(transcript(*segments("Good.")), viewing))
+    (policy,) = [
+        attrs["content"] or ""
+        for tag, attrs in parsed.elements
+        if tag == "meta" and attrs.get("http-equiv") == "Content-Security-Policy"
+    ]
+    assert policy.startswith("default-src 'none'; ")
+    assert ("connect-src" in policy) is (viewing is not None)
+    assert "unsafe" not in policy
+    for kind, texts in parsed.code.items():
+        allowed = re.findall(r"'(sha256-[^']+)'", policy.split(f"{kind}-src")[1].split(";")[0])
+        digests = [
+            "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+            for text in texts
+        ]
+        assert allowed == digests
+        assert digests
+
+
+def test_a_page_to_keep_names_no_address() -> None:
+    text = page(transcript(*segments("Good morning."), name="talk.wav"))
+    assert not re.search(r"https?:|//[\w.]+/|@import|url\(", text)
+    parsed = Parsed(text)
+    assert not parsed.attributes("src")
+    assert {link[:1] for link in parsed.attributes("href")} == {"#"}
+
+
+def test_nothing_is_styled_or_run_by_attributes() -> None:
+    """The policy would forbid it."""
+    parsed = Parsed(page(transcript(*segments("Good.")), Viewing((("a", "audio/wav"),))))
+    names = {name for _, attrs in parsed.elements for name in attrs}
+    assert not {name for name in names if name.startswith("on") or name == "style"}
+
+
+def test_words_have_their_times_and_how_sure_the_model_was() -> None:
+    spoken = segments("one two three four", scores=[0.9, 0.6, 0.4, 0.1])
+    parsed = Parsed(page(transcript(*spoken)))
+    marked = [
+        (attrs["data-w"], attrs.get("class")) for _, attrs in parsed.elements if "data-w" in attrs
+    ]
+    assert marked == [
+        ("0.5 0.8 90", None),
+        ("0.9 1.2 60", "d1"),
+        ("1.3 1.6 40", "d2"),
+        ("1.7 2 10", "d3"),
+    ]
+    assert parsed.words == ["one", "two", "three", "four"]
+
+
+def test_where_words_do_not_spell_the_text_the_text_stands_alone() -> None:
+    (spoken,) = segments("one two")
+    other = spoken.model_copy(update={"text": "something else"})
+    parsed = Parsed(page(transcript(other)))
+    assert parsed.texts == ["something else"]
+    assert parsed.words == []
+
+
+def test_without_scores_there_is_nothing_to_explain() -> None:
+    assert 'id="shading"' not in page(transcript(*segments("one", scores=[None])))
+    assert 'id="shading"' in page(transcript(*segments("one", scores=[0.2])))
+
+
+def test_languages_and_directions_are_the_segments_own() -> None:
+    first, second = segments("Guten Tag.", "مرحبا بكم")
+    spoken = (
+        first.model_copy(update={"language": "de"}),
+        second.model_copy(update={"language": "ar"}),
+    )
+    parsed = Parsed(page(transcript(*spoken)))
+    found = [
+        (attrs["lang"], attrs["dir"])
+        for tag, attrs in parsed.elements
+        if "lang" in attrs and tag == "p"
+    ]
+    assert found == [("de", "auto"), ("ar", "auto")]
+    translated = transcript(*spoken).model_copy(update={"task": "translate"})
+    assert Parsed(page(translated)).attributes("lang")[1:] == ["en", "en"]
+
+
+class Said(Segment):
+    """A segment of results to come, which say who speaks."""
+
+    speaker: str | None = None
+
+
+def test_a_speaker_is_named_where_another_one_begins() -> None:
+    spoken = [
+        Said(**dict(segment), speaker=who)
+        for segment, who in zip(
+            segments("Yes.", "I do.", "Good."),
+            ("SPEAKER_00", "SPEAKER_00", "<SPEAKER_01>"),
+            strict=True,
+        )
+    ]
+    text = page(transcript(*spoken))
+    assert text.count('class="speaker"') == 2
+    assert "&lt;SPEAKER_01&gt;" in text
+    assert 'class="speaker"' not in page(transcript(*segments("Yes.", "No.")))
+
+
+def test_a_transcript_without_speech_says_so() -> None:
+    text = render(transcript(), "html")
+    assert "No speech was found" in text
+    assert Parsed(text).dangling == []
+
+
+def test_no_words_of_a_page_are_tab_stops() -> None:
+    assert not Parsed(page(transcript(*segments("one two")), Viewing())).attributes("tabindex")[1:]
+
+
+def test_what_can_be_pressed_has_a_name() -> None:
+    parsed = Parsed(page(transcript(*segments("one")), Viewing((("a", "audio/wav"),))))
+    for tag, attrs in parsed.elements:
+        if tag in ("input", "select"):
+            assert attrs.get("aria-label"), attrs
+        if tag == "button" and "icon" in (attrs.get("class") or ""):
+            assert attrs.get("aria-label"), attrs
+
+
+def luminance(colour: str) -> float:
+    digits = colour * 2 if len(colour) == 3 else colour
+    parts = [int(digits[i : i + 2], 16) / 255 for i in (0, 2, 4)]
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in parts]
+    return sum(w * c for w, c in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
+
+
+def test_text_has_the_contrast_that_accessibility_asks_for() -> None:
+    """4.5 to 1 (WCAG 2.2, 1.4.3), in the light and in the dark."""
+    style = Parsed(page(transcript(*segments("one")), Viewing())).code["style"][0]
+    light, dark = [
+        dict(re.findall(r"--([\w-]+): #(\w{3,6});", one)) for one in style.split("@media")[:2]
+    ]
+    pairs = [("ink", ground) for ground in ("paper", "raised", "doubt-1", "doubt-2", "doubt-3")]
+    pairs += [("soft", "paper"), ("soft", "raised"), ("on-accent", "accent"), ("accent", "raised")]
+    pairs += [("on-found", "found")]
+    for colours in (light, light | dark):
+        for text, ground in pairs:
+            low, high = sorted(luminance(colours[name]) for name in (text, ground))
+            assert (high + 0.05) / (low + 0.05) >= 4.5, (text, ground)
+
+
+def test_two_hours_make_a_light_page() -> None:
+    lines = [" ".join(f"word{n % 97}" for n in range(20)) for _ in range(1000)]
+    text = page(transcript(*segments(*lines, scores=[0.9, 0.3])))
+    assert len(text) < 2_000_000
+    ids = re.findall(r'id="s(\d+)"', text)
+    assert len(ids) == 1000
+    assert all(int(b) == int(a) + 1 for a, b in pairwise(ids))

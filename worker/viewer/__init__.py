@@ -1,0 +1,1 @@
+"""A transcript looked at beside its recording: found, served on loopback, corrected, saved."""

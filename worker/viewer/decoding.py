@@ -1,0 +1,82 @@
+"""A recording that browsers don't play, as a WAV file that they do.
+
+It is read as the worker reads it, so that the times are the transcript's; and, as there, in a child
+process without credentials and with limits: decoders crash, hang and swallow memory.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import subprocess
+import sys
+import wave
+from pathlib import Path
+
+from worker.errors import JobError, MachineError
+
+__all__ = ["decode", "main"]
+
+MEMORY_BYTES = 2 * 1024**3
+"""Address space of the child: PyAV and numpy map 0.4 GB."""
+
+SECONDS = 900.0
+"""That decoding may take; twelve hours of audio, the longest that is read, take a minute or two."""
+
+_KEPT_VARIABLES = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "LD_LIBRARY_PATH", "VIRTUAL_ENV")
+
+
+def decode(recording: Path, wav: Path) -> None:
+    """Write a recording as 16-bit mono WAV at 16 kHz.
+
+    Raises:
+        MachineError: it can't be decoded; says why.
+    """
+    environment = {name: os.environ[name] for name in _KEPT_VARIABLES if name in os.environ}
+    environment["PYTHONPATH"] = os.pathsep.join(str(Path(path).resolve()) for path in sys.path)
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", __name__, str(recording.resolve()), str(wav.resolve())],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            env=environment,
+            # `-m` looks for modules in the current folder first: not in one with strangers' files.
+            cwd=wav.resolve().parent,
+            timeout=SECONDS,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        raise MachineError(f"decoding took more than {SECONDS:.0f} s and was given up") from None
+    if done.returncode != 0:
+        said = done.stdout.decode(errors="replace").strip()
+        raise MachineError(said or "the decoder died on this file")
+
+
+def main() -> int:
+    """The child's entry point: reads the first argument, writes the second."""
+    import numpy as np
+
+    from worker.speech.media.reader import AudioLimits, AudioReader
+    from worker.speech.windows import SAMPLE_RATE
+
+    resource.setrlimit(
+        resource.RLIMIT_AS, (MEMORY_BYTES, resource.getrlimit(resource.RLIMIT_AS)[1])
+    )
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    source, target = map(Path, sys.argv[1:])
+    try:
+        with AudioReader(source, AudioLimits()) as reader, wave.open(str(target), "wb") as wav:
+            wav.setnchannels(1)
+            wav.setsampwidth(2)
+            wav.setframerate(SAMPLE_RATE)
+            for piece in reader:
+                samples = np.clip(piece * 32768.0, -32768, 32767)
+                wav.writeframes(samples.astype("<i2").tobytes())
+    except (JobError, OSError) as error:
+        print(error)  # noqa: T201  # to the parent
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

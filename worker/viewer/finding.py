@@ -1,0 +1,126 @@
+"""What to show for what a person named: the transcript, and the recording beside it.
+
+`FILE` is a transcript, or a recording whose transcript lies beside it. A recording is looked for
+beside the transcript: under the name that the transcript gives to its input, else under the
+transcript's own name with any ending that is no result's.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+
+from pydantic import ValidationError
+
+from worker.errors import SettingsError
+from worker.redact import quoted
+from worker.results.formats import FORMAT_NAMES
+from worker.results.transcript import Transcript
+
+__all__ = ["find_recording", "find_transcript", "name_for_edits", "read_transcript"]
+
+MAX_TRANSCRIPT_BYTES = 256 * 1024**2
+"""A transcript of two hours has three megabytes."""
+
+_RESULT_ENDINGS = frozenset(f".{name}" for name in FORMAT_NAMES)
+_EDITED = re.compile(r"\.edited(-\d+)?$")
+_UNSAFE = re.compile(r"[^\w.-]+")
+
+
+def find_transcript(file: Path) -> tuple[Path, Path | None]:
+    """The transcript that a person means, and the recording if that was named.
+
+    Raises:
+        SettingsError: there is none; says what to name.
+    """
+    if file.is_dir() or not file.exists():
+        kind = "a directory" if file.is_dir() else "not there"
+        raise SettingsError(f"{file} is {kind}: name a transcript (.json) or a recording")
+    if file.suffix.lower() == ".json":
+        return file, None
+    beside = file.with_suffix(".json")
+    if file.suffix.lower() in _RESULT_ENDINGS:
+        raise SettingsError(f"{file} can't be shown: name the transcript, {beside.name}, instead")
+    if not beside.is_file():
+        raise SettingsError(
+            f"there is no {beside.name} beside {file}: transcribe it first, or name the transcript"
+            f" and --recording {file}"
+        )
+    return beside, file
+
+
+def read_transcript(file: Path, name: object) -> Transcript:
+    """The transcript in a file.
+
+    Args:
+        file: to read.
+        name: what to call it in messages.
+
+    Raises:
+        SettingsError: it can't be read or is no transcript; says what is wrong with it.
+    """
+    try:
+        if file.stat().st_size > MAX_TRANSCRIPT_BYTES:
+            raise SettingsError(f"{name} is larger than {MAX_TRANSCRIPT_BYTES} bytes")
+        content = file.read_bytes()
+    except OSError as error:
+        raise SettingsError(f"{name} can't be read: {error.strerror}") from None
+    try:
+        transcript = Transcript.model_validate_json(content)
+    except ValidationError as error:
+        first = error.errors(include_input=False, include_url=False)[0]
+        place = ".".join(map(str, first["loc"]))
+        raise SettingsError(
+            _why_it_failed(content)
+            or f"{name} is no transcript of this release: {place or 'the file'}: {first['msg']}"
+        ) from None
+    if not all(map(math.isfinite, _times(transcript))):
+        raise SettingsError(f"{name} has a time that is no number")
+    return transcript
+
+
+def _times(transcript: Transcript) -> Iterator[float]:
+    yield transcript.input.audio_seconds
+    for segment in transcript.segments:
+        yield from (segment.start, segment.end)
+        for word in segment.words:
+            yield from (word.start, word.end)
+
+
+def _why_it_failed(content: bytes) -> str | None:
+    """What an error document says in a transcript's place."""
+    try:
+        document = json.loads(content)
+    except ValueError:
+        return None
+    if not isinstance(document, dict) or document.get("status") != "failed":
+        return None
+    return f"this job failed ({document.get('code')}): {quoted(str(document.get('message')), 300)}"
+
+
+def find_recording(transcript_file: Path, transcript: Transcript) -> Path | None:
+    """The recording beside a transcript; None if there is none."""
+    folder = transcript_file.parent
+    # Only the name: what stands in a transcript doesn't choose the folder.
+    named = folder / (PurePosixPath(transcript.input.uri).name or transcript_file.name)
+    if named.is_file() and named.suffix.lower() not in _RESULT_ENDINGS:
+        return named
+    stem = _EDITED.sub("", transcript_file.stem)
+    alike = sorted(
+        path
+        for path in folder.iterdir()
+        if path.stem == stem and path.suffix.lower() not in _RESULT_ENDINGS and path.is_file()
+    )
+    return alike[0] if alike else None
+
+
+def name_for_edits(name: str) -> str:
+    """What the files of corrections are called, without `.edited` and the ending.
+
+    Args:
+        name: of the transcript's file without its ending, or a job's id.
+    """
+    return _UNSAFE.sub("_", _EDITED.sub("", name)).lstrip(".")[:100] or "transcript"
