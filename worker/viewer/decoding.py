@@ -33,6 +33,8 @@ def decode(recording: Path, wav: Path) -> None:
         MachineError: it can't be decoded; says why.
     """
     environment = {name: os.environ[name] for name in _KEPT_VARIABLES if name in os.environ}
+    # One thread: each more maps memory of its own, and there is little to compute.
+    environment |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
     environment["PYTHONPATH"] = os.pathsep.join(str(Path(path).resolve()) for path in sys.path)
     try:
         done = subprocess.run(
@@ -59,10 +61,9 @@ def main() -> int:
     from worker.speech.media.reader import AudioLimits, AudioReader
     from worker.speech.windows import SAMPLE_RATE
 
-    resource.setrlimit(
-        resource.RLIMIT_AS, (MEMORY_BYTES, resource.getrlimit(resource.RLIMIT_AS)[1])
-    )
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    _limit(resource.RLIMIT_AS, MEMORY_BYTES)
+    _limit(resource.RLIMIT_CPU, int(SECONDS))
+    _limit(resource.RLIMIT_CORE, 0)
     source, target = map(Path, sys.argv[1:])
     try:
         with AudioReader(source, AudioLimits()) as reader, wave.open(str(target), "wb") as wav:
@@ -76,6 +77,13 @@ def main() -> int:
         print(error)  # noqa: T201  # to the parent
         return 1
     return 0
+
+
+def _limit(limit: int, value: int) -> None:
+    """The value, or the host's own limit where that is lower: raising it is an error."""
+    _, hard = resource.getrlimit(limit)
+    value = value if hard == resource.RLIM_INFINITY else min(value, hard)
+    resource.setrlimit(limit, (value, hard))
 
 
 if __name__ == "__main__":

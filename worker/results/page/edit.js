@@ -27,6 +27,10 @@
     if (!originals.has(element)) originals.set(element, element.textContent);
     element.textContent = text;
     element.classList.toggle("changed", text !== originals.get(element));
+  }
+
+  /** After one or many were set. */
+  function tell() {
     document.dispatchEvent(new CustomEvent("correct"));
     showState();
   }
@@ -87,6 +91,7 @@
     if (text !== before) {
       done.push({ element, before });
       set(element, text);
+      tell();
     }
     if (isWord(element)) words.choose(element, { focus: true, quiet: true });
     if (wasPlaying) document.getElementById("audio").play();
@@ -111,6 +116,7 @@
     const last = done.pop();
     if (!last) return;
     set(last.element, last.before);
+    tell();
     if (isWord(last.element)) words.choose(last.element, { focus: true, quiet: true });
     page.say("The last correction is taken back.");
   }
@@ -147,7 +153,7 @@
       for (const [place, word] of Object.entries(changed ?? {})) set(all[place], word);
     }
     saved = JSON.stringify(corrections());
-    showState();
+    tell();
   }
 
   function editChosen() {
