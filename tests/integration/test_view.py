@@ -99,6 +99,7 @@ def test_a_local_transcript_is_shown_beside_its_recording_until_ctrl_c(tmp_path:
     assert saved.text == "Good morning."
 
 
+@pytest.mark.long  # the default run has tests/unit/viewer/test_fetching.py
 def test_a_job_in_s3_is_shown_with_its_input_and_saved_here(aws: Aws, tmp_path: Path) -> None:
     bucket = aws.make_bucket()
     etag = aws.s3.put_object(Bucket=bucket, Key="in/call.wav", Body=SOUND)["ETag"].strip('"')

@@ -13,7 +13,7 @@ import hmac
 import json
 import re
 import secrets
-from collections.abc import Callable
+import sys
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -129,7 +129,13 @@ class _Server(ThreadingHTTPServer):
         self.site = site
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Browsers break connections off all the time; `_Handler` logs everything else."""
+        """What a request raised: one line, no traceback; its connection is closed.
+
+        Browsers break connections off all the time, to seek elsewhere: that is no error.
+        """
+        error = sys.exception()
+        if error is not None and not isinstance(error, (ConnectionError, TimeoutError)):
+            log.warning("view.failed", message="A request failed", error=summary(error))
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -144,14 +150,14 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         name = self._asked()
         if name is not None:
-            self._answer(lambda: self._get(name))
+            self._get(name)
 
     def do_POST(self) -> None:
         # What was not read of a refused body must not be taken for the next request.
         self.close_connection = True
         name = self._asked()
         if name == "corrections":
-            self._answer(self._save)
+            self._save()
         elif name is not None:
             self._refuse(404, "no such page")
 
@@ -166,15 +172,6 @@ class _Handler(BaseHTTPRequestHandler):
             self._refuse(403, "take the whole address that the command printed")
             return None
         return name
-
-    def _answer(self, answer: Callable[[], None]) -> None:
-        try:
-            answer()
-        except (ConnectionError, TimeoutError):
-            self.close_connection = True  # the browser is gone, or seeks elsewhere
-        except Exception as error:  # noqa: BLE001  # no traceback on stderr
-            log.warning("view.failed", message="A request failed", error=summary(error))
-            self.close_connection = True
 
     def _get(self, name: str) -> None:
         if name == "":

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
@@ -112,6 +112,7 @@ def test_what_is_no_correction_is_refused(body: str) -> None:
 @given(
     st.lists(st.text(st.characters(exclude_categories=["Cs"]), max_size=12), min_size=4, max_size=4)
 )
+@settings(max_examples=40)
 def test_whatever_is_typed_gives_a_valid_transcript_whose_words_spell_it(typed: list[str]) -> None:
     made = transcript(*segments("one two three", "four five"))
     result = corrected(made, of_words(s0=dict(enumerate(typed[:3])), s1={1: typed[3]}))

@@ -118,7 +118,7 @@ def transcripts(draw: st.DrawFn) -> Transcript:
 
 
 @given(transcripts(), st.booleans())
-@settings(max_examples=60)
+@settings(max_examples=40)
 def test_no_text_becomes_markup_and_none_is_lost(made: Transcript, served: bool) -> None:
     viewing = Viewing((("recording", "audio/wav"),)) if served else None
     parsed = Parsed(page(made, viewing))
@@ -290,10 +290,10 @@ def test_text_has_the_contrast_that_accessibility_asks_for() -> None:
             assert (high + 0.05) / (low + 0.05) >= 4.5, (text, ground)
 
 
-def test_two_hours_make_a_light_page() -> None:
-    lines = [" ".join(f"word{n % 97}" for n in range(20)) for _ in range(1000)]
+def test_an_hour_makes_a_light_page() -> None:
+    lines = [" ".join(f"word{n % 97}" for n in range(20)) for _ in range(500)]
     text = page(transcript(*segments(*lines, scores=[0.9, 0.3])))
-    assert len(text) < 2_000_000
+    assert len(text) < 700_000
     ids = re.findall(r'id="s(\d+)"', text)
-    assert len(ids) == 1000
+    assert len(ids) == 500
     assert all(int(b) == int(a) + 1 for a, b in pairwise(ids))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from worker.results.spelling import one_line, respelled, spans
@@ -36,6 +36,7 @@ def test_parts_stand_where_they_are_or_nowhere(
 
 
 @given(PARTS, st.data())
+@settings(max_examples=50)
 def test_what_is_joined_is_found_and_is_put_back_alike(
     parts: list[str], data: st.DataObject
 ) -> None:

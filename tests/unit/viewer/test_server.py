@@ -196,10 +196,15 @@ def test_a_browser_that_goes_away_harms_nobody(
     assert capfd.readouterr().err == ""
 
 
-def test_a_recording_that_is_gone_or_can_not_be_played_is_no_page(
-    own_server: ViewServer, tmp_path: Path
+@pytest.mark.long
+def test_a_recording_that_no_decoder_reads_is_no_page_and_is_said(
+    own_server: ViewServer, caplog: pytest.LogCaptureFixture
 ) -> None:
     assert ask(own_server, "decoded.wav").status == 404
+    assert "The recording can't be played" in caplog.text
+
+
+def test_a_recording_that_is_gone_is_no_page(own_server: ViewServer, tmp_path: Path) -> None:
     (tmp_path / "talk.mp3").unlink()
     assert ask(own_server, "recording").status == 404
     assert ask(own_server).status == 200
@@ -254,6 +259,27 @@ def test_a_folder_that_can_not_be_written_is_said(own_server: ViewServer, tmp_pa
     assert answer.status == 500
     assert "Is a directory" in json.loads(answer.body)["error"]
     assert json.loads(ask(own_server, "corrections").body) == {"segments": {}}
+
+
+def test_a_request_that_fails_is_one_line_and_harms_nobody(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    class Broken(Recording):
+        def file(self, name: str) -> Path | None:
+            raise RuntimeError("a transcript's text")
+
+    broken = Broken(tmp_path / "talk.mp3", tmp_path)
+    server = ViewServer(0, page=PAGE, recording=broken, edits=Edits(MADE, tmp_path, "talk"))
+    server.start()
+    try:
+        with pytest.raises(http.client.RemoteDisconnected):
+            ask(server, "recording")
+        assert ask(server).status == 200
+    finally:
+        server.stop()
+    assert "A request failed" in caplog.text
+    assert "a transcript's text" not in caplog.text
+    assert "Traceback" not in capfd.readouterr().err
 
 
 def test_a_port_that_is_taken_is_named(server: ViewServer, tmp_path: Path) -> None:
