@@ -490,6 +490,19 @@ def test_on_the_last_delivery_what_may_pass_fails_for_good(
     assert bench.dead()[0]["job_id"] == "job"
 
 
+def test_a_file_that_was_removed_under_the_engine_is_not_the_job_s_fault(bench: Bench) -> None:
+    bench.upload(marker="bad")
+    task, pipeline = bench.task(), bench.pipeline
+    assert pipeline.fetch(task) is None
+    assert pipeline.submit(task) is None
+    assert task.submission is not None
+    wait([task.submission.future], timeout=10)
+    task.input_file.unlink()
+    outcome = pipeline.finish(task)
+    assert (outcome.answer, outcome.ours) == (Answer.RELEASED, True)
+    assert (bench.names(), bench.dead()) == ({"checkpoint.json"}, []), "what it has is kept"
+
+
 def test_the_last_run_leaves_an_error_until_it_succeeds(bench: Bench) -> None:
     bench.upload()
     task = bench.task(count=10)

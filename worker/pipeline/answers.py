@@ -37,6 +37,7 @@ class Outcome:
     Attributes:
         answer: what became of it.
         delay: seconds to hide the message if it is released.
+        ours: it failed, and not for its own sake: the worker or the world around it is at fault.
         audio_seconds: length of the audio, of a commit.
         seconds: from fetch to commit, of a commit.
         stages: seconds by stage, of a commit.
@@ -44,6 +45,7 @@ class Outcome:
 
     answer: Answer
     delay: int = 0
+    ours: bool = False
     audio_seconds: float = 0.0
     seconds: float | None = None
     stages: Mapping[str, float] = field(default_factory=dict)

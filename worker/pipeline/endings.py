@@ -38,6 +38,9 @@ __all__ = ["Endings"]
 
 log = get_logger(__name__)
 
+_OURS = frozenset({ErrorCode.ENGINE_FAILED, ErrorCode.OUT_OF_MEMORY})
+"""A job that fails for good with one of these may be as good as any: the engine could not do it."""
+
 _NEVER_KEPT_SECONDS = retry.MAX_RELEASE_SECONDS
 """How long a failed message rests if neither its error nor a copy can be kept anywhere."""
 
@@ -91,7 +94,7 @@ class Endings:
             job_id=task.job.job_id,
             message_id=task.message.message_id,
         )
-        return Outcome(Answer.LOST)
+        return Outcome(Answer.LOST, ours=True)
 
     def reject(self, held: Held, rejected: Rejected) -> Outcome:
         """Answer a message, or one job of it, that is wrong from the start."""
@@ -100,7 +103,7 @@ class Endings:
             held.lease.ensure()
             kept = self._failures.answered_before(job) or self._failures.keep(job, rejected.error)
         except LeaseLost:
-            return Outcome(Answer.LOST)
+            return Outcome(Answer.LOST, ours=True)
         except Exception as error:  # noqa: BLE001  # every job gets an answer
             return _unwritten(held.message, job.job_id, error)
         return Outcome(Answer.FAILED) if kept else Outcome(Answer.RELEASED, _NEVER_KEPT_SECONDS)
@@ -124,7 +127,7 @@ class Endings:
                     message="The engine is broken; the job is released",
                 )
             case JobError():
-                return self._fail(task, error)
+                return self._fail(task, error, ours=error.code in _OURS)
             case TransientError() | OSError():
                 return self._release(
                     task,
@@ -153,6 +156,7 @@ class Endings:
                     ErrorCode.TOO_MANY_ATTEMPTS,
                     f"the job failed {record.failures} times, the last time with {summary(error)}",
                 ),
+                ours=True,
             )
         return self._release(
             task,
@@ -175,7 +179,7 @@ class Endings:
     ) -> Outcome:
         """Release the job for another delivery, with what is worth keeping of this run.
 
-        On the last delivery it fails instead.
+        On the last delivery it fails instead. With a `failure`, that is ours.
         """
         count = task.message.receive_count
         if task.is_last_delivery:
@@ -187,6 +191,7 @@ class Endings:
                     f"the job was not done in {count} deliveries, which is all that the queue "
                     f"allows; the last time {why}",
                 ),
+                ours=failure is not None,
             )
         self._save(task, record, failure)
         task.cancel()
@@ -198,20 +203,20 @@ class Endings:
             receive_count=count,
             delay_seconds=delay,
         )
-        return Outcome(Answer.RELEASED, delay)
+        return Outcome(Answer.RELEASED, delay, ours=failure is not None)
 
-    def _fail(self, task: Task, error: JobError) -> Outcome:
+    def _fail(self, task: Task, error: JobError, *, ours: bool) -> Outcome:
         """The job fails for good: keep the reason, then let the message go."""
         task.lease.ensure()
         if not self._failures.keep(FailedJob.of(task), error):
-            return Outcome(Answer.RELEASED, _NEVER_KEPT_SECONDS)
+            return Outcome(Answer.RELEASED, _NEVER_KEPT_SECONDS, ours=ours)
         if error.code is ErrorCode.TOO_MANY_ATTEMPTS:
             # Who sends the job again after this means it: its windows stay, its record goes.
             self._save(task, task.record.forgiven())
         elif task.checkpoint is not None or task.marked:
             self._delete(task)
         task.cancel()
-        return Outcome(Answer.FAILED)
+        return Outcome(Answer.FAILED, ours=ours)
 
     def _save(self, task: Task, record: Record, failure: str | None = None) -> None:
         """Store the checkpoint, or remove one that is worth nothing. Its loss costs only time."""
@@ -244,4 +249,4 @@ def _unwritten(message: Message, job_id: str, error: Exception) -> Outcome:
         message_id=message.message_id,
         where=location(error),
     )
-    return Outcome(Answer.RELEASED, retry.release_seconds(message.receive_count))
+    return Outcome(Answer.RELEASED, retry.release_seconds(message.receive_count), ours=True)

@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 
 from worker.aws.notices import Notices
 from worker.aws.results import ResultStore
-from worker.errors import EngineError, Interrupted
+from worker.errors import EngineError, Interrupted, JobError, TransientError
 from worker.jobs.inputs import InputUri
 from worker.jobs.message import Rejected
 from worker.pipeline.answers import Outcome
@@ -35,7 +35,7 @@ from worker.pipeline.inputs import Inputs
 from worker.pipeline.submit import Submit
 from worker.pipeline.task import Held, Task
 from worker.pipeline.workdir import WorkDir
-from worker.speech.api import Options, Transcriber
+from worker.speech.api import Options, Recognition, Transcriber
 
 __all__ = ["Limits", "Pipeline"]
 
@@ -138,7 +138,7 @@ class Pipeline:
     def finish(self, task: Task) -> Outcome:
         """The engine is done with the job, well or not: answer it."""
         try:
-            return self._commit.commit(task, task.recognition())
+            return self._commit.commit(task, _recognition(task))
         except (CancelledError, EngineError):
             return self._endings.broken(task)
         except Exception as error:  # noqa: BLE001  # every job gets an answer
@@ -165,3 +165,15 @@ class Pipeline:
         if task.folder is not None:
             self._work.remove(task.folder)
             task.folder = None
+
+
+def _recognition(task: Task) -> Recognition:
+    """See `Task.recognition`; where the file was removed under the engine's hands, no JobError."""
+    try:
+        return task.recognition()
+    except JobError as error:
+        if task.input_file.exists():
+            raise
+        raise TransientError(
+            "somebody removed the job's file from work_dir while it was in use"
+        ) from error

@@ -6,11 +6,14 @@ import json
 import re
 import shutil
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from worker.errors import ExitCode
+from worker.pipeline.workdir import WorkDir
 from worker.settings import Settings
 
 SINGLE = "transcription-worker.service"
@@ -178,6 +181,34 @@ def test_tmpfiles_makes_what_it_says(config_dir: Path, tmp_path: Path) -> None:
     link.write_text("a line\n")
     assert (root / "var/log/transcription-worker/worker.log").read_text() == "a line\n"
     assert (root / "var/cache/transcription-worker/models").is_dir()
+
+
+def test_tmpfiles_clears_after_the_dead_and_spares_the_living(
+    config_dir: Path, tmp_path: Path
+) -> None:
+    rules = tmp_path / "rules.conf"
+    text = (config_dir / "transcription-worker.tmpfiles.conf").read_text()
+    rules.write_text(
+        re.sub(r" 1d$", " 200ms", text, flags=re.MULTILINE).replace(
+            "transcription transcription", "- -"
+        )
+    )
+    cache = tmp_path / "root" / "var" / "cache" / "transcription-worker"
+    left = cache / "work-1" / "transcription-worker-0" / "1-dead" / "1" / "input"
+    left.parent.mkdir(parents=True)
+    left.write_bytes(b"speech")
+    living = WorkDir(cache / "work-0")
+    time.sleep(0.3)
+    subprocess.run(
+        [tool("systemd-tmpfiles"), "--clean", f"--root={tmp_path / 'root'}", str(rules)],
+        timeout=60,
+        check=True,
+    )
+    assert list((cache / "work-1").iterdir()) == []
+    with capture_logs() as events:
+        assert living.new().is_dir()
+    assert events == [], "it had not to be made again"
+    living.close()
 
 
 def test_one_worker_per_gpu(config_dir: Path) -> None:

@@ -31,24 +31,28 @@ BAD = JobError(ErrorCode.NOT_MEDIA, "no decoder knows it")
 
 
 @pytest.mark.parametrize(
-    ("error", "answer", "delayed"),
+    ("error", "answer", "delayed", "ours"),
     [
-        (LeaseLost("gone"), Answer.LOST, False),
-        (STOPS, Answer.RELEASED, False),
-        (EngineError("the engine has stopped"), Answer.RELEASED, False),
-        (PASSES, Answer.RELEASED, True),
-        (OSError("no space left"), Answer.RELEASED, True),
-        (ValueError(PRIVATE_TEXT), Answer.RELEASED, True),
-        (BAD, Answer.FAILED, False),
+        (LeaseLost("gone"), Answer.LOST, False, True),
+        (STOPS, Answer.RELEASED, False, False),
+        (EngineError("the engine has stopped"), Answer.RELEASED, False, False),
+        (PASSES, Answer.RELEASED, True, True),
+        (OSError("no space left"), Answer.RELEASED, True, True),
+        (ValueError(PRIVATE_TEXT), Answer.RELEASED, True, True),
+        (BAD, Answer.FAILED, False, False),
+        (JobError(ErrorCode.INPUT_FORBIDDEN, "a bucket of others"), Answer.FAILED, False, False),
+        (JobError(ErrorCode.OUT_OF_MEMORY, "too small a card"), Answer.FAILED, False, True),
+        (JobError(ErrorCode.ENGINE_FAILED, "a window fails"), Answer.FAILED, False, True),
     ],
 )
 def test_each_error_has_its_answer(
-    kit: Kit, error: Exception, answer: Answer, delayed: bool
+    kit: Kit, error: Exception, answer: Answer, delayed: bool, ours: bool
 ) -> None:
     kit.upload()
     outcome = kit.endings.end(kit.fetched(), error)
     assert outcome.answer is answer
     assert (outcome.delay > 0) is delayed
+    assert outcome.ours is ours
 
 
 @pytest.mark.parametrize("error", [STOPS, EngineError("stopped"), PASSES, OSError("disk")])
@@ -115,7 +119,7 @@ def test_a_lost_lease_touches_nothing_whatever_went_wrong(kit: Kit, error: Excep
     kit.upload()
     task = kit.transcribed()
     kit.source.drop(task.message)
-    assert kit.endings.end(task, error) == Outcome(Answer.LOST)
+    assert kit.endings.end(task, error) == Outcome(Answer.LOST, ours=True)
     assert kit.names() == set()
     assert kit.dead_letters() == []
 
@@ -143,11 +147,16 @@ def test_who_sends_a_job_again_that_was_given_up_means_it(kit: Kit) -> None:
     assert len(kept["partial"]["windows"]) == 3
 
 
-@pytest.mark.parametrize("error", [STOPS, PASSES, EngineError("x"), ValueError("x")])
-def test_on_the_last_delivery_a_release_is_a_failure(kit: Kit, error: Exception) -> None:
+@pytest.mark.parametrize(
+    ("error", "ours"),
+    [(STOPS, False), (PASSES, True), (EngineError("x"), False), (ValueError("x"), True)],
+)
+def test_on_the_last_delivery_a_release_is_a_failure(
+    kit: Kit, error: Exception, ours: bool
+) -> None:
     kit.upload()
     outcome = kit.endings.end(kit.fetched(kit.task(count=10)), error)
-    assert outcome == Outcome(Answer.FAILED)
+    assert outcome == Outcome(Answer.FAILED, ours=ours)
     found = kit.read("error.json")
     assert found["code"] == "too_many_attempts"
     assert "not done in 10 deliveries" in found["message"]
@@ -197,7 +206,7 @@ def test_a_defect_is_counted_and_says_nothing_of_the_text(
         assert kit.endings.end(task, ValueError(PRIVATE_TEXT)).answer is Answer.RELEASED
         assert kit.read("checkpoint.json")["failures"] == count
     task = kit.fetched(kit.task(count=3))
-    assert kit.endings.end(task, ValueError(PRIVATE_TEXT)) == Outcome(Answer.FAILED)
+    assert kit.endings.end(task, ValueError(PRIVATE_TEXT)) == Outcome(Answer.FAILED, ours=True)
     found = kit.read("error.json")
     assert found["code"] == "too_many_attempts"
     assert "the job failed 3 times, the last time with ValueError" in found["message"]
@@ -205,6 +214,8 @@ def test_a_defect_is_counted_and_says_nothing_of_the_text(
 
 
 # -- a broken engine --------------------------------------------------------------------------
+
+BROKEN = Outcome(Answer.RELEASED, ours=True)
 
 
 def _running(kit: Kit, run: Run, *, marked: bool) -> Task:
@@ -215,18 +226,18 @@ def _running(kit: Kit, run: Run, *, marked: bool) -> Task:
 
 
 def test_an_engine_that_breaks_on_a_first_delivery_leaves_no_trace(kit: Kit) -> None:
-    assert kit.endings.broken(_running(kit, Run.TOGETHER, marked=False)) == Outcome(Answer.RELEASED)
+    assert kit.endings.broken(_running(kit, Run.TOGETHER, marked=False)) == BROKEN
     assert kit.names() == set()
 
 
 def test_an_engine_that_breaks_makes_suspects_of_the_marked(kit: Kit) -> None:
-    assert kit.endings.broken(_running(kit, Run.TOGETHER, marked=True)) == Outcome(Answer.RELEASED)
+    assert kit.endings.broken(_running(kit, Run.TOGETHER, marked=True)) == BROKEN
     kept = kit.read("checkpoint.json")
     assert (kept["suspect"], kept["failures"], kept["running"]) == (True, 0, None)
 
 
 def test_an_engine_that_breaks_on_a_job_alone_is_that_job_s_failure(kit: Kit) -> None:
-    assert kit.endings.broken(_running(kit, Run.ALONE, marked=True)) == Outcome(Answer.RELEASED)
+    assert kit.endings.broken(_running(kit, Run.ALONE, marked=True)) == BROKEN
     kept = kit.read("checkpoint.json")
     assert kept["failures"] == 1
     assert kept["last_failure"] == "the engine broke while the job was in it"
@@ -276,5 +287,5 @@ def test_a_wrong_job_that_can_t_be_answered_now_comes_again(kit: Kit) -> None:
 def test_a_wrong_job_of_a_lost_message_is_left_alone(kit: Kit) -> None:
     held = kit.held()
     kit.source.drop(held.message)
-    assert kit.endings.reject(held, WRONG) == Outcome(Answer.LOST)
+    assert kit.endings.reject(held, WRONG) == Outcome(Answer.LOST, ours=True)
     assert kit.s3.objects == {}
