@@ -1,7 +1,7 @@
-"""The container's health check: asks the worker whether its device makes progress.
+"""The container's health check: asks the worker whether it does its jobs.
 
 The worker serves `/health` on loopback where `metrics_port` is set (Dockerfile.gpu sets it):
-200 while work moves or there is none, 503 when the device has stopped. Exit 0 or 1, one line
+200 while work gets done or there is none, 503 with the reason otherwise. Exit 0 or 1, one line
 for `docker inspect`. Only the standard library: it runs twice a minute.
 """
 

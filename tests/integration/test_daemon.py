@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import socket
 import threading
 import time
@@ -527,6 +528,22 @@ def test_stopping_while_the_model_loads_ends_well(place: Place) -> None:
     place.job("a")
     assert running.stop() is ExitCode.OK
     assert place.depth() == (1, 0, 0)
+
+
+def test_a_worker_that_fails_every_job_says_so_until_one_succeeds(place: Place) -> None:
+    running = place.daemon(idle_timeout=600.0, download_threads=2, commit_threads=2)
+    _wait_for(lambda: running.state == "running")
+    shutil.rmtree(place.folder)
+    place.folder.write_text("in the way")
+    for number in range(5):
+        place.job(f"job-{number}")
+    _wait_for(lambda: _status(running)["unhealthy_because"])
+    assert _status(running)["jobs"] == {"released": 5}
+    place.folder.unlink()
+    place.job("later")
+    _wait_for(lambda: _status(running)["healthy"])
+    assert place.results() == {"later": "completed"}, "the folder was made again"
+    assert running.stop() is ExitCode.OK
 
 
 # -- breaking ---------------------------------------------------------------------------------

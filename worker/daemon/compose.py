@@ -206,7 +206,13 @@ def parts(
             # Without a heartbeat, leases hold for two thirds of their time at least.
             seconds_without=min(settings.drain_timeout, settings.visibility_timeout / 3),
         )
-        status = Status(readings, metrics, watchdog, [feed.intake for feed in feeds])
+        status = Status(
+            readings,
+            metrics,
+            watchdog,
+            [feed.intake for feed in feeds],
+            failing_from=policy.failing_from(settings.download_threads + settings.commit_threads),
+        )
         reporters = _reporters(settings, sources, metrics, status)
         undo.pop_all()
     return Parts(
@@ -279,7 +285,7 @@ def _reporters(
                 settings.metrics_port,
                 registry=metrics.registry,
                 status=status.document,
-                healthy=status.healthy,
+                unhealthy=status.unhealthy,
             )
         )
     if settings.metrics_emf:

@@ -172,6 +172,7 @@ class Daemon:
 
     def run(self) -> ExitCode:
         """Work until there is a reason to stop. Call it once, from the main thread.
+        self._unhealthy = False
 
         Raises:
             SettingsError: a setting turns out to be wrong (no such queue, ...).
@@ -289,6 +290,18 @@ class Daemon:
             self._status_at = now + _STATUS_SECONDS
 
     # -- drain --------------------------------------------------------------------------------
+            self._tell_health()
+
+    def _tell_health(self) -> None:
+        """Log when the worker's health turns."""
+        reason = self._parts.status.unhealthy()
+        if (reason is not None) is self._unhealthy:
+            return
+        self._unhealthy = reason is not None
+        if reason is not None:
+            log.warning("worker.unhealthy", message=f"Unhealthy: {reason}")
+        else:
+            log.info("worker.healthy", message="Healthy again")
 
     def _drain(self, stop: Stop) -> ExitCode:
         """Finish what the time allows, save and release the rest. Returns the exit code."""
@@ -299,6 +312,7 @@ class Daemon:
         held = len(parts.holdings)
         level = log.info if stop.code is ExitCode.OK else log.error
         level(stop.event, message=stop.message, messages_held=held)
+        before = parts.status.answered()
         parts.notifier.stopping(f"draining: {held} messages held")
         if held:
             parts.dispatch.release_waiting()

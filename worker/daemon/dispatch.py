@@ -251,7 +251,7 @@ class Dispatch:
     def _reject(self, held: Held, rejected: Rejected) -> None:
         """Answer what is wrong from the start, on a commit thread."""
         outcome = self._pipeline.reject(held, rejected)
-        self._metrics.job_answered(outcome.answer)
+        self._metrics.job_answered(outcome.answer, ours=outcome.ours)
         if self._holdings.answer(held, outcome.answer, outcome.delay):
             self._settle(held)
 
@@ -260,6 +260,7 @@ class Dispatch:
         self._pipeline.discard(task)
         self._metrics.job_answered(
             outcome.answer,
+            ours=outcome.ours,
             audio_seconds=outcome.audio_seconds,
             seconds=outcome.seconds,
             stages=outcome.stages,

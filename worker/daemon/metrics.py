@@ -34,6 +34,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.core import Metric as Family
 from prometheus_client.registry import Collector
 
+from worker.daemon import policy
 from worker.logs import get_logger
 from worker.pipeline.answers import Answer
 from worker.redact import summary
@@ -84,6 +85,7 @@ class Sources:
         audio_held_seconds: seconds of audio inside the worker.
         uptime_seconds: since start.
         price_per_hour: dollars that the machine costs.
+        failures_in_a_row: see `policy.failures_in_a_row`.
         counted: what the worker itself has counted.
     """
 
@@ -92,6 +94,7 @@ class Sources:
     audio_held_seconds: float
     uptime_seconds: float
     price_per_hour: float
+    failures_in_a_row: int
     counted: Mapping[Metric, float]
 
 
@@ -165,6 +168,15 @@ JOBS = {
     )
     for answer in Answer
 }
+FAILURES_IN_A_ROW = _add(
+    Metric(
+        "failures_in_a_row",
+        "Jobs failed since the last commit without being at fault themselves",
+        GAUGE,
+        lambda s: s.failures_in_a_row,
+        status="failures_in_a_row",
+    )
+)
 AUDIO_SECONDS = _add(
     Metric(
         "audio_seconds",
@@ -419,6 +431,7 @@ class Metrics:
         self._clock = clock
         self._started = clock()
         self._lock = threading.Lock()
+        self._failures_in_a_row = 0
         self._counted: dict[Metric, float] = {
             metric: 0.0
             for metric in METRICS
@@ -451,11 +464,19 @@ class Metrics:
         self,
         answer: Answer,
         *,
+        ours: bool = False,
         audio_seconds: float = 0.0,
         seconds: float | None = None,
         stages: Mapping[str, float] | None = None,
     ) -> None:
-        """Count one job's answer; `audio_seconds`, `seconds` and `stages` of committed ones."""
+        """Count one job's answer; `audio_seconds`, `seconds` and `stages` of committed ones.
+
+        `ours`: it failed, and is not at fault itself.
+        """
+        with self._lock:
+            self._failures_in_a_row = policy.failures_in_a_row(
+                self._failures_in_a_row, committed=answer is Answer.COMMITTED, ours=ours
+            )
         self.add(JOBS[answer])
         self.add(AUDIO_SECONDS, audio_seconds)
         if seconds is not None:
@@ -468,12 +489,14 @@ class Metrics:
         messages, seconds = self._held()
         with self._lock:
             counted = dict(self._counted)
+            failures = self._failures_in_a_row
         sources = Sources(
             engine=self._stats(),
             messages_held=messages,
             audio_held_seconds=seconds,
             uptime_seconds=self._clock() - self._started,
             price_per_hour=self._price,
+            failures_in_a_row=failures,
             counted=counted,
         )
         return Snapshot(

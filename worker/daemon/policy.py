@@ -145,6 +145,36 @@ class IdleClock:
         return Idle.END
 
 
+# -- health -----------------------------------------------------------------------------------
+
+
+def failures_in_a_row(before: int, *, committed: bool, ours: bool) -> int:
+    """How many jobs have failed since the last commit without being at fault themselves.
+
+    Only a commit shows that a job can get all the way. One that is wrong by itself, that has its
+    result already or that is released by a drain says nothing of the worker.
+
+    Args:
+        before: what it was before this job.
+        committed: the job's result was written.
+        ours: the job failed through the worker or the world around it.
+    """
+    return 0 if committed else before + ours
+
+
+def failing_from(threads: int) -> int:
+    """From how many failures in a row on a worker counts as one that fails every job.
+
+    One bad moment of the network or of S3 fails the job on each thread that fetches or writes at
+    that time; one more shows that it lasts. 5 at least, so that a worker with few threads isn't
+    judged by one message.
+
+    Args:
+        threads: that fetch inputs or write results.
+    """
+    return max(5, threads + 1)
+
+
 # -- the watchdog -----------------------------------------------------------------------------
 
 

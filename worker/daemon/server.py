@@ -30,13 +30,13 @@ _Page = Callable[[], tuple[int, str, bytes]]
 class StatusServer:
     """HTTP on 127.0.0.1, for Prometheus, for `transcription-worker top` and for health checks.
 
-    `/health` answers 200 while the worker makes progress and 503 when it does not.
+    `/health` answers 200 while the worker is well, and 503 with the reason when it is not.
 
     Args:
         port: to listen on; 0: any free one.
         registry: shown at `/metrics`.
         status: the document at `/status`, JSON values.
-        healthy: asked for `/health`.
+        unhealthy: asked for `/health`: why the worker is not well, None if it is.
 
     Raises:
         SettingsError: the port can't be had.
@@ -48,14 +48,12 @@ class StatusServer:
         *,
         registry: CollectorRegistry,
         status: Callable[[], Mapping[str, Any]],
-        healthy: Callable[[], bool],
+        unhealthy: Callable[[], str | None],
     ) -> None:
         pages: dict[str, _Page] = {
             "/metrics": lambda: (200, CONTENT_TYPE_LATEST, generate_latest(registry)),
             "/status": lambda: (200, "application/json", json.dumps(dict(status())).encode()),
-            "/health": lambda: (
-                (200, "text/plain", b"ok\n") if healthy() else (503, "text/plain", b"no progress\n")
-            ),
+            "/health": lambda: _health(unhealthy()),
         }
         try:
             self._server = ThreadingHTTPServer((LOOPBACK, port), _handler(pages))
@@ -82,6 +80,12 @@ class StatusServer:
             self._server.shutdown()
             self._thread.join(_STOP_SECONDS)
         self._server.server_close()
+
+
+def _health(unhealthy: str | None) -> tuple[int, str, bytes]:
+    if unhealthy is None:
+        return 200, "text/plain", b"ok\n"
+    return 503, "text/plain", f"{unhealthy}\n".encode()
 
 
 def _handler(pages: Mapping[str, _Page]) -> type[BaseHTTPRequestHandler]:

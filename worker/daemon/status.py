@@ -6,7 +6,16 @@ from collections.abc import Sequence
 from enum import StrEnum
 from typing import Any
 
-from worker.daemon.metrics import AUDIO_HELD, JOBS, LEASES_HELD, QUEUE_VISIBLE, SPEED, Metrics
+from worker.daemon.metrics import (
+    AUDIO_HELD,
+    FAILURES_IN_A_ROW,
+    JOBS,
+    LEASES_HELD,
+    QUEUE_VISIBLE,
+    SPEED,
+    Metrics,
+    Snapshot,
+)
 from worker.daemon.stops import Watchdog, Watched
 from worker.pipeline.answers import Answer
 from worker.pipeline.holdings import Holdings
@@ -66,6 +75,7 @@ class Status:
         metrics: the numbers.
         watchdog: asked whether the engine works.
         intakes: the threads that take messages.
+        failing_from: how many failures in a row make it unhealthy.
     """
 
     def __init__(
@@ -74,27 +84,49 @@ class Status:
         metrics: Metrics,
         watchdog: Watchdog,
         intakes: Sequence[Watched],
+        failing_from: int,
     ) -> None:
         self._readings = readings
         self._metrics = metrics
         self._watchdog = watchdog
         self._intakes = tuple(intakes)
+        self._failing_from = failing_from
         self.state = State.LOADING
         """Only the main thread changes it."""
 
-    def healthy(self) -> bool:
-        """Whether the worker makes progress, or has nothing to make it on."""
+    def unhealthy(self) -> str | None:
+        """Why the worker is not well; None if it does its jobs, or has none to do."""
+        return self._unhealthy(self._metrics.snapshot())
+
+    def _unhealthy(self, now: Snapshot) -> str | None:
         if self.state is State.LOADING:
-            return False
-        takes = self.state is State.DRAINING or all(thread.alive for thread in self._intakes)
-        return takes and self._watchdog.engine_works()
+            return "the model is loading"
+        if self.state is not State.DRAINING and not all(t.alive for t in self._intakes):
+            return "no messages are taken any more"
+        if not self._watchdog.engine_works():
+            return "no progress on the device"
+        failures = now[FAILURES_IN_A_ROW] or 0
+        if failures >= self._failing_from:
+            return (
+                f"the last {failures:.0f} jobs failed without being at fault themselves: "
+                "job.released and job.failed in the log say why"
+            )
+        return None
+
+    def answered(self) -> dict[Answer, float]:
+        """How many jobs had each answer since the start."""
+        now = self._metrics.snapshot()
+        return {answer: now[metric] or 0.0 for answer, metric in JOBS.items()}
 
     def document(self) -> dict[str, Any]:
         """Everything that `top` shows, as JSON values; times in seconds."""
+        now = self._metrics.snapshot()
+        unhealthy = self._unhealthy(now)
         return {
             "state": self.state.value,
-            "healthy": self.healthy(),
-            **self._metrics.snapshot().document(),
+            "healthy": unhealthy is None,
+            "unhealthy_because": unhealthy,
+            **now.document(),
             "engine": self._readings.engine_info(),
             "extra": self._readings.extra(),
             "held": [_task(task) for task in self._readings.tasks()],
@@ -103,10 +135,12 @@ class Status:
     def line(self) -> str:
         """One line for `systemctl status`."""
         now = self._metrics.snapshot()
+        unhealthy = self._unhealthy(now) if self.state is not State.LOADING else None
+        state = f"{self.state.value} (unhealthy: {unhealthy})" if unhealthy else self.state.value
         speed = f"{now[SPEED]:.1f}x" if now[SPEED] else "no speed yet"
         waiting = "?" if now[QUEUE_VISIBLE] is None else str(now[QUEUE_VISIBLE])
         return (
-            f"{self.state.value}: {now[LEASES_HELD]} messages and {now[AUDIO_HELD]:.0f} s of audio "
+            f"{state}: {now[LEASES_HELD]} messages and {now[AUDIO_HELD]:.0f} s of audio "
             f"held, {now[JOBS[Answer.COMMITTED]]:.0f} jobs done, {speed}, {waiting} on the queue"
         )
 

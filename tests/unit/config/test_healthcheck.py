@@ -14,10 +14,12 @@ from worker.daemon.server import StatusServer
 
 
 @pytest.fixture
-def health() -> Iterator[tuple[StatusServer, list[bool]]]:
-    """A status server, and a list whose last element is what it says of its health."""
-    answers = [True]
-    server = StatusServer(0, registry=CollectorRegistry(), status=dict, healthy=lambda: answers[-1])
+def health() -> Iterator[tuple[StatusServer, list[str | None]]]:
+    """A status server, and a list whose last element is what is wrong with it."""
+    answers: list[str | None] = [None]
+    server = StatusServer(
+        0, registry=CollectorRegistry(), status=dict, unhealthy=lambda: answers[-1]
+    )
     server.start()
     yield server, answers
     server.stop()
@@ -35,16 +37,18 @@ def check(config_dir: Path, port: object) -> tuple[int, str]:
     return result.returncode, result.stdout
 
 
-def test_well_while_there_is_progress(
-    health: tuple[StatusServer, list[bool]], config_dir: Path
+def test_unwell_with_the_worker_s_reason(
+    health: tuple[StatusServer, list[str | None]], config_dir: Path
 ) -> None:
     server, answers = health
     assert check(config_dir, server.port) == (0, "ok\n")
-    answers.append(False)
-    assert check(config_dir, server.port) == (1, "no progress\n")
+    answers.append("the last 9 jobs failed")
+    assert check(config_dir, server.port) == (1, "the last 9 jobs failed\n")
 
 
-def test_unwell_without_a_worker(health: tuple[StatusServer, list[bool]], config_dir: Path) -> None:
+def test_unwell_without_a_worker(
+    health: tuple[StatusServer, list[str | None]], config_dir: Path
+) -> None:
     server, _ = health
     port = server.port
     server.stop()

@@ -165,6 +165,26 @@ def test_it_never_ends_within_the_timeout_of_work_and_always_ends_in_bounded_tim
             assert found is Idle.END
 
 
+# -- health -----------------------------------------------------------------------------------
+
+ENDS = {"done": (True, False), "failed": (False, True), "neither": (False, False)}
+
+
+@given(st.lists(st.sampled_from(sorted(ENDS)), max_size=40))
+def test_failures_in_a_row_are_those_since_the_last_commit(ends: list[str]) -> None:
+    counted = 0
+    for end in ends:
+        committed, ours = ENDS[end]
+        counted = policy.failures_in_a_row(counted, committed=committed, ours=ours)
+    since = ends[len(ends) - ends[::-1].index("done") :] if "done" in ends else ends
+    assert counted == since.count("failed")
+
+
+@given(st.integers(2, 128))
+def test_no_single_moment_makes_a_worker_unhealthy(threads: int) -> None:
+    assert threads < policy.failing_from(threads) <= max(5, threads + 1)
+
+
 # -- the watchdog -----------------------------------------------------------------------------
 
 

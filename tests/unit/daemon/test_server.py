@@ -33,7 +33,7 @@ def _page(server: StatusServer, path: str) -> tuple[int, str]:
 @pytest.fixture
 def server(counted: Metrics) -> Iterator[StatusServer]:
     server = StatusServer(
-        0, registry=counted.registry, status=lambda: {"state": "running"}, healthy=lambda: True
+        0, registry=counted.registry, status=lambda: {"state": "running"}, unhealthy=lambda: None
     )
     server.start()
     yield server
@@ -91,11 +91,11 @@ def test_status_and_health(server: StatusServer) -> None:
 
 def test_an_unhealthy_worker_says_so_and_a_page_that_fails_is_a_500(counted: Metrics) -> None:
     server = StatusServer(
-        0, registry=counted.registry, status=lambda: {"x": 1 // 0}, healthy=lambda: False
+        0, registry=counted.registry, status=lambda: {"x": 1 // 0}, unhealthy=lambda: "no progress"
     )
     server.start()
     try:
-        assert _page(server, "/health")[0] == 503
+        assert _page(server, "/health") == (503, "no progress\n")
         assert _page(server, "/status") == (500, "failed\n")
     finally:
         server.stop()
@@ -103,4 +103,4 @@ def test_an_unhealthy_worker_says_so_and_a_page_that_fails_is_a_500(counted: Met
 
 def test_a_port_that_is_taken_is_a_wrong_setting(server: StatusServer, counted: Metrics) -> None:
     with pytest.raises(SettingsError, match=f"metrics_port = {server.port}"):
-        StatusServer(server.port, registry=counted.registry, status=dict, healthy=lambda: True)
+        StatusServer(server.port, registry=counted.registry, status=dict, unhealthy=lambda: None)

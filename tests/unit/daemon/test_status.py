@@ -71,7 +71,7 @@ class Place:
         self.readings = Readings(self.engine, self.holdings)
         self.metrics = Metrics(stats=self.readings.stats, held=self.readings.held)
         watchdog = Watchdog(self.engine, [], hung_after=300.0, seconds_without=30.0)
-        self.status = Status(self.readings, self.metrics, watchdog, [self.intake])
+        self.status = Status(self.readings, self.metrics, watchdog, [self.intake], failing_from=5)
 
     def start(self) -> None:
         self.engine.start()
@@ -98,6 +98,7 @@ def place() -> Iterator[Place]:
 def test_while_the_model_loads_it_says_so_and_asks_the_engine_nothing(place: Place) -> None:
     document = place.status.document()
     assert (document["state"], document["healthy"]) == ("loading", False)
+    assert document["unhealthy_because"] == "the model is loading"
     assert document["engine"] == document["extra"] == {}
     assert document["audio_held_seconds"] == 0.0
     assert place.status.line().startswith("loading: 0 messages and 0 s of audio held")
@@ -119,7 +120,7 @@ def test_a_running_worker_shows_its_engine_and_its_numbers(place: Place) -> None
 def test_no_metric_takes_the_place_of_another_part(place: Place) -> None:
     taken = {metric.status.partition(".")[0] for metric in METRICS if metric.status}
     own = set(place.status.document()) - taken
-    assert own == {"state", "healthy", "engine", "extra", "held"}
+    assert own == {"state", "healthy", "unhealthy_because", "engine", "extra", "held"}
 
 
 def test_a_held_job_is_shown_with_its_stage_and_progress(place: Place, lane: Lane) -> None:
@@ -146,20 +147,40 @@ def test_a_held_job_is_shown_with_its_stage_and_progress(place: Place, lane: Lan
 def test_a_worker_that_takes_nothing_is_unhealthy_unless_it_drains(place: Place) -> None:
     place.start()
     place.intake.alive = False
-    assert not place.status.healthy()
+    assert place.status.unhealthy() == "no messages are taken any more"
     place.status.state = State.DRAINING
-    assert place.status.healthy()
+    assert place.status.unhealthy() is None
     assert place.status.document()["state"] == "draining"
 
 
 def test_a_broken_or_hung_engine_is_unhealthy(place: Place) -> None:
     place.start()
     place.engine.progress = time.monotonic() - 301.0
-    assert not place.status.healthy()
+    assert place.status.unhealthy() == "no progress on the device"
     place.engine.progress = time.monotonic()
-    assert place.status.healthy()
+    assert place.status.unhealthy() is None
     place.engine.broke = EngineError("the device is lost")
-    assert not place.status.healthy()
+    assert place.status.unhealthy() == "no progress on the device"
+
+
+def test_a_worker_that_fails_every_job_is_unhealthy_until_one_succeeds(place: Place) -> None:
+    place.start()
+    for _ in range(4):
+        place.metrics.job_answered(Answer.RELEASED, ours=True)
+    for of_no_account in (Answer.FAILED, Answer.ALREADY, Answer.DROPPED, Answer.RELEASED):
+        place.metrics.job_answered(of_no_account)
+    assert place.status.unhealthy() is None
+    place.metrics.job_answered(Answer.LOST, ours=True)
+    because = place.status.unhealthy()
+    assert because is not None
+    assert because.startswith("the last 5 jobs failed")
+    document = place.status.document()
+    assert (document["healthy"], document["unhealthy_because"]) == (False, because)
+    assert document["failures_in_a_row"] == 5
+    assert place.status.line().startswith("running (unhealthy: the last 5 jobs failed")
+    place.metrics.job_answered(Answer.COMMITTED)
+    assert place.status.unhealthy() is None
+    assert place.status.document()["unhealthy_because"] is None
 
 
 def test_the_line_for_systemd(place: Place) -> None:
