@@ -4,7 +4,7 @@
 |---|---|
 | `full_jitter` | calls to AWS |
 | `equal_jitter` | a message that is released because its failure may be temporary |
-| `doubling` | a receive, or a broken download: one thread waits, there is nothing to spread |
+| `doubling` | a receive, a broken download, a machine's end: one waits, nothing is to spread |
 | `COMMIT_WAITS` | the commit of a finished job |
 
 Source: M. Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog, 2015.
@@ -19,6 +19,8 @@ __all__ = [
     "CALL_CAP_SECONDS",
     "CALL_SECONDS",
     "COMMIT_WAITS",
+    "END_CAP_SECONDS",
+    "END_SECONDS",
     "MAX_RELEASE_SECONDS",
     "doubling",
     "equal_jitter",
@@ -34,6 +36,12 @@ CALL_CAP_SECONDS = 5.0
 
 COMMIT_WAITS = (1.0, 2.0, 4.0, 8.0, 15.0)
 """Seconds between attempts at a commit. Losing a finished job costs far more than half a minute."""
+
+END_SECONDS = 10.0
+"""The wait after the first attempt at ending a machine that may not end yet."""
+
+END_CAP_SECONDS = 300.0
+"""The longest wait between such attempts: an upgrade takes minutes, and no more is paid beyond."""
 
 _RELEASE_SECONDS = 15
 """About how long a message is hidden after its first failure."""

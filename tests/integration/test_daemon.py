@@ -735,6 +735,35 @@ def test_idle_poweroff_switches_the_machine_off_and_a_stop_does_not(
     assert received.read_text() == "poweroff\n"
 
 
+def test_an_inhibitor_holds_a_power_off_up_and_the_worker_works_on(
+    place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held, asked = tmp_path / "held", tmp_path / "asked"
+    held.write_text("apt-get 0 root 812 apt-get shutdown APT is installing packages block\n")
+    programs = {
+        "systemctl": f"echo x >> {asked}; test ! -e {held} || exit 1",
+        "systemd-inhibit": f"test ! -e {held} || cat {held}",
+    }
+    (tmp_path / "bin").mkdir()
+    for name, text in programs.items():
+        (tmp_path / "bin" / name).write_text(f"#!/bin/sh\n{text}\n")
+        (tmp_path / "bin" / name).chmod(0o700)
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
+    monkeypatch.setattr("worker.retry.END_SECONDS", 0.05)
+
+    def tries() -> int:
+        return len(asked.read_text().split()) if asked.exists() else 0
+
+    running = place.daemon(on_idle="poweroff", idle_timeout=0.1)
+    _wait_for(lambda: tries() >= 1)
+    place.job("meanwhile")
+    _wait_for(lambda: place.results() == {"meanwhile": "completed"})
+    assert running.alive
+    held.unlink()
+    assert running.code() is ExitCode.OK
+    assert tries() >= 2
+
+
 def test_a_rebalance_recommendation_stops_the_intake_and_lets_work_finish(place: Place) -> None:
     place.job("running", seconds=30)
     with _notices_only() as imds:

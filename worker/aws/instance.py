@@ -5,6 +5,7 @@ Off EC2 there is nothing to watch, to protect or to terminate; only power-off wo
 
 from __future__ import annotations
 
+import re
 import subprocess
 import threading
 import time
@@ -29,6 +30,11 @@ _OFF_EC2_POLL_SECONDS = 60.0
 _GROUP_MEMORY_SECONDS = 300.0
 _PROTECT_RETRY_SECONDS = 30.0
 _POWEROFF_SECONDS = 60.0
+_INHIBITORS_SECONDS = 10.0
+_INHIBITORS = ("systemd-inhibit", "--list", "--no-legend", "--no-pager")
+
+_BLOCKS_SHUTDOWN = re.compile(r"(?:^|[\s:])shutdown[\s:].*\sblock\S*$")
+"""A line of `systemd-inhibit --list` (WHO UID USER PID COMM WHAT WHY MODE) that is in the way."""
 
 
 class InstanceWatcher(StoppableThread):
@@ -130,6 +136,8 @@ class EndResult(StrEnum):
     ENDING = "ending"
     AT_MINIMUM = "at_minimum"
     """The group is at its minimum size and keeps this instance: it will not end."""
+    INHIBITED = "inhibited"
+    """Something on this machine, such as an upgrade, blocks its power-off for now."""
     NOT_ON_EC2 = "not_on_ec2"
 
 
@@ -140,6 +148,7 @@ class Instance:
         imds: says which instance this is.
         clients: of Auto Scaling and EC2.
         poweroff_command: run by `poweroff`, without a shell.
+        inhibitors_command: lists what may block that, as `systemd-inhibit --list` does.
         clock: monotonic seconds.
     """
 
@@ -149,11 +158,13 @@ class Instance:
         clients: Clients,
         *,
         poweroff_command: Sequence[str] = ("systemctl", "poweroff"),
+        inhibitors_command: Sequence[str] = _INHIBITORS,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._imds = imds
         self._clients = clients
         self._poweroff_command = tuple(poweroff_command)
+        self._inhibitors_command = tuple(inhibitors_command)
         self._clock = clock
         self._lock = threading.Lock()
         self._known_group: str | None = None
@@ -281,6 +292,9 @@ class Instance:
     def poweroff(self) -> EndResult:
         """Power the machine off, on EC2 or elsewhere.
 
+        Returns:
+            ENDING, or INHIBITED, with a warning that names what blocks it.
+
         Raises:
             SettingsError: inside an Auto Scaling group, which would only replace the instance,
                 or where we may not ask whether we are in one.
@@ -306,11 +320,45 @@ class Instance:
         except (OSError, subprocess.TimeoutExpired) as error:
             raise MachineError(f"{command!r} could not be run: {error}") from error
         if done.returncode != 0:
+            inhibitors = self._inhibitors(done.stderr)
+            if inhibitors:
+                log.warning(
+                    "instance.inhibited",
+                    message=f"This machine may not power off yet: {'; '.join(inhibitors)}",
+                    inhibitors=inhibitors,
+                )
+                return EndResult.INHIBITED
             raise MachineError(
                 f"{command!r} failed with {done.returncode}: {done.stderr.strip()[:300]}; "
                 "is the polkit rule that allows it installed?"
             )
         return self._ending("a power-off")
+
+    def _inhibitors(self, complaint: str) -> list[str]:
+        """What blocks a power-off, one line each; empty if nothing is known to.
+
+        logind refuses an unprivileged user with other words than these where an inhibitor is the
+        reason, so the list is asked first.
+
+        Args:
+            complaint: what the power-off wrote to stderr.
+        """
+        try:
+            listed = subprocess.run(
+                self._inhibitors_command,
+                check=False,
+                capture_output=True,
+                text=True,
+                stdin=subprocess.DEVNULL,
+                timeout=_INHIBITORS_SECONDS,
+            ).stdout
+        except (OSError, subprocess.TimeoutExpired):
+            listed = ""
+        lines = (" ".join(line.split()) for line in listed.splitlines())
+        found = [line for line in lines if _BLOCKS_SHUTDOWN.search(line)]
+        if not found and "inhibit" in complaint.lower():
+            found = [" ".join(complaint.split())[:300]]
+        return found
 
     def mark_unhealthy(self) -> bool:
         """Report to the group that this machine can't work, so that it gets replaced.

@@ -23,12 +23,13 @@ from worker.daemon import policy
 from worker.daemon.daemon import Daemon, Feed, Pace, Parts, Reporter
 from worker.daemon.dispatch import Dispatch
 from worker.daemon.emf import EmfReporter
+from worker.daemon.idle_end import IdleEnd
 from worker.daemon.intake import Intake
 from worker.daemon.metrics import Metrics
 from worker.daemon.preflight import check_options, check_poweroff, check_queue
 from worker.daemon.server import StatusServer
 from worker.daemon.status import Readings, Status
-from worker.daemon.stops import IdleEnd, Stops, Watchdog
+from worker.daemon.stops import Stops, Watchdog
 from worker.daemon.systemd import Notifier
 from worker.errors import SettingsError
 from worker.jobs.message import JobDefaults
@@ -141,7 +142,7 @@ def parts(
             on_idle=IdleEnd(
                 stops,
                 instance,
-                terminate=settings.on_idle == "terminate",
+                on_idle=settings.on_idle,
                 draining=lambda: holdings.draining,
             ).end,
             poll_seconds=policy.poll_seconds(
@@ -235,7 +236,6 @@ def parts(
         check_engine=check_engine,
         drain_timeout=settings.drain_timeout,
         max_leases=max_leases,
-        poweroff=settings.on_idle == "poweroff",
     )
 
 

@@ -130,7 +130,6 @@ class Parts:
             raises SettingsError.
         drain_timeout: seconds that running jobs have to finish.
         max_leases: messages held at most.
-        poweroff: whether the machine is switched off when the worker has ended idle.
     """
 
     engine: Transcriber
@@ -152,7 +151,6 @@ class Parts:
     check_engine: Callable[[], None]
     drain_timeout: float
     max_leases: int
-    poweroff: bool
 
 
 class Daemon:
@@ -186,8 +184,6 @@ class Daemon:
                 code = self._drain(stop)
             finally:
                 self._close()
-        if stop.idle and code is ExitCode.OK and parts.poweroff:
-            parts.instance.poweroff()
         log.info("worker.stopped", message=f"Worker stopped, exit code {code.value}")
         return code
 

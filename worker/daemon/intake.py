@@ -58,7 +58,8 @@ class Intake:
         clock: decides when idleness ends the worker.
         instance: protected before every receive.
         metrics: where the queue's depth and the age of messages are noted.
-        on_idle: called when the worker is idle for good; False: stay and begin anew.
+        on_idle: called when the worker is idle for good. None: it ends. Else it stays, and this is
+            called again after so many seconds without work.
         poll_seconds: of one long poll, 0 to 20. A stop waits for it, so it is short.
     """
 
@@ -71,7 +72,7 @@ class Intake:
         clock: IdleClock,
         instance: Protection,
         metrics: Metrics,
-        on_idle: Callable[[], bool],
+        on_idle: Callable[[], float | None],
         poll_seconds: int = 5,
     ) -> None:
         self._source = source
@@ -196,9 +197,10 @@ class Intake:
             message=f"Idle for {self._clock.idle_seconds(now):.0f} seconds",
             idle_seconds=self._clock.idle_seconds(now),
         )
-        if self._on_idle():
+        again = self._on_idle()
+        if again is None:
             return True
-        self._clock.work(time.monotonic())
+        self._clock.retry(time.monotonic() + again)
         return False
 
     def _depth(self) -> Depth | None:

@@ -115,7 +115,7 @@ class IdleClock:
         self._since = max(self._since, now)
 
     def retry(self, due: float) -> None:
-        """A message was released and becomes visible at `due`."""
+        """Not to end before `due`: a message that was released becomes visible then, say."""
         self._retry_due = max(self._retry_due, due)
 
     def idle_seconds(self, now: float) -> float:

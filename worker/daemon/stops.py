@@ -8,7 +8,7 @@
 | the group ends the instance | instance watcher | as on SIGTERM |
 | a thread died | that thread, or the main thread | what is held may finish; exit code 1 |
 | the engine broke or hangs | main thread | everything held is released at once; exit code 1 |
-| idle | intake | nothing is held; the setting `on_idle` applies |
+| idle (`idle_end.py`) | intake | nothing is held; what `on_idle` names ends too |
 
 Whoever finds one puts a `Stop` into `Stops`, where the main thread waits. A second signal ends
 the process at once.
@@ -30,9 +30,8 @@ from types import FrameType
 from typing import Protocol
 
 from worker.aws.imds import SpotNotice
-from worker.aws.instance import EndResult
 from worker.daemon import policy
-from worker.errors import ExitCode, TransientError
+from worker.errors import ExitCode, MachineError, SettingsError
 from worker.logs import get_logger
 from worker.redact import summary
 
@@ -48,7 +47,7 @@ class Stop:
         message: the same for people.
         code: with which the process then exits.
         seconds: how long running jobs may go on; None: the setting `drain_timeout`.
-        idle: nothing is held, and the setting `on_idle` applies.
+        idle: nothing is held, and what the setting `on_idle` names is being ended.
         engine_lost: the engine is dead or hung: its jobs can't finish.
         hung: it may hold its threads and locks for ever: end the process the hard way.
     """
@@ -93,6 +92,10 @@ class Stops:
     def idle(self) -> None:
         """There is nothing to do, and has not been for long enough."""
         self._waiting.put(Stop("drain.idle", "Nothing to do: the worker ends", idle=True))
+
+    def cannot_end(self, error: SettingsError | MachineError) -> None:
+        """There is nothing to do, and what `on_idle` names can't be ended: that needs a person."""
+        self._waiting.put(Stop("drain.cannot_end", str(error), code=error.exit_code))
 
     def thread_died(self, name: str, error: BaseException) -> None:
         """A thread died that the worker can't do without."""
@@ -247,56 +250,3 @@ class Watchdog:
                     seconds=self._seconds_without,
                 )
         return None
-
-
-class Endable(Protocol):
-    """What idleness asks of the instance."""
-
-    def unprotect(self) -> None:
-        """Release scale-in protection."""
-        ...
-
-    def terminate(self) -> EndResult:
-        """End this instance. Raises TransientError."""
-        ...
-
-
-class IdleEnd:
-    """Ends a worker that is idle for good, unless its group keeps the instance.
-
-    Args:
-        stops: where the reason to stop is put.
-        instance: what is ended.
-        terminate: whether the instance is ended too (`on_idle` = terminate).
-        draining: whether the worker stops already, for another reason.
-    """
-
-    def __init__(
-        self,
-        stops: Stops,
-        instance: Endable,
-        *,
-        terminate: bool,
-        draining: Callable[[], bool],
-    ) -> None:
-        self._stops = stops
-        self._instance = instance
-        self._terminate = terminate
-        self._draining = draining
-
-    def end(self) -> bool:
-        """Stop the worker; False if it is to stay. Called on the intake's thread."""
-        if self._draining() or self._stops.signalled:
-            return True  # a signal at the same moment: that never ends the machine
-        self._instance.unprotect()
-        if self._terminate:
-            try:
-                if self._instance.terminate() is EndResult.AT_MINIMUM:
-                    return False
-            except TransientError as error:
-                log.warning(
-                    "instance.terminate_failed", message=f"Tried again when idle again: {error}"
-                )
-                return False
-        self._stops.idle()
-        return True

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from tests.fakes.scripted import script_of, worker_clients
 from worker.aws.imds import Imds
@@ -182,8 +184,60 @@ def test_power_off_runs_its_command() -> None:
     ],
 )
 def test_a_power_off_that_fails_says_why(command: list[str], says: str) -> None:
+    stubbed = Stubbed(None, poweroff_command=command, inhibitors_command=["/no/such/command"])
     with pytest.raises(MachineError, match=says):
-        Stubbed(None, poweroff_command=command).instance.poweroff()
+        stubbed.instance.poweroff()
+
+
+UPGRADE = "apt-get 0 root 812 apt-get shutdown APT is installing or removing packages block"
+LISTED = f"""\
+Unattended Upgrades 0 root 790 unattended-upgr shutdown  Stop ongoing upgrades  delay
+{UPGRADE}
+Desktop             0 root 999 daemon          sleep     before a shutdown      block
+"""
+REFUSED = "Failed to power off: Interactive authentication required."
+
+
+@pytest.mark.parametrize(
+    ("listed", "complaint", "names"),
+    [
+        (LISTED, REFUSED, [UPGRADE]),
+        (LISTED.replace("shutdown APT", "sleep:shutdown:idle APT"), REFUSED, None),
+        (LISTED.replace(" block", " block-weak"), REFUSED, None),
+        (
+            "",
+            'Operation inhibited by "apt"\n (PID 812)',
+            ['Operation inhibited by "apt" (PID 812)'],
+        ),
+    ],
+)
+def test_a_power_off_that_is_blocked_names_what_blocks_it(
+    listed: str, complaint: str, names: list[str] | None, tmp_path: Path
+) -> None:
+    (tmp_path / "list").write_text(listed)
+    stubbed = Stubbed(
+        None,
+        poweroff_command=["sh", "-c", 'echo "$0" >&2; exit 1', complaint],
+        inhibitors_command=["cat", str(tmp_path / "list")],
+    )
+    with capture_logs() as events:
+        assert stubbed.instance.poweroff() is EndResult.INHIBITED
+    (event,) = events
+    assert (event["event"], event["log_level"]) == ("instance.inhibited", "warning")
+    assert len(event["inhibitors"]) == 1
+    assert event["inhibitors"][0] in event["message"]
+    if names is not None:
+        assert event["inhibitors"] == names
+
+
+def test_what_only_delays_or_blocks_other_things_is_no_reason() -> None:
+    stubbed = Stubbed(
+        None,
+        poweroff_command=["sh", "-c", f"echo '{REFUSED}' >&2; exit 1"],
+        inhibitors_command=["echo", LISTED.replace(UPGRADE, "")],
+    )
+    with pytest.raises(MachineError, match="Interactive authentication required"):
+        stubbed.instance.poweroff()
 
 
 def test_unhealthy_is_never_an_exception() -> None:

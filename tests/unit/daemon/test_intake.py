@@ -90,9 +90,9 @@ class Place:
             self.taken.append(message)
         return self.accepts
 
-    def _idle(self) -> bool:
+    def _idle(self) -> float | None:
         self.idle_at.append(time.monotonic())
-        return not self.stays
+        return 0.4 if self.stays else None
 
     def start(self) -> None:
         self.thread.start()
@@ -149,13 +149,19 @@ def test_idleness_ends_it(lane: Lane, counted: Metrics) -> None:
     assert place.deaths == []
 
 
-def test_if_it_is_to_stay_the_idle_time_begins_anew(lane: Lane, counted: Metrics) -> None:
-    place = Place(lane.source, counted, idle_timeout=0.2, stays=True)
+def test_if_it_is_to_stay_it_works_on_and_ends_later(lane: Lane, counted: Metrics) -> None:
+    place = Place(lane.source, counted, idle_timeout=0.1, stays=True)
     place.start()
+    wait_for(lambda: place.idle_at)
+    lane.send("meanwhile")
+    wait_for(lambda: place.taken)
+    (taken,) = place.taken
+    lane.client.delete_message(QueueUrl=lane.url, ReceiptHandle=taken.receipt_handle)
     wait_for(lambda: len(place.idle_at) == 2)
     place.stop()
     first, second = place.idle_at[:2]
-    assert second - first >= 0.2
+    assert second - first >= 0.4
+    assert taken.body == "meanwhile"
 
 
 def test_what_was_released_with_a_delay_is_waited_for(lane: Lane, counted: Metrics) -> None:

@@ -11,9 +11,8 @@ import time
 import pytest
 
 from worker.aws.imds import SpotNotice
-from worker.aws.instance import EndResult
-from worker.daemon.stops import IdleEnd, Stop, Stops, Watchdog
-from worker.errors import EngineError, ExitCode, SettingsError, TransientError
+from worker.daemon.stops import Stop, Stops, Watchdog
+from worker.errors import EngineError, ExitCode, MachineError, SettingsError
 
 
 @pytest.fixture
@@ -80,6 +79,21 @@ def test_a_death_ends_with_the_exit_code_of_its_cause(
     stop = _taken(stops)
     assert (stop.event, stop.code) == ("drain.thread_died", code)
     assert "intake" in stop.message
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (SettingsError("the role may not"), ExitCode.SETTINGS),
+        (MachineError("no polkit rule"), ExitCode.MACHINE),
+    ],
+)
+def test_a_machine_that_can_not_be_ended_needs_a_person(
+    stops: Stops, error: SettingsError | MachineError, code: ExitCode
+) -> None:
+    stops.cannot_end(error)
+    stop = _taken(stops)
+    assert (stop.message, stop.code, stop.idle) == (str(error), code, False)
 
 
 # -- signals ----------------------------------------------------------------------------------
@@ -213,61 +227,3 @@ def test_a_dead_thread_is_a_reason_and_leaves_bounded_time(name: str) -> None:
     assert name in stop.message
     assert "OSError" in stop.message
     assert watch.dog.engine_works()
-
-
-# -- idleness ---------------------------------------------------------------------------------
-
-
-class Instance:
-    """An instance that can be ended, or not."""
-
-    def __init__(self, result: EndResult | TransientError = EndResult.ENDING) -> None:
-        self.result = result
-        self.calls: list[str] = []
-
-    def unprotect(self) -> None:
-        self.calls.append("unprotect")
-
-    def terminate(self) -> EndResult:
-        self.calls.append("terminate")
-        if isinstance(self.result, TransientError):
-            raise self.result
-        return self.result
-
-
-def _idle_end(stops: Stops, instance: Instance, *, terminate: bool, draining: bool) -> bool:
-    return IdleEnd(stops, instance, terminate=terminate, draining=lambda: draining).end()
-
-
-def test_an_idle_worker_ends_and_its_instance_only_if_it_is_to(stops: Stops) -> None:
-    stays, goes = Instance(), Instance()
-    assert _idle_end(stops, stays, terminate=False, draining=False)
-    assert _taken(stops).idle
-    assert stays.calls == ["unprotect"]
-    assert _idle_end(stops, goes, terminate=True, draining=False)
-    assert _taken(stops).idle
-    assert goes.calls == ["unprotect", "terminate"]
-
-
-@pytest.mark.parametrize("result", [EndResult.AT_MINIMUM, TransientError("no answer")])
-def test_an_instance_that_is_kept_goes_on_working(
-    stops: Stops, result: EndResult | TransientError
-) -> None:
-    assert not _idle_end(stops, Instance(result), terminate=True, draining=False)
-    assert stops.next(0) is None
-
-
-def test_a_worker_off_ec2_ends_all_the_same(stops: Stops) -> None:
-    assert _idle_end(stops, Instance(EndResult.NOT_ON_EC2), terminate=True, draining=False)
-    assert _taken(stops).idle
-
-
-def test_a_stop_at_the_same_moment_never_ends_the_machine(stops: Stops) -> None:
-    instance = Instance()
-    assert _idle_end(stops, instance, terminate=True, draining=True)
-    with stops.handling_signals(lambda: None):
-        os.kill(os.getpid(), signal.SIGTERM)
-        assert _taken(stops).event == "drain.signal"
-    assert _idle_end(stops, instance, terminate=True, draining=False)
-    assert instance.calls == []
-    assert stops.next(0) is None
