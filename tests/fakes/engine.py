@@ -134,6 +134,8 @@ class FakeEngine:
         start_seconds: how long loading takes.
         fingerprint: stands for the model; another one invalidates checkpoints.
         start_error: raised by `start`.
+        stop_waits: how long `stop` waits for the batch on the device; None: until it is done, as
+            the real engine does.
     """
 
     def __init__(
@@ -145,7 +147,9 @@ class FakeEngine:
         fingerprint: str = "fake-1",
         start_error: Exception | None = None,
         most_held: float = 1800.0,
+        stop_waits: float | None = 2.0,
     ) -> None:
+        self._stop_waits = stop_waits
         self._most_held = most_held
         self._pace = seconds_per_audio_second
         self._batch = batch_size
@@ -258,7 +262,7 @@ class FakeEngine:
         for job in left:
             job.result.cancel()
         if self.started:
-            self._thread.join(timeout=2.0)
+            self._thread.join(timeout=self._stop_waits)
 
     # -- the device ---------------------------------------------------------------------------
 

@@ -51,11 +51,37 @@ def test_a_signal_while_the_model_loads_ends_it(aws: Aws, tmp_path: Path) -> Non
     with site(aws, tmp_path) as place:
         place.job("a")
         worker = place.worker(engine={"start_seconds": 60}, metrics_emf=True)
-        wait_for(lambda: list((tmp_path / "work").rglob("lock")), 60, "it does not start")
+        wait_for(lambda: list((tmp_path / "work").glob("*/*")), 60, "it does not start")
         time.sleep(0.5)
         worker.signal(signal.SIGTERM)
         assert worker.wait(15) == 0
         assert len(place.waiting()) == 1
+
+
+def test_a_batch_that_outlasts_the_stop_is_abandoned_and_the_worker_is_well(
+    aws: Aws, tmp_path: Path
+) -> None:
+    with site(aws, tmp_path) as place:
+        place.job("slow", seconds=60)
+        worker = place.worker(
+            # A window takes the device a minute.
+            engine={"seconds_per_audio_second": 2, "batch_size": 1, "stop_waits": None},
+            pace={"engine_stop": 0.5},
+            idle_timeout=600,
+            drain_timeout=0.2,
+            visibility=60,
+        )
+        worker.wait_for_event("job.started")
+        worker.signal(signal.SIGTERM)
+        assert worker.wait(20) == 0
+        (drained,) = worker.events("drain.finished")
+        assert (drained["jobs_done"], drained["jobs_given_back"]) == (0, 1)
+        assert [event["job_id"] for event in worker.events("job.interrupted")] == ["slow"]
+        assert len(worker.events("engine.abandoned")) == 1
+        assert worker.events("engine.stuck") == []
+        assert [event["level"] for event in worker.events() if event["level"] == "error"] == []
+        assert place.depth() == (1, 0), "at once, not after its visibility timeout"
+        assert place.leftovers() == []
 
 
 def test_a_hung_device_ends_the_process_and_the_queue_has_its_job_back(

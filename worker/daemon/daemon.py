@@ -35,6 +35,7 @@ from worker.daemon.stops import Stop, Stops, Watchdog
 from worker.daemon.systemd import Notifier
 from worker.errors import ExitCode, MachineError
 from worker.logs import get_logger
+from worker.pipeline.answers import Answer
 from worker.pipeline.holdings import Holdings
 from worker.pipeline.workdir import WorkDir
 from worker.speech.api import Transcriber
@@ -46,7 +47,9 @@ _STATUS_SECONDS = 5.0
 _EXTEND_SECONDS = 30.0
 """How much more time systemd is asked for while a drain goes on, again and again."""
 
-_ENGINE_STOP_SECONDS = 20.0
+_CLOSE_SECONDS = 60.0
+"""What systemd is asked for, beside the engine's time, for all that `_close` waits for."""
+
 _POOL_SECONDS = 5.0
 _RELEASE_SECONDS = 10.0
 _RECEIVE_MARGIN_SECONDS = 5.0
@@ -62,6 +65,7 @@ class Pace:
         tick: between two looks of the main thread.
         watch: between two looks at the instance metadata.
         settle: after a drain's deadline, for checkpoints and for releasing messages.
+        engine_stop: for the batch on the device, which can't be interrupted, after all is released.
         max_leases: messages held at most; None: from the batch size.
     """
 
@@ -69,6 +73,7 @@ class Pace:
     tick: float = 0.5
     watch: float = 5.0
     settle: float = 20.0
+    engine_stop: float = 20.0
     max_leases: int | None = None
 
     @property
@@ -167,10 +172,10 @@ class Daemon:
         self._began = time.monotonic()
         self._status_at = 0.0
         self._ping_at = 0.0
+        self._unhealthy = False
 
     def run(self) -> ExitCode:
         """Work until there is a reason to stop. Call it once, from the main thread.
-        self._unhealthy = False
 
         Raises:
             SettingsError: a setting turns out to be wrong (no such queue, ...).
@@ -180,10 +185,11 @@ class Daemon:
         parts = self._parts
         with parts.stops.handling_signals(parts.work.close):
             try:
-                stop = self._start() or self._watch()
-                code = self._drain(stop)
-            finally:
-                self._close()
+                code = self._drain(self._start() or self._watch())
+            except BaseException:
+                self._close(ExitCode.FAILURE)
+                raise
+            self._close(code)
         log.info("worker.stopped", message=f"Worker stopped, exit code {code.value}")
         return code
 
@@ -284,8 +290,6 @@ class Daemon:
         if now >= self._status_at:
             notifier.status(self._parts.status.line())
             self._status_at = now + _STATUS_SECONDS
-
-    # -- drain --------------------------------------------------------------------------------
             self._tell_health()
 
     def _tell_health(self) -> None:
@@ -299,6 +303,8 @@ class Daemon:
         else:
             log.info("worker.healthy", message="Healthy again")
 
+    # -- drain --------------------------------------------------------------------------------
+
     def _drain(self, stop: Stop) -> ExitCode:
         """Finish what the time allows, save and release the rest. Returns the exit code."""
         parts = self._parts
@@ -306,9 +312,9 @@ class Daemon:
         parts.status.state = State.DRAINING
         parts.holdings.drain()
         held = len(parts.holdings)
+        before = parts.status.answered()
         level = log.info if stop.code is ExitCode.OK else log.error
         level(stop.event, message=stop.message, messages_held=held)
-        before = parts.status.answered()
         parts.notifier.stopping(f"draining: {held} messages held")
         if held:
             parts.dispatch.release_waiting()
@@ -316,7 +322,17 @@ class Daemon:
             parts.dispatch.release_running(engine_lost=stop.engine_lost)
             self._wait_until_empty(time.monotonic() + self._pace.settle)
             self._release_the_rest()
-        log.info("drain.finished", message="Nothing is held", seconds=time.monotonic() - began)
+        answered = parts.status.answered()
+        done, given_back = (
+            answered[answer] - before[answer] for answer in (Answer.COMMITTED, Answer.RELEASED)
+        )
+        log.info(
+            "drain.finished",
+            message=f"Nothing is held: {done:.0f} jobs done meanwhile, {given_back:.0f} given back",
+            seconds=time.monotonic() - began,
+            jobs_done=done,
+            jobs_given_back=given_back,
+        )
         if stop.hung:
             self._end_hard(stop.code)
         return stop.code
@@ -365,11 +381,16 @@ class Daemon:
 
     # -- close --------------------------------------------------------------------------------
 
-    def _close(self) -> None:
-        """End every thread, release the machine's protection, remove every file."""
+    def _close(self, code: ExitCode) -> None:
+        """End every thread, release the machine's protection, remove every file.
+
+        A device call can't be interrupted, and on a CPU one may take minutes. Nothing is held any
+        more, so nobody waits for what comes of it: the process ends without it, with its `code`.
+        """
         parts = self._parts
         parts.holdings.drain()
         parts.notifier.status("stopping")
+        parts.notifier.extend(self._pace.receive + self._pace.engine_stop + _CLOSE_SECONDS)
         # A receive under way ends by itself; the intake releases what it brings.
         if not self._intakes_ended():
             log.warning("intake.stuck", message="A receive did not end; its messages will lapse")
@@ -380,14 +401,22 @@ class Daemon:
         parts.watcher.stop()
         ended = True
         if parts.readings.engine_started:
-            ended = _bounded("engine-stop", parts.engine.stop, _ENGINE_STOP_SECONDS)
+            ended = _bounded("engine-stop", parts.engine.stop, self._pace.engine_stop)
         parts.instance.unprotect()
         for reporter in reversed(parts.reporters):
             reporter.stop()
         parts.work.close()
-        if not ended:
+        if ended:
+            return
+        if code is ExitCode.OK:
+            log.warning(
+                "engine.abandoned",
+                message=f"What is on the device isn't done after {self._pace.engine_stop:g} "
+                "seconds; it belongs to no job any more, and the process ends without it",
+            )
+        else:
             log.error("engine.stuck", message="The engine does not stop; the process ends anyway")
-            self._end_hard(ExitCode.FAILURE)
+        self._end_hard(code)
 
     def _intakes_ended(self) -> bool:
         """Wait until no receive is under way, a bounded time; whether that is so."""
@@ -399,7 +428,8 @@ class Daemon:
         self._intakes_ended()
         self._parts.instance.unprotect()
         self._parts.work.close()
-        log.error("worker.ended_hard", message=f"Process ended, exit code {code.value}")
+        level = log.info if code is ExitCode.OK else log.error
+        level("worker.ended_hard", message=f"Process ended, exit code {code.value}")
         os._exit(code)
 
 
