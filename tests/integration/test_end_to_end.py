@@ -20,6 +20,7 @@ import pytest
 
 from tests.conftest import REPOSITORY, Aws, Queues
 from tests.wording import word_errors
+from worker import __version__
 
 pytestmark = pytest.mark.timeout(400)
 
@@ -236,6 +237,16 @@ def test_what_the_worker_wrote_makes_no_job(run: Run) -> None:
     expected = {*run.references, *HOSTILE, "gone", "far", *run.malformed.values()}
     assert jobs <= expected
     assert run.own_events == 2
+
+
+def test_the_log_says_first_what_the_worker_starts_with(run: Run) -> None:
+    first = run.log.splitlines()[0]
+    assert f"transcription-worker {__version__} starts with base  event=worker.starting" in first
+    assert f" queue={run.queues.url} " in first
+    settings = json.loads(first.partition(" settings=")[2].rpartition(" logger=")[0])
+    assert settings["compute_type"] == "int8"
+    assert settings["idle_timeout"] == "3"
+    assert "batch_size" not in settings, "it is as by default"
 
 
 def test_the_log_has_the_lines_that_operators_grep(run: Run) -> None:

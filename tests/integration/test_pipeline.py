@@ -144,7 +144,7 @@ class Bench:
         ]
 
     def files(self) -> list[Path]:
-        return [path for path in self.work.path.rglob("*") if path.name != "lock"]
+        return list(self.work.path.rglob("*"))
 
 
 @pytest.fixture

@@ -26,7 +26,7 @@ __all__ = ["app"]
 
 def _run(*, config: Path | None, **flags: Any) -> ExitCode:
     from worker.logs import configure, get_logger
-    from worker.settings import load
+    from worker.settings import changed, load
     from worker.speech.model.allocator import restart_for_cpu
 
     settings = load(flags, config)
@@ -37,6 +37,14 @@ def _run(*, config: Path | None, **flags: Any) -> ExitCode:
     restart_for_cpu(settings.device)
     configure(settings.log_level, settings.log_format, settings.log_file)
     log = get_logger("worker.run")
+    log.info(
+        "worker.starting",
+        message=f"transcription-worker {__version__} starts with {settings.model}",
+        version=__version__,
+        queue=settings.queue_url,
+        model=settings.model,
+        settings=changed(settings),
+    )
     for variable in settings.unknown_variables:
         log.warning("settings.unknown", message=variable)
 

@@ -328,7 +328,7 @@ class Daemon:
         )
         log.info(
             "drain.finished",
-            message=f"Nothing is held: {done:.0f} jobs done meanwhile, {given_back:.0f} given back",
+            message=f"Nothing is held: {done} jobs done meanwhile, {given_back} given back",
             seconds=time.monotonic() - began,
             jobs_done=done,
             jobs_given_back=given_back,

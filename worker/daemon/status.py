@@ -113,10 +113,10 @@ class Status:
             )
         return None
 
-    def answered(self) -> dict[Answer, float]:
+    def answered(self) -> dict[Answer, int]:
         """How many jobs had each answer since the start."""
         now = self._metrics.snapshot()
-        return {answer: now[metric] or 0.0 for answer, metric in JOBS.items()}
+        return {answer: int(now[metric] or 0) for answer, metric in JOBS.items()}
 
     def document(self) -> dict[str, Any]:
         """Everything that `top` shows, as JSON values; times in seconds."""

@@ -6,7 +6,16 @@
 
 from worker.settings.fields import DEFAULT, ENGINE_GROUPS, ENV_PREFIX, Settings
 from worker.settings.reading import load
-from worker.settings.words import Described, allowed, default_text, describe, flag, group_of, table
+from worker.settings.words import (
+    Described,
+    allowed,
+    changed,
+    default_text,
+    describe,
+    flag,
+    group_of,
+    table,
+)
 
 __all__ = [
     "DEFAULT",
@@ -15,6 +24,7 @@ __all__ = [
     "Described",
     "Settings",
     "allowed",
+    "changed",
     "default_text",
     "describe",
     "flag",

@@ -13,7 +13,16 @@ from pydantic.fields import FieldInfo
 from worker.redact import redact
 from worker.settings.fields import Settings
 
-__all__ = ["Described", "allowed", "default_text", "describe", "flag", "group_of", "table"]
+__all__ = [
+    "Described",
+    "allowed",
+    "changed",
+    "default_text",
+    "describe",
+    "flag",
+    "group_of",
+    "table",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +48,16 @@ def describe(settings: Settings) -> list[Described]:
         )
         for name, field in type(settings).model_fields.items()
     ]
+
+
+def changed(settings: Settings) -> dict[str, str]:
+    """The settings that are not as by default, by name, as `describe` shows them."""
+    fields = type(settings).model_fields
+    return {
+        row.name: row.value
+        for row in describe(settings)
+        if row.value != default_text(fields[row.name])
+    }
 
 
 def allowed(field: FieldInfo) -> str:

@@ -11,7 +11,7 @@ from pydantic_core import PydanticUndefined
 from tests.conftest import REPOSITORY
 from worker.errors import ExitCode, SettingsError
 from worker.jobs.fields import JOB_FIELDS
-from worker.settings import Settings, allowed, default_text, describe, load, table
+from worker.settings import Settings, allowed, changed, default_text, describe, load, table
 
 PAGE = REPOSITORY / "config" / "README.md"
 
@@ -215,6 +215,17 @@ def test_credentials_in_urls_are_hidden() -> None:
     with pytest.raises(SettingsError) as caught:
         load(environ={"WORKER_QUEUE_URL": "ftp://key:hunter2@host/q"})
     assert "hunter2" not in str(caught.value)
+
+
+def test_what_differs_from_the_defaults_is_shown_without_secrets(tmp_path: Path) -> None:
+    assert changed(load(environ={})) == {}
+    config = write(tmp_path / "w.toml", "beam_size = 5\nbatch_size = 8\n")
+    settings = load({"self_test": False}, config, {"WORKER_QUEUE_URL": "http://a:b@host/1/q"})
+    assert changed(settings) == {
+        "queue_url": "http://***@host/1/q",
+        "batch_size": "8",
+        "self_test": "false",
+    }
 
 
 def test_describe_has_every_setting_with_value_and_origin() -> None:
