@@ -337,8 +337,8 @@ class Instance:
     def _inhibitors(self, complaint: str) -> list[str]:
         """What blocks a power-off, one line each; empty if nothing is known to.
 
-        logind refuses an unprivileged user with other words than these where an inhibitor is the
-        reason, so the list is asked first.
+        To an unprivileged user logind doesn't say that an inhibitor is the reason ("Interactive
+        authentication required"), so the list is asked first.
 
         Args:
             complaint: what the power-off wrote to stderr.

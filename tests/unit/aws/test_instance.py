@@ -195,7 +195,7 @@ Unattended Upgrades 0 root 790 unattended-upgr shutdown  Stop ongoing upgrades  
 {UPGRADE}
 Desktop             0 root 999 daemon          sleep     before a shutdown      block
 """
-REFUSED = "Failed to power off: Interactive authentication required."
+REFUSED = "Call to PowerOff failed: Interactive authentication required."
 
 
 @pytest.mark.parametrize(
