@@ -738,11 +738,11 @@ def test_idle_poweroff_switches_the_machine_off_and_a_stop_does_not(
 def test_an_inhibitor_holds_a_power_off_up_and_the_worker_works_on(
     place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    held, asked = tmp_path / "held", tmp_path / "asked"
+    held, asked, off = tmp_path / "held", tmp_path / "asked", tmp_path / "off"
     held.write_text("apt-get 0 root 812 apt-get shutdown APT is installing packages block\n")
     programs = {
-        "systemctl": f"echo x >> {asked}; test ! -e {held} || exit 1",
-        "systemd-inhibit": f"test ! -e {held} || cat {held}",
+        "systemctl": f"touch {off}",
+        "systemd-inhibit": f"echo x >> {asked}; test ! -e {held} || cat {held}",
     }
     (tmp_path / "bin").mkdir()
     for name, text in programs.items():
@@ -758,10 +758,12 @@ def test_an_inhibitor_holds_a_power_off_up_and_the_worker_works_on(
     _wait_for(lambda: tries() >= 1)
     place.job("meanwhile")
     _wait_for(lambda: place.results() == {"meanwhile": "completed"})
+    _wait_for(lambda: tries() >= 2)
     assert running.alive
+    assert not off.exists()
     held.unlink()
     assert running.code() is ExitCode.OK
-    assert tries() >= 2
+    assert off.exists()
 
 
 def test_a_rebalance_recommendation_stops_the_intake_and_lets_work_finish(place: Place) -> None:

@@ -5,17 +5,16 @@ Off EC2 there is nothing to watch, to protect or to terminate; only power-off wo
 
 from __future__ import annotations
 
-import re
-import subprocess
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from worker.aws.faults import AWS_ERRORS, describe, error_code, transient
 from worker.aws.imds import Imds, SpotNotice, is_terminating, parse_instance_action
-from worker.errors import MachineError, SettingsError, TransientError
+from worker.aws.poweroff import PowerOff
+from worker.errors import SettingsError, TransientError
 from worker.logs import get_logger
 from worker.threads import StoppableThread
 
@@ -29,12 +28,6 @@ log = get_logger(__name__)
 _OFF_EC2_POLL_SECONDS = 60.0
 _GROUP_MEMORY_SECONDS = 300.0
 _PROTECT_RETRY_SECONDS = 30.0
-_POWEROFF_SECONDS = 60.0
-_INHIBITORS_SECONDS = 10.0
-_INHIBITORS = ("systemd-inhibit", "--list", "--no-legend", "--no-pager")
-
-_BLOCKS_SHUTDOWN = re.compile(r"(?:^|[\s:])shutdown[\s:].*\sblock\S*$")
-"""A line of `systemd-inhibit --list` (WHO UID USER PID COMM WHAT WHY MODE) that is in the way."""
 
 
 class InstanceWatcher(StoppableThread):
@@ -147,8 +140,7 @@ class Instance:
     Args:
         imds: says which instance this is.
         clients: of Auto Scaling and EC2.
-        poweroff_command: run by `poweroff`, without a shell.
-        inhibitors_command: lists what may block that, as `systemd-inhibit --list` does.
+        power: powers this machine off; None: systemd does.
         clock: monotonic seconds.
     """
 
@@ -157,14 +149,12 @@ class Instance:
         imds: Imds,
         clients: Clients,
         *,
-        poweroff_command: Sequence[str] = ("systemctl", "poweroff"),
-        inhibitors_command: Sequence[str] = _INHIBITORS,
+        power: PowerOff | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._imds = imds
         self._clients = clients
-        self._poweroff_command = tuple(poweroff_command)
-        self._inhibitors_command = tuple(inhibitors_command)
+        self._power = power or PowerOff()
         self._clock = clock
         self._lock = threading.Lock()
         self._known_group: str | None = None
@@ -307,58 +297,7 @@ class Instance:
                 f"on_idle = poweroff is refused in the Auto Scaling group {group!r}, which would "
                 "only replace this instance: set on_idle = terminate"
             )
-        command = " ".join(self._poweroff_command)
-        try:
-            done = subprocess.run(
-                self._poweroff_command,
-                check=False,
-                capture_output=True,
-                text=True,
-                stdin=subprocess.DEVNULL,
-                timeout=_POWEROFF_SECONDS,
-            )
-        except (OSError, subprocess.TimeoutExpired) as error:
-            raise MachineError(f"{command!r} could not be run: {error}") from error
-        if done.returncode != 0:
-            inhibitors = self._inhibitors(done.stderr)
-            if inhibitors:
-                log.warning(
-                    "instance.inhibited",
-                    message=f"This machine may not power off yet: {'; '.join(inhibitors)}",
-                    inhibitors=inhibitors,
-                )
-                return EndResult.INHIBITED
-            raise MachineError(
-                f"{command!r} failed with {done.returncode}: {done.stderr.strip()[:300]}; "
-                "is the polkit rule that allows it installed?"
-            )
-        return self._ending("a power-off")
-
-    def _inhibitors(self, complaint: str) -> list[str]:
-        """What blocks a power-off, one line each; empty if nothing is known to.
-
-        To an unprivileged user logind doesn't say that an inhibitor is the reason ("Interactive
-        authentication required"), so the list is asked first.
-
-        Args:
-            complaint: what the power-off wrote to stderr.
-        """
-        try:
-            listed = subprocess.run(
-                self._inhibitors_command,
-                check=False,
-                capture_output=True,
-                text=True,
-                stdin=subprocess.DEVNULL,
-                timeout=_INHIBITORS_SECONDS,
-            ).stdout
-        except (OSError, subprocess.TimeoutExpired):
-            listed = ""
-        lines = (" ".join(line.split()) for line in listed.splitlines())
-        found = [line for line in lines if _BLOCKS_SHUTDOWN.search(line)]
-        if not found and "inhibit" in complaint.lower():
-            found = [" ".join(complaint.split())[:300]]
-        return found
+        return self._ending("a power-off") if self._power.request() else EndResult.INHIBITED
 
     def mark_unhealthy(self) -> bool:
         """Report to the group that this machine can't work, so that it gets replaced.

@@ -5,13 +5,10 @@ tries again while it is idle:
 
 | what stands in the way | tried again |
 |---|---|
-| an inhibitor, such as a package upgrade's, blocks the power-off | for as long as it does |
+| an inhibitor, such as an upgrade's, blocks the power-off | for an hour (`aws/poweroff.py`) |
 | the power-off fails otherwise, as while an upgrade restarts D-Bus | some times, then exit code 3 |
 | the group is at its minimum size | for as long as it is |
 | AWS gives no usable answer | until it does |
-
-It never overrides an inhibitor: whoever holds one says that the machine would come to harm, and an
-upgrade that is cut off half-way may leave one that doesn't boot.
 """
 
 from __future__ import annotations

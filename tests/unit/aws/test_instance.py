@@ -1,17 +1,17 @@
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import pytest
-from structlog.testing import capture_logs
 
 from tests.fakes.scripted import script_of, worker_clients
 from worker.aws.imds import Imds
 from worker.aws.instance import EndResult, Instance
-from worker.errors import MachineError, SettingsError, TransientError
+from worker.aws.poweroff import PowerOff
+from worker.errors import SettingsError, TransientError
 
 ID = "i-0123456789abcdef0"
+NO_LIST = ["/no/such/command"]
 
 
 class Somewhere(Imds):
@@ -154,14 +154,14 @@ def test_protection_that_fails_is_tried_again_later() -> None:
 
 
 def test_power_off_is_refused_inside_a_group() -> None:
-    stubbed = Stubbed(poweroff_command=["false"])
+    stubbed = Stubbed(power=PowerOff(["false"], NO_LIST))
     stubbed.in_group("fleet")
     with pytest.raises(SettingsError, match=r"'fleet'.*on_idle = terminate"):
         stubbed.instance.poweroff()
 
 
 def test_power_off_is_refused_where_a_group_can_not_be_ruled_out() -> None:
-    stubbed = Stubbed(poweroff_command=["true"])
+    stubbed = Stubbed(power=PowerOff(["true"], NO_LIST))
     stubbed.autoscaling.add_client_error(
         "describe_auto_scaling_instances", "AccessDenied", "no", 403
     )
@@ -170,74 +170,15 @@ def test_power_off_is_refused_where_a_group_can_not_be_ruled_out() -> None:
 
 
 def test_power_off_runs_its_command() -> None:
-    stubbed = Stubbed(poweroff_command=["true"])
+    stubbed = Stubbed(power=PowerOff(["true"], NO_LIST))
     stubbed.in_group(None)
     assert stubbed.instance.poweroff() is EndResult.ENDING
-    assert Stubbed(None, poweroff_command=["true"]).instance.poweroff() is EndResult.ENDING
+    assert Stubbed(None, power=PowerOff(["true"], NO_LIST)).instance.poweroff() is EndResult.ENDING
 
 
-@pytest.mark.parametrize(
-    ("command", "says"),
-    [
-        (["sh", "-c", "echo not allowed >&2; exit 4"], "failed with 4: not allowed"),
-        (["/no/such/command"], "could not be run"),
-    ],
-)
-def test_a_power_off_that_fails_says_why(command: list[str], says: str) -> None:
-    stubbed = Stubbed(None, poweroff_command=command, inhibitors_command=["/no/such/command"])
-    with pytest.raises(MachineError, match=says):
-        stubbed.instance.poweroff()
-
-
-UPGRADE = "apt-get 0 root 812 apt-get shutdown APT is installing or removing packages block"
-LISTED = f"""\
-Unattended Upgrades 0 root 790 unattended-upgr shutdown  Stop ongoing upgrades  delay
-{UPGRADE}
-Desktop             0 root 999 daemon          sleep     before a shutdown      block
-"""
-REFUSED = "Call to PowerOff failed: Interactive authentication required."
-
-
-@pytest.mark.parametrize(
-    ("listed", "complaint", "names"),
-    [
-        (LISTED, REFUSED, [UPGRADE]),
-        (LISTED.replace("shutdown APT", "sleep:shutdown:idle APT"), REFUSED, None),
-        (LISTED.replace(" block", " block-weak"), REFUSED, None),
-        (
-            "",
-            'Operation inhibited by "apt"\n (PID 812)',
-            ['Operation inhibited by "apt" (PID 812)'],
-        ),
-    ],
-)
-def test_a_power_off_that_is_blocked_names_what_blocks_it(
-    listed: str, complaint: str, names: list[str] | None, tmp_path: Path
-) -> None:
-    (tmp_path / "list").write_text(listed)
-    stubbed = Stubbed(
-        None,
-        poweroff_command=["sh", "-c", 'echo "$0" >&2; exit 1', complaint],
-        inhibitors_command=["cat", str(tmp_path / "list")],
-    )
-    with capture_logs() as events:
-        assert stubbed.instance.poweroff() is EndResult.INHIBITED
-    (event,) = events
-    assert (event["event"], event["log_level"]) == ("instance.inhibited", "warning")
-    assert len(event["inhibitors"]) == 1
-    assert event["inhibitors"][0] in event["message"]
-    if names is not None:
-        assert event["inhibitors"] == names
-
-
-def test_what_only_delays_or_blocks_other_things_is_no_reason() -> None:
-    stubbed = Stubbed(
-        None,
-        poweroff_command=["sh", "-c", f"echo '{REFUSED}' >&2; exit 1"],
-        inhibitors_command=["echo", LISTED.replace(UPGRADE, "")],
-    )
-    with pytest.raises(MachineError, match="Interactive authentication required"):
-        stubbed.instance.poweroff()
+def test_a_power_off_that_is_blocked_is_no_end() -> None:
+    blocked = PowerOff(["true"], ["echo", "apt-get 0 root 812 apt-get shutdown Installing block"])
+    assert Stubbed(None, power=blocked).instance.poweroff() is EndResult.INHIBITED
 
 
 def test_unhealthy_is_never_an_exception() -> None:
