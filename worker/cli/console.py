@@ -1,23 +1,117 @@
-"""Progress on stderr, if stderr is a terminal."""
+"""What a command says on stderr while it works: one live line on a terminal, or a line at times."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+import rich.progress as bars
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Column
 
-__all__ = ["counter"]
+from worker.cli.progress import Progress, fraction, words
+
+__all__ = ["Screen", "counter", "screen"]
+
+LINE_SECONDS = 30.0
+"""How often a line says how far things are where no terminal shows it."""
+
+_BAR = Column(min_width=8, max_width=24, ratio=1)
+"""The bar takes what the words leave, so that a line fits 80 columns."""
+
+
+class Screen:
+    """The screen of one command. To be used from one thread; made by `screen`.
+
+    Args:
+        console: where it writes.
+        live: the live line; None where there is no terminal.
+        quiet: whether it says nothing at all.
+        clock: monotonic seconds.
+    """
+
+    def __init__(
+        self,
+        console: Console,
+        live: bars.Progress | None,
+        *,
+        quiet: bool = False,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._console = console
+        self._live = live
+        self._quiet = quiet
+        self._clock = clock
+        self._task: bars.TaskID | None = None
+        self._stage = ""
+        self._began = self._said = clock()
+
+    def say(self, text: str) -> None:
+        """A line that stays."""
+        if not self._quiet:
+            self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+    def stage(self, name: str) -> None:
+        """What is done from now on, such as `Loading the model base`; its clock starts at zero.
+
+        The name of the stage that is on already changes nothing.
+        """
+        if name == self._stage:
+            return
+        self._stage = name
+        self._began = self._said = self._clock()
+        if self._live is None:
+            self.say(f"{name} ...")
+            return
+        if self._task is not None:
+            self._live.remove_task(self._task)
+        self._task = self._live.add_task(name, total=None, words="")
+
+    def show(self, progress: Progress) -> None:
+        """How far the stage is. To be called often: it costs little."""
+        now = self._clock()
+        told = words(progress, now - self._began)
+        if self._live is not None and self._task is not None:
+            part = fraction(progress)
+            self._live.update(
+                self._task, total=None if part is None else 1.0, completed=part or 0.0, words=told
+            )
+        elif now - self._said >= LINE_SECONDS:
+            self._said = now
+            self.say(f"{self._stage}: {told}")
+
+
+@contextmanager
+def screen(*, quiet: bool = False) -> Iterator[Screen]:
+    """The screen of a command, on stderr; its live line is gone at the end.
+
+    Args:
+        quiet: say nothing. What a command says by itself (errors, its last line) is its own affair.
+    """
+    console = Console(stderr=True)
+    if quiet or not console.is_terminal or console.is_dumb_terminal:
+        yield Screen(console, None, quiet=quiet)
+        return
+    columns = (
+        bars.TextColumn("{task.description}", markup=False),
+        bars.BarColumn(None, table_column=_BAR),
+        bars.TextColumn("{task.fields[words]}", markup=False),
+    )
+    with bars.Progress(*columns, console=console, transient=True, expand=True) as live:
+        yield Screen(console, live)
 
 
 @contextmanager
 def counter(description: str, total: int) -> Iterator[Callable[[], None]]:
-    """A bar of `total` steps; yields the function that counts one. Silent without a terminal."""
-    console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    with Progress(
-        *columns, TimeElapsedColumn(), console=console, disable=not console.is_terminal
-    ) as progress:
-        task = progress.add_task(description, total=total)
-        yield lambda: progress.advance(task)
+    """A bar of `total` jobs; yields the function that counts one."""
+    with screen() as shown:
+        shown.stage(description)
+        done = 0
+
+        def count() -> None:
+            nonlocal done
+            done += 1
+            shown.show(Progress(done, total, "job"))
+
+        yield count
