@@ -17,7 +17,7 @@ __all__ = ["Screen", "counter", "screen"]
 LINE_SECONDS = 30.0
 """How often a line says how far things are where no terminal shows it."""
 
-_BAR = Column(min_width=8, max_width=24, ratio=1)
+_BAR = Column(min_width=8, ratio=1)
 """The bar takes what the words leave, so that a line fits 80 columns."""
 
 
@@ -52,6 +52,11 @@ class Screen:
         if not self._quiet:
             self._console.print(text, markup=False, highlight=False, soft_wrap=True)
 
+    def close(self) -> None:
+        """End the live line, and show the cursor again; lines may still be said."""
+        if self._live is not None:
+            self._live.stop()
+
     def stage(self, name: str) -> None:
         """What is done from now on, such as `Loading the model base`; its clock starts at zero.
 
@@ -70,13 +75,19 @@ class Screen:
 
     def show(self, progress: Progress) -> None:
         """How far the stage is. To be called often: it costs little."""
+        self.update(fraction(progress), words(progress, self._clock() - self._began))
+
+    def update(self, part: float | None, told: str) -> None:
+        """The same in one's own words.
+
+        Args:
+            part: that is done, 0 to 1; None where that isn't known.
+            told: what is shown beside the bar.
+        """
         now = self._clock()
-        told = words(progress, now - self._began)
         if self._live is not None and self._task is not None:
-            part = fraction(progress)
-            self._live.update(
-                self._task, total=None if part is None else 1.0, completed=part or 0.0, words=told
-            )
+            total = None if part is None else 1.0
+            self._live.update(self._task, total=total, completed=part or 0.0, words=told)
         elif now - self._said >= LINE_SECONDS:
             self._said = now
             self.say(f"{self._stage}: {told}")

@@ -6,10 +6,23 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-__all__ = ["FileProgress", "Progress", "clock", "counted", "fraction", "of_files", "words"]
+__all__ = [
+    "FileProgress",
+    "Finished",
+    "Progress",
+    "clock",
+    "counted",
+    "fraction",
+    "gigabytes",
+    "of_files",
+    "words",
+]
 
 SETTLED_SECONDS = 5.0
 """Before this much time has passed, speed and time left are guesses that jump: not shown."""
+
+SETTLED_PART = 0.001
+"""The least part that must be done before it says how long the rest will take."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,34 +54,62 @@ class FileProgress:
         size: bytes of the file.
         seconds: of its audio that are done.
         of_seconds: of its audio in all; None while nobody knows.
-        done: whether it is done; one that failed has no audio left to do.
     """
 
     size: int
     seconds: float = 0.0
     of_seconds: float | None = None
-    done: bool = False
 
 
-def of_files(files: Iterable[FileProgress]) -> Progress:
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """Files that are behind us.
+
+    Attributes:
+        files: how many, failed ones included.
+        size: bytes of those transcribed.
+        seconds: of their audio.
+    """
+
+    files: int = 0
+    size: int = 0
+    seconds: float = 0.0
+
+
+def of_files(
+    finished: Finished, begun: Iterable[FileProgress], *, waiting_size: int, total: int
+) -> Progress:
     """The progress of many files together.
 
     Files that wait have no known length: they are taken to hold as many seconds a byte as the
     files whose length is known.
+
+    Args:
+        finished: the files that are done.
+        begun: those that are being done.
+        waiting_size: bytes of those that wait.
+        total: how many there are of all these.
     """
-    listed = list(files)
-    known = [file for file in listed if file.of_seconds is not None]
-    unknown = sum(file.size for file in listed if file.of_seconds is None and not file.done)
-    of_seconds: float | None = sum(file.of_seconds or 0.0 for file in known)
-    size = sum(file.size for file in known)
-    if unknown:
-        of_seconds = of_seconds * (1 + unknown / size) if of_seconds and size else None
+    seconds = known = finished.seconds
+    size = finished.size
+    unknown_size = waiting_size
+    for file in begun:
+        seconds += file.seconds
+        if file.of_seconds is None:
+            unknown_size += file.size
+        else:
+            known += file.of_seconds
+            size += file.size
+    if not unknown_size:
+        of_seconds: float | None = known
+    else:
+        of_seconds = known * (1 + unknown_size / size) if known and size else None
     return Progress(
-        done=sum(file.done for file in listed),
-        total=len(listed),
-        seconds=sum(file.seconds for file in listed),
+        done=finished.files,
+        total=total,
+        seconds=seconds,
         of_seconds=of_seconds,
-        estimated=bool(unknown),
+        estimated=unknown_size > 0,
     )
 
 
@@ -106,14 +147,19 @@ def words(progress: Progress, elapsed: float) -> str:
     if progress.seconds and settled:
         parts.append(f"{progress.seconds / elapsed:.1f}x")
     part = fraction(progress)
-    if part and settled and part < 1.0:
-        parts.append(f"{clock(elapsed * (1 - part) / part)} left")
+    if part is not None and settled and SETTLED_PART <= part < 1.0:
+        parts.append(f"{clock(round(elapsed / part - elapsed))} left")
     return ", ".join(parts)
 
 
 def counted(number: int, noun: str) -> str:
     """`1 file`, `3 files`."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def gigabytes(size: int) -> str:
+    """`0.15 GB`, `3.1 GB`: of 10^9 bytes, as the hub shows them."""
+    return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e9:.2f} GB"
 
 
 def clock(seconds: float) -> str:
