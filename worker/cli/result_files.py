@@ -1,0 +1,121 @@
+"""Results as files: whole or not at all, and none that an earlier run left in another format."""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from worker.cli.targets import Target
+from worker.results.formats import FORMAT_NAMES, Format, render
+from worker.results.transcript import Transcript
+
+__all__ = ["ResultFiles", "WriteError"]
+
+
+class WriteError(Exception):
+    """A result could not be written; says which, and why."""
+
+
+class ResultFiles:
+    """Writes the results of one run.
+
+    A result lies under its name only once it is whole: it is written beside its place and then
+    moved. All results of a file are written before the first is moved.
+
+    Args:
+        overwrite: whether results that are there are replaced. Then a result that an earlier run
+            left in a format which this one doesn't write is removed, because it says something
+            else than the new ones. But only if it is provably a result: exactly what the earlier
+            json would be rendered as. Any other may hold somebody's corrections and is kept.
+
+    Attributes:
+        kept: what was kept so.
+    """
+
+    def __init__(self, *, overwrite: bool = False) -> None:
+        self.kept: list[Path] = []
+        self._overwrite = overwrite
+        self._unfinished: set[Path] = set()
+
+    def write(self, target: Target, texts: Iterable[tuple[Format, str]]) -> None:
+        """Write the results of a file.
+
+        Args:
+            target: the file.
+            texts: (format, text) of each format that it is to write, the json last: where it is,
+                the others are. Each is written before the next is asked for.
+
+        Raises:
+            WriteError: some could not be written; then no result is changed, unless moving failed.
+        """
+        stale, kept = self._stale(target) if self._overwrite else ((), ())
+        moves: list[tuple[Path, Path]] = []
+        path = target.stem
+        try:
+            for fmt, text in texts:
+                path = target.results[fmt]
+                moves.append((self._write_beside(path, text), path))
+            if not self._overwrite:
+                self._check_absent(target)
+            for part, path in moves:
+                part.replace(path)
+            for path in stale:
+                path.unlink(missing_ok=True)
+        except OSError as error:
+            raise WriteError(f"{path} can't be written: {error.strerror}") from error
+        finally:
+            self.discard()
+        self.kept += kept
+
+    def discard(self) -> None:
+        """Remove what was begun and not moved to its place. Callable from a signal's handler."""
+        while self._unfinished:
+            with contextlib.suppress(OSError):
+                self._unfinished.pop().unlink(missing_ok=True)
+
+    @staticmethod
+    def _check_absent(target: Target) -> None:
+        """Another run may have been faster. Raises WriteError."""
+        for path in target.results.values():
+            if path.exists():
+                raise WriteError(f"{path} has come to be meanwhile and is kept")
+
+    def _write_beside(self, path: Path, text: str) -> Path:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part = path.with_name(f".{secrets.token_hex(8)}.part")  # as long as any name may be
+        self._unfinished.add(part)
+        with part.open("x", encoding="utf-8") as file:
+            file.write(text)
+        return part
+
+    def _stale(self, target: Target) -> tuple[Sequence[Path], Sequence[Path]]:
+        """Earlier results in formats that this run doesn't write: ours, and what may not be."""
+        others = {fmt: target.result(fmt) for fmt in FORMAT_NAMES if fmt not in target.results}
+        there = {fmt: path for fmt, path in others.items() if path.is_file()}
+        if not there:
+            return (), ()
+        earlier = _read(target.result("json"))
+        ours = [path for fmt, path in there.items() if earlier and _is_of(earlier, fmt, path)]
+        return ours, [path for path in there.values() if path not in ours]
+
+
+def _read(path: Path) -> Transcript | None:
+    """The transcript in a file; None if there is none."""
+    try:
+        return Transcript.model_validate_json(path.read_bytes())
+    except (OSError, ValueError):
+        return None
+
+
+def _is_of(transcript: Transcript, fmt: Format, path: Path) -> bool:
+    """Whether a file is what a transcript is rendered as, to the byte."""
+    try:
+        found = path.read_bytes()
+    except OSError:
+        return False
+    return any(
+        found == render(transcript, fmt, word_timestamps_in_vtt=words).encode()
+        for words in (False, True)
+    )

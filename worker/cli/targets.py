@@ -1,0 +1,252 @@
+"""Which file writes which results, and what is against it, before anything is done.
+
+Results have the name of their file: `talk.mp3` writes `talk.json`, `talk.srt`, ... What was found
+below a directory keeps its place there. Files that would write the same results keep more of their
+names: the directories that differ (`monday/talk.json`, `friday/talk.json`), or the extension
+(`talk.mp3.json`, `talk.wav.json`).
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+import tempfile
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePath
+from typing import Literal
+
+from worker.cli.media_files import FileFailure, MediaFile
+from worker.cli.progress import counted
+from worker.errors import SettingsError
+from worker.results.formats import Format
+
+__all__ = ["Existing", "Plan", "Target", "check_stats", "plan", "result_names"]
+
+Existing = Literal["refuse", "skip", "overwrite"]
+"""What becomes of results that are there already."""
+
+_NAMED = 3
+"""Existing results that a refusal names."""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A file and the results that it is to write.
+
+    Attributes:
+        file: what is transcribed.
+        stem: the results' path without their extensions.
+        results: those to be written.
+    """
+
+    file: MediaFile
+    stem: Path
+    results: Mapping[Format, Path]
+
+    def result(self, fmt: Format) -> Path:
+        """The path of the result in a format, whether it is to be written or not."""
+        return self.stem.with_name(f"{self.stem.name}.{fmt}")
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a run will do.
+
+    Attributes:
+        targets: to be transcribed.
+        skipped: files that have all their results already.
+        failures: files that can't have theirs, and why.
+    """
+
+    targets: Sequence[Target]
+    skipped: Sequence[MediaFile]
+    failures: Sequence[FileFailure]
+
+
+def plan(
+    files: Sequence[MediaFile],
+    output_dir: Path,
+    formats: Sequence[Format],
+    *,
+    existing: Existing = "refuse",
+) -> Plan:
+    """What is to be done, and what can't be.
+
+    Args:
+        files: to be transcribed.
+        output_dir: where the results go; it need not be there yet.
+        formats: to be written.
+        existing: what becomes of results that are there already. With `skip` none of them is
+            touched: a file that has some of its results gets those that it lacks.
+
+    Raises:
+        SettingsError: the directory can't be written, two files would write the same result, or
+            results exist that are neither to be skipped nor overwritten.
+    """
+    folders = _Folders()
+    if (problem := folders.problem(output_dir)) is not None:
+        raise SettingsError(f"--output-dir {output_dir} can't be written: {problem}")
+    names = result_names(files)
+    inputs = {file.path.resolve() for file in files}
+    targets: list[Target] = []
+    skipped: list[MediaFile] = []
+    failures: list[FileFailure] = []
+    there: list[Path] = []
+    with_results = 0
+    for file, name in zip(files, names, strict=True):
+        whole = _target(file, output_dir / name, formats)
+        problem = _problem(whole, inputs, folders)
+        if problem is not None:
+            failures.append(FileFailure(file.path, problem))
+            continue
+        old = [path for path in whole.results.values() if path.exists()]
+        there += old
+        with_results += bool(old)
+        if existing == "skip" and len(old) == len(formats):
+            skipped.append(file)
+        else:
+            kept = old if existing == "skip" else []
+            missing = [fmt for fmt in formats if whole.results[fmt] not in kept]
+            targets.append(_target(file, whole.stem, missing))
+    if there and existing == "refuse":
+        raise SettingsError(_refusal(there, with_results, len(files)))
+    return Plan(targets, skipped, failures)
+
+
+def result_names(files: Sequence[MediaFile]) -> list[PurePath]:
+    """The results' names of each file, without extension, from the output directory (pure).
+
+    Raises:
+        SettingsError: two files would write the same results whatever is done.
+    """
+    names = [_without_extension(file.place) for file in files]
+    for group in _clashes(names):
+        paths = [Path(os.path.normpath(files[i].path.absolute())) for i in group]
+        common = os.path.commonpath([path.parent for path in paths])
+        for i, path in zip(group, paths, strict=True):
+            names[i] = _without_extension(PurePath(path).relative_to(common))
+        for same in _clashes([names[i] for i in group]):
+            for i in (group[k] for k in same):
+                names[i] = names[i].with_name(files[i].path.name)
+    for one, two, *_ in _clashes(names):
+        raise SettingsError(
+            f"{files[one].path} and {files[two].path} would both write {names[one]}.json: rename"
+            " one, or transcribe them into different directories"
+        )
+    return names
+
+
+def check_stats(
+    path: Path, targets: Iterable[Target], files: Iterable[MediaFile], output_dir: Path
+) -> None:
+    """Whether the figures can be written; their directory must be there, or be that of the results.
+
+    Raises:
+        SettingsError: they can't, or would overwrite an input or a result; says which.
+    """
+    place = path.resolve()
+    if any(file.path.resolve() == place for file in files):
+        raise SettingsError(f"--stats {path} is an input and would be overwritten")
+    if any(result.resolve() == place for target in targets for result in target.results.values()):
+        raise SettingsError(f"--stats {path} is the name of a result: choose another")
+    made = path.parent.resolve() == output_dir.resolve()
+    problem = _Folders().problem(path.parent, make=made) or _file_problem(path)
+    if problem is not None:
+        raise SettingsError(f"--stats {path} can't be written: {problem}")
+
+
+def _without_extension(place: PurePath) -> PurePath:
+    return place.with_name(place.stem)
+
+
+def _clashes(names: Sequence[PurePath]) -> list[list[int]]:
+    """The positions of names that occur more than once, together."""
+    positions: dict[PurePath, list[int]] = defaultdict(list)
+    for i, name in enumerate(names):
+        positions[name].append(i)
+    return [group for group in positions.values() if len(group) > 1]
+
+
+def _target(file: MediaFile, stem: Path, formats: Iterable[Format]) -> Target:
+    return Target(file, stem, {fmt: stem.with_name(f"{stem.name}.{fmt}") for fmt in formats})
+
+
+def _refusal(there: Sequence[Path], with_results: int, files: int) -> str:
+    named = ", ".join(map(str, there[:_NAMED])) + (", ..." if len(there) > _NAMED else "")
+    have = "has" if with_results == 1 else "have"
+    return (
+        f"{with_results} of {counted(files, 'file')} {have} results already ({named}): give "
+        "--overwrite to replace them, or --skip-existing to keep them and do the rest"
+    )
+
+
+def _problem(target: Target, inputs: set[Path], folders: _Folders) -> str | None:
+    """Why a file's results can't be written, if so."""
+    for path in target.results.values():
+        if (problem := _file_problem(path)) is not None:
+            return f"{path} can't be written: {problem}"
+        if path.resolve() in inputs:
+            return f"{path} is an input and would be overwritten: choose another --output-dir"
+    if (problem := folders.problem(target.stem.parent)) is not None:
+        return f"{target.stem.parent} can't be written: {problem}"
+    return None
+
+
+def _file_problem(path: Path) -> str | None:
+    """What is against writing a file, apart from its directory."""
+    try:
+        mode = path.stat().st_mode
+    except FileNotFoundError:
+        return _too_long(path)
+    except NotADirectoryError:
+        return None  # `_Folders` tells
+    except OSError as error:  # a name that is too long, or a circle of links
+        return error.strerror
+    if stat.S_ISDIR(mode):
+        return "it is a directory"
+    return None if os.access(path, os.W_OK, effective_ids=True) else "it is read-only"
+
+
+class _Folders:
+    """Whether files can be made in directories. Each is tried once."""
+
+    def __init__(self) -> None:
+        self._known: dict[Path, str | None] = {}
+
+    def problem(self, folder: Path, *, make: bool = True) -> str | None:
+        """What is against it, if anything.
+
+        Args:
+            folder: the directory.
+            make: whether it will be made if it isn't there.
+        """
+        if folder not in self._known:
+            self._known[folder] = self._try(folder, make=make)
+        return self._known[folder]
+
+    def _try(self, folder: Path, *, make: bool) -> str | None:
+        try:
+            if not stat.S_ISDIR(folder.stat().st_mode):
+                return f"{folder} is not a directory"
+            # The one way to know: permissions say nothing of quotas and read-only file systems.
+            with tempfile.TemporaryFile(dir=folder):
+                return None
+        except FileNotFoundError:
+            if not make or folder == folder.parent:
+                return f"there is no directory {folder}"
+            return self.problem(folder.parent) or _too_long(folder)
+        except NotADirectoryError:
+            return self.problem(folder.parent) or f"{folder.parent} is not a directory"
+        except OSError as error:
+            return error.strerror
+
+
+def _too_long(path: Path) -> str | None:
+    """Whether the file system takes the name of what isn't there yet."""
+    place = next(parent for parent in path.absolute().parents if parent.exists())
+    if len(os.fsencode(path.name)) > os.pathconf(place, "PC_NAME_MAX"):
+        return os.strerror(errno.ENAMETOOLONG)
+    return None
