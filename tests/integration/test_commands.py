@@ -48,6 +48,7 @@ def test_local_files_with_the_real_engine(tmp_path: Path) -> None:
     assert done.returncode == ExitCode.FAILURE, done.stderr
     assert f"{text}: not_media: " in done.stderr
     assert "1 of 2 files" in done.stderr
+    assert " WARNING " not in done.stderr, "all was as it was asked for"
     assert done.stdout == ""
 
     assert sorted(path.name for path in out.iterdir()) == [

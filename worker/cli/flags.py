@@ -29,8 +29,10 @@ __all__ = [
 CONTEXT: Mapping[str, Any] = {"help_option_names": ["-h", "--help"], "show_default": True}
 """Settings of click for every command."""
 
-NOT_FOR_FILES = frozenset({"max_input_bytes"})
-"""Settings among the engine's limits that mean nothing where no object is fetched."""
+NOT_FOR_FILES = frozenset(
+    {"max_input_bytes", "metrics_port", "metrics_emf", "price_per_hour", "notify_url"}
+)
+"""Settings in `FILE_GROUPS` that mean nothing where nothing is fetched, watched or announced."""
 
 
 class _SettingOption(click.Option):
@@ -42,7 +44,7 @@ class _SettingOption(click.Option):
 
 
 class SettingsCommand(click.Command):
-    """A command with a flag for every setting, or for those that reach the engine.
+    """A command with a flag for every setting, or for those that mean something for local files.
 
     A setting that is a field of a job as well has one flag where the command has the job's.
 
@@ -50,14 +52,14 @@ class SettingsCommand(click.Command):
     where a flag was not given.
     """
 
-    def __init__(self, name: str, *, engine_only: bool = False, **attributes: Any) -> None:
+    def __init__(self, name: str, *, for_files: bool = False, **attributes: Any) -> None:
         super().__init__(name, context_settings=dict(CONTEXT), **attributes)
-        self._engine_only = engine_only
+        self._for_files = for_files
 
     @cached_property
     def _settings_options(self) -> list[_SettingOption]:
         own = {param.name for param in self.params}
-        options = _make_settings_options(engine_only=self._engine_only)
+        options = _make_settings_options(for_files=self._for_files)
         return [option for option in options if option.name not in own]
 
     def get_params(self, ctx: click.Context) -> list[click.Parameter]:
@@ -87,17 +89,17 @@ def config_option() -> click.Option:
     )
 
 
-def _make_settings_options(*, engine_only: bool) -> list[_SettingOption]:
+def _make_settings_options(*, for_files: bool) -> list[_SettingOption]:
     """A flag for each setting.
 
     All but switches take any text: `worker.settings.load` judges values, in the same words
     whether they come from a flag, a variable or a file.
     """
-    from worker.settings import ENGINE_GROUPS, Settings, allowed, default_text, flag, group_of
+    from worker.settings import FILE_GROUPS, Settings, allowed, default_text, flag, group_of
 
     options = []
     for name, field in Settings.model_fields.items():
-        if engine_only and (group_of(field) not in ENGINE_GROUPS or name in NOT_FOR_FILES):
+        if for_files and (group_of(field) not in FILE_GROUPS or name in NOT_FOR_FILES):
             continue
         switch = field.annotation is bool
         description = (field.description or "").replace("`", "")  # Markdown's, not a terminal's

@@ -8,33 +8,27 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future
 from concurrent.futures import wait as wait_for
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
-from worker.errors import JobError, SettingsError
+from worker.cli.media_files import FileFailure
+from worker.cli.progress import FileProgress, Finished, Progress, of_files
+from worker.cli.result_files import ResultFiles, WriteError
+from worker.cli.targets import Target
+from worker.errors import JobError
 from worker.results.formats import Format, render
-from worker.results.transcript import Transcript
 from worker.speech.api import Options, Recognition, Submission, Transcriber
 from worker.speech.assemble import Input, assemble, timings, with_timings
 
-__all__ = ["FileFailure", "Report", "Stats", "check_files", "transcribe_files"]
+__all__ = ["Report", "Stats", "Watcher", "transcribe_files"]
 
 MAX_OPEN_FILES = 256
 """Files inside the engine at once, however short they are."""
 
 POLL_SECONDS = 0.2
-
-
-@dataclass(frozen=True, slots=True)
-class FileFailure:
-    """A file that could not be transcribed, and why."""
-
-    path: Path
-    code: str
-    message: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,79 +70,62 @@ class Stats:
 
 @dataclass(slots=True)
 class Report:
-    """The figures of the run, and the files that failed, in the order in which they did."""
+    """What came of the run.
+
+    Attributes:
+        stats: its figures.
+        failures: the files that failed, in the order in which they did.
+        kept: files in the results' place that were left alone, see `ResultFiles`.
+    """
 
     stats: Stats
     failures: list[FileFailure] = field(default_factory=list)
+    kept: list[Path] = field(default_factory=list)
 
 
-def check_files(
-    paths: Sequence[Path], output_dir: Path, formats: Sequence[Format]
-) -> dict[Path, dict[Format, Path]]:
-    """Which files each input's results go to: `<stem>.json`, `<stem>.srt`, ...
+@dataclass(frozen=True, slots=True)
+class Watcher:
+    """Who follows a run. Called on the thread that runs it.
 
-    Raises:
-        SettingsError: an input is no file, two would write the same result, or a result would
-            overwrite an input; the message says which and what to do.
+    Attributes:
+        on_failure: gets each file that failed, at once.
+        on_progress: gets how far things are, several times a second.
+        stopping: whether to stop: what isn't done by then is left undone.
     """
-    problems = [f"{path}: there is no such file" for path in paths if not path.is_file()]
-    inputs = {path.resolve() for path in paths}
-    by_stem: dict[str, Path] = {}
-    for path in paths:
-        other = by_stem.setdefault(path.stem, path)
-        if other is not path:
-            problems.append(
-                f"{path} and {other} would both write {output_dir / path.stem}.json: rename one,"
-                " or transcribe them into different directories"
-            )
-    targets = {path: {fmt: output_dir / f"{path.stem}.{fmt}" for fmt in formats} for path in paths}
-    problems += [
-        f"{target} is an input and would be overwritten: choose another --output-dir"
-        for files in targets.values()
-        for target in files.values()
-        if target.resolve() in inputs
-    ]
-    if problems:
-        raise SettingsError("\n".join(problems))
-    return targets
+
+    on_failure: Callable[[FileFailure], None] = lambda failure: None
+    on_progress: Callable[[Progress], None] = lambda progress: None
+    stopping: Callable[[], bool] = lambda: False
 
 
 def transcribe_files(
-    paths: Sequence[Path],
-    output_dir: Path,
+    targets: Sequence[Target],
     engine: Transcriber,
+    results: ResultFiles,
     *,
     options: Options,
-    formats: Sequence[Format],
     load_seconds: float,
     vtt_word_times: bool = False,
-    on_done: Callable[[Path, Transcript | FileFailure], None] = lambda path, result: None,
+    watcher: Watcher | None = None,
 ) -> Report:
-    """Transcribe files into `output_dir`, which is made if it isn't there.
+    """Transcribe files and write their results.
 
     Args:
-        paths: the files.
-        output_dir: where `<stem>.<format>` go.
+        targets: the files, and what to write for each.
         engine: started.
+        results: writes them.
         options: of every file.
-        formats: to write.
         load_seconds: how long it took until the engine was ready; only reported.
         vtt_word_times: whether the vtt carries the times of words.
-        on_done: called after each file, with its transcript or why there is none.
+        watcher: follows it, and may stop it.
 
     Raises:
-        SettingsError: see `check_files`; or the directory can't be written.
         EngineError: the engine broke.
     """
-    targets = check_files(paths, output_dir, formats)
-    try:
-        output_dir.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise SettingsError(f"--output-dir {output_dir}: {error.strerror}") from error
     before = asdict(engine.stats)
     began = time.monotonic()
-    run = _Run(engine, options, targets, vtt_word_times=vtt_word_times, on_done=on_done)
-    run.transcribe(paths)
+    run = _Run(engine, options, results, vtt_word_times, watcher or Watcher())
+    run.transcribe(targets)
     seconds = time.monotonic() - began
     after = asdict(engine.stats)
 
@@ -167,16 +144,19 @@ def transcribe_files(
         encoder_calls=counted("encoder_calls"),
         second_attempts=counted("second_attempts"),
     )
-    return Report(stats, run.failures)
+    return Report(stats, run.failures, results.kept)
 
 
 @dataclass(frozen=True, slots=True)
 class _Open:
     """A file inside the engine, and when it went in (time.monotonic())."""
 
-    path: Path
+    target: Target
     submission: Submission
     began: float
+
+    def progress(self) -> FileProgress:
+        return FileProgress(self.target.file.size, *self.submission.progress())
 
 
 class _Run:
@@ -186,31 +166,40 @@ class _Run:
         self,
         engine: Transcriber,
         options: Options,
-        targets: Mapping[Path, Mapping[Format, Path]],
-        *,
+        results: ResultFiles,
         vtt_word_times: bool,
-        on_done: Callable[[Path, Transcript | FileFailure], None],
+        watcher: Watcher,
     ) -> None:
         self.failures: list[FileFailure] = []
         self.recognitions: list[Recognition] = []
         self._engine = engine
         self._options = options
-        self._targets = targets
+        self._results = results
         self._vtt_word_times = vtt_word_times
-        self._on_done = on_done
+        self._watcher = watcher
         self._open: dict[Future[Recognition], _Open] = {}
+        self._finished = Finished()
 
-    def transcribe(self, paths: Sequence[Path]) -> None:
+    def transcribe(self, targets: Sequence[Target]) -> None:
         """Every file, several at a time; raises EngineError."""
-        waiting = list(reversed(paths))
+        waiting = list(reversed(targets))
+        waiting_size = sum(target.file.size for target in targets)
         while waiting or self._open:
             while waiting and self._has_room():
-                self._submit(waiting.pop())
+                target = waiting.pop()
+                waiting_size -= target.file.size
+                self._submit(target)
             ready, _ = wait_for(self._open, timeout=POLL_SECONDS, return_when=FIRST_COMPLETED)
             for future in ready:
                 self._finish(self._open.pop(future))
+            if self._watcher.stopping():
+                return
             if (broken := self._engine.failure()) is not None:
                 raise broken
+            begun = [opened.progress() for opened in self._open.values()]
+            self._watcher.on_progress(
+                of_files(self._finished, begun, waiting_size=waiting_size, total=len(targets))
+            )
 
     def _has_room(self) -> bool:
         if not self._open:
@@ -218,49 +207,65 @@ class _Run:
         held, most = self._engine.held_seconds(), self._engine.most_held_seconds()
         return len(self._open) < MAX_OPEN_FILES and held < most
 
-    def _submit(self, path: Path) -> None:
+    def _submit(self, target: Target) -> None:
         try:
-            submission = self._engine.submit(path, self._options, name=path.name)
+            submission = self._engine.submit(
+                target.file.path, self._options, name=_shown(target.stem.name)
+            )
         except JobError as error:
-            self._fail(path, error)
+            self._fail(target, error.message, error.code)
         else:
-            self._open[submission.future] = _Open(path, submission, time.monotonic())
+            self._open[submission.future] = _Open(target, submission, time.monotonic())
 
     def _finish(self, opened: _Open) -> None:
         try:
             recognition = opened.submission.future.result()
+            self._write(opened, recognition)
         except JobError as error:
-            self._fail(opened.path, error)
-            return
-        transcript = self._write(opened, recognition)
-        self.recognitions.append(recognition)
-        self._on_done(opened.path, transcript)
+            self._fail(opened.target, error.message, error.code)
+        except WriteError as error:
+            self._fail(opened.target, str(error))
+        else:
+            self.recognitions.append(recognition)
+            self._finished = Finished(
+                self._finished.files + 1,
+                self._finished.size + opened.target.file.size,
+                self._finished.seconds + recognition.audio_seconds,
+            )
 
-    def _fail(self, path: Path, error: JobError) -> None:
-        failure = FileFailure(path, error.code, error.message)
+    def _fail(self, target: Target, message: str, code: str | None = None) -> None:
+        failure = FileFailure(target.file.path, message, code)
         self.failures.append(failure)
-        self._on_done(path, failure)
+        self._finished = replace(self._finished, files=self._finished.files + 1)
+        self._watcher.on_failure(failure)
 
-    def _write(self, opened: _Open, recognition: Recognition) -> Transcript:
-        """Write a file's results; the json last, as it says how long the others took."""
-        began = time.monotonic()
-        targets = self._targets[opened.path]
+    def _write(self, opened: _Open, recognition: Recognition) -> None:
+        """Write a file's results. Raises WriteError."""
+        target = opened.target
         transcript = assemble(
             recognition,
-            job_id=opened.path.stem,
-            input=Input(opened.path.name, opened.path.stat().st_size),
+            job_id=_shown(target.stem.name),
+            input=Input(_shown(target.file.path.name), target.file.size),
             task=self._options.task,
             engine=self._engine.info,
             timings=timings(recognition),
             words=self._options.words,
         )
-        for fmt, target in targets.items():
-            if fmt != "json":
-                text = render(transcript, fmt, word_timestamps_in_vtt=self._vtt_word_times)
-                target.write_text(text, encoding="utf-8")
-        now = time.monotonic()
-        transcript = with_timings(
-            transcript, timings(recognition, write=now - began, total=now - opened.began)
-        )
-        targets["json"].write_text(render(transcript, "json"), encoding="utf-8")
-        return transcript
+        began = time.monotonic()
+
+        def texts() -> Iterator[tuple[Format, str]]:
+            for fmt in target.results:
+                if fmt != "json":
+                    words = self._vtt_word_times
+                    yield fmt, render(transcript, fmt, word_timestamps_in_vtt=words)
+            if "json" in target.results:  # it says how long the others took
+                now = time.monotonic()
+                took = timings(recognition, write=now - began, total=now - opened.began)
+                yield "json", render(with_timings(transcript, took), "json")
+
+        self._results.write(target, texts())
+
+
+def _shown(name: str) -> str:
+    """A file's name for results and logs: bytes that are no UTF-8 become replacement characters."""
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")

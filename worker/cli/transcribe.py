@@ -1,113 +1,306 @@
-"""The command `transcribe`: local files through the worker's engine; no queue, no AWS."""
+"""The command `transcribe`: local files through the worker's engine; no queue, no AWS.
+
+What is wrong with the arguments, the files or the places of the results is said before the model
+is loaded. The model loads on a thread of its own, so that an interrupt is noticed meanwhile.
+"""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import replace
+from concurrent.futures import Future, wait
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from worker.cli.flags import SettingsCommand, config_option, job_options, job_part
+from worker.cli.progress import counted, gigabytes
 from worker.cli.raw_input import raw_audio, raw_options
 from worker.errors import ExitCode
 
 if TYPE_CHECKING:
+    from worker.cli.console import Screen
+    from worker.cli.interrupts import Interrupts
     from worker.cli.local_files import Report
+    from worker.cli.targets import Plan
+    from worker.results.formats import Format
+    from worker.settings import Settings
+    from worker.speech.api import Options, Transcriber
+    from worker.speech.config import EngineConfig
     from worker.speech.media.raw import Encoding
+    from worker.speech.model.download import Download
 
 __all__ = ["transcribe"]
+
+STOP_SECONDS = 3.0
+"""How long an interrupted engine may take to end; a batch on its way can't be called back."""
+
+_POLL_SECONDS = 0.2
 
 _ANY_INPUT = "s3://local/file"
 """A request needs an input; a file's name is none."""
 
 
-def _transcribe(
-    *,
-    files: Sequence[Path],
-    output_dir: Path,
-    stats: Path | None,
-    config: Path | None,
-    input_format: Encoding | None,
-    input_rate: int | None,
-    input_channels: int | None,
-    **flags: Any,
-) -> ExitCode:
-    from worker.settings import DEFAULT, load
+@dataclass(frozen=True, slots=True)
+class _Arguments:
+    """What was typed; settings and a job's own fields apart."""
+
+    files: Sequence[Path]
+    output_dir: Path
+    overwrite: bool
+    skip_existing: bool
+    stats: Path | None
+    quiet: bool
+    config: Path | None
+    input_format: Encoding | None
+    input_rate: int | None
+    input_channels: int | None
+
+
+def _transcribe(**values: Any) -> ExitCode:
+    own = {field.name for field in fields(_Arguments)}
+    arguments = _Arguments(**{name: values.pop(name) for name in own})
+    if arguments.overwrite and arguments.skip_existing:
+        raise click.UsageError("give --overwrite or --skip-existing, not both")
+    raw = raw_audio(arguments.input_format, arguments.input_rate, arguments.input_channels)
+    job = job_part(values)
+
+    from worker.settings import load
     from worker.speech.model.allocator import restart_for_cpu
 
-    raw = raw_audio(input_format, input_rate, input_channels)
-    fields = job_part(flags)
-    settings = load({name: flags[name] for name in flags if name not in fields}, config)
+    settings = load({name: values[name] for name in values if name not in job}, arguments.config)
     restart_for_cpu(settings.device)
     began = time.monotonic()
 
-    from worker.cli.console import counter
-    from worker.cli.local_files import check_files, transcribe_files
     from worker.jobs.request import parse_request
-    from worker.logs import configure
     from worker.pipeline.options import engine_options
-    from worker.speech.engine.engine import build
 
-    quiet = settings.origin("log_level") == DEFAULT
-    configure("WARNING" if quiet else settings.log_level, settings.log_format, settings.log_file)
+    _configure_logs(settings)
     # A request, because what may be asked of a file is what may be asked of a job.
-    request = parse_request({"input": _ANY_INPUT, **fields})
-    check_files(files, output_dir, request.formats)
+    request = parse_request({"input": _ANY_INPUT, **job})
     options = replace(engine_options(request, settings.options()), raw=raw)
-    engine = build(settings.engine())
-    try:
-        engine.start()
-        with counter("Transcribing", len(files)) as count:
-            report = transcribe_files(
-                files,
-                output_dir,
-                engine,
-                options=options,
-                formats=request.formats,
-                load_seconds=time.monotonic() - began,
-                vtt_word_times=settings.vtt_word_times,
-                on_done=lambda *_: count(),
-            )
-    finally:
-        engine.stop()
-    if stats is not None:
-        stats.write_text(report.stats.to_json(), encoding="utf-8")
-    _print(report, len(files), output_dir)
-    return ExitCode.FAILURE if report.failures else ExitCode.OK
+    todo = _plan(arguments, request.formats)
+    for failure in todo.failures:
+        click.echo(failure, err=True)
+    if todo.skipped and not arguments.quiet:
+        click.echo(f"{counted(len(todo.skipped), 'file')} skipped: the results are there", err=True)
+    if not todo.targets:
+        return ExitCode.FAILURE if todo.failures else ExitCode.OK
+    return _run(arguments, settings, options, todo, began)
 
 
-def _print(report: Report, files: int, output_dir: Path) -> None:
-    """To stderr: the failures, and one line about all of it."""
-    for failure in report.failures:
-        click.echo(f"{failure.path}: {failure.code}: {failure.message}", err=True)
-    click.echo(
-        f"{report.stats.files} of {files} files, {report.stats.audio_seconds:.1f} s of audio"
-        f" in {report.stats.seconds:.1f} s; results in {output_dir}",
-        err=True,
+def _configure_logs(settings: Settings) -> None:
+    """Warnings alone on the screen, unless more is asked for."""
+    from worker.logs import configure, get_logger
+    from worker.settings import DEFAULT
+
+    unset = settings.origin("log_level") == DEFAULT and settings.log_file is None
+    configure("WARNING" if unset else settings.log_level, settings.log_format, settings.log_file)
+    for variable in settings.unknown_variables:
+        get_logger("worker.transcribe").warning("settings.unknown", message=variable)
+
+
+def _plan(arguments: _Arguments, formats: Sequence[Format]) -> Plan:
+    """What is to be done, and what was typed that can't be.
+
+    Raises:
+        SettingsError: nothing can be done, or the results or figures can't be written.
+    """
+    from worker.cli.media_files import find_files
+    from worker.cli.targets import Existing, check_stats, plan
+    from worker.errors import SettingsError
+
+    existing: Existing = "refuse"
+    if arguments.overwrite or arguments.skip_existing:
+        existing = "overwrite" if arguments.overwrite else "skip"
+    files, failures = find_files(arguments.files, raw=arguments.input_format is not None)
+    todo = plan(files, arguments.output_dir, formats, existing=existing)
+    failures += todo.failures
+    if arguments.stats is not None:
+        check_stats(arguments.stats, todo.targets, files, arguments.output_dir)
+    if not todo.targets and not todo.skipped:
+        raise SettingsError("\n".join(map(str, failures)))
+    return replace(todo, failures=failures)
+
+
+def _run(
+    arguments: _Arguments, settings: Settings, options: Options, todo: Plan, began: float
+) -> ExitCode:
+    """Load the engine, transcribe, write; ends the process where a signal asks for that."""
+    from worker.cli.console import screen
+    from worker.cli.interrupts import interruptible
+    from worker.cli.local_files import Watcher, transcribe_files
+    from worker.cli.result_files import ResultFiles
+    from worker.speech.model.models import discard_unfinished
+
+    results = ResultFiles(overwrite=arguments.overwrite)
+    with screen(quiet=arguments.quiet) as shown:
+
+        def clean_up() -> None:
+            shown.close()
+            results.discard()
+            discard_unfinished()
+
+        with interruptible(clean_up) as interrupts:
+            engine = _load(_engine_config(settings, len(todo.targets)), shown, interrupts)
+            if engine is None:
+                clean_up()
+                shown.say("Stopped while the model was loading; nothing is transcribed")
+                interrupts.end()
+            try:
+                engine.check(options)
+                info = engine.info
+                shown.say(f"{info.model} is loaded: {info.device}, {info.compute_type}")
+                shown.stage("Transcribing")
+                report = transcribe_files(
+                    todo.targets,
+                    engine,
+                    results,
+                    options=options,
+                    load_seconds=time.monotonic() - began,
+                    vtt_word_times=settings.vtt_word_times,
+                    watcher=Watcher(
+                        on_failure=lambda failure: click.echo(failure, err=True),
+                        on_progress=shown.show,
+                        stopping=lambda: interrupts.asked,
+                    ),
+                )
+                shown.close()
+                if interrupts.asked:
+                    shown.say(_stopping(report, len(todo.targets), arguments.output_dir))
+            finally:
+                _stop(engine, interrupts)
+            code = _finish(arguments, todo, report)
+            if interrupts.asked:
+                interrupts.end()
+            return code
+
+
+def _engine_config(settings: Settings, files: int) -> EngineConfig:
+    config = settings.engine()
+    if files == 1 and not config.num_workers:
+        return replace(config, num_workers=1)  # a second child would have no file
+    return config
+
+
+def _load(config: EngineConfig, shown: Screen, interrupts: Interrupts) -> Transcriber | None:
+    """The engine, started; None if a signal came meanwhile.
+
+    Raises:
+        SettingsError, MachineError: see `Transcriber.start`.
+    """
+    from worker.threads import SupervisedThread
+
+    started: Future[Transcriber] = Future()
+    downloads: list[Download] = []
+
+    def start() -> None:
+        try:
+            from worker.speech.engine.engine import build
+            from worker.speech.model.models import resolve
+
+            resolve(config.model, config.model_dir, on_download=downloads.append)
+            downloads.clear()
+            engine = build(config)
+            engine.start()
+        except BaseException as error:  # noqa: BLE001  # raised again on the main thread
+            started.set_exception(error)
+        else:
+            started.set_result(engine)
+
+    SupervisedThread("start", start).start()
+    while not interrupts.asked:
+        _show_loading(shown, config.model, downloads[:1])
+        if wait([started], timeout=_POLL_SECONDS).done:
+            return started.result()
+    return None
+
+
+def _show_loading(shown: Screen, model: str, downloads: Sequence[Download]) -> None:
+    for download in downloads:
+        size = download.size
+        shown.stage(f"Downloading {model}" + (f" ({gigabytes(size)})" if size else ""))
+        fetched = download.fetched()
+        shown.update(fetched / size if size else None, f"{gigabytes(fetched)} here")
+    if not downloads:
+        shown.stage(f"Loading the model {model}")
+
+
+def _stop(engine: Transcriber, interrupts: Interrupts) -> None:
+    """Stop the engine; after a signal, wait for that only a little."""
+    from worker.threads import SupervisedThread
+
+    began = time.monotonic()
+    stopping = SupervisedThread("engine-stop", engine.stop)
+    stopping.start()
+    while not stopping.join(_POLL_SECONDS):
+        if interrupts.asked and time.monotonic() - began > STOP_SECONDS:
+            return
+
+
+def _stopping(report: Report, files: int, output_dir: Path) -> str:
+    return (
+        f"Stopping; {report.stats.files} of {counted(files, 'file')} done, results in {output_dir};"
+        " press Ctrl-C again to end at once"
     )
+
+
+def _finish(arguments: _Arguments, todo: Plan, report: Report) -> ExitCode:
+    """Write the figures, and say in one line what was done; the exit code."""
+    failures = [*todo.failures, *report.failures]
+    code = ExitCode.FAILURE if failures else ExitCode.OK
+    stats = replace(report.stats, failed=len(failures))
+    if arguments.stats is not None:
+        try:
+            arguments.stats.write_text(stats.to_json(), encoding="utf-8")
+        except OSError as error:
+            click.echo(f"--stats {arguments.stats} can't be written: {error.strerror}", err=True)
+            code = ExitCode.FAILURE
+    for path in report.kept:
+        click.echo(f"{path} is of an earlier run, or not ours, and was kept", err=True)
+    if not arguments.quiet:
+        click.echo(
+            f"{stats.files} of {len(todo.targets) + len(todo.failures)} files,"
+            f" {stats.audio_seconds:.1f} s of audio in {stats.seconds:.1f} s;"
+            f" results in {arguments.output_dir}",
+            err=True,
+        )
+    return code
 
 
 _PATH = click.Path(path_type=Path)
 
 transcribe = SettingsCommand(
     "transcribe",
-    engine_only=True,
+    for_files=True,
     callback=_transcribe,
     help="Transcribe local files with the same engine; no queue, no AWS.",
+    epilog="Exit codes: 0 all done, 1 some not, 2 wrong arguments, 3 no such machine, 130 Ctrl-C.",
     params=[
         click.Argument(
-            ["files"], nargs=-1, required=True, type=_PATH, metavar="FILE...", help="Media files."
+            ["files"],
+            nargs=-1,
+            required=True,
+            type=_PATH,
+            metavar="FILE...",
+            help="Media files, directories (their media files, at any depth) and quoted patterns.",
         ),
         click.Option(
             ["--output-dir"],
-            required=True,
             type=_PATH,
+            default=Path(),
             help="Where <stem>.json, <stem>.srt, ... go.",
         ),
+        click.Option(["--overwrite"], is_flag=True, help="Replace results that are there."),
+        click.Option(
+            ["--skip-existing"],
+            is_flag=True,
+            help="Keep results that are there, and do what is missing.",
+        ),
         click.Option(["--stats"], type=_PATH, help="Write figures of the run to this JSON file."),
+        click.Option(["--quiet", "-q"], is_flag=True, help="Say nothing but what went wrong."),
         *raw_options(),
         *job_options("transcribe"),
         config_option(),

@@ -4,7 +4,7 @@
 `words` describes them to a person.
 """
 
-from worker.settings.fields import DEFAULT, ENGINE_GROUPS, ENV_PREFIX, Settings
+from worker.settings.fields import DEFAULT, ENV_PREFIX, FILE_GROUPS, Settings
 from worker.settings.reading import load
 from worker.settings.words import (
     Described,
@@ -19,8 +19,8 @@ from worker.settings.words import (
 
 __all__ = [
     "DEFAULT",
-    "ENGINE_GROUPS",
     "ENV_PREFIX",
+    "FILE_GROUPS",
     "Described",
     "Settings",
     "allowed",

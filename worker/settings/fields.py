@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from worker.speech.api import Options
     from worker.speech.config import EngineConfig
 
-__all__ = ["DEFAULT", "ENGINE_GROUPS", "ENV_PREFIX", "Settings"]
+__all__ = ["DEFAULT", "ENV_PREFIX", "FILE_GROUPS", "Settings"]
 
 ENV_PREFIX = "WORKER_"
 
@@ -35,8 +35,8 @@ LIFE = "Life of the process"
 LIMITS = "Limits"
 OUTPUT = "Logs, metrics and notices"
 
-ENGINE_GROUPS = (ENGINE, LIMITS)
-"""The groups whose settings reach the engine, and so the command `transcribe` as well."""
+FILE_GROUPS = (ENGINE, LIMITS, OUTPUT)
+"""The groups with settings that mean something for local files, and so for `transcribe`."""
 
 DEFAULT = "default"
 """The origin of a value that was set nowhere."""
@@ -392,6 +392,7 @@ class Settings(BaseSettings):
             compute_type=self.compute_type,
             batch_size=self.batch_size,
             batch_size_given=self.origin("batch_size") != DEFAULT,
+            compute_type_given=self.origin("compute_type") != DEFAULT,
             beam_size=self.beam_size,
             transcriber=self.transcriber,
             vad=self.vad,

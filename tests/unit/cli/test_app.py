@@ -130,17 +130,17 @@ def test_every_setting_is_a_flag(name: str) -> None:
         assert f"  {flag(setting)} " in text, setting
 
 
-def test_every_setting_that_reaches_the_engine_is_a_flag_of_transcribe() -> None:
+def test_every_setting_that_means_something_for_files_is_a_flag_of_transcribe() -> None:
     from worker.speech.config import EngineConfig
 
     text = command("transcribe", "--help").stdout
     settings = {field.name for field in fields(EngineConfig)} & set(Settings.model_fields)
     assert len(settings) > 10
-    for setting in settings:
+    for setting in settings | {"log_level", "log_format", "log_file", "vtt_word_times"}:
         assert f"  {flag(setting)} " in text, setting
-    for setting in NOT_FOR_FILES:
+    for setting in NOT_FOR_FILES | {"queue_url", "output", "idle_timeout", "work_dir"}:
         assert f"  {flag(setting)} " not in text
-    for option in ("--language", "--words / --no-words", "--output-dir", "--stats"):
+    for option in ("--language", "--words / --no-words", "--output-dir", "--stats", "--overwrite"):
         assert f"  {option} " in text
     for option in ("--input-format", "--input-rate", "--input-channels"):
         assert f"  {option} " in text
@@ -161,7 +161,16 @@ def test_every_setting_that_reaches_the_engine_is_a_flag_of_transcribe() -> None
             "error: log_file = 'no/such/dir/log' can't be written",
         ),
         (("check", "--device", "gpu"), "device = 'gpu' (command line --device): must be one of"),
-        (("transcribe", "no.wav", "--output-dir", "out"), "no.wav: there is no such file"),
+        (("transcribe", "no.wav"), "error: no.wav: there is no such file"),
+        (
+            (*FILE, "--overwrite", "--skip-existing"),
+            "give --overwrite or --skip-existing, not both",
+        ),
+        ((*FILE, "--stats", "no/such/file"), "error: --stats no/such/file can't be written: there"),
+        (
+            ("transcribe", __file__, "--output-dir", __file__),
+            f"error: --output-dir {__file__} can't be written: {__file__} is not a directory",
+        ),
         (("transcribe", __file__, "--output-dir", "out", "--language", "zz"), "language"),
         (("transcribe", __file__, "--output-dir", "out", "--formats", "doc"), "formats"),
         (
@@ -244,6 +253,25 @@ def test_an_interrupt_is_exit_130_as_in_a_shell() -> None:
     with pytest.raises(SystemExit) as ended:
         run(click.Command("wait", callback=interrupted), [], program="wait")
     assert ended.value.code == INTERRUPTED == 128 + signal.SIGINT
+
+
+def test_an_import_that_is_interrupted_is_no_traceback(capfd: pytest.CaptureFixture[str]) -> None:
+    """Native modules turn the interrupt that their import gets into another error."""
+
+    def imported() -> None:
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+        raise ImportError("initialization failed")
+
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        with pytest.raises(SystemExit) as ended:
+            run(click.Command("load", callback=imported), [], program="load")
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert ended.value.code == INTERRUPTED
+    assert capfd.readouterr().err == ""
 
 
 def test_what_is_a_setting_and_a_job_s_field_has_one_flag() -> None:

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import json
-import re
+import os
+import resource
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.fakes.engine import FakeEngine, fake_audio
-from worker.cli.local_files import FileFailure, Report, check_files, transcribe_files
-from worker.errors import EngineError, ErrorCode, SettingsError
+from tests.fakes.engine import FakeEngine
+from tests.fakes.local_files import audio, found
+from worker.cli.local_files import Report, Watcher, transcribe_files
+from worker.cli.media_files import FileFailure
+from worker.cli.progress import Progress
+from worker.cli.result_files import ResultFiles
+from worker.cli.targets import plan
+from worker.errors import EngineError, ErrorCode
 from worker.results.formats import Format
 from worker.results.transcript import Transcript
 from worker.speech.api import Options
@@ -27,22 +34,23 @@ def engine() -> Iterator[FakeEngine]:
     engine.stop()
 
 
-def audio(path: Path, seconds: float, *, marker: str | None = None, seed: int = 0) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(fake_audio(seconds, marker=marker, seed=seed))
-    return path
-
-
 def run(
-    paths: list[Path], output: Path, engine: FakeEngine, *, options: Options | None = None
+    paths: list[Path],
+    output: Path,
+    engine: FakeEngine,
+    *,
+    options: Options | None = None,
+    watcher: Watcher | None = None,
 ) -> Report:
+    todo = plan(found(*paths), output, FORMATS, existing="overwrite")
+    assert not todo.failures
     return transcribe_files(
-        paths,
-        output,
+        todo.targets,
         engine,
+        ResultFiles(overwrite=True),
         options=options or Options(),
-        formats=FORMATS,
         load_seconds=1.5,
+        watcher=watcher,
     )
 
 
@@ -96,16 +104,9 @@ def test_a_file_that_fails_is_reported_and_the_others_are_done(
     bad = audio(tmp_path / "bad.flac", 10, marker="bad")
     text = tmp_path / "text.wav"
     text.write_text("no audio")
-    reported: list[tuple[Path, object]] = []
-    report = transcribe_files(
-        [bad, text, good],
-        tmp_path / "out",
-        engine,
-        options=Options(),
-        formats=FORMATS,
-        load_seconds=0,
-        on_done=lambda path, result: reported.append((path, type(result))),
-    )
+    reported: list[FileFailure] = []
+    watcher = Watcher(on_failure=reported.append)
+    report = run([bad, text, good], tmp_path / "out", engine, watcher=watcher)
     assert {(f.path, f.code) for f in report.failures} == {
         (bad, ErrorCode.DECODE_FAILED),
         (text, ErrorCode.NOT_MEDIA),
@@ -113,7 +114,7 @@ def test_a_file_that_fails_is_reported_and_the_others_are_done(
     assert report.stats.files == 1
     assert report.stats.failed == 2
     assert {path.stem for path in (tmp_path / "out").iterdir()} == {"good"}
-    assert set(reported) == {(bad, FileFailure), (text, FileFailure), (good, Transcript)}
+    assert reported == report.failures
 
 
 def test_options_that_the_model_can_not_meet_fail_the_file(
@@ -168,36 +169,67 @@ def test_a_broken_engine_ends_the_command(tmp_path: Path, engine: FakeEngine) ->
         run([path], tmp_path / "out", engine)
 
 
-def test_two_files_of_one_stem_are_refused_before_anything_is_done(
+def test_a_result_that_can_not_be_written_fails_its_file_alone(
     tmp_path: Path, engine: FakeEngine
 ) -> None:
-    one, two = audio(tmp_path / "a" / "talk.flac", 5), audio(tmp_path / "b" / "talk.wav", 5)
-    output = tmp_path / "out"
-    with pytest.raises(SettingsError) as caught:
-        run([one, two], output, engine)
-    assert str(caught.value) == (
-        f"{two} and {one} would both write {output / 'talk'}.json: rename one, or transcribe them"
-        " into different directories"
-    )
-    assert not output.exists()
+    """The file system refuses, as where a disk is full, once all is transcribed."""
+    small, large = audio(tmp_path / "small.flac", 5), audio(tmp_path / "large.flac", 3600)
+    last = audio(tmp_path / "last.flac", 5)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, hard))
+    try:
+        report = run([small, large, last], tmp_path / "out", engine)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    (failure,) = report.failures
+    assert failure.path == large
+    assert failure.message.startswith(f"{tmp_path / 'out' / 'large.'}")
+    assert failure.message.endswith(" can't be written: File too large")
+    assert (report.stats.files, report.stats.failed) == (2, 1)
+    assert {path.stem for path in (tmp_path / "out").iterdir()} == {"small", "last"}
 
 
-def test_a_result_never_overwrites_an_input(tmp_path: Path) -> None:
-    path = audio(tmp_path / "notes.txt", 5)
-    with pytest.raises(SettingsError, match=r"notes\.txt is an input and would be overwritten"):
-        check_files([path], tmp_path, FORMATS)
-    assert check_files([path], tmp_path / "out", FORMATS)
+def test_how_far_it_is_goes_up_to_all_of_it(tmp_path: Path) -> None:
+    engine = FakeEngine(seconds_per_audio_second=0.002, batch_size=1, most_held=100)
+    engine.start()
+    paths = [audio(tmp_path / f"{n}.flac", 60.0 + n, seed=n) for n in range(3)]
+    shown: list[Progress] = []
+    try:
+        run(paths, tmp_path / "out", engine, watcher=Watcher(on_progress=shown.append))
+    finally:
+        engine.stop()
+    assert [progress.total for progress in shown] == [3] * len(shown)
+    seconds = [progress.seconds or 0.0 for progress in shown]
+    assert seconds == sorted(seconds)
+    assert any(progress.done < 3 and (progress.seconds or 0) > 0 for progress in shown)
+    assert any(progress.estimated for progress in shown), "the last waits outside of the engine"
+    assert (shown[-1].done, shown[-1].seconds, shown[-1].of_seconds) == (3, 183.0, 183.0)
 
 
-def test_every_missing_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(SettingsError, match=re.compile("one.wav: there is.*two.wav: ", re.DOTALL)):
-        check_files([tmp_path / "one.wav", tmp_path / "two.wav"], tmp_path / "out", FORMATS)
+def test_a_run_that_is_stopped_keeps_what_is_done(tmp_path: Path) -> None:
+    engine = FakeEngine(seconds_per_audio_second=0.005, batch_size=1)
+    engine.start()
+    paths = [audio(tmp_path / f"{n}.flac", 1.0 if n < 2 else 3000.0, seed=n) for n in range(4)]
+    out = tmp_path / "out"
+    began = time.monotonic()
+    try:
+        report = run(
+            paths, out, engine, watcher=Watcher(stopping=lambda: (out / "1.json").exists())
+        )
+    finally:
+        engine.stop()
+    assert time.monotonic() - began < 10, "not the hour that the others would take"
+    assert (report.stats.files, report.failures) == (2, [])
+    assert {path.stem for path in out.iterdir()} == {"0", "1"}
 
 
-def test_an_output_directory_that_can_not_be_made_is_reported(
+def test_a_name_that_is_no_unicode_is_written_so_far_as_it_is(
     tmp_path: Path, engine: FakeEngine
 ) -> None:
-    path = audio(tmp_path / "a.flac", 5)
-    (tmp_path / "file").write_text("")
-    with pytest.raises(SettingsError, match=r"--output-dir .*file/out"):
-        run([path], tmp_path / "file" / "out", engine)
+    path = audio(tmp_path / os.fsdecode(b"caf\xe9.flac"), 5)
+    report = run([path], tmp_path / "out", engine)
+    assert report.failures == []
+    (document,) = (tmp_path / "out").glob("*.json")
+    assert os.fsencode(document.name) == b"caf\xe9.json"
+    transcript = Transcript.model_validate_json(document.read_bytes())
+    assert (transcript.job_id, transcript.input.uri) == ("caf\ufffd", "caf\ufffd.flac")
