@@ -34,6 +34,8 @@ class EngineConfig:
     Attributes:
         batch_size_given: whether somebody chose `batch_size`. Explicit: most windows in a batch.
             Default: most 30-s equivalents, so that short windows pack denser.
+        compute_type_given: whether somebody chose `compute_type`, and is to be warned if the device
+            can't do it.
     """
 
     model: str = "large-v3"
@@ -41,6 +43,7 @@ class EngineConfig:
     compute_type: str = "int8_float16"
     batch_size: int = 64
     batch_size_given: bool = False
+    compute_type_given: bool = False
     beam_size: int = 5
     transcriber: Literal["optimized", "standard"] = "optimized"
     vad: Literal["silero", "pyannote"] = "silero"

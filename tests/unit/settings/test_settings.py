@@ -280,9 +280,15 @@ def test_jobs_settings_and_the_engine_have_the_same_defaults() -> None:
         assert Settings.model_fields[name].default == getattr(Options(), name) == unset, name
 
 
-def test_the_engine_knows_whether_the_batch_size_was_chosen() -> None:
-    assert not load(environ={}).engine().batch_size_given
-    assert load(environ={"WORKER_BATCH_SIZE": "64"}).engine().batch_size_given
+def test_the_engine_knows_what_was_chosen() -> None:
+    default = load(environ={}).engine()
+    assert not default.batch_size_given
+    assert not default.compute_type_given
+    chosen = load(
+        environ={"WORKER_BATCH_SIZE": "64", "WORKER_COMPUTE_TYPE": "int8_float16"}
+    ).engine()
+    assert chosen.batch_size_given
+    assert chosen.compute_type_given
 
 
 def test_the_engine_and_the_settings_have_the_same_defaults() -> None:

@@ -193,13 +193,14 @@ def _load(config: EngineConfig) -> Loaded:
     device, note = devices.find_device(config.device)
     if note:
         notes.append(note)
-        log.warning("device.chosen", message=note)
+        log.info("device.chosen", message=note)  # nobody asked for another
     directory = models.resolve(config.model, config.model_dir)
     dimensions = read_dimensions(directory)
     chosen = devices.compute_type(config.compute_type, device)
     if chosen.note:
         notes.append(chosen.note)
-        log.warning("device.compute_type", message=chosen.note)
+        tell = log.warning if config.compute_type_given else log.info
+        tell("device.compute_type", message=chosen.note)
     cores = config.cpu_threads or devices.usable_cores()
     began = time.monotonic()
     standard = config.transcriber == "standard"

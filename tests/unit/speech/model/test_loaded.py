@@ -55,6 +55,22 @@ def test_a_model_of_128_bands_is_loaded_as_it_is(config: EngineConfig) -> None:
     assert compute_type.startswith("Quantization fallback: int8_float16 -> int8")
 
 
+def test_a_fallback_is_a_warning_only_to_those_who_chose_the_type(
+    config: EngineConfig, caplog: pytest.LogCaptureFixture
+) -> None:
+    for given, level in ((False, "INFO"), (True, "WARNING")):
+        caplog.clear()
+        with caplog.at_level("INFO", "worker"):
+            load(replace(config, compute_type_given=given))
+        levels = {
+            record.msg["event"]: record.levelname
+            for record in caplog.records
+            if isinstance(record.msg, dict)
+        }
+        assert levels["device.compute_type"] == level
+        assert levels["device.chosen"] == "INFO", "nobody asked for a card"
+
+
 def test_a_model_that_hears_nonsense_does_not_start(
     config: EngineConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
