@@ -6,10 +6,15 @@ import signal
 import time
 from pathlib import Path
 
+import numpy as np
+import psutil
 import pytest
 
 from tests.conftest import Aws
-from tests.fakes.site import site, wait_for
+from tests.fakes.media import encode
+from tests.fakes.site import REAL_WORKER, site, wait_for
+from tests.fakes.speech import samples_of
+from worker.cli.demo import sample_recording
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -45,6 +50,39 @@ def test_a_second_signal_ends_it_at_once(aws: Aws, tmp_path: Path) -> None:
         assert time.monotonic() - began < 3
         assert place.leftovers() == []
         assert len(place.waiting()) == 1, "its lease will lapse"
+
+
+@pytest.mark.long
+@pytest.mark.timeout(300)
+def test_a_second_interrupt_of_the_real_engine_leaves_nothing(aws: Aws, tmp_path: Path) -> None:
+    """Native threads are in the middle of a batch: none aborts, no child or file is left."""
+    recording = encode(
+        tmp_path / "long.flac", np.tile(samples_of(sample_recording()), 40), codec="flac"
+    )
+    with site(aws, tmp_path) as place:
+        uri = place.upload(recording.name, recording.read_bytes())
+        place.send({"input": uri, "job_id": "long", "language": "en", "words": False})
+        worker = place.worker(
+            command=REAL_WORKER,
+            idle_timeout=600,
+            model="base",
+            device="cpu",
+            compute_type="int8",
+            word_times="none",
+        )
+        worker.wait_for_event("batch.completed", seconds=120)
+        children = psutil.Process(worker.pid).children(recursive=True)
+        assert children
+        worker.signal(signal.SIGINT)
+        worker.wait_for_event("drain.signal")
+        worker.signal(signal.SIGINT)
+        assert worker.wait(10) == 1
+        _, alive = psutil.wait_procs(children, timeout=5)
+        assert not alive
+        assert place.leftovers() == []
+        log = worker.log.read_text()
+        for sign in ("Traceback", "terminate called", "Fatal Python error"):
+            assert sign not in log
 
 
 def test_a_signal_while_the_model_loads_ends_it(aws: Aws, tmp_path: Path) -> None:
