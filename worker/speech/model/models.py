@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +16,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from worker.errors import MachineError, SettingsError
+from worker.speech.model.download import OnDownload, announce
 from worker.speech.model.weights import Dimensions
 from worker.speech.packages import package_folders
 
@@ -40,12 +42,15 @@ _WANTED_FILES = (
 )
 
 
-def resolve(name: str, model_dir: Path | None = None) -> Path:
+def resolve(
+    name: str, model_dir: Path | None = None, *, on_download: OnDownload | None = None
+) -> Path:
     """The directory of a model's weights.
 
     Args:
         name: a directory, a size (`large-v3`, `turbo`, `base`, ...) or a hub repository.
         model_dir: the hub's cache; its default place if None.
+        on_download: called if the model has to be fetched from the hub, before that begins.
 
     Raises:
         SettingsError: the name is none that exists anywhere.
@@ -61,7 +66,7 @@ def resolve(name: str, model_dir: Path | None = None) -> Path:
         return directory
     if name == _PACKAGED_NAME and (packaged := packaged_weights()) is not None:
         return packaged
-    return _from_hub(name, model_dir)
+    return _from_hub(name, model_dir, on_download)
 
 
 def translates(name: str, dimensions: Dimensions) -> bool:
@@ -147,14 +152,28 @@ def made_whole(target: Path, *, marker: str) -> Iterator[Path]:
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=".making-") as scratch:
-        folder = Path(scratch) / "model"
-        folder.mkdir()
-        yield folder
+        _unfinished.add(scratch)
         try:
-            folder.rename(target)
-        except OSError:
-            if not (target / marker).is_file():
-                raise
+            folder = Path(scratch) / "model"
+            folder.mkdir()
+            yield folder
+            try:
+                folder.rename(target)
+            except OSError:
+                if not (target / marker).is_file():
+                    raise
+        finally:
+            _unfinished.discard(scratch)
+
+
+def discard_unfinished() -> None:
+    """Remove folders that are being made: for a process that ends without waiting for them."""
+    for scratch in tuple(_unfinished):
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+_unfinished: set[str] = set()
+"""Folders that `made_whole` is filling."""
 
 
 def _package_data(package: str) -> Path | None:
@@ -181,7 +200,7 @@ def _blocks(path: Path, size: int = 1 << 20) -> Iterator[bytes]:
             yield block
 
 
-def _from_hub(name: str, model_dir: Path | None) -> Path:
+def _from_hub(name: str, model_dir: Path | None, on_download: OnDownload | None) -> Path:
     # Imported here: naming a directory needs neither the hub nor its dependencies.
     import huggingface_hub
     from faster_whisper.utils import _MODELS
@@ -214,6 +233,8 @@ def _from_hub(name: str, model_dir: Path | None) -> Path:
         pass
     except HFValidationError as error:
         raise SettingsError(f"model = {name!r} is no directory and no hub name: {error}") from error
+    if on_download is not None:
+        announce(repository, model_dir, _WANTED_FILES, on_download)
     try:
         return fetch(local=False)
     except Exception as error:  # whatever the hub's client raises, the advice is the same
