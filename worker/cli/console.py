@@ -9,8 +9,9 @@ from contextlib import contextmanager
 import rich.progress as bars
 from rich.console import Console
 from rich.table import Column
+from rich.text import Text
 
-from worker.cli.progress import Progress, fraction, words
+from worker.cli.progress import Progress, clock, fraction, words
 
 __all__ = ["Screen", "counter", "screen"]
 
@@ -21,6 +22,13 @@ _BAR = Column(min_width=8, ratio=1)
 """The bar takes what the words leave, so that a line fits 80 columns."""
 
 
+class _Words(bars.ProgressColumn):
+    """What is told beside the bar; as long as there is nothing to tell, the time that it takes."""
+
+    def render(self, task: bars.Task) -> Text:
+        return Text(task.fields["words"] or clock(task.elapsed or 0.0))
+
+
 class Screen:
     """The screen of one command. To be used from one thread; made by `screen`.
 
@@ -28,7 +36,7 @@ class Screen:
         console: where it writes.
         live: the live line; None where there is no terminal.
         quiet: whether it says nothing at all.
-        clock: monotonic seconds.
+        now: monotonic seconds.
     """
 
     def __init__(
@@ -37,20 +45,24 @@ class Screen:
         live: bars.Progress | None,
         *,
         quiet: bool = False,
-        clock: Callable[[], float] = time.monotonic,
+        now: Callable[[], float] = time.monotonic,
     ) -> None:
         self._console = console
         self._live = live
         self._quiet = quiet
-        self._clock = clock
+        self._now = now
         self._task: bars.TaskID | None = None
         self._stage = ""
-        self._began = self._said = clock()
+        self._began = self._said = now()
 
     def say(self, text: str) -> None:
         """A line that stays."""
         if not self._quiet:
-            self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+            self.report(text)
+
+    def report(self, text: str) -> None:
+        """A line that stays, also where it is quiet: what went wrong."""
+        self._console.print(text, markup=False, highlight=False, soft_wrap=True)
 
     def close(self) -> None:
         """End the live line, and show the cursor again; lines may still be said."""
@@ -65,7 +77,7 @@ class Screen:
         if name == self._stage:
             return
         self._stage = name
-        self._began = self._said = self._clock()
+        self._began = self._said = self._now()
         if self._live is None:
             self.say(f"{name} ...")
             return
@@ -75,7 +87,7 @@ class Screen:
 
     def show(self, progress: Progress) -> None:
         """How far the stage is. To be called often: it costs little."""
-        self.update(fraction(progress), words(progress, self._clock() - self._began))
+        self.update(fraction(progress), words(progress, self._now() - self._began))
 
     def update(self, part: float | None, told: str) -> None:
         """The same in one's own words.
@@ -84,7 +96,7 @@ class Screen:
             part: that is done, 0 to 1; None where that isn't known.
             told: what is shown beside the bar.
         """
-        now = self._clock()
+        now = self._now()
         if self._live is not None and self._task is not None:
             total = None if part is None else 1.0
             self._live.update(self._task, total=total, completed=part or 0.0, words=told)
@@ -107,7 +119,7 @@ def screen(*, quiet: bool = False) -> Iterator[Screen]:
     columns = (
         bars.TextColumn("{task.description}", markup=False),
         bars.BarColumn(None, table_column=_BAR),
-        bars.TextColumn("{task.fields[words]}", markup=False),
+        _Words(),
     )
     with bars.Progress(*columns, console=console, transient=True, expand=True) as live:
         yield Screen(console, live)

@@ -48,7 +48,9 @@ class FileFailure:
 
     def __str__(self) -> str:
         code = f"{self.code}: " if self.code else ""
-        return f"{self.path}: {code}{self.message}"
+        line = f"{self.path}: {code}{self.message}"
+        # A file's name may hold line breaks, a terminal's controls, and bytes that are no text.
+        return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)
 
 
 @dataclass(frozen=True, slots=True)

@@ -162,7 +162,7 @@ def _run(
                     load_seconds=time.monotonic() - began,
                     vtt_word_times=settings.vtt_word_times,
                     watcher=Watcher(
-                        on_failure=lambda failure: click.echo(failure, err=True),
+                        on_failure=lambda failure: shown.report(str(failure)),
                         on_progress=shown.show,
                         stopping=lambda: interrupts.asked,
                     ),

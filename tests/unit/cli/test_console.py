@@ -19,7 +19,7 @@ class Elsewhere:
     def __init__(self, *, quiet: bool = False) -> None:
         self.now = 100.0
         self.written = io.StringIO()
-        self.screen = Screen(Console(file=self.written), None, quiet=quiet, clock=lambda: self.now)
+        self.screen = Screen(Console(file=self.written), None, quiet=quiet, now=lambda: self.now)
 
     def run(self, seconds: int) -> list[str]:
         self.screen.stage("Loading the model base")
@@ -46,8 +46,11 @@ def test_what_is_short_says_nothing_between() -> None:
     assert len(Elsewhere().run(round(LINE_SECONDS) - 1)) == 3
 
 
-def test_quiet_is_silent() -> None:
-    assert Elsewhere(quiet=True).run(100) == []
+def test_quiet_is_silent_but_for_what_went_wrong() -> None:
+    elsewhere = Elsewhere(quiet=True)
+    assert elsewhere.run(100) == []
+    elsewhere.screen.report("one.wav: it [broke]")
+    assert elsewhere.written.getvalue() == "one.wav: it [broke]\n"
 
 
 def test_on_a_terminal_one_line_of_80_columns_that_is_gone_at_the_end(
@@ -58,20 +61,22 @@ def test_on_a_terminal_one_line_of_80_columns_that_is_gone_at_the_end(
     monkeypatch.setattr(console, "Console", lambda **_: terminal)
     with console.screen() as screen:
         screen.stage("Loading the model base")
+        assert screen._live is not None
+        screen._live.refresh()
         screen.stage("Transcribing")
         for part in range(3):
             # The longest there is: hours of audio in hundreds of files.
             screen.show(
                 Progress(10 * part, 300, seconds=3600.0 * part, of_seconds=36_000.0, estimated=True)
             )
-            assert screen._live is not None
             screen._live.refresh()
-        screen.say("one.wav: it broke")
+        screen.report("one.wav: it broke")
     text = written.getvalue()
     lines = [re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", line) for line in re.split(r"[\r\n]", text)]
     shown = [line for line in lines if line.startswith("Transcribing")]
     assert any("2:00:00 of about 10:00:00, 20 of 300 files" in line for line in shown)
     assert max(map(len, shown)) <= 80
-    assert "one.wav: it broke" in lines
+    assert "one.wav: it broke" in lines, "on a line of its own"
+    assert any(re.fullmatch("Loading the model base .* 0:00", line) for line in lines)
     assert not any("..." in line for line in lines)
     assert text.endswith("\x1b[?25h\r\x1b[1A\x1b[2K"), "cursor shown, line wiped"

@@ -110,6 +110,10 @@ def test_what_is_not_there_is_named_and_the_rest_is_found(tree: Path) -> None:
     ]
 
 
+def test_a_name_can_not_forge_a_line(tree: Path) -> None:
+    assert problems("a\nb\x1bc\udce9.wav") == [r"a\nb\x1bc\udce9.wav: there is no such file"]
+
+
 def test_what_may_not_be_read_is_named() -> None:
     with without_privileges() as folder:
         (folder / "locked").mkdir()
