@@ -1,14 +1,13 @@
 """The command `transcribe`: local files through the worker's engine; no queue, no AWS.
 
 What is wrong with the arguments, the files or the places of the results is said before the model
-is loaded. The model loads on a thread of its own, so that an interrupt is noticed meanwhile.
+is loaded.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from concurrent.futures import Future, wait
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,28 +15,20 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from worker.cli.flags import SettingsCommand, config_option, job_options, job_part
-from worker.cli.progress import counted, gigabytes
+from worker.cli.progress import counted
 from worker.cli.raw_input import raw_audio, raw_options
 from worker.errors import ExitCode
 
 if TYPE_CHECKING:
-    from worker.cli.console import Screen
-    from worker.cli.interrupts import Interrupts
     from worker.cli.local_files import Report
     from worker.cli.targets import Plan
     from worker.results.formats import Format
     from worker.settings import Settings
-    from worker.speech.api import Options, Transcriber
+    from worker.speech.api import Options
     from worker.speech.config import EngineConfig
     from worker.speech.media.raw import Encoding
-    from worker.speech.model.download import Download
 
 __all__ = ["transcribe"]
-
-STOP_SECONDS = 3.0
-"""How long an interrupted engine may take to end; a batch on its way can't be called back."""
-
-_POLL_SECONDS = 0.2
 
 _ANY_INPUT = "s3://local/file"
 """A request needs an input; a file's name is none."""
@@ -131,6 +122,7 @@ def _run(
     """Load the engine, transcribe, write; ends the process where a signal asks for that."""
     from worker.cli.console import screen
     from worker.cli.interrupts import interruptible
+    from worker.cli.loading import load, stop
     from worker.cli.local_files import Watcher, transcribe_files
     from worker.cli.result_files import ResultFiles
     from worker.speech.model.models import discard_unfinished
@@ -144,7 +136,7 @@ def _run(
             discard_unfinished()
 
         with interruptible(clean_up) as interrupts:
-            engine = _load(_engine_config(settings, len(todo.targets)), shown, interrupts)
+            engine = load(_engine_config(settings, len(todo.targets)), shown, interrupts)
             if engine is None:
                 clean_up()
                 shown.say("Stopped while the model was loading; nothing is transcribed")
@@ -171,7 +163,7 @@ def _run(
                 if interrupts.asked:
                     shown.say(_stopping(report, len(todo.targets), arguments.output_dir))
             finally:
-                _stop(engine, interrupts)
+                stop(engine, interrupts)
             code = _finish(arguments, todo, report)
             if interrupts.asked:
                 interrupts.end()
@@ -183,61 +175,6 @@ def _engine_config(settings: Settings, files: int) -> EngineConfig:
     if files == 1 and not config.num_workers:
         return replace(config, num_workers=1)  # a second child would have no file
     return config
-
-
-def _load(config: EngineConfig, shown: Screen, interrupts: Interrupts) -> Transcriber | None:
-    """The engine, started; None if a signal came meanwhile.
-
-    Raises:
-        SettingsError, MachineError: see `Transcriber.start`.
-    """
-    from worker.threads import SupervisedThread
-
-    started: Future[Transcriber] = Future()
-    downloads: list[Download] = []
-
-    def start() -> None:
-        try:
-            from worker.speech.engine.engine import build
-            from worker.speech.model.models import resolve
-
-            resolve(config.model, config.model_dir, on_download=downloads.append)
-            downloads.clear()
-            engine = build(config)
-            engine.start()
-        except BaseException as error:  # noqa: BLE001  # raised again on the main thread
-            started.set_exception(error)
-        else:
-            started.set_result(engine)
-
-    SupervisedThread("start", start).start()
-    while not interrupts.asked:
-        _show_loading(shown, config.model, downloads[:1])
-        if wait([started], timeout=_POLL_SECONDS).done:
-            return started.result()
-    return None
-
-
-def _show_loading(shown: Screen, model: str, downloads: Sequence[Download]) -> None:
-    for download in downloads:
-        size = download.size
-        shown.stage(f"Downloading {model}" + (f" ({gigabytes(size)})" if size else ""))
-        fetched = download.fetched()
-        shown.update(fetched / size if size else None, f"{gigabytes(fetched)} here")
-    if not downloads:
-        shown.stage(f"Loading the model {model}")
-
-
-def _stop(engine: Transcriber, interrupts: Interrupts) -> None:
-    """Stop the engine; after a signal, wait for that only a little."""
-    from worker.threads import SupervisedThread
-
-    began = time.monotonic()
-    stopping = SupervisedThread("engine-stop", engine.stop)
-    stopping.start()
-    while not stopping.join(_POLL_SECONDS):
-        if interrupts.asked and time.monotonic() - began > STOP_SECONDS:
-            return
 
 
 def _stopping(report: Report, files: int, output_dir: Path) -> str:

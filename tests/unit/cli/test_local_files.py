@@ -189,6 +189,23 @@ def test_a_result_that_can_not_be_written_fails_its_file_alone(
     assert {path.stem for path in (tmp_path / "out").iterdir()} == {"small", "last"}
 
 
+def test_what_is_missing_is_written_beside_what_is_there(
+    tmp_path: Path, engine: FakeEngine
+) -> None:
+    path = audio(tmp_path / "a.flac", 5)
+    kept = tmp_path / "a.json"
+    kept.write_text("kept")
+    todo = plan(found(path), tmp_path, FORMATS, existing="skip")
+    report = transcribe_files(
+        todo.targets, engine, ResultFiles(), options=Options(), load_seconds=0
+    )
+    assert report.failures == []
+    assert kept.read_text() == "kept"
+    assert {path.name for path in tmp_path.glob("a.*")} == {
+        "a.flac", *(f"a.{fmt}" for fmt in FORMATS),
+    }  # fmt: skip
+
+
 def test_how_far_it_is_goes_up_to_all_of_it(tmp_path: Path) -> None:
     engine = FakeEngine(seconds_per_audio_second=0.002, batch_size=1, most_held=100)
     engine.start()

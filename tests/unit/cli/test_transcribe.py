@@ -109,7 +109,9 @@ def running(folder: Path, *arguments: str, **engine: object) -> Iterator[subproc
         process.communicate()
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    "number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.long)]
+)
 def test_a_signal_is_said_and_keeps_what_is_done(tmp_path: Path, number: signal.Signals) -> None:
     audio(tmp_path / "a.mp3", 1.0)
     audio(tmp_path / "b.mp3", 3600.0)
