@@ -600,8 +600,8 @@ class Aligner:
     broken: bool = False
     asked: list[str]
 
-    def __init__(self, device: str) -> None:
-        del device
+    def __init__(self, device: str, *, model_dir: Path | None) -> None:
+        del device, model_dir
         type(self).asked = []
 
     def request(self, language: str) -> None:
@@ -613,6 +613,10 @@ class Aligner:
 
     def why_not(self, language: str) -> str:
         return f"there is none for {language!r}"
+
+    def cure(self, language: str) -> str:
+        del language
+        return "Do something about it."
 
     def align(self, items: Sequence[Any]) -> list[list[Word]]:
         from worker.speech.words.align import AlignmentError

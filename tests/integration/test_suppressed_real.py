@@ -21,7 +21,7 @@ from worker.bench.calibrate import Prepared as Window
 from worker.bench.calibrate import prepare_clips
 from worker.bench.loads import read_clips
 from worker.bench.probe import fixed_length
-from worker.speech.model import models
+from worker.speech.model import suppressed
 from worker.speech.model.choices import Device
 from worker.speech.model.decoding import Decoded, Request
 from worker.speech.model.device import supported_compute_types
@@ -62,7 +62,7 @@ def copied(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[Path]
     base_model()  # joined in the real cache, before another takes its place
     with pytest.MonkeyPatch.context() as patch:
         cache = tmp_path_factory.mktemp("cache")
-        patch.setattr(models, "cache_directory", lambda: cache)
+        patch.setattr(suppressed, "cache_directory", lambda: cache)
 
         def both(directory: Path) -> Ways:
             copy = prepare(directory)

@@ -331,4 +331,4 @@ def _aligner(config: EngineConfig, loaded: Loaded) -> Aligner | None:
         return None
     from worker.speech.words.align import Aligner
 
-    return Aligner(str(loaded.device))
+    return Aligner(str(loaded.device), model_dir=config.model_dir)

@@ -91,7 +91,7 @@ class WhisperX:
         if config.word_times == "aligned":
             from worker.speech.words.align import Aligner
 
-            self._aligner = Aligner(str(self.loaded.device))
+            self._aligner = Aligner(str(self.loaded.device), model_dir=config.model_dir)
 
     def close(self) -> None:
         """Release the alignment models."""

@@ -142,14 +142,18 @@ class WordRouter:
             file.take_words(index, file.attention.pop(index, ()) or _spread(file, index))
 
     def _explain(self, state: FileState, aligner: Aligner, language: str) -> None:
-        """Notes that attention replaces the aligner; logged once for each language."""
+        """Notes that attention replaces the aligner; logged once for each language.
+
+        What to do about it is for whoever runs this machine, not for who reads the result.
+        """
         why = aligner.why_not(language)
         state.notes.append(f"Word times come from attention: {why}")
         if language not in self._warned:
             self._warned.add(language)
             log.warning(
                 "words.attention",
-                message=f"Word times in {language!r} come from attention: {why}",
+                message=f"Word times in {language!r} come from attention: {why} "
+                f"{aligner.cure(language)}".rstrip(),
                 language=language,
             )
 

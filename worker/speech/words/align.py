@@ -1,12 +1,16 @@
 """The aligner: texts and samples to words with times, batched over segments of any jobs.
 
-One align thread calls `align`; any thread may ask `ready`, `request` and `why_not`. Models
+One align thread calls `align`; any thread may ask `ready`, `request`, `why_not` and `cure`. Models
 load on threads of their own, so that a slow disk or a network that never answers delays no
 other language's words: whoever finds a model not ready uses the decoder's attention instead.
+
+Results wait for a model that is being fetched only while bytes of it arrive. After a failure nobody
+waits: the model is asked for again some minutes later, and used once it is there.
 """
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections import OrderedDict
@@ -21,7 +25,13 @@ import numpy.typing as npt
 from worker.errors import WorkerError
 from worker.results.transcript import Word
 from worker.speech.windows import SAMPLE_RATE
-from worker.speech.words.align_models import ModelNotHere, NoAlignModel, load_align_model
+from worker.speech.words.align_models import (
+    ModelNotFetched,
+    ModelNotHere,
+    NoAlignModel,
+    fetch_align_model,
+    load_align_model,
+)
 from worker.speech.words.batches import MIN_SAMPLES, next_batch
 from worker.speech.words.spelling import spell, words_at
 from worker.speech.words.trellis import align_tokens, token_scores
@@ -38,6 +48,14 @@ _MAX_ITEMS = 64
 _CARD_SECONDS, _CPU_SECONDS = 30.0, 20.0
 """Audio in one forward pass. On a card a second takes 0.2 ms, and `model.memory.ALIGN_BYTES` is for
 the activations of so many; on a CPU batching gains nothing."""
+
+
+ASK_AGAIN_SECONDS = 300.0
+"""How long a model that could not be fetched is left alone. A host's answer holds as long."""
+
+SILENCE_SECONDS = 20.0
+"""Results don't wait for a download that has brought nothing for so long. It goes on; a large file
+may come in pieces that take most of this on the slowest network that brings it in time."""
 
 
 class AlignmentError(WorkerError):
@@ -65,15 +83,34 @@ class AlignItem:
 
 @dataclass(slots=True)
 class _Attempt:
-    """The loading of one language's model, under way or failed."""
+    """The loading of one language's model, under way or failed.
+
+    Attributes:
+        deadline: when results stop to wait for it.
+        silent_at: the same, unless more of a download arrives before.
+        error: why there is none, a sentence; None as long as there may be.
+        cure: what a person can do about that, a sentence or nothing.
+        again_at: when it may be tried anew after an error.
+        over: set at the end.
+    """
 
     deadline: float
+    silent_at: float = math.inf
     error: str | None = None
+    cure: str = ""
+    again_at: float = math.inf
     over: threading.Event = field(default_factory=threading.Event)
 
+    def awaited(self, now: float) -> bool:
+        """Whether results may wait for it."""
+        return self.error is None and now < min(self.deadline, self.silent_at)
 
-Load = Callable[[str, str, Path | None, bool], "AlignModel"]
-"""(language, device, model directory, whether to stay off the network) -> model."""
+
+Load = Callable[[str, str, Path | None], "AlignModel"]
+"""(language, device, model directory) -> model; raises `ModelNotHere`."""
+
+Fetch = Callable[[str, Path | None, Callable[[], None]], None]
+"""(language, model directory, what to call as bytes arrive); raises `ModelNotFetched`."""
 
 
 class Aligner:
@@ -83,14 +120,15 @@ class Aligner:
         device: torch's name for it, such as `cuda` or `cpu`.
         cache_size: how many languages' models stay loaded; the least recently used goes. One
             takes 0.4 GB (base) to 3.9 GB (the largest), most 1.3 GB.
-        model_dir: where WhisperX's models lie or are downloaded to; None for the caches of
-            torch and of the hub.
+        model_dir: where WhisperX's models lie or are downloaded to, beside the caches of torch
+            and of the hub.
         batch_seconds: of audio in one forward pass, padding included; None for 60 on a card and
             20 on a CPU. Activations take about 25 MB a second (512 channels x 3200 frames x
             4 bytes, four times). Halved when the device's memory runs out.
         load_timeout: seconds after which a model that has not loaded counts as not to be had.
             One that still comes later is used.
-        load: loads a model; replaced in tests.
+        load: loads a model from the disk; replaced in tests.
+        fetch: brings its files there; replaced in tests.
     """
 
     def __init__(
@@ -102,6 +140,7 @@ class Aligner:
         batch_seconds: float | None = None,
         load_timeout: float = 180.0,
         load: Load = load_align_model,
+        fetch: Fetch = fetch_align_model,
     ) -> None:
         if cache_size < 1:
             raise ValueError(f"cache_size must be at least 1, not {cache_size}")
@@ -114,62 +153,69 @@ class Aligner:
         self._max_samples = int(batch_seconds * SAMPLE_RATE)
         self._load_timeout = load_timeout
         self._load = load
+        self._fetch = fetch
         self._lock = threading.Lock()
         self._models: OrderedDict[str, AlignModel] = OrderedDict()
         self._attempts: dict[str, _Attempt] = {}
         self._had: set[str] = set()
-        # A download may hang; models that are on the disk must not wait behind it. One at a
-        # time on each way, because a model passes through host memory.
+        # One at a time, because a model passes through host memory. Downloads don't.
         self._disk = threading.Lock()
-        self._network = threading.Lock()
 
     def ready(self, language: str) -> bool | None:
         """Whether the language's model is loaded.
 
         Returns:
-            True; False where it can't be had in this process (see `why_not`); None where it is
-            loading, was not yet asked for, or had to make room for another.
+            True; False where it can't be had for now (see `why_not`); None where it is loading,
+            was not yet asked for, or had to make room for another.
         """
         with self._lock:
             if language in self._models:
                 self._models.move_to_end(language)
                 return True
             attempt = self._attempts.get(language)
-            if attempt is None:
-                return None
-            if attempt.error is not None or time.monotonic() >= attempt.deadline:
-                return False
-            return None
+            return None if attempt is None or attempt.awaited(time.monotonic()) else False
 
     def request(self, language: str) -> None:
         """Start loading the language's model, unless it is loaded, loading or was refused.
 
-        Returns at once. What failed is never tried again in this process; what had to make
-        room for another may be.
+        Returns at once. What could not be fetched is tried again after `ASK_AGAIN_SECONDS`; what
+        failed otherwise is not, in this process; what had to make room for another may be.
         """
+        now = time.monotonic()
         with self._lock:
-            if language in self._models or language in self._attempts:
+            if language in self._models:
                 return
-            attempt = _Attempt(deadline=time.monotonic() + self._load_timeout)
-            self._attempts[language] = attempt
-        SupervisedThread(f"align-load-{language}", lambda: self._fetch(language, attempt)).start()
+            attempt = self._attempts.get(language)
+            if attempt is None:
+                attempt = self._attempts[language] = _Attempt(now + self._load_timeout)
+            elif now < attempt.again_at:
+                return
+            attempt.again_at = math.inf
+        SupervisedThread(f"align-load-{language}", lambda: self._obtain(language, attempt)).start()
 
     def why_not(self, language: str) -> str:
         """One sentence on why the language's model is not ready; empty where it is."""
+        model = f"The alignment model for {language!r}"
         with self._lock:
             if language in self._models:
                 return ""
             attempt = self._attempts.get(language)
             if attempt is None:
-                return f"The alignment model for {language!r} was not asked for."
+                return f"{model} was not asked for."
+            now = time.monotonic()
+            if attempt.awaited(now):
+                return f"{model} is loading."
             if attempt.error is not None:
                 return attempt.error
-            if time.monotonic() >= attempt.deadline:
-                return (
-                    f"The alignment model for {language!r} did not load within "
-                    f"{self._load_timeout:g} s."
-                )
-            return f"The alignment model for {language!r} is loading."
+            if now >= attempt.deadline:
+                return f"{model} did not load within {self._load_timeout:g} s."
+            return f"{model} is being fetched, and nothing came for {SILENCE_SECONDS:g} s."
+
+    def cure(self, language: str) -> str:
+        """One sentence on what a person can do to have the language's model; or nothing."""
+        with self._lock:
+            attempt = self._attempts.get(language)
+            return "" if attempt is None else attempt.cure
 
     def align(self, items: Sequence[AlignItem]) -> list[list[Word]]:
         """Find the words of segments, of any languages that are ready.
@@ -191,7 +237,7 @@ class Aligner:
             by_language.setdefault(item.language, []).append(index)
         results: list[list[Word]] = [[] for _ in items]
         for language, indices in by_language.items():
-            model = self._obtain(language)
+            model = self._await(language)
             for at in range(0, len(indices), _MAX_ITEMS):
                 chosen = indices[at : at + _MAX_ITEMS]
                 words = self._align(model, [items[index] for index in chosen])
@@ -205,15 +251,24 @@ class Aligner:
             self._models.clear()
         self._release_memory()
 
-    def _fetch(self, language: str, attempt: _Attempt) -> None:
-        """Load a model: from the disk if it is there, otherwise from the network."""
+    def _obtain(self, language: str, attempt: _Attempt) -> None:
+        """Have a model: from the disk if it is there, otherwise by way of the network."""
         try:
             try:
-                with self._disk:
-                    model = self._load(language, self._device, self._model_dir, True)
+                model = self._load_one(language)
             except ModelNotHere:
-                with self._network:
-                    model = self._load(language, self._device, self._model_dir, False)
+                self._listen(attempt)
+                self._fetch(language, self._model_dir, lambda: self._listen(attempt))
+                with self._lock:
+                    attempt.silent_at = math.inf
+                model = self._load_one(language)
+        except ModelNotFetched as error:
+            with self._lock:
+                attempt.error = (
+                    f"The alignment model for {language!r} is not on this machine, and {error}."
+                )
+                attempt.cure = error.cure
+                attempt.again_at = time.monotonic() + ASK_AGAIN_SECONDS
         # Whatever the libraries raise means that there is no model; whoever asks learns why.
         except Exception as error:  # noqa: BLE001
             with self._lock:
@@ -222,6 +277,15 @@ class Aligner:
             self._keep(language, model)
         finally:
             attempt.over.set()
+
+    def _load_one(self, language: str) -> AlignModel:
+        with self._disk:
+            return self._load(language, self._device, self._model_dir)
+
+    def _listen(self, attempt: _Attempt) -> None:
+        """A download begins, or some of it has arrived."""
+        with self._lock:
+            attempt.silent_at = time.monotonic() + SILENCE_SECONDS
 
     def _keep(self, language: str, model: AlignModel) -> None:
         """Add a model to those loaded; the least recently used make room."""
@@ -242,7 +306,7 @@ class Aligner:
 
             torch.cuda.empty_cache()
 
-    def _obtain(self, language: str) -> AlignModel:
+    def _await(self, language: str) -> AlignModel:
         """The language's model; one that made room since `ready` said True is awaited.
 
         Raises:

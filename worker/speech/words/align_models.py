@@ -1,4 +1,4 @@
-"""Loading WhisperX's alignment models: from the disk or, only if asked, from the network.
+"""Loading WhisperX's alignment models from the disk, and fetching those that aren't there.
 
 Which model serves which language is read from WhisperX's tables (see `whisperx_tables`), and the
 files lie where WhisperX would put them, so a directory filled by either serves both. Its own
@@ -11,12 +11,13 @@ is loaded.
 
 from __future__ import annotations
 
-import os
-import shutil
-import urllib.request
+from collections.abc import Callable, Collection, Sequence
+from fnmatch import filter as matching
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from worker.speech.fetch import files, hosts, hub, places
+from worker.speech.fetch.hosts import NotFetched
 from worker.speech.words.whisperx_tables import read_tables
 
 if TYPE_CHECKING:
@@ -24,10 +25,28 @@ if TYPE_CHECKING:
 
     from worker.speech.words.wav2vec2 import AlignModel
 
-__all__ = ["ModelNotHere", "NoAlignModel", "download", "import_libraries", "load_align_model"]
+__all__ = [
+    "ModelNotFetched",
+    "ModelNotHere",
+    "NoAlignModel",
+    "fetch_align_model",
+    "import_libraries",
+    "load_align_model",
+]
 
 _TORCHAUDIO_URL = "https://download.pytorch.org/torchaudio/models/"
-_NETWORK_TIMEOUT = 30.0  # seconds without a byte
+
+_SETTINGS_FILES = (
+    "added_tokens.json",
+    "config.json",
+    "preprocessor_config.json",
+    "special_tokens_map.json",
+    "tokenizer_config.json",
+    "vocab.json",
+)
+_NEEDED_FILES = frozenset({"config.json", "preprocessor_config.json", "vocab.json"})
+_WEIGHTS = ("model*.safetensors*", "pytorch_model*.bin*")
+"""Patterns of files with weights, the preferred first: a repository may have both."""
 
 
 class NoAlignModel(LookupError):
@@ -35,7 +54,20 @@ class NoAlignModel(LookupError):
 
 
 class ModelNotHere(FileNotFoundError):
-    """The model's files are not on this machine, and the network was not to be used."""
+    """The model's files are not on this machine."""
+
+
+class ModelNotFetched(NotFetched):
+    """The model's files are not on this machine and can't be fetched.
+
+    Args:
+        why: a clause, to follow an `and`.
+        cure: what a person can do about it, a sentence.
+    """
+
+    def __init__(self, why: str, cure: str) -> None:
+        super().__init__(why)
+        self.cure = cure
 
 
 def import_libraries() -> None:
@@ -51,10 +83,8 @@ def import_libraries() -> None:
     import worker.speech.words.wav2vec2  # noqa: F401
 
 
-def load_align_model(
-    language: str, device: str, model_dir: Path | None, offline: bool
-) -> AlignModel:
-    """Load WhisperX's default alignment model for a language.
+def load_align_model(language: str, device: str, model_dir: Path | None) -> AlignModel:
+    """Load WhisperX's default alignment model for a language; the network is not asked.
 
     A model of the hub needs transformers, whose import takes seconds: never call this on a
     thread that others wait for.
@@ -62,91 +92,144 @@ def load_align_model(
     Args:
         language: Whisper language code.
         device: torch's name for where its weights go.
-        model_dir: where the files lie or go; None for the caches of torch and of the hub.
-        offline: whether to use only what is on this machine.
+        model_dir: where the files may lie, beside the caches (see `places`).
 
     Raises:
         NoAlignModel: there is none for the language.
-        ModelNotHere: `offline`, and the files are not here.
-        OSError, RuntimeError, ValueError: the files can't be had or read.
+        ModelNotHere: the files are not here.
+        OSError, RuntimeError, ValueError: the files can't be read.
     """
-    tables = read_tables()
-    kind: Literal["torchaudio", "huggingface"]
-    if name := tables.torchaudio.get(language):
-        kind, (module, dictionary) = "torchaudio", _load_torchaudio(name, model_dir, offline)
-    elif name := tables.hub.get(language):
-        kind, (module, dictionary) = "huggingface", _load_hub(name, model_dir, offline)
-    else:
-        raise NoAlignModel(f"There is no alignment model for the language {language!r}.")
+    kind, name = _named(language)
+    load = _load_torchaudio if kind == "torchaudio" else _load_hub
+    module, dictionary = load(name, model_dir)
     from worker.speech.words.wav2vec2 import AlignModel
 
     # On a card in float16: half of the memory, and half of what is copied there.
     placed = (module.half() if device.startswith("cuda") else module).to(device)
-    spaced = language not in tables.without_spaces
+    spaced = language not in read_tables().without_spaces
     return AlignModel(placed, dictionary, kind=kind, name=name, spaced=spaced)
 
 
-def download(url: str, target: Path) -> None:
-    """Fetch a file whole or not at all.
+def fetch_align_model(language: str, model_dir: Path | None, arrived: Callable[[], None]) -> None:
+    """Fetch the files of a language's alignment model; takes minutes on a slow network.
+
+    Where its host can't be reached, that is known within seconds.
 
     Args:
-        url: http or https; never a user's.
-        target: the file to write; its directory is made.
+        language: Whisper language code.
+        model_dir: where the files go if it can be written; a cache otherwise (see `places`).
+        arrived: called on any thread: the host has answered, or more bytes have come.
 
     Raises:
-        OSError: the network failed, or sent fewer bytes than it promised.
+        NoAlignModel: there is none for the language.
+        ModelNotFetched: the files can't be had.
     """
-    target.parent.mkdir(parents=True, exist_ok=True)
-    part = target.with_name(f".{target.name}.{os.getpid()}.part")
-    try:
-        with (
-            urllib.request.urlopen(url, timeout=_NETWORK_TIMEOUT) as response,  # noqa: S310
-            part.open("wb") as file,
-        ):
-            shutil.copyfileobj(response, file)
-            promised = response.headers.get("Content-Length")
-            if promised is not None and file.tell() != int(promised):
-                raise OSError(f"{url} ended after {file.tell()} of {promised} bytes")
-        part.replace(target)
-    finally:
-        part.unlink(missing_ok=True)
+    kind, name = _named(language)
+    fetch = _fetch_torchaudio if kind == "torchaudio" else _fetch_hub
+    fetch(name, model_dir, arrived)
 
 
-def _load_torchaudio(
-    name: str, model_dir: Path | None, offline: bool
-) -> tuple[nn.Module, dict[str, int]]:
+def _named(language: str) -> tuple[Literal["torchaudio", "huggingface"], str]:
+    """Where the language's model comes from, and its name there. Raises NoAlignModel."""
+    tables = read_tables()
+    if name := tables.torchaudio.get(language):
+        return "torchaudio", name
+    if name := tables.hub.get(language):
+        return "huggingface", name
+    raise NoAlignModel(f"There is no alignment model for the language {language!r}.")
+
+
+def _load_torchaudio(name: str, model_dir: Path | None) -> tuple[nn.Module, dict[str, int]]:
     """One of torchaudio's bundles with its dictionary; its files lie flat in the directory."""
-    import torch
     import torchaudio
 
     bundle = getattr(torchaudio.pipelines, name)
-    directory = model_dir or Path(torch.hub.get_dir()) / "checkpoints"
-    path = directory / bundle._path
-    if not path.exists():
-        if offline:
-            raise ModelNotHere(f"{path} does not exist")
-        # torch.hub would announce the download on stdout and wait for it without a limit.
-        download(_TORCHAUDIO_URL + bundle._path, path)
-    module = bundle.get_model(dl_kwargs={"model_dir": str(directory), "progress": False})
+    folders = places.torch_places(model_dir)
+    folder = next((folder for folder in folders if (folder / bundle._path).is_file()), None)
+    if folder is None:
+        raise ModelNotHere(f"{bundle._path} is in none of {places.listed(folders)}")
+    module = bundle.get_model(dl_kwargs={"model_dir": str(folder), "progress": False})
     return module, {label.lower(): code for code, label in enumerate(bundle.get_labels())}
 
 
-def _load_hub(name: str, model_dir: Path | None, offline: bool) -> tuple[nn.Module, dict[str, int]]:
+def _fetch_torchaudio(name: str, model_dir: Path | None, arrived: Callable[[], None]) -> None:
+    import torchaudio
+
+    path = getattr(torchaudio.pipelines, name)._path
+    folders = places.torch_places(model_dir)
+    url = _TORCHAUDIO_URL + path
+    try:
+        _fetch_file(url, path, folders, arrived)
+    except NotFetched as error:
+        cure = _cure(hosts.name_of(url), f"the file {path}", folders)
+        raise ModelNotFetched(str(error), cure) from error
+
+
+def _fetch_file(url: str, path: str, folders: Sequence[Path], arrived: Callable[[], None]) -> None:
+    """Fetch a file into the first folder that can be written. Raises NotFetched."""
+    hub.refuse_if_offline()
+    hosts.reach(url, files.ask)
+    arrived()
+    folder = places.writable(folders)
+    if folder is None:
+        raise NotFetched(places.NOWHERE)
+    try:
+        with files.telling(folder, arrived):
+            # torch.hub would announce the download on stdout and wait for it without a limit.
+            files.download(url, folder / path)
+    except Exception as error:  # whatever the client raises, the file is not here
+        why = f"the download from {hosts.name_of(url)} failed ({hosts.explain(error)})"
+        raise NotFetched(why) from error
+
+
+def _load_hub(name: str, model_dir: Path | None) -> tuple[nn.Module, dict[str, int]]:
     """One of the hub's models with its dictionary; its files lie in the hub's cache layout."""
-    from huggingface_hub.utils.tqdm import disable_progress_bars
+    folders = places.hub_places(model_dir)
+    snapshot = hub.find(name, folders, _complete)
+    if snapshot is None:
+        raise ModelNotHere(f"{name} is in none of {places.listed(folders)}")
     from transformers import Wav2Vec2ForCTC, Wav2Vec2Processor
 
-    disable_progress_bars()
-    # Without this, transformers asks a service to convert a repository that has no safetensors.
-    os.environ.setdefault("DISABLE_SAFETENSORS_CONVERSION", "true")
-    where = {"cache_dir": model_dir, "local_files_only": offline}
-    try:
-        # Untyped in transformers.
-        processor = Wav2Vec2Processor.from_pretrained(name, **where)  # type: ignore[no-untyped-call]
-        module = Wav2Vec2ForCTC.from_pretrained(name, **where)
-    except OSError as error:
-        if offline:
-            raise ModelNotHere(f"{name} is not on this machine") from error
-        raise
+    # A folder instead of the name: then nothing is asked of the hub, and no lock is written.
+    # Untyped in transformers.
+    processor = Wav2Vec2Processor.from_pretrained(snapshot)  # type: ignore[no-untyped-call]
+    module = Wav2Vec2ForCTC.from_pretrained(snapshot)
     vocabulary: dict[str, int] = processor.tokenizer.get_vocab()
     return module, {char.lower(): code for char, code in vocabulary.items()}
+
+
+def _fetch_hub(name: str, model_dir: Path | None, arrived: Callable[[], None]) -> None:
+    from huggingface_hub.utils.tqdm import disable_progress_bars
+
+    disable_progress_bars()
+    folders = places.hub_places(model_dir)
+
+    def choose(names: Sequence[str]) -> list[str]:
+        arrived()
+        return _wanted(names)
+
+    into = places.writable(folders) or folders[0]
+    try:
+        with files.telling(into / hub.folder_name(name) / "blobs", arrived):
+            hub.fetch(name, folders, choose)
+    except NotFetched as error:
+        cure = _cure(hub.host(), f"the folder {hub.folder_name(name)}", folders)
+        raise ModelNotFetched(str(error), cure) from error
+
+
+def _wanted(names: Sequence[str]) -> list[str]:
+    """Of a repository's files, what loading its model needs."""
+    weights = (matching(names, pattern) for pattern in _WEIGHTS)
+    chosen = next((found for found in weights if found), [])
+    return [*chosen, *(name for name in names if name in _SETTINGS_FILES)] if chosen else []
+
+
+def _complete(names: Collection[str]) -> bool:
+    return set(names) >= _NEEDED_FILES and any(matching(names, pattern) for pattern in _WEIGHTS)
+
+
+def _cure(host: str, what: str, folders: Sequence[Path]) -> str:
+    return (
+        f"Let this machine reach {host} once, or copy {what} from one that has it into "
+        f"{places.writable(folders) or folders[0]}, or set word_times = 'attention'."
+    )

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from tests.fakes.tiny_model import TINY, base_model
-from worker.speech.model import models, suppressed
+from worker.speech.model import suppressed
 from worker.speech.model.choices import Device
 from worker.speech.model.decoding import Request
 from worker.speech.model.selftest import known_speech
@@ -32,7 +32,7 @@ def base() -> Path:
 def cache(base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     del base
     place = tmp_path / "cache"
-    monkeypatch.setattr(models, "cache_directory", lambda: place)
+    monkeypatch.setattr(suppressed, "cache_directory", lambda: place)
     return place
 
 
@@ -115,7 +115,7 @@ def test_a_cache_that_can_not_be_written_is_no_error(
     base: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     (tmp_path / "file").touch()
-    monkeypatch.setattr(models, "cache_directory", lambda: tmp_path / "file" / "below")
+    monkeypatch.setattr(suppressed, "cache_directory", lambda: tmp_path / "file" / "below")
     assert prepare(base) == Prepared(base, BY_LIST)
 
 

@@ -1,0 +1,1 @@
+"""Models by name: where they lie, whether their host can be reached, and fetching them."""

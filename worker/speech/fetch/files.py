@@ -1,0 +1,114 @@
+"""Single files from a plain web server, and how much of a download has arrived."""
+
+from __future__ import annotations
+
+import fcntl
+import shutil
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from worker.speech.fetch import hosts
+from worker.threads import StoppableThread
+
+if TYPE_CHECKING:
+    from http.client import HTTPResponse
+
+__all__ = ["ask", "download", "telling"]
+
+_SILENCE_SECONDS = 30.0
+"""A download fails after so long without a byte."""
+
+_LOOK_SECONDS = 0.5
+
+_PARTIAL_CONTENT = 206
+_RANGE_NOT_SATISFIABLE = 416
+
+
+def ask(url: str, seconds: float) -> str:
+    """Asks a server whether it has a file; why it is of no use, or nothing (see `hosts.reach`)."""
+    request = urllib.request.Request(url, method="HEAD")  # noqa: S310  # see `download`
+    try:
+        with _open(request, seconds) as response:
+            status, headers = response.status, [*response.headers.items()]
+    except urllib.error.HTTPError as error:
+        status, headers = error.code, [*error.headers.items()]
+    return hosts.judge_plain(status, {name.lower(): value for name, value in headers})
+
+
+def download(url: str, target: Path) -> None:
+    """Fetch a file whole or not at all; what an earlier attempt left is gone on with.
+
+    Processes that want the same file fetch it one after another: the later ones find it there.
+
+    Args:
+        url: http or https, never a user's, and always of the same bytes.
+        target: the file to write; its directory is made.
+
+    Raises:
+        OSError: the network failed, or sent fewer bytes than it promised.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    part = target.with_name(f".{target.name}.part")
+    with part.open("ab") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        if target.exists():
+            part.unlink(missing_ok=True)
+            return
+        had = file.tell()
+        request = urllib.request.Request(url)  # noqa: S310
+        if had:
+            request.add_header("Range", f"bytes={had}-")
+        try:
+            with _open(request, _SILENCE_SECONDS) as response:
+                if response.status != _PARTIAL_CONTENT:
+                    file.truncate(had := 0)
+                shutil.copyfileobj(response, file)
+                promised = response.headers.get("Content-Length")
+        except urllib.error.HTTPError as error:
+            if error.code != _RANGE_NOT_SATISFIABLE:
+                raise
+            file.truncate(0)
+            raise OSError(f"{url} is shorter than what was left of it; try again") from error
+        if promised is not None and file.tell() != had + int(promised):
+            raise OSError(f"{url} ended after {file.tell()} of {had + int(promised)} bytes")
+        part.replace(target)
+
+
+@contextmanager
+def telling(folder: Path, arrived: Callable[[], None]) -> Iterator[None]:
+    """Tells of each growth of the files in a folder, whoever writes them.
+
+    Args:
+        folder: it need not be there yet.
+        arrived: called on another thread.
+    """
+
+    def watch() -> None:
+        size = _size(folder)
+        while not thread.stopping.wait(_LOOK_SECONDS):
+            if (now := _size(folder)) > size:
+                arrived()
+            size = now
+
+    thread = StoppableThread("align-arrivals", watch)
+    thread.start()
+    try:
+        yield
+    finally:
+        thread.stop()
+
+
+def _open(request: urllib.request.Request, seconds: float) -> HTTPResponse:
+    response: HTTPResponse = urllib.request.urlopen(request, timeout=seconds)  # noqa: S310
+    return response
+
+
+def _size(folder: Path) -> int:
+    try:
+        return sum(path.stat().st_size for path in folder.iterdir() if path.is_file())
+    except OSError:
+        return 0  # not there yet, or a file was moved in between

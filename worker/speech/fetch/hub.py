@@ -1,0 +1,208 @@
+"""Repositories of the Hugging Face hub: found on this machine, or fetched.
+
+What is found is never asked for: a snapshot that has all it needs is used without the network,
+whatever is newest on the hub. `HF_ENDPOINT`, `HF_TOKEN`, `HF_HOME` and `HF_HUB_OFFLINE` do here
+what they do for every program that uses the hub's client.
+
+Importing this module costs nothing; the client is imported where it is used.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Collection, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from worker.logs import get_logger
+from worker.speech.fetch import hosts
+from worker.speech.fetch.hosts import NotFetched
+from worker.speech.fetch.places import NOWHERE, writable
+
+if TYPE_CHECKING:
+    from huggingface_hub import HfApi
+
+__all__ = ["Unsuitable", "fetch", "find", "folder_name", "host", "refuse_if_offline"]
+
+log = get_logger(__name__)
+
+_LISTING_SECONDS = 10.0
+"""How long the list of a repository's files may take."""
+
+
+Begins = Callable[[Path, int | None], None]
+"""(folder of a repository in a cache, bytes that will be fetched if the hub says how many)."""
+
+
+class Unsuitable(LookupError):
+    """The repository has none of the files that were wanted; says which."""
+
+
+def folder_name(repository: str) -> str:
+    """The folder of a repository in the hub's cache, such as `models--owner--name`.
+
+    Raises:
+        huggingface_hub.errors.HFValidationError: no repository can have such a name.
+    """
+    from huggingface_hub.file_download import repo_folder_name
+
+    return repo_folder_name(repo_id=repository, repo_type="model")
+
+
+def host() -> str:
+    """The name of the hub that is asked: `HF_ENDPOINT`'s, or the public one's."""
+    from huggingface_hub import constants
+
+    return hosts.name_of(constants.ENDPOINT)
+
+
+def refuse_if_offline() -> None:
+    """Keep off the network where the environment says so, whichever host it is about.
+
+    Raises:
+        NotFetched: `HF_HUB_OFFLINE` or `TRANSFORMERS_OFFLINE` is set.
+    """
+    from huggingface_hub import constants
+
+    if constants.HF_HUB_OFFLINE:
+        raise NotFetched("HF_HUB_OFFLINE keeps this process off the network")
+
+
+def find(
+    repository: str, places: Sequence[Path], complete: Callable[[Collection[str]], bool]
+) -> Path | None:
+    """The snapshot of a repository on this machine; the network is not asked.
+
+    Args:
+        repository: `owner/name`.
+        places: folders in the layout of the hub's cache.
+        complete: whether these names of files are all that is needed.
+
+    Returns:
+        The main revision's folder in the first place that has it complete; where none does, the
+        newest complete folder of another revision; None if there is none.
+
+    Raises:
+        huggingface_hub.errors.HFValidationError: no repository can have such a name.
+    """
+    from huggingface_hub import constants
+
+    folder = folder_name(repository)
+    others: list[tuple[float, Path]] = []
+    for place in places:
+        root = place / folder
+        main = _text(root / "refs" / constants.DEFAULT_REVISION)
+        for snapshot in _entries(root / "snapshots"):
+            # A link whose file is missing is what a download leaves that broke off.
+            if complete([path.name for path in _entries(snapshot) if os.access(path, os.R_OK)]):
+                if snapshot.name == main:
+                    return snapshot
+                others.append((snapshot.stat().st_mtime, snapshot))
+    if not others:
+        return None
+    _, newest = max(others)
+    log.info(
+        "model.revision",
+        message=f"{repository} is not here in its main revision; another one is used",
+        directory=str(newest),
+    )
+    return newest
+
+
+def fetch(
+    repository: str,
+    places: Sequence[Path],
+    choose: Callable[[Sequence[str]], Sequence[str]],
+    seconds: float = hosts.WAIT_SECONDS,
+    begins: Begins | None = None,
+) -> Path:
+    """Fetch a repository's files; what an earlier download left is gone on with.
+
+    Args:
+        repository: `owner/name`.
+        places: folders in the layout of the hub's cache; the first that can be written gets them.
+        choose: of the names of all its files, those to fetch.
+        seconds: how long the hub may take to answer at all.
+        begins: called before the download; the hub's client then draws no bars of its own.
+
+    Returns:
+        The folder of the main revision.
+
+    Raises:
+        Unsuitable: `choose` chose none.
+        NotFetched: the hub can't be reached, doesn't have it or breaks off; or no folder can be
+            written.
+    """
+    import huggingface_hub
+    from huggingface_hub.errors import RepositoryNotFoundError
+    from huggingface_hub.utils import logging as hub_logging
+    from huggingface_hub.utils.tqdm import disable_progress_bars
+
+    refuse_if_offline()
+    hosts.reach(huggingface_hub.hf_hub_url(repository, "config.json"), _ask, seconds)
+    place = writable(places)
+    if place is None:
+        raise NotFetched(NOWHERE)
+    if "HF_HUB_VERBOSITY" not in os.environ:
+        # Each attempt is a warning to it; what came of them all is said by whoever asked.
+        hub_logging.set_verbosity(logging.ERROR)
+    try:
+        sizes = _sizes(huggingface_hub.HfApi(), repository)
+        chosen = choose(list(sizes))
+        if not chosen:
+            raise Unsuitable(f"{repository} on {host()} has no such files")
+        if begins is not None:
+            disable_progress_bars()
+            begins(place / folder_name(repository), _sum([sizes[name] for name in chosen]))
+        return Path(
+            huggingface_hub.snapshot_download(repository, allow_patterns=[*chosen], cache_dir=place)
+        )
+    except Unsuitable:
+        raise
+    except RepositoryNotFoundError as error:
+        raise NotFetched(
+            f"{host()} has no {repository}, or shows it only with a token (HF_TOKEN)"
+        ) from error
+    except Exception as error:  # whatever the client raises, the files are not here
+        raise NotFetched(f"the download from {host()} failed ({hosts.explain(error)})") from error
+
+
+def _ask(url: str, seconds: float) -> str:
+    """Asks the hub about a file, by its client's session: proxies and certificates are the same."""
+    from huggingface_hub.utils._headers import build_hf_headers
+    from huggingface_hub.utils._http import get_session
+
+    answer = get_session().head(
+        url, headers=build_hf_headers(), timeout=seconds, allow_redirects=False
+    )
+    return hosts.judge_hub(
+        answer.status_code, {name.lower(): value for name, value in answer.headers.items()}
+    )
+
+
+def _sizes(api: HfApi, repository: str) -> dict[str, int | None]:
+    """The files of the repository's main revision, with their sizes where the hub says them."""
+    found = api.model_info(repository, timeout=_LISTING_SECONDS, files_metadata=True)
+    return {sibling.rfilename: sibling.size for sibling in found.siblings or ()}
+
+
+def _sum(sizes: Sequence[int | None]) -> int | None:
+    """Of all sizes; None where one isn't known."""
+    known = [size for size in sizes if size is not None]
+    return sum(known) if len(known) == len(sizes) else None
+
+
+def _text(path: Path) -> str | None:
+    try:
+        return path.read_text(encoding="utf-8").strip()
+    except OSError:
+        return None
+
+
+def _entries(folder: Path) -> list[Path]:
+    """What is in a folder; nothing if it isn't there or can't be read."""
+    try:
+        return sorted(folder.iterdir())
+    except OSError:
+        return []
