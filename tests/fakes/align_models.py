@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Literal
 
 import torch
@@ -94,3 +95,32 @@ def small_model(
         name="small",
         spaced=spaced,
     )
+
+
+def save_torchaudio_model(path: Path) -> nn.Module:
+    """A small model's weights, as torchaudio publishes those of its English one; the model."""
+    module = small_module("torchaudio", "group")
+    weights = module.state_dict()
+    # Published weights have three unused classes, which torchaudio takes out on loading.
+    for name in ("aux.weight", "aux.bias"):
+        kept = weights[name]
+        weights[name] = torch.cat([kept[:1], torch.zeros_like(kept[:3]), kept[1:]])
+    torch.save(weights, path)
+    return module
+
+
+def save_hub_model(folder: Path) -> nn.Module:
+    """A small model's files, as a repository on the hub has them; the model."""
+    import transformers
+
+    vocabulary = folder / "vocab.json"
+    vocabulary.write_text('{"|": 0, "A": 1, "b": 2, "[UNK]": 3, "[PAD]": 4}')
+    tokenizer = transformers.Wav2Vec2CTCTokenizer(  # type: ignore[no-untyped-call]
+        str(vocabulary), unk_token="[UNK]", pad_token="[PAD]"
+    )
+    extractor = transformers.Wav2Vec2FeatureExtractor()  # type: ignore[no-untyped-call]
+    processor = transformers.Wav2Vec2Processor(extractor, tokenizer)  # type: ignore[no-untyped-call]
+    processor.save_pretrained(folder)
+    module = small_module("huggingface", "layer", classes=len(tokenizer.get_vocab()))
+    module.save_pretrained(folder)  # type: ignore[operator]  # of transformers
+    return module

@@ -103,7 +103,8 @@ def telling(folder: Path, arrived: Callable[[], None]) -> Iterator[None]:
 
 
 def _open(request: urllib.request.Request, seconds: float) -> HTTPResponse:
-    response: HTTPResponse = urllib.request.urlopen(request, timeout=seconds)  # noqa: S310
+    # Not `urlopen`, which keeps to the proxies that were named when it was first called.
+    response: HTTPResponse = urllib.request.build_opener().open(request, timeout=seconds)
     return response
 
 

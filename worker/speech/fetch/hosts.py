@@ -80,7 +80,7 @@ _hosts: dict[str, _Host] = {}
 _lock = threading.Lock()
 
 
-def reach(url: str, ask: Callable[[str, float], str], seconds: float = WAIT_SECONDS) -> None:
+def reach(url: str, ask: Callable[[str, float], str], seconds: float | None = None) -> None:
     """Make sure that a URL's host can be reached.
 
     The first call asks it, and so does the first one after `ANSWER_HOLDS` seconds; never are two
@@ -89,14 +89,15 @@ def reach(url: str, ask: Callable[[str, float], str], seconds: float = WAIT_SECO
     Args:
         url: of a file that the host should have.
         ask: asks for it, (url, seconds for each step) -> why the host is of no use, or nothing.
-        seconds: how long an answer may take.
+        seconds: how long an answer may take; None for `WAIT_SECONDS`.
 
     Raises:
         NotFetched: it can't be reached, or what answers is no host of models.
     """
     with _lock:
         host = _hosts.setdefault(urlsplit(url).netloc, _Host())
-    if why := host.trouble(lambda: ask(url, _SOCKET_SECONDS), seconds):
+    patience = WAIT_SECONDS if seconds is None else seconds
+    if why := host.trouble(lambda: ask(url, _SOCKET_SECONDS), patience):
         raise NotFetched(f"{name_of(url)} can't be reached{_through_proxy(url)} ({why})")
 
 
@@ -116,8 +117,11 @@ def judge_hub(status: int, headers: Mapping[str, str]) -> str:
     # Its client insists on the first, too; the second says what is wrong with the request.
     if "x-repo-commit" in headers or "x-error-code" in headers:
         return ""
-    moved = 300 <= status < 400 and not urlsplit(headers.get("location", "//")).netloc
-    return "" if moved else _judge_status(status) or _NO_MODEL_HOST
+    if status >= 400:
+        return _judge_status(status)
+    # A repository with a new name has moved on the same host; to log in one is sent to another.
+    moved = status >= 300 and headers.get("location", "").startswith("/")
+    return "" if moved else _NO_MODEL_HOST
 
 
 def judge_plain(status: int, headers: Mapping[str, str]) -> str:

@@ -114,7 +114,7 @@ def fetch(
     repository: str,
     places: Sequence[Path],
     choose: Callable[[Sequence[str]], Sequence[str]],
-    seconds: float = hosts.WAIT_SECONDS,
+    seconds: float | None = None,
     begins: Begins | None = None,
 ) -> Path:
     """Fetch a repository's files; what an earlier download left is gone on with.
@@ -123,7 +123,7 @@ def fetch(
         repository: `owner/name`.
         places: folders in the layout of the hub's cache; the first that can be written gets them.
         choose: of the names of all its files, those to fetch.
-        seconds: how long the hub may take to answer at all.
+        seconds: how long the hub may take to answer at all (see `hosts.reach`).
         begins: called before the download; the hub's client then draws no bars of its own.
 
     Returns:
@@ -140,10 +140,10 @@ def fetch(
     from huggingface_hub.utils.tqdm import disable_progress_bars
 
     refuse_if_offline()
-    hosts.reach(huggingface_hub.hf_hub_url(repository, "config.json"), _ask, seconds)
     place = writable(places)
     if place is None:
         raise NotFetched(NOWHERE)
+    hosts.reach(huggingface_hub.hf_hub_url(repository, "config.json"), _ask, seconds)
     if "HF_HUB_VERBOSITY" not in os.environ:
         # Each attempt is a warning to it; what came of them all is said by whoever asked.
         hub_logging.set_verbosity(logging.ERROR)

@@ -62,5 +62,5 @@ def _can_write(place: Path) -> bool:
     """Whether files can be made there; asked of the nearest folder that exists."""
     for folder in (place, *place.parents):
         if os.access(folder, os.F_OK):
-            return folder.is_dir() and os.access(folder, os.W_OK | os.X_OK)
+            return folder.is_dir() and os.access(folder, os.W_OK | os.X_OK, effective_ids=True)
     return False

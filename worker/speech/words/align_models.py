@@ -40,6 +40,7 @@ _SETTINGS_FILES = (
     "added_tokens.json",
     "config.json",
     "preprocessor_config.json",
+    "processor_config.json",
     "special_tokens_map.json",
     "tokenizer_config.json",
     "vocab.json",
@@ -168,11 +169,11 @@ def _fetch_torchaudio(name: str, model_dir: Path | None, arrived: Callable[[], N
 def _fetch_file(url: str, path: str, folders: Sequence[Path], arrived: Callable[[], None]) -> None:
     """Fetch a file into the first folder that can be written. Raises NotFetched."""
     hub.refuse_if_offline()
-    hosts.reach(url, files.ask)
-    arrived()
     folder = places.writable(folders)
     if folder is None:
         raise NotFetched(places.NOWHERE)
+    hosts.reach(url, files.ask)
+    arrived()
     try:
         with files.telling(folder, arrived):
             # torch.hub would announce the download on stdout and wait for it without a limit.

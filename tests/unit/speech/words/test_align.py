@@ -14,8 +14,9 @@ import torch
 
 from tests.fakes.align_models import small_model
 from worker.results.transcript import Word
+from worker.speech.words import align
 from worker.speech.words.align import Aligner, AlignItem, AlignmentError
-from worker.speech.words.align_models import ModelNotHere, NoAlignModel
+from worker.speech.words.align_models import ModelNotFetched, ModelNotHere, NoAlignModel
 from worker.speech.words.wav2vec2 import AlignModel
 
 JAPANESE = ["<pad>", "客", "観", "的", "実", "在", "の"]
@@ -32,13 +33,11 @@ class Loads:
 
     def __init__(self, make: Callable[[str], AlignModel] = build) -> None:
         self.make = make
-        self.calls: list[tuple[str, bool]] = []
+        self.calls: list[str] = []
         self.threads: set[threading.Thread] = set()
 
-    def __call__(
-        self, language: str, device: str, model_dir: Path | None, offline: bool
-    ) -> AlignModel:
-        self.calls.append((language, offline))
+    def __call__(self, language: str, device: str, model_dir: Path | None) -> AlignModel:
+        self.calls.append(language)
         self.threads.add(threading.current_thread())
         return self.make(language)
 
@@ -169,7 +168,7 @@ def test_a_language_is_not_known_until_asked_for_and_loads_on_another_thread() -
     assert settled(aligner, "en") is True
     assert aligner.why_not("en") == ""
     aligner.request("en")
-    assert loads.calls == [("en", True)]
+    assert loads.calls == ["en"]
     assert threading.current_thread() not in loads.threads
 
 
@@ -199,7 +198,7 @@ def test_a_failed_load_is_one_attempt_and_says_why() -> None:
     aligner = Aligner("cpu", load=loads)
     assert settled(aligner, "fi") is False
     assert settled(aligner, "fi") is False
-    assert loads.calls == [("fi", True)]
+    assert loads.calls == ["fi"]
     why = "The alignment model for 'fi' could not be loaded (OSError: connection refused)."
     assert aligner.why_not("fi") == why
     with pytest.raises(AlignmentError, match="connection refused"):
@@ -231,41 +230,121 @@ def test_a_load_that_takes_too_long_counts_as_failed_until_it_comes(gate: thread
     check(aligner.align([ITEMS[0]])[0], ITEMS[0])
 
 
-class FromAfar(Loads):
-    """Models that are not on the disk, and a network that is slow for one of them."""
+class Far:
+    """Models that are not on the disk before they are fetched, and the way there.
 
-    def __init__(self, gate: threading.Event, slow: str, far: Sequence[str]) -> None:
-        super().__init__()
-        self.gate, self.slow, self.far = gate, slow, far
+    Args:
+        way: what happens on the way, by language; it may wait, or raise.
+    """
 
-    def __call__(
-        self, language: str, device: str, model_dir: Path | None, offline: bool
-    ) -> AlignModel:
-        model = super().__call__(language, device, model_dir, offline)
-        if offline and language in self.far:
+    def __init__(self, way: Callable[[str, Callable[[], None]], object]) -> None:
+        self.way = way
+        self.here: set[str] = set()
+        self.asked: list[str] = []
+        self.loads = Loads(self._load)
+
+    def fetch(self, language: str, model_dir: Path | None, arrived: Callable[[], None]) -> None:
+        del model_dir
+        self.asked.append(language)
+        self.way(language, arrived)
+        self.here.add(language)
+
+    def aligner(self, **options: float) -> Aligner:
+        return Aligner("cpu", load=self.loads, fetch=self.fetch, **options)  # type: ignore[arg-type]
+
+    def _load(self, language: str) -> AlignModel:
+        if language not in self.here:
             raise ModelNotHere(language)
-        if language == self.slow:
-            assert self.gate.wait(30)
-        return model
+        return build(language)
 
 
-def test_the_network_is_used_only_for_what_is_not_on_the_disk(gate: threading.Event) -> None:
-    gate.set()
-    loads = FromAfar(gate, slow="", far=["nl"])
-    aligner = Aligner("cpu", load=loads)
+def settles(condition: Callable[[], bool], seconds: float = 30.0) -> bool:
+    end = time.monotonic() + seconds
+    while not condition() and time.monotonic() < end:
+        time.sleep(0.002)
+    return condition()
+
+
+def test_only_what_is_not_on_the_disk_is_fetched() -> None:
+    far = Far(lambda *_: None)
+    far.here.add("en")
+    aligner = far.aligner()
     assert settled(aligner, "nl") is True
     assert settled(aligner, "en") is True
-    assert loads.calls == [("nl", True), ("nl", False), ("en", True)]
+    assert far.asked == ["nl"]
+    assert far.loads.calls == ["nl", "nl", "en"]
 
 
-def test_a_download_that_hangs_does_not_delay_models_on_the_disk(gate: threading.Event) -> None:
-    loads = FromAfar(gate, slow="nl", far=["nl"])
-    aligner = Aligner("cpu", load=loads)
+def test_a_download_that_hangs_delays_no_other_language(gate: threading.Event) -> None:
+    far = Far(lambda language, _: language != "nl" or gate.wait(30))
+    far.here.add("en")
+    aligner = far.aligner()
     aligner.request("nl")
-    while ("nl", False) not in loads.calls:
-        time.sleep(0.002)
+    assert settles(lambda: far.asked == ["nl"])
     assert settled(aligner, "en") is True
+    assert settled(aligner, "ja") is True
     assert aligner.ready("nl") is None
+
+
+def test_results_wait_for_a_download_only_while_it_brings_something(
+    gate: threading.Event, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(align, "SILENCE_SECONDS", 0.2)
+    more = threading.Event()
+
+    def bring(_: str, arrived: Callable[[], None]) -> None:
+        while not more.wait(0.02):
+            arrived()
+        assert gate.wait(30)
+
+    aligner = Far(bring).aligner()
+    aligner.request("nl")
+    end = time.monotonic() + 0.6
+    while time.monotonic() < end:
+        assert aligner.ready("nl") is None
+        time.sleep(0.002)
+    more.set()
+    assert settled(aligner, "nl") is False
+    assert aligner.why_not("nl") == (
+        "The alignment model for 'nl' is being fetched, and nothing came for 0.2 s."
+    )
+    gate.set()
+    assert settles(lambda: aligner.ready("nl") is True), "one that comes late is used"
+
+
+def test_a_model_that_could_not_be_fetched_is_asked_for_again_later_and_nobody_waits(
+    gate: threading.Event, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network: list[str] = []
+
+    def way(_: str, arrived: Callable[[], None]) -> None:
+        del arrived
+        if not network:
+            raise ModelNotFetched("the hub can't be reached", "Let it be reached.")
+        assert gate.wait(30)
+
+    far = Far(way)
+    aligner = far.aligner()
+    assert settled(aligner, "nl") is False
+    assert aligner.why_not("nl") == (
+        "The alignment model for 'nl' is not on this machine, and the hub can't be reached."
+    )
+    assert aligner.cure("nl") == "Let it be reached."
+    for _ in range(22):
+        aligner.request("nl")
+    assert far.asked == ["nl"]
+
+    monkeypatch.setattr(align, "ASK_AGAIN_SECONDS", 0.0)
+    failed = far.aligner()
+    assert settled(failed, "nl") is False
+    network.append("is back")
+    assert settled(failed, "nl") is False, "while it is fetched, too"
+    failed.request("nl")
+    assert settles(lambda: far.asked == ["nl", "nl", "nl"])
+    gate.set()
+    assert settles(lambda: failed.ready("nl") is True)
+    assert (failed.why_not("nl"), failed.cure("nl")) == ("", "")
+    assert len(far.asked) == 3
 
 
 def test_the_least_recently_used_model_makes_room_and_may_come_back() -> None:
@@ -277,7 +356,7 @@ def test_the_least_recently_used_model_makes_room_and_may_come_back() -> None:
     assert settled(aligner, "ja") is True
     assert [aligner.ready(language) for language in ("en", "nl", "ja")] == [True, None, True]
     assert settled(aligner, "nl") is True
-    assert [language for language, _ in loads.calls] == ["en", "nl", "ja", "nl"]
+    assert loads.calls == ["en", "nl", "ja", "nl"]
 
 
 def test_a_model_that_made_room_since_it_was_asked_about_is_awaited() -> None:
@@ -286,7 +365,7 @@ def test_a_model_that_made_room_since_it_was_asked_about_is_awaited() -> None:
     assert settled(aligner, "en") is True
     assert settled(aligner, "nl") is True
     check(aligner.align([ITEMS[0]])[0], ITEMS[0])
-    assert [language for language, _ in loads.calls] == ["en", "nl", "en"]
+    assert loads.calls == ["en", "nl", "en"]
     assert threading.current_thread() not in loads.threads
 
 

@@ -1,17 +1,14 @@
-"""Beside WhisperX: the same paths, the same words, the same models.
+"""Beside WhisperX: the same paths, the same words, the same models, fetched and found.
 
-Importing whisperx takes seconds, so all that needs it is in this module.
+Importing whisperx and transformers takes seconds, so all that needs them is in this module.
 """
 
 from __future__ import annotations
 
 import importlib
 import logging
-import threading
 import time
 from collections.abc import Iterator
-from functools import partial
-from http.server import BaseHTTPRequestHandler, HTTPServer, SimpleHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
@@ -25,17 +22,38 @@ from tests.fakes.align_models import (
     LETTERS,
     Kind,
     Norm,
+    save_hub_model,
+    save_torchaudio_model,
     small_model,
     small_module,
     torchaudio_parameters,
 )
+from tests.fakes.model_hosts import (
+    HubServer,
+    cached,
+    public_folder,
+    read_only,
+    use_caches,
+    use_hub,
+)
+from worker.speech.words import align_models
 from worker.speech.words.align import Aligner, AlignItem
-from worker.speech.words.align_models import ModelNotHere, NoAlignModel, download, load_align_model
+from worker.speech.words.align_models import (
+    ModelNotHere,
+    NoAlignModel,
+    fetch_align_model,
+    load_align_model,
+)
 from worker.speech.words.trellis import WILDCARD, align_tokens, token_scores
 from worker.speech.words.wav2vec2 import AlignModel
 from worker.speech.words.whisperx_tables import read_tables
 
 CPU = "cpu"
+
+
+@pytest.fixture(autouse=True)
+def _own_caches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    use_caches(tmp_path / "caches", monkeypatch)
 
 
 @pytest.fixture(scope="module")
@@ -214,14 +232,14 @@ def test_torchaudios_models_are_as_the_batching_assumes(whisperx_alignment: Any)
     assert [label.lower() for label in english.get_labels()] == LETTERS
 
 
-def test_no_file_and_no_network_is_said_quietly(
+def test_no_file_is_said_quietly(
     whisperx_alignment: Any, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     for language in ("en", "nl"):
         with pytest.raises(ModelNotHere):
-            load_align_model(language, CPU, tmp_path, True)
+            load_align_model(language, CPU, tmp_path)
     with pytest.raises(NoAlignModel, match="no alignment model for the language 'cy'"):
-        load_align_model("cy", CPU, tmp_path, True)
+        load_align_model("cy", CPU, tmp_path)
     assert capfd.readouterr().out == ""
 
 
@@ -242,15 +260,9 @@ def test_torchaudios_files_are_found_where_whisperx_puts_them(
 ) -> None:
     bundle = torchaudio.pipelines.WAV2VEC2_ASR_BASE_960H
     monkeypatch.setattr(bundle, "_params", torchaudio_parameters("group"))
-    module = small_module("torchaudio", "group")
-    weights = module.state_dict()
-    # Published weights have three unused classes, which torchaudio takes out on loading.
-    for name in ("aux.weight", "aux.bias"):
-        kept = weights[name]
-        weights[name] = torch.cat([kept[:1], torch.zeros_like(kept[:3]), kept[1:]])
-    torch.save(weights, tmp_path / bundle._path)
+    module = save_torchaudio_model(tmp_path / bundle._path)
 
-    model = load_align_model("en", CPU, tmp_path, True)
+    model = load_align_model("en", CPU, tmp_path)
 
     assert (model.kind, model.name) == ("torchaudio", "WAV2VEC2_ASR_BASE_960H")
     assert model.dictionary == {letter: code for code, letter in enumerate(LETTERS)}
@@ -267,25 +279,15 @@ def test_the_hubs_files_are_found_where_whisperx_puts_them(
     language: str,
     spaced: bool,
 ) -> None:
-    transformers: Any = importlib.import_module("transformers")  # its classes are untyped
-
     name = whisperx_alignment.DEFAULT_ALIGN_MODELS_HF[language]
     repository = tmp_path / f"models--{name.replace('/', '--')}"
     snapshot = repository / "snapshots" / "0123456789abcdef0123456789abcdef01234567"
     snapshot.mkdir(parents=True)
     (repository / "refs").mkdir()
     (repository / "refs" / "main").write_text(snapshot.name)
-    vocabulary = tmp_path / "vocab.json"
-    vocabulary.write_text('{"|": 0, "A": 1, "b": 2, "[UNK]": 3, "[PAD]": 4}')
-    tokenizer = transformers.Wav2Vec2CTCTokenizer(
-        str(vocabulary), unk_token="[UNK]", pad_token="[PAD]"
-    )
-    extractor = transformers.Wav2Vec2FeatureExtractor()
-    transformers.Wav2Vec2Processor(extractor, tokenizer).save_pretrained(snapshot)
-    module: Any = small_module("huggingface", "layer", classes=len(tokenizer.get_vocab()))
-    module.save_pretrained(snapshot)
+    module = save_hub_model(snapshot)
 
-    model = load_align_model(language, CPU, tmp_path, True)
+    model = load_align_model(language, CPU, tmp_path)
 
     assert (model.kind, model.name, model.spaced) == ("huggingface", name, spaced)
     assert model.dictionary["a"] == 1
@@ -295,51 +297,71 @@ def test_the_hubs_files_are_found_where_whisperx_puts_them(
     assert capfd.readouterr().out == ""
 
 
-class Truncated(BaseHTTPRequestHandler):
-    """Promises more than it sends."""
-
-    def do_GET(self) -> None:
-        self.send_response(200)
-        self.send_header("Content-Length", "100")
-        self.end_headers()
-        self.wfile.write(b"short")
-
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-        """Says nothing."""
-
-
-class Quiet(SimpleHTTPRequestHandler):
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-        """Says nothing."""
+@pytest.fixture(scope="module")
+def published(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """The files of a small model of each kind, and what a repository has beside them."""
+    folder = tmp_path_factory.mktemp("published")
+    save_hub_model(folder)
+    save_torchaudio_model(folder / torchaudio.pipelines.WAV2VEC2_ASR_BASE_960H._path)
+    files = {path.name: path.read_bytes() for path in folder.iterdir()}
+    return files | {"pytorch_model.bin": b"the same again", "README.md": b"read me"}
 
 
 @pytest.fixture
-def serve() -> Iterator[Any]:
-    servers: list[tuple[HTTPServer, threading.Thread]] = []
-
-    def start(handler: Any) -> str:
-        server = HTTPServer(("127.0.0.1", 0), handler)
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        servers.append((server, thread))
-        return f"http://127.0.0.1:{server.server_port}"
-
-    yield start
-    for server, thread in servers:
-        server.shutdown()
-        thread.join()
-        server.server_close()
+def server(published: dict[str, bytes], monkeypatch: pytest.MonkeyPatch) -> Iterator[HubServer]:
+    bundle = torchaudio.pipelines.WAV2VEC2_ASR_BASE_960H
+    monkeypatch.setattr(bundle, "_params", torchaudio_parameters("group"))
+    with HubServer(published) as running:
+        use_hub(running.url, monkeypatch)
+        monkeypatch.setattr(align_models, "_TORCHAUDIO_URL", f"{running.url}/")
+        yield running
 
 
-def test_a_download_is_whole_or_not_there(serve: Any, tmp_path: Path) -> None:
-    (tmp_path / "source").mkdir()
-    (tmp_path / "source" / "model.pt").write_bytes(b"weights" * 1000)
-    target = tmp_path / "cache" / "model.pt"
-    download(f"{serve(partial(Quiet, directory=tmp_path / 'source'))}/model.pt", target)
-    assert target.read_bytes() == b"weights" * 1000
+def aligned(model_dir: Path, language: str) -> None:
+    """Have an aligner of its own get the language's model."""
+    aligner = Aligner("cpu", model_dir=model_dir)
+    aligner.request(language)
+    end = time.monotonic() + 60
+    while aligner.ready(language) is None and time.monotonic() < end:
+        time.sleep(0.002)
+    assert aligner.ready(language), aligner.why_not(language)
 
-    with pytest.raises(OSError, match="5 of 100 bytes"):
-        download(f"{serve(Truncated)}/other.pt", target.with_name("other.pt"))
-    with pytest.raises(OSError, match="refused"):
-        download("http://127.0.0.1:9/none.pt", target.with_name("none.pt"))
-    assert [path.name for path in target.parent.iterdir()] == ["model.pt"]
+
+def test_a_model_is_fetched_once_and_then_loaded_without_a_question(
+    server: HubServer, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    for language in ("nl", "en"):
+        aligned(tmp_path, language)
+    fetched = {path.rpartition("/")[2] for _, path, _ in server.requests}
+    assert "model.safetensors" in fetched
+    assert not fetched & {"pytorch_model.bin", "README.md"}
+    asked = len(server.requests)
+    for language in ("nl", "en"):
+        aligned(tmp_path, language)
+    assert len(server.requests) == asked
+    assert capfd.readouterr() == ("", "")
+
+
+def test_models_in_a_folder_that_can_only_be_read_are_used_and_others_go_elsewhere(
+    server: HubServer, published: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bundle = torchaudio.pipelines.WAV2VEC2_ASR_BASE_960H
+    with public_folder() as folder:
+        mounted = folder / "mounted"
+        cached(mounted, read_tables().hub["nl"], published)
+        (mounted / bundle._path).write_bytes(published[bundle._path])
+        (folder / "caches" / "cache").mkdir(parents=True)
+        (folder / "caches" / "cache").chmod(0o777)
+        use_caches(folder / "caches", monkeypatch)
+        with read_only(mounted):
+            for language in ("nl", "en"):
+                load_align_model(language, "cpu", mounted)
+            with pytest.raises(ModelNotHere):
+                load_align_model("ja", "cpu", mounted)
+            assert server.requests == []
+            fetch_align_model("ja", mounted, lambda: None)
+            load_align_model("ja", "cpu", mounted)
+        own = folder / "caches" / "cache" / "transcription-worker" / "models"
+        assert [path.name for path in own.glob("models--*")] == [
+            "models--jonatasgrosman--wav2vec2-large-xlsr-53-japanese"
+        ]

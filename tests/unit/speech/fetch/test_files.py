@@ -1,0 +1,107 @@
+"""Single files: whole or not there, gone on with, and watched while they grow."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.fakes.model_hosts import HttpServer, HubServer
+from worker.speech.fetch import files
+
+WEIGHTS = b"weights" * 20_000
+
+
+@pytest.fixture
+def server() -> Iterator[HubServer]:
+    """A hub's files are plain files, too."""
+    with HubServer({"model.pt": WEIGHTS}) as running:
+        yield running
+
+
+def test_a_file_is_fetched_once_and_nothing_is_left_beside_it(
+    server: HubServer, tmp_path: Path
+) -> None:
+    target = tmp_path / "cache" / "model.pt"
+    for _ in range(2):
+        files.download(f"{server.url}/model.pt", target)
+        assert target.read_bytes() == WEIGHTS
+        assert list(target.parent.iterdir()) == [target]
+    assert len(server.requests) == 1
+
+
+def test_what_an_interrupted_download_left_is_gone_on_with(
+    server: HubServer, tmp_path: Path
+) -> None:
+    (tmp_path / ".model.pt.part").write_bytes(WEIGHTS[:100_000])
+    files.download(f"{server.url}/model.pt", tmp_path / "model.pt")
+    assert (tmp_path / "model.pt").read_bytes() == WEIGHTS
+    assert server.requests == [("GET", "/model.pt", "bytes=100000-")]
+
+
+class NoRanges(HubServer):
+    """Sends the whole file, whatever part of it was asked for."""
+
+    def answer(self, path: str, start: int) -> tuple[int, dict[str, str], bytes]:
+        del start
+        return super().answer(path, 0)
+
+
+def test_a_server_without_ranges_sends_all_of_it_again(tmp_path: Path) -> None:
+    (tmp_path / ".model.pt.part").write_bytes(b"x" * 1000)
+    with NoRanges({"model.pt": WEIGHTS}) as server:
+        files.download(f"{server.url}/model.pt", tmp_path / "model.pt")
+    assert (tmp_path / "model.pt").read_bytes() == WEIGHTS
+
+
+def test_more_than_there_is_begins_anew_at_the_next_attempt(tmp_path: Path) -> None:
+    part = tmp_path / ".model.pt.part"
+    part.write_bytes(WEIGHTS * 2)
+    with HttpServer(416) as server, pytest.raises(OSError, match="is shorter than what was left"):
+        files.download(f"{server.url}/model.pt", tmp_path / "model.pt")
+    assert part.stat().st_size == 0
+
+
+def test_a_download_that_is_cut_off_is_not_taken_for_the_file(tmp_path: Path) -> None:
+    target = tmp_path / "model.pt"
+    with (
+        HttpServer(200, {"Content-Length": "100"}) as server,
+        pytest.raises(OSError, match="ended after 0 of 100 bytes"),
+    ):
+        files.download(f"{server.url}/model.pt", target)
+    assert not target.exists()
+
+
+def test_processes_that_want_the_same_file_fetch_it_once(server: HubServer, tmp_path: Path) -> None:
+    """Two threads with descriptors of their own exclude each other as two processes do."""
+    target = tmp_path / "model.pt"
+    threads = [
+        threading.Thread(target=files.download, args=(f"{server.url}/model.pt", target))
+        for _ in range(4)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert target.read_bytes() == WEIGHTS
+    assert len(server.requests) == 1
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_growth_is_told_and_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files, "_LOOK_SECONDS", 0.01)
+    folder = tmp_path / "not yet"
+    arrived = threading.Event()
+    with files.telling(folder, arrived.set):
+        assert not arrived.wait(0.05)
+        folder.mkdir()
+        (folder / "blob").write_bytes(b"some")
+        assert arrived.wait(30)
+        time.sleep(0.05)
+        arrived.clear()
+        assert not arrived.wait(0.05)
+        (folder / "blob").unlink()
+        assert not arrived.wait(0.05)
