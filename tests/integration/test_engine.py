@@ -19,6 +19,7 @@ from structlog.testing import capture_logs
 
 from tests.fakes.media import encode, tone, write_wav
 from tests.fakes.model import FakeModel, load_fake
+from tests.fakes.model_hosts import BlackHole, use_caches, use_hub
 from tests.fakes.speech import talk
 from worker.errors import EngineError, ErrorCode, JobError
 from worker.results.transcript import Word
@@ -29,6 +30,7 @@ from worker.speech.engine.engine import Engine
 from worker.speech.engine.file import File
 from worker.speech.engine.flow import Flow
 from worker.speech.engine.whole_file import WholeFileStage
+from worker.speech.fetch import hosts
 from worker.speech.media.raw import RawAudio
 from worker.speech.media.reader import AudioLimits, AudioReader
 from worker.speech.model.decoding import Request
@@ -680,6 +682,38 @@ def test_where_no_aligner_is_to_be_had_attention_stands_in_and_says_so(
         assert [len(segment.words) for segment in recognition.segments] == [3, 3]
     translated = engine.submit(path, Options(language="en", task="translate"), name="c")
     assert result(translated).word_times == "attention"
+
+
+def test_without_a_network_no_file_waits_for_the_words_of_another(
+    engines: Make,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    """The real aligner, and a hub that accepts the connection and never answers."""
+    use_caches(tmp_path / "caches", monkeypatch)
+    monkeypatch.setattr(hosts, "_hosts", {})
+    monkeypatch.setattr(hosts, "WAIT_SECONDS", 0.2)
+    path = talk(tmp_path / "a.wav")
+    with BlackHole() as hole, capture_logs() as logs:
+        use_hub(hole.url, monkeypatch)
+        engine = engines(FakeModel(), word_times="aligned", model_dir=tmp_path / "models")
+        files = [
+            engine.submit(path, Options(language=language), name=f"{language} {number}")
+            for number in range(4)
+            for language in ("nl", "ja", "pt", "ru", "pl")
+        ]
+        for submission in files:
+            recognition = result(submission)
+            assert recognition.word_times == "attention"
+            (note,) = recognition.notes
+            assert "is not on this machine, and 127.0.0.1:" in note
+            assert note.endswith("can't be reached (no answer within 0.2 s).")
+        assert hole.questions == 1
+    said = [entry for entry in logs if entry["event"] == "words.attention"]
+    assert [entry["language"] for entry in said] == ["nl", "ja", "pt", "ru", "pl"]
+    assert all("or set word_times = 'attention'." in entry["message"] for entry in said)
+    assert capfd.readouterr() == ("", "")
 
 
 def test_an_align_thread_that_dies_ends_the_engine(

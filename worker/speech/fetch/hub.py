@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -144,6 +145,8 @@ def fetch(
     if place is None:
         raise NotFetched(NOWHERE)
     hosts.reach(huggingface_hub.hf_hub_url(repository, "config.json"), _ask, seconds)
+    if not sys.stderr.isatty():
+        disable_progress_bars()
     if "HF_HUB_VERBOSITY" not in os.environ:
         # Each attempt is a warning to it; what came of them all is said by whoever asked.
         hub_logging.set_verbosity(logging.ERROR)

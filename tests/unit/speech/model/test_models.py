@@ -4,14 +4,25 @@ from __future__ import annotations
 
 import hashlib
 import sys
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-import huggingface_hub
 import pytest
 
+from tests.fakes.model_hosts import (
+    REFUSED,
+    UNRESOLVED,
+    BlackHole,
+    HubServer,
+    cached,
+    public_folder,
+    read_only,
+    use_caches,
+    use_hub,
+)
 from tests.fakes.tiny_model import base_model
 from worker.errors import MachineError, SettingsError
+from worker.speech.fetch import hosts
 from worker.speech.model import models
 from worker.speech.model.weights import LARGE_V3, Dimensions
 
@@ -39,64 +50,101 @@ def test_a_name_that_no_hub_could_have(name: str, tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def offline(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """No network; the repositories that were asked of it."""
-    asked: list[str] = []
-    stock = huggingface_hub.snapshot_download
-
-    def download(repository: str, *, local_files_only: bool, **options: Any) -> str:
-        if local_files_only:
-            return str(stock(repository, local_files_only=True, **options))
-        asked.append(repository)
-        raise ConnectionError("no network")
-
-    monkeypatch.setattr(huggingface_hub, "snapshot_download", download)
-    return asked
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[HubServer]:
+    """A hub with the weights of a model; nothing is in the caches."""
+    use_caches(tmp_path / "caches", monkeypatch)
+    monkeypatch.setattr(hosts, "_hosts", {})
+    with HubServer(WEIGHTS) as running:
+        use_hub(running.url, monkeypatch)
+        yield running
 
 
-def test_without_a_network_the_error_says_what_was_looked_for_and_what_to_do(
-    offline: list[str], tmp_path: Path
+WEIGHTS = {
+    "model.bin": b"weights" * 1000,
+    "config.json": b'{"of": "the model"}',
+    "tokenizer.json": b'{"of": "the tokenizer"}',
+    "vocabulary.txt": b"a",
+    "README.md": b"read me",
+}
+TINY = "Systran/faster-whisper-tiny"
+
+
+def test_a_name_is_fetched_once_and_then_found_without_a_question(
+    hub: HubServer, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    with pytest.raises(MachineError) as caught:
-        models.resolve("large-v3", tmp_path)
+    directory = models.resolve("tiny", tmp_path)
+    assert capfd.readouterr() == ("", ""), "no progress where nobody looks"
+    assert {path.name for path in directory.iterdir()} == set(WEIGHTS) - {"README.md"}
+    asked = len(hub.requests)
+    assert models.resolve("tiny", tmp_path) == directory
+    assert len(hub.requests) == asked
+
+
+@pytest.mark.parametrize("kind", ["black hole", "refused", "unresolved"])
+def test_without_a_network_one_sentence_says_what_was_looked_for_and_what_to_do(
+    kind: str,
+    hub: HubServer,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(models, "_HUB_SECONDS", 0.2)
+    with BlackHole() as hole:
+        url = {"black hole": hole.url, "refused": REFUSED, "unresolved": UNRESOLVED}[kind]
+        use_hub(url, monkeypatch)
+        for _ in range(2):
+            with pytest.raises(MachineError) as caught:
+                models.resolve("large-v3", tmp_path)
+        assert hole.questions == (kind == "black hole")
     text = str(caught.value)
     for part in (
         "model 'large-v3' can't be had",
         "Systran/faster-whisper-large-v3",
         "packaged weights",
         str(tmp_path),
-        "on the hub (ConnectionError)",
-        "give the directory as `model`",
+        f"and {hosts.name_of(url)} can't be reached (",
+        "the folder models--Systran--faster-whisper-large-v3",
+        "give a directory of CTranslate2 weights as `model`",
     ):
         assert part in text
-    assert offline == ["Systran/faster-whisper-large-v3"]
+    assert capfd.readouterr() == ("", "")
 
 
-def in_the_cache(cache: Path, *files: str) -> Path:
-    """A snapshot as the hub's client keeps it."""
-    place = cache / "models--Systran--faster-whisper-tiny"
-    snapshot = place / "snapshots" / "0123"
-    snapshot.mkdir(parents=True)
-    (place / "refs").mkdir()
-    (place / "refs" / "main").write_text("0123")
-    for name in files:
-        (snapshot / name).touch()
-    return snapshot
-
-
-def test_the_hubs_cache_is_enough(offline: list[str], tmp_path: Path) -> None:
-    snapshot = in_the_cache(tmp_path, "model.bin", "config.json", "tokenizer.json")
+def test_the_hubs_cache_is_enough(hub: HubServer, tmp_path: Path) -> None:
+    snapshot = cached(tmp_path, TINY, WEIGHTS)
     assert models.resolve("tiny", tmp_path) == snapshot
-    assert offline == []
+    assert hub.requests == []
 
 
-def test_a_download_that_broke_off_is_not_taken_for_a_model(
-    offline: list[str], tmp_path: Path
+@pytest.mark.parametrize(
+    "missing", ["model.bin", "config.json", "tokenizer.json", "vocabulary.txt"]
+)
+def test_a_download_that_broke_off_is_gone_on_with(
+    missing: str, hub: HubServer, tmp_path: Path
 ) -> None:
-    in_the_cache(tmp_path, "config.json")
-    with pytest.raises(MachineError, match="can't be had"):
-        models.resolve("tiny", tmp_path)
-    assert offline == ["Systran/faster-whisper-tiny"]
+    left = {name: content for name, content in WEIGHTS.items() if name != missing}
+    snapshot = cached(tmp_path, TINY, left)
+    assert models.resolve("tiny", tmp_path) == snapshot
+    assert (snapshot / missing).read_bytes() == WEIGHTS[missing]
+    fetched = {path.rpartition("/")[2] for method, path, _ in hub.requests if method == "GET"}
+    assert fetched & set(WEIGHTS) == {missing}
+
+
+def test_weights_that_can_only_be_read_serve(hub: HubServer) -> None:
+    with public_folder() as folder:
+        snapshot = cached(folder / "models", TINY, WEIGHTS)
+        with read_only(folder):
+            assert models.resolve("tiny", folder / "models") == snapshot
+    assert hub.requests == []
+
+
+def test_a_repository_of_other_weights_is_refused_before_they_are_fetched(
+    hub: HubServer, tmp_path: Path
+) -> None:
+    del hub.files["model.bin"]
+    with pytest.raises(SettingsError, match=r"there is no model\.bin in owner/other on 127"):
+        models.resolve("owner/other", tmp_path)
+    assert list(tmp_path.glob("models--*")) == []
 
 
 class Package:
