@@ -17,6 +17,7 @@ import pytest
 
 from tests.fakes.hub import hub
 from tests.fakes.media import encode
+from tests.fakes.model_hosts import BlackHole
 from tests.fakes.speech import samples_of
 from worker.__main__ import INTERRUPTED
 from worker.cli.demo import sample_recording
@@ -29,10 +30,12 @@ needs_model = pytest.mark.skipif(
 )
 
 
-def command(*arguments: str, timeout: float = 110) -> subprocess.CompletedProcess[str]:
+def command(
+    *arguments: str, timeout: float = 110, **environ: str
+) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "worker", *arguments],
-        env=dict(os.environ) | {"COLUMNS": "200"},
+        env=dict(os.environ) | {"COLUMNS": "200"} | environ,
         capture_output=True,
         text=True,
         timeout=timeout,
@@ -200,3 +203,35 @@ def test_what_the_machine_can_not_do_is_exit_3() -> None:
     assert done.returncode == ExitCode.MACHINE
     assert done.stderr.startswith("error: device = 'cuda' but no CUDA device can be used")
     assert "Traceback" not in done.stderr
+
+
+@needs_model
+@pytest.mark.long
+@pytest.mark.timeout(600)
+def test_without_a_network_each_host_of_models_gets_one_question(
+    tmp_path: Path, speech_dir: Path
+) -> None:
+    """A proxy that accepts connections and never answers is all the network there is."""
+    files = [*(speech_dir / "languages").glob("*.wav"), *(speech_dir / "english").glob("*1.flac")]
+    out = tmp_path / "out"
+    with BlackHole() as hole:
+        done = command(
+            "transcribe", *map(str, files), "--output-dir", str(out), "--formats", "json",
+            "--model", "base", "--device", "cpu", "--compute-type", "int8", timeout=580,
+            HTTPS_PROXY=hole.url, HF_HOME=str(tmp_path / "hub"), TORCH_HOME=str(tmp_path / "torch"),
+            XDG_CACHE_HOME=os.environ.get("XDG_CACHE_HOME", str(Path.home() / ".cache")),
+        )  # fmt: skip
+        assert done.returncode == ExitCode.OK, done.stderr
+        assert hole.questions == 2  # torch's host and the hub
+    lines = done.stderr.splitlines()
+    # One for each of German, English, French and Japanese, and one about all files.
+    assert len(lines) == 5, done.stderr
+    assert f"{len(files)} of {len(files)} files" in lines[-1]
+    for line in lines[:-1]:
+        assert "come from attention: The alignment model for" in line
+        assert "can't be reached through the proxy that HTTPS_PROXY names (no answer" in line
+    for path in out.iterdir():
+        transcript = Transcript.model_validate_json(path.read_bytes())
+        assert transcript.word_times == "attention"
+        (note,) = transcript.notes
+        assert note.startswith("Word times come from attention: The alignment model for '")

@@ -24,7 +24,7 @@ from worker.speech.fetch.places import NOWHERE, writable
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
 
-__all__ = ["Unsuitable", "fetch", "find", "folder_name", "host", "refuse_if_offline"]
+__all__ = ["Unsuitable", "advice", "fetch", "find", "folder_name", "host", "refuse_if_offline"]
 
 log = get_logger(__name__)
 
@@ -64,10 +64,20 @@ def refuse_if_offline() -> None:
     Raises:
         NotFetched: `HF_HUB_OFFLINE` or `TRANSFORMERS_OFFLINE` is set.
     """
+    if _offline():
+        raise NotFetched("HF_HUB_OFFLINE keeps this process off the network")
+
+
+def advice(host: str) -> str:
+    """What to do to have something from a host, as the beginning of a sentence."""
+    begin = "Unset HF_HUB_OFFLINE and let" if _offline() else "Let"
+    return f"{begin} this machine reach {host} once"
+
+
+def _offline() -> bool:
     from huggingface_hub import constants
 
-    if constants.HF_HUB_OFFLINE:
-        raise NotFetched("HF_HUB_OFFLINE keeps this process off the network")
+    return constants.HF_HUB_OFFLINE
 
 
 def find(

@@ -225,11 +225,12 @@ def _from_hub(name: str, model_dir: Path | None, on_download: OnDownload | None)
             f"on {hub.host()}; name a repository that has it, or a directory"
         ) from error
     except NotFetched as error:
+        folder = hub.folder_name(repository)
         raise MachineError(
             f"model {name!r} can't be had: {repository} is neither in the packaged weights (only "
-            f"'base', extra 'demo') nor in {listed(folders)}, and {error}. Let this machine reach "
-            f"{hub.host()} once, or copy the folder {hub.folder_name(repository)} there from a "
-            "machine that has it, or give a directory of CTranslate2 weights as `model`."
+            f"'base', extra 'demo') nor in {listed(folders)}, and {error}. "
+            f"{hub.advice(hub.host())}, or copy the folder {folder} there from a machine that has "
+            "it, or give a directory of CTranslate2 weights as `model`."
         ) from error
 
 

@@ -231,6 +231,6 @@ def _complete(names: Collection[str]) -> bool:
 
 def _cure(host: str, what: str, folders: Sequence[Path]) -> str:
     return (
-        f"Let this machine reach {host} once, or copy {what} from one that has it into "
+        f"{hub.advice(host)}, or copy {what} from one that has it into "
         f"{places.writable(folders) or folders[0]}, or set word_times = 'attention'."
     )

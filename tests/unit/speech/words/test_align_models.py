@@ -100,8 +100,9 @@ def test_where_the_environment_forbids_the_network_no_host_is_asked(
 
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     for language in ("nl", "en"):
-        with pytest.raises(ModelNotFetched, match="HF_HUB_OFFLINE keeps this process off"):
+        with pytest.raises(ModelNotFetched, match="HF_HUB_OFFLINE keeps this process") as caught:
             fetch_align_model(language, tmp_path, lambda: None)
+        assert caught.value.cure.startswith("Unset HF_HUB_OFFLINE and let this machine reach 127")
     assert server.requests == []
     with pytest.raises(NoAlignModel):
         fetch_align_model("cy", tmp_path, lambda: None)
