@@ -6,6 +6,7 @@
 | `equal_jitter` | a message that is released because its failure may be temporary |
 | `doubling` | a receive, a broken download, a machine's end: one waits, nothing is to spread |
 | `COMMIT_WAITS` | the commit of a finished job |
+| `MODELS_SECONDS` | a host of models that is of no use, a model that could not be fetched |
 
 Source: M. Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog, 2015.
 """
@@ -22,6 +23,7 @@ __all__ = [
     "END_CAP_SECONDS",
     "END_SECONDS",
     "MAX_RELEASE_SECONDS",
+    "MODELS_SECONDS",
     "doubling",
     "equal_jitter",
     "full_jitter",
@@ -42,6 +44,10 @@ END_SECONDS = 10.0
 
 END_CAP_SECONDS = 300.0
 """The longest wait between such attempts: an upgrade takes minutes, and no more is paid beyond."""
+
+MODELS_SECONDS = 300.0
+"""How long a host's answer holds, and how long a model that could not be fetched is left alone: a
+worker lives for hours, and a network may come back."""
 
 _RELEASE_SECONDS = 15
 """About how long a message is hidden after its first failure."""

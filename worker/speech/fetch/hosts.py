@@ -2,27 +2,23 @@
 
 The libraries that fetch models try each file again for a minute or more, whether or not anything
 answers, and a name may stay unresolved for as long. So a host gets one question before they
-start, on a thread of its own, and the answer holds for `ANSWER_HOLDS` seconds.
+start, on a thread of its own, and the answer holds for `retry.MODELS_SECONDS`.
 """
 
 from __future__ import annotations
 
 import math
-import socket
-import ssl
 import threading
 import time
 import urllib.request
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable
 from urllib.parse import urlsplit
 
-from worker.redact import redact
+from worker.retry import MODELS_SECONDS
+from worker.speech.fetch.answers import explain
 from worker.threads import SupervisedThread
 
-__all__ = ["ANSWER_HOLDS", "NotFetched", "explain", "judge_hub", "judge_plain", "name_of", "reach"]
-
-ANSWER_HOLDS = 300.0
-"""Seconds before a host is asked anew: a worker lives for hours, and a network may come back."""
+__all__ = ["WAIT_SECONDS", "NotFetched", "name_of", "reach"]
 
 WAIT_SECONDS = 2.0
 """How long a host may take to answer where a result may be waiting."""
@@ -30,9 +26,6 @@ WAIT_SECONDS = 2.0
 _SOCKET_SECONDS = 30.0
 """When a question ends that got no answer. Nobody waits for it by then; a late answer still
 counts."""
-
-_ANSWERS_ALL_THE_SAME = frozenset({401, 404})
-"""Of a host that is there, but has no such file or wants a token: fetching says which."""
 
 
 class NotFetched(OSError):
@@ -57,7 +50,7 @@ class _Host:
         """
         with self._changed:
             now = time.monotonic()
-            if not self._asking and now - self._asked_at >= ANSWER_HOLDS:
+            if not self._asking and now - self._asked_at >= MODELS_SECONDS:
                 self._asked_at, self._asking, self._answer = now, True, None
                 SupervisedThread("model-host", lambda: self._ask(question)).start()
             until = self._asked_at + seconds
@@ -83,7 +76,7 @@ _lock = threading.Lock()
 def reach(url: str, ask: Callable[[str, float], str], seconds: float | None = None) -> None:
     """Make sure that a URL's host can be reached.
 
-    The first call asks it, and so does the first one after `ANSWER_HOLDS` seconds; never are two
+    The first call asks it, and so does the first one after `retry.MODELS_SECONDS`; never are two
     questions to one host under way.
 
     Args:
@@ -105,63 +98,6 @@ def name_of(url: str) -> str:
     """The host's name, and its port if one is given; nothing secret."""
     parts = urlsplit(url)
     return f"{parts.hostname}:{parts.port}" if parts.port else str(parts.hostname)
-
-
-def judge_hub(status: int, headers: Mapping[str, str]) -> str:
-    """What a hub's answer to the question for a file means (pure); empty if it is a hub's.
-
-    Args:
-        status: of HTTP, redirections not followed.
-        headers: by lower-case name.
-    """
-    # Its client insists on the first, too; the second says what is wrong with the request.
-    if "x-repo-commit" in headers or "x-error-code" in headers:
-        return ""
-    if status >= 400:
-        return _judge_status(status)
-    # A repository with a new name has moved on the same host; to log in one is sent to another.
-    moved = status >= 300 and headers.get("location", "").startswith("/")
-    return "" if moved else _NO_MODEL_HOST
-
-
-def judge_plain(status: int, headers: Mapping[str, str]) -> str:
-    """The same of a server of plain files, redirections followed (pure)."""
-    page = headers.get("content-type", "").lower().startswith("text/html")
-    return _judge_status(status) or (_NO_MODEL_HOST if page and status < 400 else "")
-
-
-_NO_MODEL_HOST = "what answers is no host of models; the network may want a login"
-
-
-def _judge_status(status: int) -> str:
-    if status >= 400 and status not in _ANSWERS_ALL_THE_SAME:
-        return f"the answer is HTTP {status}"
-    return ""
-
-
-def explain(error: BaseException) -> str:
-    """What a failed connection comes down to, for brackets in a sentence."""
-    for cause in _causes(error):
-        match cause:
-            case socket.gaierror():
-                return "its name can't be resolved"
-            case ConnectionRefusedError():
-                return "the connection is refused"
-            case ssl.SSLCertVerificationError():
-                return f"its certificate is not trusted: {cause.verify_message}"
-            case TimeoutError():
-                return "no answer"
-    lines = str(error).strip().splitlines()
-    said = f": {redact(lines[0])[:200]}" if lines else ""
-    return f"{type(error).__name__}{said}"
-
-
-def _causes(error: BaseException) -> Iterator[BaseException]:
-    """An error and what it was raised from, the innermost last."""
-    seen: BaseException | None = error
-    while seen is not None:
-        yield seen
-        seen = seen.__cause__ or seen.__context__
 
 
 def _through_proxy(url: str) -> str:

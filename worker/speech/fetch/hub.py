@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from worker.logs import get_logger
-from worker.speech.fetch import hosts
+from worker.speech.fetch import answers, hosts
 from worker.speech.fetch.hosts import NotFetched
 from worker.speech.fetch.places import NOWHERE, writable
 
@@ -178,7 +178,7 @@ def fetch(
             f"{host()} has no {repository}, or shows it only with a token (HF_TOKEN)"
         ) from error
     except Exception as error:  # whatever the client raises, the files are not here
-        raise NotFetched(f"the download from {host()} failed ({hosts.explain(error)})") from error
+        raise NotFetched(f"the download from {host()} failed ({answers.explain(error)})") from error
 
 
 def _ask(url: str, seconds: float) -> str:
@@ -189,7 +189,7 @@ def _ask(url: str, seconds: float) -> str:
     answer = get_session().head(
         url, headers=build_hf_headers(), timeout=seconds, allow_redirects=False
     )
-    return hosts.judge_hub(
+    return answers.judge_hub(
         answer.status_code, {name.lower(): value for name, value in answer.headers.items()}
     )
 

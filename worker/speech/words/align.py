@@ -24,6 +24,7 @@ import numpy.typing as npt
 
 from worker.errors import WorkerError
 from worker.results.transcript import Word
+from worker.retry import MODELS_SECONDS
 from worker.speech.windows import SAMPLE_RATE
 from worker.speech.words.align_models import (
     ModelNotFetched,
@@ -49,9 +50,6 @@ _CARD_SECONDS, _CPU_SECONDS = 30.0, 20.0
 """Audio in one forward pass. On a card a second takes 0.2 ms, and `model.memory.ALIGN_BYTES` is for
 the activations of so many; on a CPU batching gains nothing."""
 
-
-ASK_AGAIN_SECONDS = 300.0
-"""How long a model that could not be fetched is left alone. A host's answer holds as long."""
 
 SILENCE_SECONDS = 20.0
 """Results don't wait for a download that has brought nothing for so long. It goes on; a large file
@@ -178,7 +176,7 @@ class Aligner:
     def request(self, language: str) -> None:
         """Start loading the language's model, unless it is loaded, loading or was refused.
 
-        Returns at once. What could not be fetched is tried again after `ASK_AGAIN_SECONDS`; what
+        Returns at once. What could not be fetched is tried again after `retry.MODELS_SECONDS`; what
         failed otherwise is not, in this process; what had to make room for another may be.
         """
         now = time.monotonic()
@@ -268,7 +266,7 @@ class Aligner:
                     f"The alignment model for {language!r} is not on this machine, and {error}."
                 )
                 attempt.cure = error.cure
-                attempt.again_at = time.monotonic() + ASK_AGAIN_SECONDS
+                attempt.again_at = time.monotonic() + MODELS_SECONDS
         # Whatever the libraries raise means that there is no model; whoever asks learns why.
         except Exception as error:  # noqa: BLE001
             with self._lock:

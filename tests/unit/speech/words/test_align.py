@@ -334,7 +334,7 @@ def test_a_model_that_could_not_be_fetched_is_asked_for_again_later_and_nobody_w
         aligner.request("nl")
     assert far.asked == ["nl"]
 
-    monkeypatch.setattr(align, "ASK_AGAIN_SECONDS", 0.0)
+    monkeypatch.setattr(align, "MODELS_SECONDS", 0.0)
     failed = far.aligner()
     assert settled(failed, "nl") is False
     network.append("is back")
