@@ -156,7 +156,7 @@ class HubServer(HttpServer):
         hub = {"X-Repo-Commit": REVISION}
         if path.startswith("/api/models/"):
             listing = {"id": "a/b", "sha": REVISION, "siblings": [
-                {"rfilename": name} for name in self.files
+                {"rfilename": name, "size": len(content)} for name, content in self.files.items()
             ]}  # fmt: skip
             return 200, hub, json.dumps(listing).encode()
         content = self.files.get(path.rpartition("/")[2])

@@ -24,6 +24,7 @@ from tests.fakes.tiny_model import base_model
 from worker.errors import MachineError, SettingsError
 from worker.speech.fetch import hosts
 from worker.speech.model import models
+from worker.speech.model.download import Download
 from worker.speech.model.weights import LARGE_V3, Dimensions
 
 TURBO = Dimensions(
@@ -89,13 +90,15 @@ def test_without_a_network_one_sentence_says_what_was_looked_for_and_what_to_do(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setattr(models, "_HUB_SECONDS", 0.2)
+    downloads: list[Download] = []
     with BlackHole() as hole:
         url = {"black hole": hole.url, "refused": REFUSED, "unresolved": UNRESOLVED}[kind]
         use_hub(url, monkeypatch)
         for _ in range(2):
             with pytest.raises(MachineError) as caught:
-                models.resolve("large-v3", tmp_path)
+                models.resolve("large-v3", tmp_path, on_download=downloads.append)
         assert hole.questions == (kind == "black hole")
+    assert downloads == []
     text = str(caught.value)
     for part in (
         "model 'large-v3' can't be had",
@@ -108,6 +111,19 @@ def test_without_a_network_one_sentence_says_what_was_looked_for_and_what_to_do(
     ):
         assert part in text
     assert capfd.readouterr() == ("", "")
+
+
+def test_a_download_is_announced_with_its_size_and_its_folder(
+    hub: HubServer, tmp_path: Path
+) -> None:
+    downloads: list[Download] = []
+    for _ in range(2):
+        directory = models.resolve("tiny", tmp_path, on_download=downloads.append)
+    (download,) = downloads
+    size = sum(len(content) for name, content in WEIGHTS.items() if name != "README.md")
+    assert (download.repository, download.size) == (TINY, size)
+    assert directory.is_relative_to(download.folder)
+    assert download.fetched() == size
 
 
 def test_the_hubs_cache_is_enough(hub: HubServer, tmp_path: Path) -> None:
