@@ -29,6 +29,7 @@ __all__ = [
 
 MAX_KEY_BYTES = 1024
 MAX_JOB_ID = 128
+"""Bytes of UTF-8."""
 MAX_PREFIX_BYTES = MAX_KEY_BYTES - MAX_JOB_ID - len(f"/{CHECKPOINT}")
 """What a prefix may have so that the longest job id and file name still fit behind it."""
 

@@ -154,6 +154,22 @@ def test_a_fifo_queue_gets_groups_and_deduplication_ids(aws: Aws) -> None:
     assert {body["input"] for body in bodies(aws, url)} == {"s3://bucket/a", "s3://bucket/b"}
 
 
+def test_a_file_keeps_the_letters_of_its_name(aws: Aws, tmp_path: Path) -> None:
+    url, bucket = aws.make_queues(fifo=True).url, aws.make_bucket()
+    path = tmp_path / "Mu\u0308ller 録音.wav"
+    path.write_bytes(b"sound")
+    done = submit(aws, str(path), "--queue-url", url, "--upload-to", f"s3://{bucket}/in/")
+    assert done.returncode == ExitCode.OK, done.stderr
+    job_id = done.stdout.strip()
+    assert job_id.startswith("Müller-録音-")
+    assert aws.s3.get_object(Bucket=bucket, Key=f"in/{job_id}.wav")["Body"].read() == b"sound"
+    (message,) = aws.sqs.receive_message(
+        QueueUrl=url, MessageSystemAttributeNames=["MessageGroupId", "MessageDeduplicationId"]
+    )["Messages"]
+    assert json.loads(message["Body"])["job_id"] == job_id
+    assert all(value.isascii() for value in message["Attributes"].values())
+
+
 def test_waiting_ends_well_if_every_job_does(aws: Aws) -> None:
     url, bucket = aws.make_queues().url, aws.make_bucket()
     answering = answer_everything(aws, url, jobs=2)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from worker.aws.faults import AWS_ERRORS, describe
-from worker.aws.sqs import is_fifo
+from worker.aws.sqs import fifo_id, is_fifo
 from worker.errors import SettingsError
 from worker.logs import get_logger
 
@@ -91,7 +91,7 @@ def fifo_fields(notice: Notice) -> dict[str, str]:
     """
     named = "\0".join((notice.job_id, notice.status, notice.result or ""))
     return {
-        "MessageGroupId": notice.job_id,
+        "MessageGroupId": fifo_id(notice.job_id),
         "MessageDeduplicationId": hashlib.sha256(named.encode()).hexdigest(),
     }
 

@@ -14,11 +14,12 @@ from dataclasses import dataclass
 from urllib.parse import unquote_plus
 
 from worker.errors import ErrorCode, JobError
+from worker.jobs.ids import id_part, within
 from worker.redact import quoted
+from worker.uris import MAX_KEY_BYTES
 
 __all__ = ["ObjectEvent", "from_eventbridge", "from_notification"]
 
-_NOT_IN_JOB_ID = re.compile(r"[^A-Za-z0-9._]+")
 _KEY_TAIL_LENGTH = 80
 _HASH_DIGITS = 16
 _HEADER_VALUE = re.compile(r"[!#-~]{1,1024}")
@@ -78,7 +79,8 @@ class ObjectEvent:
         named = "\0".join((self.bucket, self.key, version))
         digest = hashlib.sha256(named.encode("utf-8", "surrogatepass")).hexdigest()
         name = self.key.rstrip("/").rpartition("/")[2]
-        tail = _NOT_IN_JOB_ID.sub("-", name).strip("-.")[-_KEY_TAIL_LENGTH:]
+        part = id_part(name[-MAX_KEY_BYTES:], keep="._").strip("-.")
+        tail = within(part, characters=_KEY_TAIL_LENGTH, end=True)
         return f"{tail or 'object'}-{digest[:_HASH_DIGITS]}"
 
 

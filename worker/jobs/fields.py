@@ -69,8 +69,8 @@ JOB_FIELDS: Mapping[str, JobField] = MappingProxyType(
     {
         "input": JobField(f"{input_forms()} of the media file"),
         "job_id": JobField(
-            "names the result; default the SQS MessageId, with -1, -2, ... after it in a message"
-            " of several jobs"
+            "names the result: 1 to 128 bytes of letters and digits of any script (in NFC), . _ -;"
+            " default the SQS MessageId, with -1, -2, ... after it in a message of several jobs"
         ),
         "output": JobField(
             "s3://bucket/prefix/ under which <job_id>/ is written; default the setting `output`,"

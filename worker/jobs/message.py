@@ -25,12 +25,12 @@ from typing import NoReturn, TypeVar
 from worker.errors import ErrorCode, JobError
 from worker.jobs.events import ObjectEvent, from_eventbridge, from_notification
 from worker.jobs.fields import JOB_FIELDS
+from worker.jobs.ids import is_job_id
 from worker.jobs.inputs import InputUri, parse_input
 from worker.jobs.problems import described, kind_of, sentence, unknown_fields
 from worker.jobs.request import (
     JobDefaults,
     JobRequest,
-    is_job_id,
     job_schema,
     parse_request,
     valid_metadata,
@@ -163,7 +163,8 @@ def parse_message(body: str, *, message_id: str, defaults: JobDefaults) -> Parse
         defaults: what the settings say about every job.
     """
     digest = hashlib.sha256(message_id.encode("utf-8", "surrogatepass")).hexdigest()
-    stem = message_id if is_job_id(message_id) else f"message-{digest[:32]}"
+    usable = message_id.isascii() and is_job_id(message_id)
+    stem = message_id if usable else f"message-{digest[:32]}"
     reading = _Reading(stem, defaults)
     try:
         _check_size(body, defaults)

@@ -25,19 +25,19 @@ from pydantic_core import PydanticCustomError
 
 from worker.errors import ErrorCode, JobError
 from worker.jobs.fields import JOB_FIELDS
+from worker.jobs.ids import JOB_ID_PATTERN, JOB_ID_RULE, is_job_id
 from worker.jobs.inputs import InputUri, JobInput
 from worker.jobs.languages import LANGUAGE_CODES, in_order, nearest_language
 from worker.jobs.problems import UNICODE_FIX, explained, metadata_problems, sentence, unknown_fields
 from worker.redact import quoted
 from worker.results.formats import FORMAT_NAMES, Format
-from worker.uris import MAX_JOB_ID, S3Prefix
+from worker.uris import S3Prefix
 
 __all__ = [
     "DEFAULT_PREFIX",
     "MAX_PROMPT_CHARACTERS",
     "JobDefaults",
     "JobRequest",
-    "is_job_id",
     "job_schema",
     "parse_request",
     "valid_metadata",
@@ -49,16 +49,9 @@ DEFAULT_PREFIX = "transcripts/"
 MAX_PROMPT_CHARACTERS = 4096
 """Ample for the 223 tokens that Whisper's decoder takes; the engine counts those."""
 
-_JOB_ID = re.compile(rf"[A-Za-z0-9._-]{{1,{MAX_JOB_ID}}}")
 _PRIVATE_FIELDS = frozenset({"prompt", "hotwords", "metadata"})
 _MAX_FORMATS = 20
 """Room for every format and some repeats; bounds the errors a hostile list can make."""
-
-
-def is_job_id(text: str) -> bool:
-    """Whether `text` may name a job: 1 to 128 of A-Z a-z 0-9 . _ - and neither . nor .. alone."""
-    return _JOB_ID.fullmatch(text) is not None and text not in (".", "..")
-
 
 _NOTIFY = re.compile(r"arn:[a-z-]+:sns:\S{1,300}|https?://[^\s/?#@]+/[^\s?#]{1,300}")
 """The form of a topic's ARN or a queue's URL; whether the worker may write to it, AWS decides."""
@@ -108,7 +101,7 @@ class JobRequest(BaseModel):
     )
 
     input: JobInput = Field(description=JOB_FIELDS["input"].description)
-    job_id: str | None = _field("job_id", json_schema_extra={"pattern": f"^{_JOB_ID.pattern}$"})
+    job_id: str | None = _field("job_id", json_schema_extra={"pattern": JOB_ID_PATTERN})
     output: S3Prefix | None = _field("output")
     language: str | None = _field("language", json_schema_extra={"enum": [*LANGUAGE_CODES, None]})
     task: Literal["transcribe", "translate"] = _field("task")
@@ -128,9 +121,7 @@ class JobRequest(BaseModel):
     @classmethod
     def _check_job_id(cls, value: str | None) -> str | None:
         if value is not None and not is_job_id(value):
-            raise PydanticCustomError(
-                "advice", f"use 1 to {MAX_JOB_ID} of A-Z a-z 0-9 . _ - and not . or .. alone"
-            )
+            raise PydanticCustomError("advice", JOB_ID_RULE)
         return value
 
     @field_validator("language")

@@ -16,6 +16,7 @@ from itertools import islice
 from pathlib import Path, PurePosixPath
 
 from worker.errors import JobError, SettingsError
+from worker.jobs.ids import id_part, within
 from worker.jobs.inputs import InputUri, input_forms, is_input, parse_input
 from worker.jobs.request import JobDefaults, JobRequest, parse_request
 from worker.uris import S3Prefix, S3Uri
@@ -31,7 +32,6 @@ __all__ = [
 ]
 
 _STEM_LENGTH = 80
-_NOT_IN_ID = re.compile(r"[^A-Za-z0-9_-]+")
 _EXTENSION = re.compile(r"\.[A-Za-z0-9]{1,10}")
 
 
@@ -55,7 +55,8 @@ class Planned:
 
 def job_stem(name: str) -> str:
     """The part of a job id that a person recognises: the input's file name, without its type."""
-    stem = _NOT_IN_ID.sub("-", PurePosixPath(name).stem).strip("-")[:_STEM_LENGTH].strip("-")
+    part = id_part(PurePosixPath(name).stem, keep="_-").strip("-")
+    stem = within(part, characters=_STEM_LENGTH).strip("-")
     return stem or "job"
 
 

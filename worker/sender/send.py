@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from boto3.exceptions import S3UploadFailedError
 
 from worker.aws.faults import AWS_ERRORS, Fault, classify, describe, transient
-from worker.aws.sqs import MESSAGES_PER_CALL, is_fifo
+from worker.aws.sqs import MESSAGES_PER_CALL, fifo_id, is_fifo
 from worker.errors import SettingsError, TransientError
 from worker.results.names import ERROR, TRANSCRIPT
 from worker.sender.plan import Planned
@@ -140,11 +140,12 @@ def send(sqs: SQSClient, queue_url: str, jobs: Iterable[Planned]) -> Iterator[Pl
             )
 
 
-def _entry(name: str, job: Planned, queue_url: str) -> SendMessageBatchRequestEntryTypeDef:
-    entry: SendMessageBatchRequestEntryTypeDef = {"Id": name, "MessageBody": job.request.body()}
+def _entry(name: str, planned: Planned, queue_url: str) -> SendMessageBatchRequestEntryTypeDef:
+    entry: SendMessageBatchRequestEntryTypeDef = {"Id": name, "MessageBody": planned.request.body()}
     if is_fifo(queue_url):
         # A group of its own: jobs don't wait for one another.
-        entry |= {"MessageGroupId": job.job_id, "MessageDeduplicationId": job.job_id}
+        job = fifo_id(planned.job_id)
+        entry |= {"MessageGroupId": job, "MessageDeduplicationId": job}
     return entry
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 
 import pytest
@@ -153,3 +154,9 @@ def test_queues_and_topics_are_targets(target: str, topic: bool) -> None:
 def test_anything_else_is_a_wrong_setting_that_says_what_is_right(target: str) -> None:
     with pytest.raises(SettingsError, match=r"notify_url = .*SNS topic ARN.*SQS queue URL"):
         notices(target)
+
+
+def test_a_fifo_target_gets_ids_of_ascii_whatever_names_the_job() -> None:
+    fields = fifo_fields(replace(NOTICE, job_id="録音-1"))
+    assert re.fullmatch("[0-9a-f]{64}", fields["MessageGroupId"])
+    assert fields["MessageGroupId"] != fifo_fields(NOTICE)["MessageGroupId"] == "job-1"

@@ -128,6 +128,8 @@ def test_an_error_document_is_valid() -> None:
         ({"input": "s3://bucket/k.wav"}, True),
         ({"input": "s3://bucket/k.wav", "language": None, "prompt": None, "job_id": None}, True),
         ({"input": "s3://bucket/k.wav", "job_id": "a b"}, False),
+        ({"input": "s3://bucket/k.wav", "job_id": "Müller_17.2-録音"}, True),
+        ({"input": "s3://bucket/k.wav", "job_id": "x" * 129}, False),
         ({"input": "s3://bucket/k.wav", "language": "english"}, False),
         ({"input": "s3://bucket/k.wav", "langage": "en"}, False),
         ({"input": "s3://bucket/k.wav", "formats": ["json", "tsv"], "words": False}, True),

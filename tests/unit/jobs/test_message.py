@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from pydantic import Field, create_model
 
 from worker.errors import ErrorCode, JobError
+from worker.jobs.ids import is_job_id
 from worker.jobs.message import (
     Job,
     JobDefaults,
@@ -25,7 +26,6 @@ from worker.jobs.message import (
     parse_message,
     parse_request,
 )
-from worker.jobs.request import is_job_id
 
 MESSAGE_ID = "5fea7756-0ea4-451a-a703-a558b933e274"
 DEFAULTS = JobDefaults()
@@ -340,11 +340,13 @@ def test_a_named_language_agrees_with_what_may_be_detected(
         ({"input": "s3://Recordings/k"}, "3 to 63 lower-case letters"),
         ({"input": INPUT, "output": "results/"}, "field 'output': 'results/' is not an S3 URI"),
         ({"input": INPUT, "output": "s3://x/"}, "field 'output': 's3://x/' does not name"),
-        ({"input": INPUT, "job_id": ""}, "field 'job_id' is '': use 1 to 128 of"),
+        ({"input": INPUT, "job_id": ""}, "field 'job_id' is '': use 1 to 128 bytes of"),
         ({"input": INPUT, "job_id": "."}, "field 'job_id' is '.': use"),
         ({"input": INPUT, "job_id": ".."}, "field 'job_id' is '..': use"),
         ({"input": INPUT, "job_id": "a/b"}, "field 'job_id' is 'a/b': use"),
-        ({"input": INPUT, "job_id": "é"}, "field 'job_id' is 'é': use"),
+        ({"input": INPUT, "job_id": "e\u0301"}, "in Unicode's composed form, NFC"),
+        ({"input": INPUT, "job_id": "☎"}, "field 'job_id' is '☎': use"),
+        ({"input": INPUT, "job_id": "語" * 43}, "use 1 to 128 bytes"),
         ({"input": INPUT, "job_id": "a\n"}, "field 'job_id' is 'a\\n': use"),
         ({"input": INPUT, "job_id": "x" * 129}, "use 1 to 128"),
         ({"input": INPUT, "job_id": 7}, "field 'job_id' is a number: it must be text"),
@@ -620,7 +622,7 @@ def test_half_a_surrogate_pair_in_the_body_is_no_input() -> None:
     failure.input.encode()
 
 
-@pytest.mark.parametrize("message_id", ["", "..", "a b", "\ud800", "x" * 500])
+@pytest.mark.parametrize("message_id", ["", "..", "a b", "\ud800", "x" * 500, "é" * 64])
 def test_a_message_id_that_may_not_name_a_job_is_hashed(message_id: str) -> None:
     (job,) = parse({"input": INPUT}, message_id=message_id).jobs
     assert is_job_id(job.job_id)
@@ -805,8 +807,9 @@ def test_keys_of_notifications_are_url_encoded_and_those_of_eventbridge_are_not(
     [
         ("in/call-17.flac", "call-17.flac-"),
         ("call 17 (final).flac", "call-17-final-.flac-"),
-        ("in/録音.wav", "wav-"),
-        ("in/録音", "object-"),
+        ("in/録音.wav", "録音.wav-"),
+        ("in/Mu\u0308ller (2).wav", "Müller-2-.wav-"),
+        ("in/☎", "object-"),
         ("...", "object-"),
         ("x/" + "y" * 200 + "-end.wav", "y" * 72 + "-end.wav-"),
     ],
