@@ -11,8 +11,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from worker.cli.demo import sample_recording, short_ids
-from worker.errors import ExitCode
+from worker.cli.demo import sample_recording, short_ids, show
+from worker.errors import ExitCode, SettingsError
 from worker.results.transcript import Transcript
 
 needs_model = pytest.mark.skipif(
@@ -65,11 +65,12 @@ def test_a_conversation_comes_out_with_all_its_files(tmp_path: Path) -> None:
     assert "New Jersey" not in log
 
 
-def test_a_demo_whose_time_is_up_fails_and_leaves_no_process(tmp_path: Path) -> None:
+def test_a_demo_whose_time_is_up_says_so_once_and_leaves_no_process(tmp_path: Path) -> None:
     done = demo("--output-dir", str(tmp_path), "--timeout", "1")
     assert done.returncode == ExitCode.FAILURE
-    assert "not as it should be: sample has no result" in done.stderr
-    assert "s3://demo/out/sample/transcript.json isn't there" in done.stderr
+    (fault,) = [line for line in done.stderr.splitlines() if "not as it should be" in line]
+    assert "time was up after 1 s (" in fault
+    assert fault.endswith("with no answer for sample: give a longer --timeout")
     assert processes_about(tmp_path) == []
 
 
@@ -91,10 +92,60 @@ def test_ending_the_demo_ends_the_daemon(tmp_path: Path) -> None:
     assert processes_about(tmp_path) == []
 
 
-def test_a_file_that_is_not_there_is_reported_at_once(tmp_path: Path) -> None:
-    done = demo("no.flac", "--output-dir", str(tmp_path))
+@pytest.mark.parametrize("place", ["out", "out/sample"])
+def test_a_folder_that_can_not_be_written_is_said_before_anything_is_done(
+    tmp_path: Path, place: str
+) -> None:
+    blocked = tmp_path / place
+    blocked.parent.mkdir(exist_ok=True)
+    blocked.write_text("a file")
+    with pytest.raises(SettingsError) as refused:
+        show([], tmp_path / "out", timeout=900)
+    assert str(refused.value).startswith(f"--output-dir {tmp_path / 'out'}: {blocked}")
+    assert "can't be written" in str(refused.value)
+
+
+def test_files_that_are_not_there_are_all_reported_before_anything_is_done(tmp_path: Path) -> None:
+    done = demo("no.flac", "none.wav", "--output-dir", str(tmp_path / "out"))
     assert done.returncode == ExitCode.SETTINGS
-    assert "error: no.flac: there is no such file" in done.stderr
+    no, none = done.stderr.splitlines()
+    assert no.startswith("error: no.flac: there is no such file")
+    assert none.startswith("none.wav: there is no such file")
+    assert not (tmp_path / "out").exists()
+
+
+@needs_model
+@pytest.mark.long
+@pytest.mark.timeout(420)
+def test_a_worker_that_is_killed_is_said_once(tmp_path: Path) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "worker", "demo", "--output-dir", str(tmp_path)],
+        stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True,
+    )  # fmt: skip
+    ends = time.monotonic() + 60
+    while not (tmp_path / "daemon.log").exists() and time.monotonic() < ends:
+        time.sleep(0.1)
+    for child in psutil.Process(process.pid).children():
+        child.kill()
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == ExitCode.FAILURE
+    (fault,) = [line for line in errors.splitlines() if "not as it should be" in line]
+    assert "the worker was ended by signal 9" in fault
+
+
+@needs_model
+@pytest.mark.long
+@pytest.mark.timeout(420)
+def test_a_file_that_is_no_audio_is_said_once_and_the_others_are_shown(tmp_path: Path) -> None:
+    text = tmp_path / "Mu\u0308ller.wav"
+    text.write_text("this is no audio")
+    out = tmp_path / "out"
+    done = demo(str(text), str(sample_recording()), "--output-dir", str(out))
+    assert done.returncode == ExitCode.FAILURE
+    (fault,) = [line for line in done.stderr.splitlines() if "not as it should be" in line]
+    assert "Müller failed: not_media: " in fault
+    assert (out / "sample" / "transcript.json").is_file()
+    assert "New Jersey" in " ".join(done.stdout.split())
 
 
 def test_the_recording_is_found_without_importing_pyannote() -> None:

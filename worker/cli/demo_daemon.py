@@ -2,61 +2,80 @@
 
 from __future__ import annotations
 
+import contextlib
+import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from worker.errors import ExitCode
+from worker.cli.top import read_status
+from worker.errors import MachineError
 
-__all__ = ["DemoDaemon", "log_tail", "running_daemon"]
+__all__ = ["MODEL", "DemoDaemon", "running_daemon"]
 
 IDLE_SECONDS = 3.0
 
 STOP_SECONDS = 10.0
 """How long a terminated daemon may take before it is killed."""
 
-LOG_LINES = 30
-"""Lines of each of the daemon's logs that are shown where something went wrong."""
+MODEL = "base"
 
-_STAGES = (("job.started", "transcribing"), ("model.loaded", "warming up"))
+_STAGES = (("job.started", "Transcribing"), ("model.loaded", "Warming up"))
 """What the daemon is doing, by the latest of these events in its log."""
 
 
 class DemoDaemon:
-    """The daemon's process and its log."""
+    """The daemon's process, its log and its status page."""
 
-    def __init__(self, process: subprocess.Popen[bytes], log_path: Path) -> None:
+    def __init__(self, process: subprocess.Popen[bytes], log_path: Path, port: int) -> None:
         self._process = process
         self._log_path = log_path
+        self._port = port
 
     @property
-    def alive(self) -> bool:
-        """Whether the process still runs."""
-        return self._process.poll() is None
+    def exit_code(self) -> int | None:
+        """The process's exit code, negative for a signal; None while it runs."""
+        return self._process.poll()
 
     def stage(self) -> str:
         """How far the daemon is, from its log."""
         try:
             log = self._log_path.read_text(encoding="utf-8")
         except FileNotFoundError:
-            return "starting the daemon"
+            return "Starting the worker"
         return next(
-            (stage for event, stage in _STAGES if f"event={event} " in log), "loading the model"
+            (stage for event, stage in _STAGES if f"event={event} " in log),
+            f"Loading the model {MODEL}",
         )
 
-    def wait_for_exit(self, seconds: float) -> list[str]:
-        """Wait for the idle daemon to end by itself; what was wrong with that, if anything."""
+    def held(self) -> Mapping[str, tuple[float, float | None]]:
+        """Seconds of audio done, and in all if known, of each job that the daemon holds."""
         try:
-            code = self._process.wait(timeout=seconds)
-        except subprocess.TimeoutExpired:
-            return ["the daemon didn't end itself when it was idle"]
-        return [] if code == ExitCode.OK else [f"the daemon ended with exit code {code}"]
+            held = read_status(self._port)["held"]
+        except MachineError:  # not yet, or no longer
+            return {}
+        return {job["job_id"]: (job["done_seconds"], job["total_seconds"]) for job in held}
+
+    def last_error(self) -> str:
+        """The last error that the daemon wrote; empty if it wrote none."""
+        found = [
+            line.removeprefix("error: ")
+            for line in _lines(_error_path(self._log_path))
+            if line.startswith("error: ")
+        ]
+        found = found or [line for line in _lines(self._log_path) if " ERROR " in line]
+        return found[-1] if found else ""
+
+    def wait_for_exit(self, seconds: float) -> None:
+        """Wait for the idle daemon to end by itself."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(timeout=seconds)
 
     def stop(self) -> None:
         """End the process if it still runs."""
-        if not self.alive:
+        if self.exit_code is not None:
             return
         self._process.terminate()
         try:
@@ -69,31 +88,35 @@ class DemoDaemon:
 @contextmanager
 def running_daemon(queue_url: str, log_path: Path) -> Iterator[DemoDaemon]:
     """The daemon on a queue, with the base model; it is ended even if the block raises."""
+    port = _free_port()
     command = [
         sys.executable, "-m", "worker", "run",
         "--queue-url", queue_url,
-        "--model", "base",
+        "--model", MODEL,
         "--device", "cpu",
         "--idle-timeout", f"{IDLE_SECONDS:g}",
         "--compute-type", "auto",
         "--word-times", "attention",  # no alignment model is fetched for a demo
+        "--metrics-port", str(port),
         "--log-file", str(log_path),
     ]  # fmt: skip
     with _error_path(log_path).open("wb") as errors:
-        daemon = DemoDaemon(subprocess.Popen(command, stdout=errors, stderr=errors), log_path)
+        daemon = DemoDaemon(subprocess.Popen(command, stdout=errors, stderr=errors), log_path, port)
         try:
             yield daemon
         finally:
             daemon.stop()
 
 
-def log_tail(log_path: Path) -> str:
-    """The end of what the daemon logged, and of what it wrote to stderr."""
-    lines: list[str] = []
-    for path in (log_path, _error_path(log_path)):
-        if path.is_file():
-            lines += path.read_text(encoding="utf-8", errors="replace").splitlines()[-LOG_LINES:]
-    return "\n".join(lines)
+def _lines(path: Path) -> list[str]:
+    return path.read_text(encoding="utf-8", errors="replace").splitlines() if path.is_file() else []
+
+
+def _free_port() -> int:
+    """A port of loopback that nobody listens on at this moment."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 def _error_path(log_path: Path) -> Path:

@@ -24,7 +24,16 @@ from worker.speech.fetch.places import NOWHERE, writable
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
 
-__all__ = ["Unsuitable", "advice", "fetch", "find", "folder_name", "host", "refuse_if_offline"]
+__all__ = [
+    "Unsuitable",
+    "advice",
+    "fetch",
+    "find",
+    "folder_name",
+    "host",
+    "refuse_if_offline",
+    "sizes",
+]
 
 log = get_logger(__name__)
 
@@ -174,11 +183,37 @@ def fetch(
     except Unsuitable:
         raise
     except RepositoryNotFoundError as error:
-        raise NotFetched(
-            f"{host()} has no {repository}, or shows it only with a token (HF_TOKEN)"
-        ) from error
+        raise _not_there(repository) from error
     except Exception as error:  # whatever the client raises, the files are not here
         raise NotFetched(f"the download from {host()} failed ({answers.explain(error)})") from error
+
+
+def sizes(repository: str, seconds: float) -> dict[str, int | None]:
+    """A repository's files with their sizes in bytes, as far as the hub says; nothing is fetched.
+
+    Args:
+        repository: `owner/name`.
+        seconds: how long the hub may take to answer at all, and then to list.
+
+    Raises:
+        NotFetched: the hub can't be reached, or doesn't have it.
+    """
+    import huggingface_hub
+    from huggingface_hub.errors import RepositoryNotFoundError
+
+    refuse_if_offline()
+    hosts.reach(huggingface_hub.hf_hub_url(repository, "config.json"), _ask, seconds)
+    try:
+        found = huggingface_hub.HfApi().model_info(repository, files_metadata=True, timeout=seconds)
+    except RepositoryNotFoundError as error:
+        raise _not_there(repository) from error
+    except Exception as error:  # whatever the client raises, there is no list
+        raise NotFetched(f"{host()} doesn't list it ({hosts.explain(error)})") from error
+    return {sibling.rfilename: sibling.size for sibling in found.siblings or ()}
+
+
+def _not_there(repository: str) -> NotFetched:
+    return NotFetched(f"{host()} has no {repository}, or shows it only with a token (HF_TOKEN)")
 
 
 def _ask(url: str, seconds: float) -> str:

@@ -101,6 +101,12 @@ def identity(directory: Path) -> str:
     return digest.hexdigest()[:32]
 
 
+def packaged_parts(name: str) -> tuple[Path, Path] | None:
+    """Where the packages lie that bring a model's weights; None where none do."""
+    first, second = map(_package_data, _PACKAGED_PARTS)
+    return None if name != _PACKAGED_NAME or first is None or second is None else (first, second)
+
+
 def packaged_weights() -> Path | None:
     """The directory of the packaged base model; None where the extra `demo` isn't installed.
 
@@ -109,10 +115,10 @@ def packaged_weights() -> Path | None:
     Raises:
         MachineError: what the packages bring is damaged.
     """
-    parts = [_package_data(package) for package in _PACKAGED_PARTS]
-    if any(part is None for part in parts):
+    parts = packaged_parts(_PACKAGED_NAME)
+    if parts is None:
         return None
-    first, second = (part for part in parts if part is not None)
+    first, second = parts
     target = cache_directory() / f"whisper-{_PACKAGED_NAME}-{_PACKAGED_SHA256['model.bin'][:12]}"
     if target.is_dir() and (target / ".verified").is_file():
         return target
@@ -196,10 +202,14 @@ def _blocks(path: Path, size: int = 1 << 20) -> Iterator[bytes]:
             yield block
 
 
-def _from_hub(name: str, model_dir: Path | None, on_download: OnDownload | None) -> Path:
+def repository_of(name: str) -> str:
+    """The hub's repository of a model's name.
+
+    Raises:
+        SettingsError: it is no known name.
+    """
     # Imported here: naming a directory needs neither the hub nor its dependencies.
     from faster_whisper.utils import _MODELS
-    from huggingface_hub.errors import HFValidationError
 
     repository = name if "/" in name else _MODELS.get(name)
     if repository is None:
@@ -207,6 +217,13 @@ def _from_hub(name: str, model_dir: Path | None, on_download: OnDownload | None)
             f"model = {name!r} is no directory and no known name; known are "
             + ", ".join(sorted(_MODELS))
         )
+    return str(repository)
+
+
+def _from_hub(name: str, model_dir: Path | None, on_download: OnDownload | None) -> Path:
+    from huggingface_hub.errors import HFValidationError
+
+    repository = repository_of(name)
     folders = hub_places(model_dir)
 
     def begins(folder: Path, size: int | None) -> None:
@@ -214,8 +231,8 @@ def _from_hub(name: str, model_dir: Path | None, on_download: OnDownload | None)
             on_download(Download(repository, size, folder))
 
     try:
-        return hub.find(repository, folders, _complete) or hub.fetch(
-            repository, folders, _wanted, _HUB_SECONDS, begins if on_download else None
+        return hub.find(repository, folders, complete) or hub.fetch(
+            repository, folders, wanted, _HUB_SECONDS, begins if on_download else None
         )
     except HFValidationError as error:
         raise SettingsError(f"model = {name!r} is no directory and no hub name: {error}") from error
@@ -234,12 +251,12 @@ def _from_hub(name: str, model_dir: Path | None, on_download: OnDownload | None)
         ) from error
 
 
-def _complete(names: Collection[str]) -> bool:
+def complete(names: Collection[str]) -> bool:
     """Whether a folder with these files can be loaded; a download that broke off can't."""
     return all(matching(names, pattern) for pattern in _NEEDED_FILES)
 
 
-def _wanted(names: Sequence[str]) -> list[str]:
+def wanted(names: Sequence[str]) -> list[str]:
     """Of a repository's files, those to fetch; none if they are no CTranslate2 weights."""
     if "model.bin" not in names:
         return []
