@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 import threading
@@ -14,6 +15,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import Aws
+from worker.__main__ import INTERRUPTED
 from worker.errors import ExitCode
 
 HEAVY = {"torch", "whisperx", "ctranslate2", "faster_whisper", "numpy"}
@@ -177,6 +179,28 @@ def test_waiting_ends_well_if_every_job_does(aws: Aws) -> None:
     answering.join(timeout=30)
     assert done.returncode == ExitCode.OK, done.stderr
     assert len(done.stdout.splitlines()) == 2
+    assert done.stderr.splitlines()[-1] == (
+        f"2 jobs: 2 succeeded; results: s3://{bucket}/transcripts/<job id>/"
+    )
+
+
+def test_an_interrupted_wait_says_that_the_jobs_go_on(aws: Aws) -> None:
+    url, bucket = aws.make_queues().url, aws.make_bucket()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "worker", "submit", f"s3://{bucket}/a", "--stable-ids",
+         "--queue-url", url, "--wait"],
+        env=aws.environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert process.stderr is not None
+    assert process.stderr.readline().startswith("Waiting for results")
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=30)
+    assert process.returncode == INTERRUPTED
+    assert "no longer waiting: 0 of 1 jobs answered, the others go on" in errors
+    assert f"results: s3://{bucket}/transcripts/<job id>/" in errors
+    assert "the same command waits for them again" in errors
+    assert "Traceback" not in errors
+    assert aws.depth(url)[0] == 1
 
 
 def test_waiting_reports_a_failure_and_exits_1(aws: Aws) -> None:
@@ -185,8 +209,13 @@ def test_waiting_reports_a_failure_and_exits_1(aws: Aws) -> None:
     done = submit(aws, f"s3://{bucket}/good", f"s3://{bucket}/bad", "--queue-url", url, "--wait")
     answering.join(timeout=30)
     assert done.returncode == ExitCode.FAILURE
-    _, bad = done.stdout.splitlines()
-    assert done.stderr.splitlines() == [f"{bad}: not_media: No decoder recognises it."]
+    good, bad = done.stdout.splitlines()
+    _, problem, summary = done.stderr.splitlines()
+    assert problem == f"{bad}: not_media: No decoder recognises it."
+    assert summary == (
+        f"2 jobs: 1 succeeded, 1 failed; its result: s3://{bucket}/transcripts/{good}"
+        "/transcript.json"
+    )
 
 
 def test_waiting_is_bounded(aws: Aws) -> None:
@@ -197,6 +226,7 @@ def test_waiting_is_bounded(aws: Aws) -> None:
     assert done.returncode == ExitCode.FAILURE
     assert "no answer within 0.5 s from 1 jobs" in done.stderr
     assert done.stdout.strip() in done.stderr
+    assert done.stderr.splitlines()[-1] == "1 job: 0 succeeded, 1 unanswered"
 
 
 def test_a_bucket_that_is_not_there_ends_the_waiting(aws: Aws) -> None:

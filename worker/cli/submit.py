@@ -75,18 +75,46 @@ def _send(arguments: _Arguments, fields: dict[str, object], queue_url: str) -> E
             click.echo(job.job_id)
             if arguments.wait:
                 sent.append(job)
-    return _wait(clients, sent, arguments.timeout) if arguments.wait else ExitCode.OK
+    return _wait(clients, sent, arguments) if arguments.wait else ExitCode.OK
 
 
-def _wait(clients: Clients, sent: list[Planned], timeout: float) -> ExitCode:
-    from worker.cli.console import counter
-    from worker.sender.send import wait
+def _wait(clients: Clients, sent: list[Planned], arguments: _Arguments) -> ExitCode:
+    from worker.cli.console import screen
+    from worker.cli.progress import Progress
+    from worker.sender.send import Answers, wait
 
-    with counter("Waiting for results", len(sent)) as count:
-        answers = wait(clients.s3, sent, timeout=timeout, on_answer=lambda *_: count())
-    for line in answers.problems(timeout):
+    answered = 0
+
+    def show(answers: Answers) -> None:
+        nonlocal answered
+        answered = answers.count
+        shown.show(Progress(answered, len(sent), "job"))
+
+    try:
+        with screen() as shown:
+            shown.stage("Waiting for results")
+            answers = wait(clients.s3, sent, timeout=arguments.timeout, on_round=show)
+    except KeyboardInterrupt:
+        click.echo(_left_alone(sent, answered, stable_ids=arguments.stable_ids), err=True)
+        raise
+    for line in (*answers.problems(arguments.timeout), answers.summary(sent)):
         click.echo(line, err=True)
     return ExitCode.OK if answers.all_completed else ExitCode.FAILURE
+
+
+def _left_alone(sent: list[Planned], answered: int, *, stable_ids: bool) -> str:
+    """What becomes of jobs that are no longer waited for."""
+    from worker.sender.send import places
+
+    again = (
+        "the same command waits for them again, and does nothing twice"
+        if stable_ids
+        else "lists sent with --stable-ids can be waited for again, by the same command"
+    )
+    return (
+        f"\nno longer waiting: {answered} of {len(sent)} jobs answered, the others go on without"
+        f" this command; results: {places(sent)}\n{again}"
+    )
 
 
 def _planned(

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
     from mypy_boto3_sqs.type_defs import SendMessageBatchRequestEntryTypeDef
 
-__all__ = ["Answers", "Failure", "list_objects", "send", "upload_each", "wait"]
+__all__ = ["Answers", "Failure", "list_objects", "places", "send", "upload_each", "wait"]
 
 MAX_BATCH_BYTES = 262_144
 """Most bytes that SendMessageBatch takes in all (newer queues take more)."""
@@ -68,6 +68,21 @@ class Answers:
         """Whether every job was answered, and none failed."""
         return not self.failed and not self.waiting
 
+    @property
+    def count(self) -> int:
+        """How many jobs are answered."""
+        return len(self.completed) + len(self.failed)
+
+    def summary(self, jobs: Sequence[Planned]) -> str:
+        """How many of the jobs that were waited for succeeded, and where the results lie."""
+        parts = [f"{len(self.completed)} succeeded"]
+        parts += [f"{len(self.failed)} failed"] if self.failed else []
+        parts += [f"{len(self.waiting)} unanswered"] if self.waiting else []
+        told = f"{len(jobs)} {'job' if len(jobs) == 1 else 'jobs'}: {', '.join(parts)}"
+        if len(self.completed) == 1:
+            return f"{told}; its result: {next(iter(self.completed.values()))}"
+        return f"{told}; results: {places(jobs)}" if self.completed else told
+
     def problems(self, timeout: float) -> list[str]:
         """What went wrong, in lines for a person; `timeout` is how long was waited, in seconds."""
         lines = [f"{failure.job_id}: {failure.code}: {failure.message}" for failure in self.failed]
@@ -80,6 +95,13 @@ class Answers:
                     " need s3:GetObject on results and s3:ListBucket on their bucket"
                 )
         return lines
+
+
+def places(jobs: Sequence[Planned]) -> str:
+    """Where the results of jobs that say so go, for people."""
+    return ", ".join(
+        f"{prefix}<job id>/" for prefix in dict.fromkeys(str(job.output) for job in jobs)
+    )
 
 
 def list_objects(s3: S3Client, prefix: S3Prefix) -> Iterator[str]:
@@ -168,7 +190,7 @@ def wait(
     jobs: Sequence[Planned],
     *,
     timeout: float,
-    on_answer: Callable[[str, str], None] = lambda job_id, state: None,
+    on_round: Callable[[Answers], None] = lambda answers: None,
     poll_seconds: float = POLL_SECONDS,
 ) -> Answers:
     """Look for every job's transcript.json or error.json until all are there.
@@ -177,7 +199,7 @@ def wait(
         s3: client that may read the results.
         jobs: with their `output`.
         timeout: seconds.
-        on_answer: called with (job id, "completed" or "failed") as answers come.
+        on_round: called with what is answered so far, each time that all were looked for.
         poll_seconds: between one round and the next.
 
     Raises:
@@ -189,13 +211,14 @@ def wait(
     failures = 0
     while left:
         try:
-            left = [job for job in left if not _answered(s3, job, answers, on_answer)]
+            left = [job for job in left if not _answered(s3, job, answers)]
             failures = 0
         except AWS_ERRORS as error:
             left = [job for job in left if not _known(job, answers)]
             failures += 1
             if failures >= PATIENCE or not transient(error):
                 raise TransientError(f"results can't be looked for: {describe(error)}") from error
+        on_round(answers)
         if not left or time.monotonic() + poll_seconds > ends:
             break
         time.sleep(poll_seconds)
@@ -207,9 +230,7 @@ def _known(job: Planned, answers: Answers) -> bool:
     return job.job_id in answers.completed or any(f.job_id == job.job_id for f in answers.failed)
 
 
-def _answered(
-    s3: S3Client, job: Planned, answers: Answers, on_answer: Callable[[str, str], None]
-) -> bool:
+def _answered(s3: S3Client, job: Planned, answers: Answers) -> bool:
     """Whether the job is answered by now; the answer is added to `answers`."""
     output = job.output
     if output is None:
@@ -217,14 +238,12 @@ def _answered(
     place = output.place(job.job_id)
     if _read(s3, place.bucket, place.key(TRANSCRIPT), answers, body=False) is not None:
         answers.completed[job.job_id] = place.uri(TRANSCRIPT)
-        on_answer(job.job_id, "completed")
         return True
     error = _read(s3, place.bucket, place.key(ERROR), answers)
     if error is None:
         return False
     document = json.loads(error)
     answers.failed.append(Failure(job.job_id, str(document["code"]), str(document["message"])))
-    on_answer(job.job_id, "failed")
     return True
 
 
