@@ -61,6 +61,21 @@ def _own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv(name, value)
 
 
+@pytest.fixture
+def loggers_as_before() -> Iterator[None]:
+    """Undoes what a test does to the process's loggers."""
+    root = logging.getLogger()
+    levels = root.level, logging.getLogger("worker").level
+    handlers = list(root.handlers)
+    yield
+    for handler in [handler for handler in root.handlers if handler not in handlers]:
+        root.removeHandler(handler)
+        handler.close()
+    root.setLevel(levels[0])
+    logging.getLogger("worker").setLevel(levels[1])
+    logging.captureWarnings(False)
+
+
 def aws_variables(endpoint: str | None = None) -> dict[str, str]:
     """AWS's own variables for a process under test."""
     variables = {

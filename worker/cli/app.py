@@ -8,6 +8,7 @@ inside the commands.
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -23,17 +24,24 @@ from worker.errors import ExitCode, SettingsError, WorkerError
 
 __all__ = ["app"]
 
+TELL_THEMSELVES = frozenset({"run", "check"})
+"""Commands that name misspelled variables themselves: in the log, and for another environment."""
+
 
 def _run(*, config: Path | None, **flags: Any) -> ExitCode:
     from worker.logs import configure, get_logger
     from worker.settings import changed, load
     from worker.speech.model.allocator import restart_for_cpu
 
-    settings = load(flags, config)
-    if settings.queue_url is None:
-        raise SettingsError(
-            "queue_url is not set: give --queue-url or WORKER_QUEUE_URL the URL of an SQS queue"
-        )
+    try:
+        settings = load(flags, config)
+        if settings.queue_url is None:
+            raise SettingsError(
+                "queue_url is not set: give --queue-url or WORKER_QUEUE_URL the URL of an SQS queue"
+            )
+    except SettingsError as error:
+        _log_refusal(error, config, flags)
+        raise
     restart_for_cpu(settings.device)
     configure(settings.log_level, settings.log_format, settings.log_file)
     log = get_logger("worker.run")
@@ -52,15 +60,28 @@ def _run(*, config: Path | None, **flags: Any) -> ExitCode:
     from worker.daemon import compose
     from worker.speech.engine.engine import build
 
-    clients = make_clients(
-        queue_url=settings.queue_url, visibility_timeout=settings.visibility_timeout
-    )
     try:
+        clients = make_clients(
+            queue_url=settings.queue_url, visibility_timeout=settings.visibility_timeout
+        )
         return compose.daemon(settings, clients, build(settings.engine())).run()
     except WorkerError as error:
         if settings.log_file is not None:  # else `main` writes it, to the same stderr
             log.error("worker.failed", message=str(error))
         raise
+
+
+def _log_refusal(error: SettingsError, config: Path | None, flags: dict[str, Any]) -> None:
+    """Write why the settings are refused to the log file too, if that is known by then."""
+    from worker.logs import configure, get_logger
+    from worker.settings import load_log_settings
+
+    found = load_log_settings(flags, config)
+    if found.log_file is None:
+        return
+    with contextlib.suppress(SettingsError):  # it can't be written either: stderr has the error
+        configure(found.log_level, found.log_format, found.log_file)
+        get_logger("worker.run").error("worker.failed", message=str(error))
 
 
 def _check(*, config: Path | None, **flags: Any) -> None:
@@ -96,6 +117,19 @@ def _print_version(ctx: click.Context, param: click.Parameter, wanted: bool) -> 
         ctx.exit()
 
 
+@click.pass_context
+def _name_unknown_variables(ctx: click.Context) -> None:
+    """Say on stderr which `WORKER_...` variables are no setting, whatever the command."""
+    known = {param.envvar for command in app.commands.values() for param in command.params}
+    others = [name for name in os.environ if name.upper().startswith("WORKER_")]
+    if ctx.invoked_subcommand in TELL_THEMSELVES or known.issuperset(others):
+        return
+    from worker.settings import unknown_variables  # a fifth of a second, only if there may be one
+
+    for sentence in unknown_variables(os.environ):
+        click.echo(f"warning: {sentence}", err=True)
+
+
 class _Commands(click.Group):
     """The commands, in the order in which they are declared."""
 
@@ -106,6 +140,7 @@ class _Commands(click.Group):
 app = _Commands(
     "transcription-worker",
     context_settings=dict(CONTEXT),
+    callback=_name_unknown_variables,
     help="Speech in, transcripts out: a worker for SQS and S3, and for local files.",
     params=[
         click.Option(

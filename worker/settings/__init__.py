@@ -5,7 +5,7 @@
 """
 
 from worker.settings.fields import DEFAULT, ENV_PREFIX, FILE_GROUPS, Settings
-from worker.settings.reading import load
+from worker.settings.reading import load, load_log_settings, unknown_variables
 from worker.settings.words import (
     Described,
     allowed,
@@ -30,5 +30,7 @@ __all__ = [
     "flag",
     "group_of",
     "load",
+    "load_log_settings",
     "table",
+    "unknown_variables",
 ]

@@ -7,7 +7,7 @@ message about a wrong value can say which of the four places to correct.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from difflib import get_close_matches
 from pathlib import Path
 from tomllib import TOMLDecodeError
@@ -21,7 +21,7 @@ from worker.redact import redact
 from worker.settings.fields import DEFAULT, ENV_PREFIX, Settings
 from worker.settings.words import allowed, flag
 
-__all__ = ["load"]
+__all__ = ["load", "load_log_settings", "unknown_variables"]
 
 
 class _Environment(EnvSettingsSource):
@@ -33,6 +33,34 @@ class _Environment(EnvSettingsSource):
 
     def _load_env_vars(self) -> Mapping[str, str | None]:
         return {name.lower(): value for name, value in self._environ.items() if value}
+
+
+LOG_SETTINGS = ("log_level", "log_format", "log_file")
+"""The settings that say where a message goes."""
+
+
+def load_log_settings(
+    cli_values: Mapping[str, Any] | None = None,
+    config: Path | None = None,
+    environ: Mapping[str, str] | None = None,
+) -> Settings:
+    """Where log lines go, whatever is wrong with the other settings; never raises.
+
+    What is wrong with these is left at its default. Arguments: as of `load`.
+    """
+    environ = os.environ if environ is None else environ
+    flags = {name: value for name, value in (cli_values or {}).items() if value is not None}
+    try:
+        file = _read(config) if config is not None else {}
+    except SettingsError:
+        file = {}
+    merged = file | _Environment(environ)() | flags
+    values = {name: merged[name] for name in LOG_SETTINGS if name in merged}
+    try:
+        return Settings(**values)
+    except ValidationError as error:
+        wrong = {detail["loc"][0] for detail in error.errors(include_url=False)}
+        return Settings(**{name: values[name] for name in values if name not in wrong})
 
 
 def load(
@@ -57,11 +85,11 @@ def load(
     file = _read(config) if config is not None else {}
 
     origins = {name: str(config) for name in file}
-    origins |= {name: f"environment variable {ENV_PREFIX}{name.upper()}" for name in variables}
+    origins |= {name: f"environment variable {_variable(name)}" for name in variables}
     origins |= {name: f"command line {flag(name)}" for name in flags}
     merged = file | variables | flags
     try:
-        return Settings.build(merged, origins=origins, unknown=_unknown_variables(environ))
+        return Settings.build(merged, origins=origins, unknown=unknown_variables(environ))
     except ValidationError as error:
         raise SettingsError(_explain(error, merged, origins)) from None
 
@@ -91,20 +119,27 @@ def _explain(error: ValidationError, values: Mapping[str, Any], origins: Mapping
     return "\n  ".join([f"{many}:", *problems.values()])
 
 
-def _nearest(name: str) -> str:
+def _nearest(name: str, form: Callable[[str], str] = str) -> str:
     near = get_close_matches(name, Settings.model_fields, n=1)
-    return f"; did you mean {near[0]}?" if near else ""
+    return f"; did you mean {form(near[0])}?" if near else ""
 
 
-def _unknown_variables(environ: Mapping[str, str]) -> tuple[str, ...]:
-    """Reported, not refused: an orchestrator may set variables with that prefix for itself."""
-    names = (
-        name
-        for name in sorted(environ)
-        if name.upper().startswith(ENV_PREFIX)
-        and name.upper().removeprefix(ENV_PREFIX).lower() not in Settings.model_fields
-    )
+def unknown_variables(environ: Mapping[str, str]) -> tuple[str, ...]:
+    """A sentence for each `WORKER_...` variable that is no setting, with the nearest one that is.
+
+    They are reported, not refused: an orchestrator may set variables with that prefix for itself.
+    """
+    settings = {
+        variable: variable.upper().removeprefix(ENV_PREFIX).lower()
+        for variable in sorted(environ)
+        if variable.upper().startswith(ENV_PREFIX)
+    }
     return tuple(
-        f"{name} is no setting{_nearest(name.upper().removeprefix(ENV_PREFIX).lower())}"
-        for name in names
+        f"{variable} is no setting{_nearest(name, _variable)}"
+        for variable, name in settings.items()
+        if name not in Settings.model_fields
     )
+
+
+def _variable(name: str) -> str:
+    return f"{ENV_PREFIX}{name.upper()}"

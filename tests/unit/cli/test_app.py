@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import resource
 import signal
 import subprocess
@@ -236,6 +237,55 @@ def test_a_variable_is_read_and_named_as_the_origin(monkeypatch: pytest.MonkeyPa
     done = command("run")
     assert done.returncode == ExitCode.SETTINGS
     assert "device = 'tpu' (environment variable WORKER_DEVICE)" in done.stderr
+
+
+@pytest.mark.parametrize("name", ["submit", "transcribe", "demo", "top"])
+def test_every_command_names_a_misspelled_variable(
+    name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("WORKER_OUTPUT", "s3://results/x/")
+    monkeypatch.setenv("WORKER_BATCHSIZE", "8")
+    with pytest.raises(click.UsageError):
+        app.main([name, "--no-such-flag"], standalone_mode=False)
+    said = "warning: WORKER_BATCHSIZE is no setting; did you mean WORKER_BATCH_SIZE?\n"
+    assert capsys.readouterr().err == said
+
+
+def test_variables_that_are_right_cost_submit_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORKER_QUEUE_URL", "http://127.0.0.1:9/q")
+    assert "pydantic_settings" not in imported("submit", "s3://bucket/key", "--dry-run")
+
+
+def test_a_misspelled_flag_is_named_with_the_nearest() -> None:
+    with pytest.raises(click.NoSuchOption) as refused:
+        app.main(["run", "--modle", "base"], standalone_mode=False)
+    assert "--model" in (refused.value.possibilities or [])
+
+
+@pytest.mark.usefixtures("loggers_as_before")
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (("--batch-size", "many"), "batch_size = 'many' (command line --batch-size): must be"),
+        ((), "queue_url is not set"),
+        (("--config", "none.toml"), "--config none.toml: there is no such file"),
+    ],
+)
+def test_why_settings_are_refused_stands_in_the_log_file_as_well(
+    flags: tuple[str, ...], said: str, tmp_path: Path
+) -> None:
+    log = tmp_path / "worker.log"
+    with pytest.raises(SettingsError, match=re.escape(said)):
+        app.main(["run", "--log-file", str(log), *flags], standalone_mode=False)
+    (line,) = log.read_text(encoding="utf-8").splitlines()
+    assert "event=worker.failed" in line
+    assert said in line
+
+
+def test_a_log_file_that_can_not_be_written_is_no_second_error(tmp_path: Path) -> None:
+    arguments = ["run", "--log-file", str(tmp_path / "no" / "log"), "--beam-size", "0"]
+    with pytest.raises(SettingsError, match="beam_size = '0'"):
+        app.main(arguments, standalone_mode=False)
 
 
 def test_exit_codes() -> None:

@@ -189,7 +189,7 @@ def test_an_unknown_name_in_the_file_is_refused_with_the_nearest(tmp_path: Path)
 
 def test_an_unknown_variable_is_reported_not_refused() -> None:
     settings = load(environ={"WORKER_MODLE": "base", "WORKER_SERVICE_HOST": "10.0.0.1"})
-    assert settings.unknown_variables[0] == "WORKER_MODLE is no setting; did you mean model?"
+    assert settings.unknown_variables[0] == "WORKER_MODLE is no setting; did you mean WORKER_MODEL?"
     assert len(settings.unknown_variables) == 2
     assert "10.0.0.1" not in "".join(settings.unknown_variables)
 
