@@ -173,21 +173,26 @@ def test_check_shows_settings_with_origins_and_the_machine(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = tmp_path / "w.toml"
-    config.write_text("beam_size = 2\n")
+    config.write_text('beam_size = 2\nmodel = "base"\n')
     monkeypatch.setenv("WORKER_QUEUE_URL", "http://key:hunter2@127.0.0.1/1/q")
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://key:hunter2@127.0.0.1:1")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "hunter2")
     monkeypatch.setenv("WORKER_MODLE", "base")
     done = command("check", "--config", str(config), "--device", "cpu")
-    assert done.returncode == ExitCode.OK, done.stderr
+    assert done.returncode == ExitCode.FAILURE, done.stderr
     rows = {line.split()[0]: line for line in done.stdout.splitlines() if line.split()}
     assert "http://***@127.0.0.1/1/q" in rows["queue_url"]
     assert "environment variable WORKER_QUEUE_URL" in rows["queue_url"]
     assert rows["beam_size"].split()[1:] == ["2", str(config)]
     assert rows["device"].split()[1:] == ["cpu", "command", "line", "--device"]
     assert rows["batch_size"].split()[1:] == ["64", "default"]
-    assert "did you mean model?" in done.stdout
-    assert "from env" in rows["credentials"]
+    assert "did you mean WORKER_MODEL?" in done.stdout
+    assert rows["credentials"].split()[1:] == ["ok", "from", "env"]
+    assert rows["queue"].split()[1] == "can't"
+    assert "Could not connect to the endpoint URL" in rows["queue"]
+    assert rows["output"].split()[1:3] == ["not", "asked"]
+    assert rows["model"].split()[1] == "ok"
+    assert "`run` would fail for want of: queue" in done.stdout
     assert sys.version.split()[0] in rows["python"]
     assert "cores" in rows["processor"]
     assert "ctranslate2" in rows
@@ -197,7 +202,7 @@ def test_check_shows_settings_with_origins_and_the_machine(
 def test_what_the_machine_can_not_do_is_exit_3() -> None:
     if Path("/dev/nvidia0").exists():
         pytest.skip("this machine has a GPU")
-    done = command("check", "--device", "cuda")
+    done = command("check", "--device", "cuda", "--model", "base")
     assert done.returncode == ExitCode.MACHINE
     assert done.stderr.startswith("error: device = 'cuda' but no CUDA device can be used")
     assert "Traceback" not in done.stderr

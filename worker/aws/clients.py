@@ -39,6 +39,10 @@ _MAX_ATTEMPTS = 3
 """botocore's own attempts at each call; `faults.call_with_retries` repeats the whole."""
 _ASK_FIRST_BYTES = 1024 * 1024
 """An object with as many bytes or more is announced before it is sent."""
+_IMPATIENT = Config(
+    connect_timeout=2.0, read_timeout=4.0, retries={"mode": "standard", "total_max_attempts": 1}
+)
+"""For a person who waits: a service that is there answers within a fraction of a second."""
 _PATH_STYLE = Config(s3={"addressing_style": "path"})
 _QUEUE_HOSTS = (
     re.compile(r"^sqs\.(?P<region>[a-z0-9-]+)\.(amazonaws|api\.aws)"),
@@ -64,6 +68,8 @@ class Clients:
         queue_region: of the queue; None: `region`.
         visibility_timeout: seconds, of the queue's messages. Time-outs of calls are derived from
             it: a call that hangs must end well before a lease does.
+        patient: whether calls wait and are repeated as a worker's should be; not where a person
+            waits for the answer.
 
     Attributes:
         sqs: SQS for everything but ReceiveMessage; short time-outs.
@@ -76,8 +82,10 @@ class Clients:
         region: str,
         queue_region: str | None = None,
         visibility_timeout: int = 120,
+        patient: bool = True,
     ) -> None:
         self._session = session
+        self._patient = patient
         self._region = region
         self._lock = threading.RLock()
         # A third of the visibility time-out lies between heartbeats: two hung calls must fit.
@@ -86,9 +94,20 @@ class Clients:
         self.sqs: SQSClient = session.client(
             "sqs",
             region_name=queue_region,
-            config=_config(read_seconds=control_seconds, connections=16),
+            config=self._config(read_seconds=control_seconds, connections=16),
         )
         self._queue_region = queue_region
+
+    def _config(self, *, read_seconds: float = _READ_SECONDS, connections: int = 32) -> Config:
+        """What every client gets: time-outs, attempts, connections."""
+        config = Config(
+            connect_timeout=_CONNECT_SECONDS,
+            read_timeout=read_seconds,
+            retries={"mode": "standard", "total_max_attempts": _MAX_ATTEMPTS},
+            max_pool_connections=connections,
+            tcp_keepalive=True,
+        )
+        return config if self._patient else config.merge(_IMPATIENT)
 
     @cached_property
     def sqs_poll(self) -> SQSClient:
@@ -97,7 +116,9 @@ class Clients:
             return self._session.client(
                 "sqs",
                 region_name=self._queue_region,
-                config=_config(read_seconds=MAX_WAIT_SECONDS + _POLL_MARGIN_SECONDS, connections=4),
+                config=self._config(
+                    read_seconds=MAX_WAIT_SECONDS + _POLL_MARGIN_SECONDS, connections=4
+                ),
             )
 
     @cached_property
@@ -107,12 +128,12 @@ class Clients:
             return self._make_s3()
 
     def _make_s3(self) -> S3Client:
-        client = self._session.client("s3", region_name=self._region, config=_config())
+        client = self._session.client("s3", region_name=self._region, config=self._config())
         host = urlsplit(client.meta.endpoint_url).hostname or ""
         if not host.endswith((".amazonaws.com", ".amazonaws.com.cn", ".api.aws")):
             # Other servers seldom have a wildcard name in the DNS: http://bucket.minio:9000.
             client = self._session.client(
-                "s3", region_name=self._region, config=_config().merge(_PATH_STYLE)
+                "s3", region_name=self._region, config=self._config().merge(_PATH_STYLE)
             )
         client.meta.events.register("before-send.s3.PutObject", _send_small_at_once)
         return client
@@ -122,7 +143,7 @@ class Clients:
         """Auto Scaling, made when first used."""
         with self._lock:
             return self._session.client(
-                "autoscaling", region_name=self._region, config=_config(connections=4)
+                "autoscaling", region_name=self._region, config=self._config(connections=4)
             )
 
     @cached_property
@@ -130,7 +151,7 @@ class Clients:
         """EC2, made when first used."""
         with self._lock:
             return self._session.client(
-                "ec2", region_name=self._region, config=_config(connections=4)
+                "ec2", region_name=self._region, config=self._config(connections=4)
             )
 
     @cached_property
@@ -138,19 +159,8 @@ class Clients:
         """SNS, made when first used."""
         with self._lock:
             return self._session.client(
-                "sns", region_name=self._region, config=_config(connections=8)
+                "sns", region_name=self._region, config=self._config(connections=8)
             )
-
-
-def _config(*, read_seconds: float = _READ_SECONDS, connections: int = 32) -> Config:
-    """What every client gets: time-outs, attempts, connections."""
-    return Config(
-        connect_timeout=_CONNECT_SECONDS,
-        read_timeout=read_seconds,
-        retries={"mode": "standard", "total_max_attempts": _MAX_ATTEMPTS},
-        max_pool_connections=connections,
-        tcp_keepalive=True,
-    )
 
 
 def _send_small_at_once(request: AWSPreparedRequest, **_: object) -> None:
@@ -172,6 +182,7 @@ def make_clients(
     queue_url: str | None = None,
     region: str | None = None,
     visibility_timeout: int = 120,
+    patient: bool = True,
     environ: Mapping[str, str] | None = None,
 ) -> Clients:
     """The clients for this process.
@@ -182,6 +193,7 @@ def make_clients(
         region: for all but the queue. Without it: `AWS_REGION`, then what boto3 finds
             (`AWS_DEFAULT_REGION`, the profile), then the queue's, then us-east-1.
         visibility_timeout: seconds, of the queue's messages.
+        patient: as in `Clients`.
         environ: where `AWS_REGION` is looked for; boto3 itself reads only
             `AWS_DEFAULT_REGION`, though containers and functions set the other.
     """
@@ -197,4 +209,5 @@ def make_clients(
         or DEFAULT_REGION,
         queue_region=of_queue,
         visibility_timeout=visibility_timeout,
+        patient=patient,
     )

@@ -50,6 +50,7 @@ __all__ = [
     "Queue",
     "QueueInfo",
     "queue_attributes",
+    "queue_info",
 ]
 
 log = get_logger(__name__)
@@ -130,6 +131,23 @@ class BatchOutcome:
     failed: tuple[Message, ...] = ()
 
 
+def queue_info(attributes: Mapping[str, str], url: str, dead_letter_url: str | None) -> QueueInfo:
+    """What a queue's attributes say of its dead letters (pure).
+
+    Args:
+        attributes: with `RedrivePolicy`, if the queue has one.
+        url: the queue's.
+        dead_letter_url: instead of the one in the policy.
+    """
+    policy = _redrive_policy(attributes.get("RedrivePolicy"))
+    arn = policy.get("deadLetterTargetArn")
+    count = policy.get("maxReceiveCount")
+    return QueueInfo(
+        max_receive_count=int(count) if count is not None else None,
+        dead_letter_url=dead_letter_url or (arn and _url_beside(url, arn)),
+    )
+
+
 class Queue:
     """One SQS queue. Callable from any thread.
 
@@ -180,13 +198,7 @@ class Queue:
             attributes = queue_attributes(
                 self._client, self.url, ["RedrivePolicy"], sleep=self._sleep
             )
-            policy = _redrive_policy(attributes.get("RedrivePolicy"))
-            arn = policy.get("deadLetterTargetArn")
-            count = policy.get("maxReceiveCount")
-            self._info = QueueInfo(
-                max_receive_count=int(count) if count is not None else None,
-                dead_letter_url=self._dead_letter_url or (arn and _url_beside(self.url, arn)),
-            )
+            self._info = queue_info(attributes, self.url, self._dead_letter_url)
         return self._info
 
     def depth(self) -> Depth:
@@ -381,7 +393,12 @@ class Queue:
 
 
 def queue_attributes(
-    client: SQSClient, url: str, names: Sequence[Any], *, sleep: Callable[[float], None]
+    client: SQSClient,
+    url: str,
+    names: Sequence[Any],
+    *,
+    attempts: int = 5,
+    sleep: Callable[[float], None] = time.sleep,
 ) -> Mapping[str, str]:
     """Ask a queue for its attributes (GetQueueAttributes).
 
@@ -389,6 +406,7 @@ def queue_attributes(
         client: with short time-outs.
         url: the queue's.
         names: of the attributes; literals that boto3-stubs lists one by one.
+        attempts: calls in all.
         sleep: waits that many seconds between attempts.
 
     Raises:
@@ -406,7 +424,9 @@ def queue_attributes(
         return {str(name): value for name, value in answer.items()}
 
     try:
-        return call_with_retries(ask, f"read the attributes of {url}", sleep=sleep)
+        return call_with_retries(
+            ask, f"read the attributes of {url}", attempts=attempts, sleep=sleep
+        )
     except AWS_ERRORS as error:
         raise _refused(error, "sqs:GetQueueAttributes", url) from error
 

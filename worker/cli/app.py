@@ -24,6 +24,9 @@ from worker.errors import ExitCode, SettingsError, WorkerError
 
 __all__ = ["app"]
 
+CHECK_SECONDS = 8.0
+"""How long `check` waits for all that it asks; a service that is there answers in less than one."""
+
 TELL_THEMSELVES = frozenset({"run", "check"})
 """Commands that name misspelled variables themselves: in the log, and for another environment."""
 
@@ -84,16 +87,28 @@ def _log_refusal(error: SettingsError, config: Path | None, flags: dict[str, Any
         get_logger("worker.run").error("worker.failed", message=str(error))
 
 
-def _check(*, config: Path | None, **flags: Any) -> None:
+def _check(*, config: Path | None, unit: str | None, **flags: Any) -> ExitCode:
     from rich.console import Console
 
-    from worker.cli.check import show
+    from worker.cli.asking import ask_all
+    from worker.cli.check import show_answers, show_machine, show_settings
+    from worker.cli.questions import aws_questions, engine_questions
     from worker.settings import load
     from worker.speech.model.device import describe_machine, find_device
 
+    console = Console()
+    if unit is not None:
+        from worker.cli.unit import become, environment_of
+
+        become(environment_of(unit))
+        console.print(f"With the environment that systemd would give {unit} now.", markup=False)
     settings = load(flags, config)
-    show(Console(), settings, describe_machine())
+    show_settings(console, settings)
+    show_machine(console, describe_machine())  # imports torch: before the engine's questions
+    asked = [*aws_questions(settings), *engine_questions(settings)]
+    well = show_answers(console, ask_all(asked, seconds=CHECK_SECONDS))
     find_device(settings.device)
+    return ExitCode.OK if well else ExitCode.FAILURE
 
 
 def _top(*, port: int, every: float, once: bool) -> None:
@@ -165,8 +180,19 @@ app = _Commands(
         SettingsCommand(
             "check",
             callback=_check,
-            help="Show the settings in force, and what this machine can do.",
-            params=[config_option()],
+            help="Show the settings in force, what this machine can do, and whether run would find "
+            "its queue, buckets and model.",
+            epilog="Exit codes: 0 all that was asked is there, 1 something run needs is not, "
+            "2 wrong settings, 3 not on this machine.",
+            params=[
+                config_option(),
+                click.Option(
+                    ["--unit"],
+                    metavar="UNIT",
+                    help="Take variables not from this shell but from this systemd unit, such as "
+                    "transcription-worker.",
+                ),
+            ],
         ),
         click.Command(
             "top",

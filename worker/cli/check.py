@@ -1,9 +1,9 @@
-"""What `check` shows: the settings in force, and what this machine can do with them."""
+"""What `check` shows: the settings in force, what this machine can do, what `run` would find."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from itertools import groupby
 
 from rich import box
@@ -11,10 +11,11 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from worker.cli.asking import Answer, State
 from worker.redact import redact
 from worker.settings import Described, Settings, describe
 
-__all__ = ["show"]
+__all__ = ["show_answers", "show_machine", "show_settings"]
 
 _AWS_VARIABLES = (
     "AWS_ENDPOINT_URL",
@@ -25,31 +26,59 @@ _AWS_VARIABLES = (
 )
 """Variables whose values are no secret (a user and password in a URL are hidden all the same)."""
 
-
-def _aws_summary() -> dict[str, str]:
-    """Region, endpoints and the kind of credentials that AWS calls will use; no secret."""
-    import boto3
-
-    session = boto3.Session()
-    credentials = session.get_credentials()
-    region = os.environ.get("AWS_REGION") or session.region_name
-    found = {
-        "region": region or "none: the queue URL's, or us-east-1",
-        "credentials": f"from {credentials.method}" if credentials else "none found",
-    }
-    return found | {
-        name: redact(value) for name in _AWS_VARIABLES if (value := os.environ.get(name))
-    }
+_STYLES = {
+    State.OK: "green",
+    State.WARNING: "yellow",
+    State.CANNOT: "red",
+    State.NOT_ASKED: "dim",
+}
 
 
-def show(console: Console, settings: Settings, machine: dict[str, str]) -> None:
-    """Print the tables; `machine` comes from `describe_machine`."""
+def show_settings(console: Console, settings: Settings) -> None:
+    """The settings with their origins, and the variables that are none."""
     for group, rows in groupby(describe(settings), key=lambda row: row.group):
         console.print(_settings_table(group, rows))
     for variable in settings.unknown_variables:
         console.print(f"[yellow]{escape(variable)}[/]")
     console.print(_table("AWS", _aws_summary()))
+
+
+def show_machine(console: Console, machine: dict[str, str]) -> None:
+    """What this machine can do; `machine` comes from `describe_machine`."""
     console.print(_table("This machine", machine))
+
+
+def show_answers(console: Console, answers: Sequence[Answer]) -> bool:
+    """What was asked, with the answers; whether `run` would find all that was asked for."""
+    table = Table(
+        title="What `run` would find",
+        title_justify="left",
+        box=box.SIMPLE,
+        title_style="bold",
+        show_header=False,
+    )
+    table.add_column(no_wrap=True)
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    for answer in answers:
+        state = f"[{_STYLES[answer.state]}]{answer.state}[/]"
+        table.add_row(escape(answer.about), state, escape(redact(answer.said)))
+    console.print(table)
+    missing = [answer.about for answer in answers if answer.state is State.CANNOT]
+    if missing:
+        names = ", ".join(dict.fromkeys(missing))
+        console.print(f"[red]`run` would fail for want of:[/] {escape(names)}")
+    return not missing
+
+
+def _aws_summary() -> dict[str, str]:
+    """Region and endpoints that AWS calls will use; no secret."""
+    import boto3
+
+    region = os.environ.get("AWS_REGION") or boto3.Session().region_name
+    return {"region": region or "none: the queue URL's, or us-east-1"} | {
+        name: redact(value) for name in _AWS_VARIABLES if (value := os.environ.get(name))
+    }
 
 
 def _settings_table(group: str, rows: Iterable[Described]) -> Table:

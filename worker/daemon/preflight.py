@@ -2,14 +2,49 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
 from worker.aws.instance import Instance
-from worker.aws.queue import Queue
+from worker.aws.queue import Queue, QueueInfo
 from worker.daemon import policy
 from worker.errors import JobError, SettingsError, TransientError
 from worker.logs import get_logger
 from worker.speech.api import Options, Transcriber
 
 log = get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class QueueWarning:
+    """What about a queue would lose jobs: the event, the sentence and the fields of its line."""
+
+    event: str
+    message: str
+    fields: Mapping[str, object] = field(default_factory=dict)
+
+
+def queue_warnings(info: QueueInfo) -> list[QueueWarning]:
+    """What is to be warned of in a queue's redrive policy (pure)."""
+    found = []
+    if info.dead_letter_url is None:
+        found.append(
+            QueueWarning(
+                "queue.no_dead_letter_queue",
+                "The queue has no dead-letter queue: a message that can't be read, and "
+                "has no place for an error.json, will come again and again",
+            )
+        )
+    if info.max_receive_count is not None and info.max_receive_count < policy.ENOUGH_RECEIVES:
+        found.append(
+            QueueWarning(
+                "queue.few_receives",
+                f"maxReceiveCount is {info.max_receive_count}: interruptions count as "
+                f"receives, so set it to {policy.ENOUGH_RECEIVES} or more",
+                {"max_receive_count": info.max_receive_count},
+            )
+        )
+    return found
 
 
 def check_queue(queue: Queue) -> None:
@@ -19,20 +54,8 @@ def check_queue(queue: Queue) -> None:
         SettingsError: there is no such queue, or we may not ask.
         TransientError: no usable answer.
     """
-    info = queue.describe()
-    if info.dead_letter_url is None:
-        log.warning(
-            "queue.no_dead_letter_queue",
-            message="The queue has no dead-letter queue: a message that can't be read, and "
-            "has no place for an error.json, will come again and again",
-        )
-    if info.max_receive_count is not None and info.max_receive_count < policy.ENOUGH_RECEIVES:
-        log.warning(
-            "queue.few_receives",
-            message=f"maxReceiveCount is {info.max_receive_count}: interruptions count as "
-            f"receives, so set it to {policy.ENOUGH_RECEIVES} or more",
-            max_receive_count=info.max_receive_count,
-        )
+    for warning in queue_warnings(queue.describe()):
+        log.warning(warning.event, message=warning.message, **warning.fields)
 
 
 def check_poweroff(instance: Instance) -> None:
@@ -42,6 +65,15 @@ def check_poweroff(instance: Instance) -> None:
     except TransientError as error:
         log.warning("instance.group_unknown", message=f"Not checked before the end: {error}")
         return
+    refuse_poweroff_in(group)
+
+
+def refuse_poweroff_in(group: str | None) -> None:
+    """Refuse to switch off a machine of an Auto Scaling group; None: of none.
+
+    Raises:
+        SettingsError: it is one of a group.
+    """
     if group is not None:
         raise SettingsError(
             f"on_idle = 'poweroff' in the Auto Scaling group {group!r}: the group would only "

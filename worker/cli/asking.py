@@ -1,0 +1,102 @@
+"""Questions asked all at once, and answered in bounded time: what `check` wants to know."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from worker.errors import WorkerError
+from worker.threads import SupervisedThread
+
+__all__ = ["Answer", "Question", "State", "ask_all"]
+
+
+class State(StrEnum):
+    """How a question was answered."""
+
+    OK = "ok"
+    """There is nothing to mend."""
+    WARNING = "warning"
+    """The worker would run; something will go wrong one day."""
+    CANNOT = "can't"
+    """The worker could not do it."""
+    NOT_ASKED = "not asked"
+    """No setting asks for it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One line of `check`.
+
+    Attributes:
+        about: what was asked.
+        state: how it stands.
+        said: in words, with what to do where something is wrong.
+    """
+
+    about: str
+    state: State
+    said: str
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What is asked, and how.
+
+    Attributes:
+        about: what its answers are about; one that isn't answered in time is answered for.
+        ask: asks; may return several answers, or raise a WorkerError whose text is the answer.
+    """
+
+    about: tuple[str, ...]
+    ask: Callable[[], Sequence[Answer]]
+
+
+def ask_all(questions: Sequence[Question], *, seconds: float) -> list[Answer]:
+    """Ask on a thread for each; the answers in the order of the questions.
+
+    Args:
+        questions: what to ask.
+        seconds: how long all of it may take. What isn't answered by then is left alone: nothing
+            waits for it, not even the end of the process.
+
+    Raises:
+        Exception: a question's own, if that is none of ours.
+    """
+    asked = [(question, _Asking(question)) for question in questions]
+    for _, asking in asked:
+        asking.start()
+    ends = time.monotonic() + seconds
+    found: list[Answer] = []
+    for question, asking in asked:
+        if asking.join(ends - time.monotonic()):
+            found += asking.answers()
+        else:
+            said = f"no answer within {seconds:g} s: is the network there?"
+            found += [Answer(about, State.CANNOT, said) for about in question.about]
+    return found
+
+
+class _Asking:
+    """A question on its way."""
+
+    def __init__(self, question: Question) -> None:
+        self._question = question
+        self._answers: Sequence[Answer] = ()
+        self._thread = SupervisedThread(f"ask-{question.about[0]}", self._ask)
+        self.start = self._thread.start
+        self.join = self._thread.join
+
+    def _ask(self) -> None:
+        try:
+            self._answers = self._question.ask()
+        except WorkerError as error:
+            self._answers = [Answer(self._question.about[0], State.CANNOT, str(error))]
+
+    def answers(self) -> Sequence[Answer]:
+        """What was answered. Raises what killed the thread, if anything did."""
+        if self._thread.failure is not None:
+            raise self._thread.failure
+        return self._answers
