@@ -13,6 +13,7 @@ from typing import Any
 from urllib.error import URLError
 from urllib.request import urlopen
 
+from rich.columns import Columns
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.panel import Panel
@@ -26,6 +27,12 @@ __all__ = ["read_status", "view", "watch"]
 
 MOST_JOBS = 20
 """Jobs shown; the rest are counted."""
+
+LOADING = "loading"
+"""The state of a worker that is not ready yet, which is no fault."""
+
+_LINES_BESIDE_JOBS = 9
+"""Of a picture: its frame, the figures and headings, and the count of what isn't shown."""
 
 _TIMEOUT_SECONDS = 5.0
 
@@ -57,61 +64,74 @@ def watch(console: Console, port: int, *, seconds: float, once: bool) -> None:
     if once:
         console.print(view(status))
         return
-    with Live(view(status), console=console, refresh_per_second=4, screen=True) as live:
+
+    def picture(status: Mapping[str, Any]) -> RenderableType:
+        return view(status, most_jobs=max(1, console.height - _LINES_BESIDE_JOBS))
+
+    with Live(picture(status), console=console, refresh_per_second=4, screen=True) as live:
         while True:
             time.sleep(seconds)
             try:
-                live.update(view(read_status(port)))
+                live.update(picture(read_status(port)))
             except MachineError:
                 return
 
 
-def view(status: Mapping[str, Any]) -> RenderableType:
-    """A worker's status as a picture."""
+def view(status: Mapping[str, Any], *, most_jobs: int = MOST_JOBS) -> RenderableType:
+    """A worker's status as a picture, for terminals of 80 columns and more.
+
+    Args:
+        status: as `/status` says it.
+        most_jobs: how many jobs are shown; the rest are counted.
+    """
     engine = status.get("engine") or {}
     title = Text.assemble(
-        (str(status["state"]), "bold green" if status["healthy"] else "bold red"),
+        (str(status["state"]), _style(status)),
         f"  up {_clock(float(status['uptime_seconds']))}",
-        f"  {engine.get('model', 'loading')} on {engine.get('device', '?')}"
-        f" {engine.get('compute_type', '')}",
+        f"  {engine.get('model', '')} on {engine.get('device', '?')}"
+        f" {engine.get('compute_type', '')}"
+        if engine
+        else "",
     )
-    return Panel(
-        Group(_figures(status), Text(), _jobs(status.get("held") or [])),
-        title=title,
-        title_align="left",
-    )
+    why = status.get("unhealthy_because")
+    parts = [_figures(status), Text(), _jobs(status.get("held") or [], min(most_jobs, MOST_JOBS))]
+    if why and status["state"] != LOADING:
+        parts = [Text(f"unhealthy: {why}", style="red"), *parts]
+    return Panel(Group(*parts), title=title, title_align="left")
+
+
+def _style(status: Mapping[str, Any]) -> str:
+    if status["state"] == LOADING:
+        return "bold yellow"
+    return "bold green" if status["healthy"] else "bold red"
 
 
 def _figures(status: Mapping[str, Any]) -> RenderableType:
     queue = status["queue"]
     jobs: Mapping[str, float] = status["jobs"]
     extra: Mapping[str, float] = status.get("extra") or {}
-    table = Table.grid(padding=(0, 3))
-    for _ in range(4):
-        table.add_column()
-    table.add_row(
+    fill, speed = status["batch_fill"], status["speed"]
+    figures = [
         _figure("queue", f"{_count(queue['visible'])} waiting, {_count(queue['in_flight'])} out"),
         _figure("held", f"{status['messages_held']} messages"),
         _figure("audio", f"{float(status['audio_held_seconds']):.0f} s held"),
-        _figure("windows", f"{status['windows_waiting']} waiting"),
-    )
-    fill, speed = status["batch_fill"], status["speed"]
-    table.add_row(
         _figure("done", f"{jobs.get('committed', 0):.0f} jobs, {jobs.get('failed', 0):.0f} failed"),
         _figure("batch fill", "-" if fill is None else f"{fill:.0%}"),
-        _figure("speed", "-" if speed is None else f"{speed:.1f}x"),
+        _figure("windows", f"{status['windows_waiting']} waiting"),
         _figure("GPU memory", _memory(extra)),
-    )
-    return table
+        _figure("speed", "-" if speed is None else f"{speed:.1f}x"),
+    ]
+    # As many beside one another as fit; none is broken.
+    return Columns(figures, padding=(0, 3))
 
 
-def _jobs(held: Sequence[Mapping[str, Any]]) -> RenderableType:
+def _jobs(held: Sequence[Mapping[str, Any]], most: int) -> RenderableType:
     table = Table(box=None, pad_edge=False, expand=True)
-    table.add_column("job", ratio=3, no_wrap=True)
-    table.add_column("stage", width=10)
-    table.add_column("progress", ratio=2)
-    table.add_column("", width=15, justify="right", no_wrap=True)
-    for job in held[:MOST_JOBS]:
+    table.add_column("job", ratio=1, overflow="fold")  # its end tells ids of one name apart
+    table.add_column("stage", width=8)
+    table.add_column("progress", width=10)
+    table.add_column("", width=16, justify="right", no_wrap=True)
+    for job in held[:most]:
         done, total = float(job["done_seconds"]), job["total_seconds"]
         known = total is not None and total > 0
         table.add_row(
@@ -120,8 +140,8 @@ def _jobs(held: Sequence[Mapping[str, Any]]) -> RenderableType:
             ProgressBar(total=float(total) if known else 1.0, completed=done if known else 0.0),
             f"{_clock(done)}/{_clock(float(total)) if known else '?'}",
         )
-    if len(held) > MOST_JOBS:
-        table.add_row(f"and {len(held) - MOST_JOBS} more", "", "", "")
+    if len(held) > most:
+        table.add_row(f"and {len(held) - most} more", "", "", "")
     return table if held else Text("no job is held", style="dim")
 
 

@@ -10,6 +10,7 @@ from io import StringIO
 from typing import Any
 
 import pytest
+from rich.cells import cell_len
 from rich.console import Console
 
 from worker.cli import top
@@ -35,9 +36,9 @@ STATUS: dict[str, Any] = {
 }
 
 
-def drawn(status: dict[str, Any]) -> str:
-    console = Console(file=StringIO(), width=110, force_terminal=False)
-    console.print(top.view(status))
+def drawn(status: dict[str, Any], *, width: int = 110, most_jobs: int = 20) -> str:
+    console = Console(file=StringIO(), width=width, force_terminal=False)
+    console.print(top.view(status, most_jobs=most_jobs))
     assert isinstance(console.file, StringIO)
     return console.file.getvalue()
 
@@ -73,6 +74,55 @@ def test_a_worker_that_has_nothing_yet() -> None:
     assert "no job is held" in picture
     assert "? waiting" in picture
     assert "no GPU" in picture
+
+
+BUSY = STATUS | {
+    "queue": {"visible": 100_000, "in_flight": 1200, "delayed": 0},
+    "messages_held": 320,
+    "audio_held_seconds": 123_456.0,
+    "windows_waiting": 4321,
+    "jobs": {"committed": 1_234_567.0, "failed": 1234.0},
+    "held": [
+        {"job_id": "da692e74-aef3-40bf-8345-6cc58edc8cb9", "stage": "fetching",
+         "done_seconds": 7325.0, "total_seconds": 43200.0},
+        {"job_id": "Besprechung-Müller-2026-11-24-録音-0a4efeda1a6a555c", "stage": "ending",
+         "done_seconds": 1.0, "total_seconds": 2.0},
+    ],
+}  # fmt: skip
+
+
+def test_nothing_is_cut_off_at_80_columns() -> None:
+    picture = drawn(BUSY, width=80)
+    lines = picture.splitlines()
+    assert max(cell_len(line) for line in lines) == 80
+    assert "…" not in picture
+    for whole in (
+        "100000 waiting, 1200 out",
+        "320 messages",
+        "123456 s held",
+        "4321 waiting",
+        "1234567 jobs, 1234 failed",
+        "6.0 of 15.0 GiB",
+        "da692e74-aef3-40bf-8345-6cc58edc8cb9",
+        "2:02:05/12:00:00",
+    ):
+        assert whole in picture, whole
+    folded = "".join(line.strip("│ ").split("ending")[0].strip() for line in lines)
+    assert "Besprechung-Müller-2026-11-24-録音-0a4efeda1a6a555c" in folded
+
+
+def test_a_sick_worker_says_why_and_a_loading_one_is_not_sick() -> None:
+    sick = STATUS | {"healthy": False, "unhealthy_because": "no progress on the device"}
+    assert "unhealthy: no progress on the device" in drawn(sick)
+    loading = {"state": "loading", "unhealthy_because": "the model is loading", "engine": {}}
+    assert "unhealthy" not in drawn(STATUS | {"healthy": False} | loading)
+
+
+def test_as_many_jobs_as_the_screen_holds() -> None:
+    jobs = [STATUS["held"][0] | {"job_id": f"job-{n}"} for n in range(50)]
+    picture = drawn(STATUS | {"held": jobs}, width=80, most_jobs=15)
+    assert "and 35 more" in picture
+    assert len(picture.splitlines()) <= 24
 
 
 def test_many_jobs_are_counted_not_scrolled() -> None:
