@@ -13,7 +13,7 @@ from rich.text import Text
 
 from worker.cli.progress import Progress, clock, fraction, words
 
-__all__ = ["Screen", "counter", "screen"]
+__all__ = ["Screen", "screen"]
 
 LINE_SECONDS = 30.0
 """How often a line says how far things are where no terminal shows it."""
@@ -123,18 +123,3 @@ def screen(*, quiet: bool = False) -> Iterator[Screen]:
     )
     with bars.Progress(*columns, console=console, transient=True, expand=True) as live:
         yield Screen(console, live)
-
-
-@contextmanager
-def counter(description: str, total: int) -> Iterator[Callable[[], None]]:
-    """A bar of `total` jobs; yields the function that counts one."""
-    with screen() as shown:
-        shown.stage(description)
-        done = 0
-
-        def count() -> None:
-            nonlocal done
-            done += 1
-            shown.show(Progress(done, total, "job"))
-
-        yield count

@@ -14,15 +14,11 @@ import os
 import sys
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from worker.logs import get_logger
 from worker.speech.fetch import answers, hosts
 from worker.speech.fetch.hosts import NotFetched
 from worker.speech.fetch.places import NOWHERE, writable
-
-if TYPE_CHECKING:
-    from huggingface_hub import HfApi
 
 __all__ = [
     "Unsuitable",
@@ -170,13 +166,13 @@ def fetch(
         # Each attempt is a warning to it; what came of them all is said by whoever asked.
         hub_logging.set_verbosity(logging.ERROR)
     try:
-        sizes = _sizes(huggingface_hub.HfApi(), repository)
-        chosen = choose(list(sizes))
+        listed = _listed(repository, _LISTING_SECONDS)
+        chosen = choose(list(listed))
         if not chosen:
             raise Unsuitable(f"{repository} on {host()} has no such files")
         if begins is not None:
             disable_progress_bars()
-            begins(place / folder_name(repository), _sum([sizes[name] for name in chosen]))
+            begins(place / folder_name(repository), _sum([listed[name] for name in chosen]))
         return Path(
             huggingface_hub.snapshot_download(repository, allow_patterns=[*chosen], cache_dir=place)
         )
@@ -204,12 +200,11 @@ def sizes(repository: str, seconds: float) -> dict[str, int | None]:
     refuse_if_offline()
     hosts.reach(huggingface_hub.hf_hub_url(repository, "config.json"), _ask, seconds)
     try:
-        found = huggingface_hub.HfApi().model_info(repository, files_metadata=True, timeout=seconds)
+        return _listed(repository, seconds)
     except RepositoryNotFoundError as error:
         raise _not_there(repository) from error
     except Exception as error:  # whatever the client raises, there is no list
-        raise NotFetched(f"{host()} doesn't list it ({hosts.explain(error)})") from error
-    return {sibling.rfilename: sibling.size for sibling in found.siblings or ()}
+        raise NotFetched(f"{host()} doesn't list it ({answers.explain(error)})") from error
 
 
 def _not_there(repository: str) -> NotFetched:
@@ -229,9 +224,11 @@ def _ask(url: str, seconds: float) -> str:
     )
 
 
-def _sizes(api: HfApi, repository: str) -> dict[str, int | None]:
-    """The files of the repository's main revision, with their sizes where the hub says them."""
-    found = api.model_info(repository, timeout=_LISTING_SECONDS, files_metadata=True)
+def _listed(repository: str, seconds: float) -> dict[str, int | None]:
+    """See `sizes`; raises whatever the hub's client does."""
+    from huggingface_hub import HfApi
+
+    found = HfApi().model_info(repository, files_metadata=True, timeout=seconds)
     return {sibling.rfilename: sibling.size for sibling in found.siblings or ()}
 
 
