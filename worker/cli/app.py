@@ -27,7 +27,7 @@ __all__ = ["app"]
 CHECK_SECONDS = 8.0
 """How long `check` waits for all that it asks; a service that is there answers in less than one."""
 
-TELL_THEMSELVES = frozenset({"run", "check"})
+TELL_THEMSELVES = frozenset({"run", "check", "transcribe"})
 """Commands that name misspelled variables themselves: in the log, and for another environment."""
 
 
