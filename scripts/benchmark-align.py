@@ -10,7 +10,7 @@ WhisperX splits each segment into sentences with NLTK's punkt, whose data has to
 here a stand-in takes each segment as one sentence. That favours WhisperX, which is spared
 the work, and changes no word's time.
 
-    python scripts/benchmark-align.py --segments 60 --repeats 3
+    .venv/bin/python scripts/benchmark-align.py --segments 60 --repeats 3
 """
 
 from __future__ import annotations

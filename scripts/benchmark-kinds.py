@@ -5,7 +5,7 @@ quiet voices, noise, telephone, far away, two readers, ...; worker/bench/kind_se
 each with `context = full` and with `auto`, and shows every set, also those where auto is worse.
 A heavy run: some 20 s for each kind and contestant on two cores, and more with --peers.
 
-    .venv/bin/python scripts/benchmark-kinds.py FOLDER... [--kinds pauses,words] [--peers]
+    .venv/bin/python scripts/benchmark-kinds.py FOLDER... --kinds pauses,words --peers
     .venv/bin/python scripts/benchmark-kinds.py --sets FOLDER_OF_SETS
 """
 

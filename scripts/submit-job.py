@@ -1,8 +1,12 @@
 r"""Sends jobs to the worker's queue: the same as `transcription-worker submit`.
 
-.venv/bin/python scripts/submit-job.py --queue-url URL --prefix s3://bucket/audio/ --stable-ids
-find . -name '*.wav' | .venv/bin/python scripts/submit-job.py --queue-url URL \
+The queue is named, or is WORKER_QUEUE_URL's:
+
+    .venv/bin/python scripts/submit-job.py --queue-url URL --prefix s3://bucket/audio/ --stable-ids
+    find . -name '*.wav' | .venv/bin/python scripts/submit-job.py --queue-url URL \
         --from-file - --upload-to s3://bucket/in/ --dry-run
+
+Its options are those of the command.
 """
 
 from __future__ import annotations

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import REPOSITORY
+from tests.pages import pages, prose
 from worker.errors import ErrorCode, ExitCode
 from worker.jobs.request import JobRequest
 
@@ -21,6 +22,7 @@ README_BYTES = 8000
 SHORT = (
     "README.md",
     "scripts/README.md",
+    "worker/cli/README.md",
     "worker/bench/README.md",
     "worker/bench/gpu_test/README.md",
     "worker/speech/README.md",
@@ -38,34 +40,22 @@ BESIDE = (
     "tests/README.md",
     "worker/README.md",
     "worker/bench/README.md",
+    "worker/cli/README.md",
 )
 
 PATH_ENDINGS = ("py", "sh", "md", "yaml", "lock")
 """Of names in pages that must be files of ours; other endings are results and settings too."""
 
 
-def _pages() -> list[Path]:
-    """Every Markdown file of the repository; a checkout holds others, in .venv and out."""
-    folders = (".github", "config", "scripts", "tests", "worker")
-    found = [path for folder in folders for path in (REPOSITORY / folder).rglob("*.md")]
-    return sorted([*REPOSITORY.glob("*.md"), *found])
-
-
 def _name(page: Path) -> str:
     return page.relative_to(REPOSITORY).as_posix()
 
 
-every_page = pytest.mark.parametrize("page", _pages(), ids=_name)
+every_page = pytest.mark.parametrize("page", [REPOSITORY / name for name in pages()], ids=_name)
 
 
 def _text(name: str) -> str:
     return (REPOSITORY / name).read_text(encoding="utf-8")
-
-
-def _prose(text: str) -> str:
-    """The page without its indented and fenced blocks of code."""
-    text = re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL)
-    return "\n".join(line for line in text.split("\n") if not line.startswith("    "))
 
 
 def _section(name: str, heading: str) -> str:
@@ -83,7 +73,7 @@ def _rows(section: str) -> list[list[str]]:
 
 def _anchors(page: Path) -> set[str]:
     """The names that GitHub gives to a page's headings."""
-    headings = re.findall(r"^#+ (.*)$", _prose(page.read_text(encoding="utf-8")), re.MULTILINE)
+    headings = re.findall(r"^#+ (.*)$", prose(page.read_text(encoding="utf-8")), re.MULTILINE)
     plain = [re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", heading) for heading in headings]
     return {re.sub(r"[^\w\- ]", "", heading.strip().lower()).replace(" ", "-") for heading in plain}
 
@@ -105,7 +95,7 @@ def test_the_readme_leads_to_each_page(name: str) -> None:
 
 @every_page
 def test_every_link_leads_to_a_file_and_a_heading(page: Path) -> None:
-    targets = re.findall(r"\]\(([^)\s]+)\)", _prose(page.read_text(encoding="utf-8")))
+    targets = re.findall(r"\]\(([^)\s]+)\)", prose(page.read_text(encoding="utf-8")))
     for target in targets:
         if re.match(r"[a-z]+:", target):
             continue

@@ -361,13 +361,13 @@ def test_the_help_of_submit_does_not_import_pydantic() -> None:
         assert "pydantic" not in imported(*arguments)
 
 
-def test_the_readme_documents_exit_codes_error_codes_and_commands() -> None:
+def test_the_pages_document_exit_codes_error_codes_and_commands() -> None:
     root = Path(__file__).resolve().parents[3]
-    pages = (root / "README.md", root / "config" / "schemas" / "README.md")
-    readme = "".join(page.read_text(encoding="utf-8") for page in pages)
+    pages = ("worker/cli/README.md", "config/schemas/README.md")
+    text = "".join((root / page).read_text(encoding="utf-8") for page in pages)
     for code in ExitCode:
-        assert f"| {int(code)} |" in readme
+        assert f"| {int(code)} |" in text
     for error in ErrorCode:
-        assert f"| `{error}` |" in readme
+        assert f"| `{error}` |" in text
     for name in app.commands:
-        assert f"transcription-worker {name}" in readme
+        assert f"transcription-worker {name}" in text
