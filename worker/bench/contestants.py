@@ -7,7 +7,6 @@ device by the engine's arithmetic, because a peer would fail with more.
 
 from __future__ import annotations
 
-import os
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
@@ -143,7 +142,6 @@ class WhisperX(Peer):
         self, directory: Path, device: choices.Device, compute_type: str, threads: int
     ) -> None:
         """See `Peer`."""
-        os.environ.setdefault("PYANNOTE_METRICS_ENABLED", "0")
         import whisperx.asr
 
         self._pipeline = whisperx.asr.load_model(

@@ -7,7 +7,6 @@ every call; it is set again after each.
 
 from __future__ import annotations
 
-import os
 import threading
 
 import numpy as np
@@ -25,7 +24,6 @@ class PyannoteDetector:
     """The detector, loaded once; one file at a time."""
 
     def __init__(self, device: Device) -> None:
-        os.environ.setdefault("PYANNOTE_METRICS_ENABLED", "0")
         import torch
         from whisperx.vads import Pyannote
 

@@ -29,6 +29,8 @@ class Silero:
     """The model, loaded once per process."""
 
     def __init__(self) -> None:
+        # Of a library that was imported before the worker was (see `worker/__init__.py`).
+        onnxruntime.disable_telemetry_events()
         options = onnxruntime.SessionOptions()
         # One thread: preparing runs beside decoding, on cores that decoding needs.
         options.inter_op_num_threads = 1
