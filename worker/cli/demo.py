@@ -71,7 +71,7 @@ def show(files: Sequence[Path], output_dir: Path, *, timeout: float) -> ExitCode
             list(send(aws.clients.sqs, aws.queue_url, upload_each(aws.clients.s3, jobs)))
             shown.say(f"{counted(len(jobs), 'job')} sent to {aws.queue_url}")
             shown.say(f"the worker's log: {log_path}")
-            with running_daemon(aws.queue_url, log_path) as daemon:
+            with running_daemon(aws.queue_url, log_path, files=len(jobs)) as daemon:
                 try:
                     answers = _watch(shown, aws, daemon, jobs, ends)
                 except KeyboardInterrupt:
@@ -148,7 +148,8 @@ def sample_recording() -> Path:
     path = recording()
     if path is None:
         raise SettingsError(
-            "pyannote-audio's sample.wav isn't installed: name a FILE to transcribe"
+            "there is no recorded call here, which the package pyannote-audio has: name a FILE "
+            "to transcribe, or pip install --no-deps pyannote-audio"
         )
     return path
 

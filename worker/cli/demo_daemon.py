@@ -12,6 +12,7 @@ from pathlib import Path
 
 from worker.cli.top import read_status
 from worker.errors import MachineError
+from worker.speech.model.choices import CHILDREN
 
 __all__ = ["MODEL", "DemoDaemon", "running_daemon"]
 
@@ -86,8 +87,14 @@ class DemoDaemon:
 
 
 @contextmanager
-def running_daemon(queue_url: str, log_path: Path) -> Iterator[DemoDaemon]:
-    """The daemon on a queue, with the base model; it is ended even if the block raises."""
+def running_daemon(queue_url: str, log_path: Path, *, files: int) -> Iterator[DemoDaemon]:
+    """The daemon on a queue, with the base model; it is ended even if the block raises.
+
+    Args:
+        queue_url: the queue.
+        log_path: of its log.
+        files: how many will come: it has no more children than those.
+    """
     port = _free_port()
     command = [
         sys.executable, "-m", "worker", "run",
@@ -98,6 +105,7 @@ def running_daemon(queue_url: str, log_path: Path) -> Iterator[DemoDaemon]:
         "--compute-type", "auto",
         "--word-times", "attention",  # no alignment model is fetched for a demo
         "--metrics-port", str(port),
+        "--num-workers", str(max(1, min(files, CHILDREN))),
         "--log-file", str(log_path),
     ]  # fmt: skip
     with _error_path(log_path).open("wb") as errors:

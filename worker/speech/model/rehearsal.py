@@ -29,11 +29,11 @@ if TYPE_CHECKING:
 
 __all__ = ["rehearse"]
 
-SECONDS = 4.0
+SECONDS = 1.2
 """Of speech in the longest of the short windows."""
 
-POSITIONS = 400
-"""Encoder length of the short windows: eight seconds, less than the engine uses, to be quick."""
+POSITIONS = 125
+"""Encoder length of the short windows: 2.5 seconds, less than the engine uses, to be quick."""
 
 TEMPERATURE = 0.4
 """A second attempt's."""

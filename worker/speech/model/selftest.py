@@ -15,7 +15,13 @@ from numpy.typing import NDArray
 
 from worker.errors import MachineError
 from worker.speech.packages import package_folders
-from worker.speech.windows import WINDOW_SAMPLES
+from worker.speech.windows import SAMPLE_RATE, WINDOW_SECONDS
+
+WHOLE = (0.0, float(WINDOW_SECONDS))
+"""The recording, in seconds: as long as a window."""
+
+PHRASE = (6.4, 14.4)
+"""Its first eight seconds of speech, between two silences: 23 words."""
 
 MIN_RECALL = 0.4
 """Share of the known words that must be recognised. Even Whisper base recognises far more; a broken
@@ -44,24 +50,37 @@ def recording() -> Path | None:
     return None
 
 
-def known_speech() -> KnownSpeech | None:
-    """The recording with its reference, or None if the package doesn't have them."""
+def known_speech(part: tuple[float, float] = WHOLE) -> KnownSpeech | None:
+    """The recording with its reference, or None if the package doesn't have them.
+
+    Args:
+        part: from second, to second.
+    """
     from worker.speech.media.reader import AudioLimits, AudioReader
 
     path = recording()
     if path is None or not path.with_suffix(".stm").is_file():
         return None
     with AudioReader(path, AudioLimits(max_seconds=60)) as reader:
-        samples = np.concatenate(list(reader))[:WINDOW_SAMPLES]
-    return KnownSpeech(samples, reference_words(path.with_suffix(".stm").read_text()))
+        samples = np.concatenate(list(reader))
+    start, end = (round(second * SAMPLE_RATE) for second in part)
+    words = reference_words(path.with_suffix(".stm").read_text(), part)
+    return KnownSpeech(samples[start:end], words)
 
 
-def reference_words(stm: str) -> frozenset[str]:
-    """The words of an STM file: file, channel, speaker, start, end, then words."""
+def reference_words(stm: str, part: tuple[float, float] = WHOLE) -> frozenset[str]:
+    """The words of an STM file: file, channel, speaker, start, end, then words.
+
+    Args:
+        stm: its text.
+        part: from second, to second; what is said partly outside it is left out.
+    """
     words: set[str] = set()
     for line in stm.splitlines():
         fields = line.split(maxsplit=5)
-        if len(fields) == 6 and not line.startswith(";;"):
+        if len(fields) < 6 or line.startswith(";;"):
+            continue
+        if part[0] <= float(fields[3]) and float(fields[4]) <= part[1]:
             words |= spoken(fields[5])
     return frozenset(words)
 

@@ -75,7 +75,7 @@ def test_a_model_that_hears_nonsense_does_not_start(
     config: EngineConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     speech = KnownSpeech(np.zeros(16_000, dtype=np.float32), frozenset({"new", "jersey"}))
-    monkeypatch.setattr(loading, "known_speech", lambda: speech)
+    monkeypatch.setattr(loading, "known_speech", lambda *_: speech)
     with pytest.raises(MachineError, match="self-test failed on cpu"):
         load(replace(config, self_test=True))
 
@@ -154,7 +154,7 @@ def test_start_makes_every_call_that_the_engine_makes(
 
     monkeypatch.setattr(Whisper, "decode", noted)
     load(config)
-    assert {("1500 at 0.0", 1), ("400 at 0.0", 4), ("400 at 0.4", 2)} <= set(made)
+    assert {("750 at 0.0", 1), ("125 at 0.0", 4), ("125 at 0.4", 2)} <= set(made)
     assert {("languages", 2), ("lengths", 2), ("_rows", 1), ("_try_align", 1)} <= set(made)
 
 

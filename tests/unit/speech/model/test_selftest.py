@@ -7,6 +7,7 @@ import pytest
 
 from worker.errors import MachineError
 from worker.speech.model.selftest import (
+    PHRASE,
     KnownSpeech,
     check_text,
     known_speech,
@@ -31,6 +32,10 @@ def test_the_reference_holds_the_words_and_nothing_of_the_format() -> None:
     words = reference_words(STM)
     assert {"hello", "oh", "didn't", "know", "there"} <= words
     assert not words & {"call", "broken", "category", "a", "b"}
+    # Only whole utterances can be known to be in a part.
+    assert reference_words(STM, (6.0, 8.0)) == {"o", "hello"}
+    assert reference_words(STM, (7.0, 9.0)) == {"oh", "hello", "i", "didn't", "know", "you",
+                                                "were", "there"}  # fmt: skip
 
 
 def test_words_are_compared_without_case_and_punctuation() -> None:
@@ -54,3 +59,8 @@ def test_the_recording_that_ships_with_a_dependency() -> None:
     assert len(speech.samples) == 30 * 16_000
     assert {"new", "jersey"} <= speech.words
     assert len(speech.words) > 40
+    phrase = known_speech(PHRASE)
+    assert phrase is not None
+    assert len(phrase.samples) == 8 * 16_000
+    assert {"hello", "new", "jersey"} <= phrase.words < speech.words
+    assert len(phrase.words) >= 20
