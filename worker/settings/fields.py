@@ -397,6 +397,7 @@ class Settings(BaseSettings):
             transcriber=self.transcriber,
             vad=self.vad,
             word_times=self.word_times,
+            word_times_given=self.origin("word_times") != DEFAULT,
             context=self.context,
             num_workers=self.num_workers,
             cpu_threads=self.cpu_threads,

@@ -36,6 +36,7 @@ class EngineConfig:
             Default: most 30-s equivalents, so that short windows pack denser.
         compute_type_given: whether somebody chose `compute_type`, and is to be warned if the device
             can't do it.
+        word_times_given: whether somebody chose `word_times`, and is to be told if it can't be had.
     """
 
     model: str = "large-v3"
@@ -48,6 +49,7 @@ class EngineConfig:
     transcriber: Literal["optimized", "standard"] = "optimized"
     vad: Literal["silero", "pyannote"] = "silero"
     word_times: WordTimes = "aligned"
+    word_times_given: bool = False
     context: Literal["full", "adaptive", "auto"] = "auto"
     num_workers: int = 0
     cpu_threads: int = 0

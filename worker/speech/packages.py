@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 from pathlib import Path
 
-__all__ = ["package_folders"]
+__all__ = ["package_folders", "whisperx_installed"]
 
 
 def package_folders(name: str) -> list[Path]:
@@ -18,3 +18,10 @@ def package_folders(name: str) -> list[Path]:
     if spec is None:
         return []
     return [Path(folder) for folder in spec.submodule_search_locations or ()]
+
+
+def whisperx_installed() -> bool:
+    """Whether the extra `whisperx` is there: WhisperX, and torch, which it runs on."""
+    specs = [importlib.util.find_spec(name) for name in ("whisperx", "torch")]
+    # What a removal left behind is a folder without a module, and has no origin.
+    return all(spec is not None and spec.origin is not None for spec in specs)

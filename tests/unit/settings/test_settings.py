@@ -284,11 +284,13 @@ def test_the_engine_knows_what_was_chosen() -> None:
     default = load(environ={}).engine()
     assert not default.batch_size_given
     assert not default.compute_type_given
+    assert not default.word_times_given
     chosen = load(
         environ={"WORKER_BATCH_SIZE": "64", "WORKER_COMPUTE_TYPE": "int8_float16"}
     ).engine()
     assert chosen.batch_size_given
     assert chosen.compute_type_given
+    assert load({"word_times": "aligned"}, environ={}).engine().word_times_given
 
 
 def test_the_engine_and_the_settings_have_the_same_defaults() -> None:

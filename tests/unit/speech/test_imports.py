@@ -52,11 +52,12 @@ from worker.speech.model.selftest import known_speech
 assert known_speech() is not None
 """
 
-# Loading imports torch to count cards while another thread imports what alignment needs. Here that
+# Loading imports torch for a card while another thread imports what alignment needs. Here that
 # thread begins once this one holds torch and has not yet come to torch's own parts.
 TWO_IMPORT_TORCH = """
 import time
-from worker.speech.model.device import cuda_cards
+from worker.speech.model.choices import Device
+from worker.speech.model.device import torch_is_tuned
 from worker.speech.words.align_models import import_libraries
 from worker.threads import SupervisedThread
 
@@ -70,7 +71,7 @@ class Meanwhile:
             time.sleep(0.3)
 
 sys.meta_path.insert(0, Meanwhile())
-cuda_cards()
+torch_is_tuned(Device("cuda", 0, "a card"))
 other.join()
 assert other.failure is None
 """
@@ -129,6 +130,14 @@ def test_the_recording_of_the_self_test_is_found_without_importing_its_package()
     found = modules_of(KNOWN_SPEECH)
     assert "pyannote.audio" not in found
     assert not packages(found) & {"torch", "lightning"}
+
+
+def test_counting_cards_imports_nothing_heavy() -> None:
+    script = "from worker.speech.model.device import cuda_cards, describe_machine\n"
+    assert not packages(modules_of(script + "cuda_cards(); describe_machine()\n")) & {
+        "torch",
+        *NEVER_AT_START,
+    }
 
 
 def test_two_threads_may_import_torch_at_the_same_time() -> None:

@@ -109,7 +109,7 @@ class Engine(Transcriber):
 
     def start(self) -> None:
         """See `api.Transcriber`."""
-        running = _assemble(self._config, self._load(self._config), self._guard, self._stages)
+        running = _assemble(self._load(self._config), self._guard, self._stages)
         with self._starting:
             self._running = running
             if self._stopped:  # while the model was loading
@@ -278,10 +278,10 @@ class Engine(Transcriber):
         )
 
 
-def _assemble(
-    config: EngineConfig, loaded: Loaded, guard: Guard, make_stages: MakeStages
-) -> _Running:
+def _assemble(loaded: Loaded, guard: Guard, make_stages: MakeStages) -> _Running:
     """The parts of an engine around a loaded model, not yet started."""
+    # Loading may have found that not all that was asked for can be had here.
+    config = loaded.config
     mels = loaded.model.prepared_mels
     few = loaded.budget.few(carry.LENGTHS[-1] + loaded.model.start_length())
     shared = Shared(Batcher(config.max_wait, loaded.lanes, few, card=loaded.device.is_card))
@@ -293,8 +293,7 @@ def _assemble(
         probe=loaded.run_probe,
         taken=partial(beyond_reserve, loaded.device, ALIGN_BYTES if aligned else 0),
     )
-    # Loading may have found that this device can only do full windows.
-    feedback = Feedback(loaded.config.context, guard, shared)
+    feedback = Feedback(config.context, guard, shared)
     router = WordRouter(config.word_times, _aligner(config, loaded), shared)
     flow = Flow(shared, feedback, router)
     stages = make_stages(config, loaded, flow.add_window)

@@ -6,7 +6,6 @@ worker's `words.align`, which loads WhisperX's alignment models.
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -72,10 +71,9 @@ class WhisperX:
     """
 
     def __init__(self, config: EngineConfig, stopping: Callable[[], bool]) -> None:
-        os.environ.setdefault("PYANNOTE_METRICS_ENABLED", "0")
-        import whisperx.asr
-
         self.loaded = load(config)
+        import whisperx.asr  # as late as this: `load` says what is wrong where it isn't installed
+
         self._stopping = stopping
         self._front_end = FrontEnd(self.loaded.model.mels)
         self._pipeline: Any = whisperx.asr.load_model(

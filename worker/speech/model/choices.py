@@ -9,6 +9,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from worker.errors import MachineError, SettingsError
+from worker.speech.model.extras import FIX, needs_whisperx
 
 __all__ = [
     "ComputeType",
@@ -86,12 +87,20 @@ class ComputeType:
     note: str | None
 
 
-def choose_device(wanted: str, cards: int) -> tuple[str, str | None]:
+def choose_device(wanted: str, cards: int, *, libraries: bool = True) -> tuple[str, str | None]:
     """(cuda or cpu, a note for the log where `auto` found no card).
+
+    Args:
+        wanted: the setting.
+        cards: how many can be used.
+        libraries: whether what a card needs is installed.
 
     Raises:
         MachineError: `cuda` was asked for and there is no card.
+        SettingsError: `cuda` was asked for, and what it needs isn't installed.
     """
+    if wanted == "cuda" and not libraries:
+        raise SettingsError(needs_whisperx("device", "cuda", "cpu"))
     if wanted == "cuda" and not cards:
         raise MachineError(
             "device = 'cuda' but no CUDA device can be used: check nvidia-smi and the driver "
@@ -99,8 +108,10 @@ def choose_device(wanted: str, cards: int) -> tuple[str, str | None]:
             "device = 'cpu'"
         )
     if wanted == "auto":
-        if cards:
+        if cards and libraries:
             return "cuda", None
+        if cards:
+            return "cpu", f"device = auto chose the CPU: a card needs the extra whisperx ({FIX})"
         return "cpu", "device = auto chose the CPU: no CUDA device can be used"
     return wanted, None
 

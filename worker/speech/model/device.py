@@ -21,6 +21,14 @@ from worker.speech.model.choices import (
     choose_compute_type,
     choose_device,
 )
+from worker.speech.model.extras import FIX
+from worker.speech.packages import whisperx_installed
+
+WITHOUT = (
+    "not installed: a model runs on the CPU, words get their times from attention, transcriber is "
+    f"optimized, vad is silero ({FIX})"
+)
+"""What is said of a machine without the extra `whisperx`."""
 
 TF32_CAPABILITY = (8, 0)
 """TF32 came with Ampere; a T4 (7, 5) has none."""
@@ -30,10 +38,10 @@ def find_device(wanted: str, index: int = 0) -> tuple[Device, str | None]:
     """Asks the machine.
 
     Raises:
-        MachineError: see `choices.choose_device`.
+        MachineError, SettingsError: see `choices.choose_device`.
     """
-    # Counting cards imports torch, which takes a second: not where it changes nothing.
-    kind, note = choose_device(wanted, 0 if wanted == "cpu" else cuda_cards())
+    cards = 0 if wanted == "cpu" else cuda_cards()
+    kind, note = choose_device(wanted, cards, libraries=whisperx_installed())
     if kind == "cpu":
         return Device("cpu", 0, _processor()), note
     import torch
@@ -43,9 +51,11 @@ def find_device(wanted: str, index: int = 0) -> tuple[Device, str | None]:
 
 
 def cuda_cards() -> int:
-    """CUDA devices that CTranslate2 can use; 0 where there is no driver."""
-    # torch brings the CUDA libraries that CTranslate2's wheel needs: import it first.
-    import torch  # noqa: F401  # isort: skip
+    """CUDA devices that CTranslate2 sees; 0 where there is no driver.
+
+    To count them it needs the driver alone. To use them it needs CUDA's libraries, which torch
+    brings: it looks for them when a model is loaded, by when `find_device` has imported torch.
+    """
     import ctranslate2
 
     try:
@@ -156,9 +166,11 @@ def describe_machine() -> dict[str, str]:
         "memory": f"{_available_host_memory() >> 20} MiB available",
     }
     report |= versions()
+    installed = whisperx_installed()
+    report["extra whisperx"] = "installed" if installed else WITHOUT
     cards = cuda_cards()
     report["CUDA devices"] = str(cards)
-    for index in range(cards):
+    for index in range(cards if installed else 0):
         device, _ = find_device("cuda", index)
         report[str(device)] = (
             f"{device.name}, compute capability {device.capability[0]}.{device.capability[1]}, "

@@ -21,11 +21,13 @@ from worker.speech.config import SPANS, WINDOWS, EngineConfig
 from worker.speech.model import choices, memory, models, suppressed
 from worker.speech.model import device as devices
 from worker.speech.model.decoding import Decoded, Request
+from worker.speech.model.extras import without_whisperx
 from worker.speech.model.memory import Budget
 from worker.speech.model.rehearsal import rehearse
 from worker.speech.model.selftest import PHRASE, WHOLE, KnownSpeech, check_text, known_speech
 from worker.speech.model.weights import Dimensions, read_dimensions
 from worker.speech.model.whisper import Whisper
+from worker.speech.packages import whisperx_installed
 from worker.speech.prepare.sound import to_samples
 from worker.speech.windows import FULL_POSITIONS, SAMPLE_RATE
 from worker.speech.words.align_models import import_libraries
@@ -89,7 +91,7 @@ class Loaded:
     """A loaded model with its device and batch budget.
 
     Attributes:
-        config: what it was loaded for.
+        config: what it was loaded for, so far as that can be had here.
         model: decodes windows.
         device: where the model is.
         dimensions: of the model.
@@ -180,21 +182,26 @@ def load(config: EngineConfig) -> Loaded:
 
     Raises:
         MachineError: the machine can't do what the settings ask.
-        SettingsError: a model or compute type that doesn't exist.
+        SettingsError: a model or compute type that doesn't exist, or what the extra `whisperx`
+            would bring.
     """
+    note = None
+    if not whisperx_installed():
+        config, note = without_whisperx(config)
+    if note:
+        log.warning("words.not_aligned", message=note)
     # Loading leaves cores idle. Should the import fail, whoever loads an alignment model learns it.
     imports = SupervisedThread("align-imports", import_libraries)
     if config.word_times == "aligned":
         imports.start()
     try:
-        return _load(config)
+        return _load(config, [note] if note else [])
     finally:
         # A process that ends in the middle of an import may crash instead of saying what is wrong.
         imports.join()
 
 
-def _load(config: EngineConfig) -> Loaded:
-    notes: list[str] = []
+def _load(config: EngineConfig, notes: list[str]) -> Loaded:
     device, note = devices.find_device(config.device)
     if note:
         notes.append(note)

@@ -93,6 +93,12 @@ def test_device() -> None:
     assert choose_device("cpu", 4) == ("cpu", None)
     assert choose_device("cpu", 0) == ("cpu", None)
     assert choose_device("auto", 2) == ("cuda", None)
+    kind, note = choose_device("auto", 2, libraries=False)
+    assert kind == "cpu"
+    assert note is not None
+    assert "pip install 'transcription-worker[whisperx]'" in note
+    with pytest.raises(SettingsError, match="device = 'cuda' needs the extra whisperx"):
+        choose_device("cuda", 2, libraries=False)
     kind, note = choose_device("auto", 0)
     assert kind == "cpu"
     assert note is not None

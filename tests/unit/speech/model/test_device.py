@@ -60,4 +60,20 @@ def test_this_machine() -> None:
     report = describe_machine()
     assert "MiB available" in report["memory"]
     assert "float32" in report["cpu compute types"]
+    assert report["extra whisperx"] == "installed"
+
+
+def test_a_machine_without_the_extra_says_what_it_goes_without(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("worker.speech.model.device.whisperx_installed", lambda: False)
+    monkeypatch.setattr("worker.speech.model.device.cuda_cards", lambda: 2)
+    report = describe_machine()
+    assert report["CUDA devices"] == "2"
+    assert report["extra whisperx"].startswith("not installed: ")
+    assert report["extra whisperx"].endswith("(pip install 'transcription-worker[whisperx]')")
+    assert find_device("auto")[0].kind == "cpu"
+
+
+def test_versions_of_what_is_and_isn_t_there() -> None:
     assert versions(["ctranslate2", "no-such-package"])["no-such-package"] == "not installed"

@@ -163,6 +163,23 @@ def test_a_gpu_that_is_not_there_is_not_replaced_by_the_cpu(config: EngineConfig
         load(replace(config, device="cuda"))
 
 
+def test_without_whisperx_loading_says_what_it_does_instead(
+    config: EngineConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loading, "whisperx_installed", lambda: False)
+    unasked = load(config)
+    assert unasked.config.word_times == "attention"
+    assert not [note for note in unasked.info.notes if "whisperx" in note]
+    asked = load(replace(config, word_times_given=True))
+    assert "word times come from attention (pip install" in asked.info.notes[0]
+    # A checkpoint of one is a checkpoint of the other, and of whoever chose attention.
+    chosen = load(replace(config, word_times="attention"))
+    assert unasked.fingerprint == asked.fingerprint == chosen.fingerprint
+    # What is refused is refused before a model is looked for.
+    with pytest.raises(SettingsError, match="transcriber = 'standard' needs the extra"):
+        load(replace(config, transcriber="standard", model="no-such-model"))
+
+
 def test_wrong_settings_are_told_apart_from_a_wrong_machine(config: EngineConfig) -> None:
     with pytest.raises(SettingsError, match="no known name"):
         load(replace(config, model="no-such-model"))
