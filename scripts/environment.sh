@@ -2,14 +2,23 @@
 # Makes .venv, complete and current; sourced by scripts/demo and scripts/test.
 #
 # Needs Python 3.11 to 3.13 (or PYTHON naming one) and its pip. Packages come from wherever pip
-# and uv are configured to look, and only those whose hashes are in config/requirements-dev.lock
-# are installed. Does nothing, and quickly, while that file has not changed.
+# and uv are configured to look, and only those whose hashes are in config/requirements*.lock are
+# installed. There are three kinds of environment, each with all that the one before it has:
+#
+#   light   transcribes on a CPU, and has the demo's servers and weights
+#   full    the same with WhisperX, torch and the CUDA libraries
+#   test    the same with the tools that check the code
+#
+# An environment grows if more is asked of it, and never shrinks: to begin again, remove .venv.
 
 REPOSITORY=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd)
-LOCK="$REPOSITORY/config/requirements-dev.lock"
 VENV="$REPOSITORY/.venv"
 VENV_PYTHON="$VENV/bin/python"
 STAMP="$VENV/installed-lock"
+KINDS='light full test'
+
+# What is there where an NVIDIA driver is; to ask CUDA would take an environment.
+CARD_FILES=(/dev/nvidiactl /proc/driver/nvidia/version)
 
 # Where Python may write no bytecode, importing WhisperX takes 20 s more every time. What is written
 # lies in .venv, and elsewhere in folders that git ignores.
@@ -32,12 +41,48 @@ find_python() {
     return 1
 }
 
-# What the environment has to match: the lock, its own Python, and where the repository lies.
+# Prints the kind that the demo needs here.
+kind_for_demo() {
+    local file
+    for file in "${CARD_FILES[@]}"; do
+        if [ -e "$file" ]; then
+            echo full
+            return
+        fi
+    done
+    echo light
+}
+
+# Prints the larger of two kinds; what is no kind counts for nothing.
+larger_kind() {
+    local kind found=''
+    for kind in $KINDS; do
+        if [ "$kind" = "$1" ] || [ "$kind" = "$2" ]; then found=$kind; fi
+    done
+    echo "$found"
+}
+
+# Prints the locks of a kind, one a line. They agree in the versions of what they share.
+locks_of() {
+    local name
+    case $1 in
+        light) set -- requirements-demo.lock requirements-sample.lock ;;
+        full) set -- requirements-demo.lock requirements.lock ;;
+        test) set -- requirements-dev.lock ;;
+    esac
+    for name in "$@"; do printf '%s\n' "$REPOSITORY/config/$name"; done
+}
+
+# What a complete environment's stamp says: its kind, what the locks hold, its own Python, and where
+# the repository lies.
 fingerprint() {
-    "$VENV_PYTHON" - "$LOCK" "$REPOSITORY" <<'PYTHON'
-import hashlib, pathlib, sys
-lock = pathlib.Path(sys.argv[1]).read_bytes()
-print(hashlib.sha256(lock).hexdigest(), "%d.%d" % sys.version_info[:2], sys.argv[2])
+    local locks
+    mapfile -t locks < <(locks_of "$1")
+    "$VENV_PYTHON" -IS - "$1" "$REPOSITORY" "${locks[@]}" <<'PYTHON'
+import hashlib, sys
+kind, repository, *locks = sys.argv[1:]
+digest = hashlib.sha256(b"".join(open(lock, "rb").read() for lock in locks)).hexdigest()
+print(kind, digest, "%d.%d" % sys.version_info[:2], repository)
 PYTHON
 }
 
@@ -62,8 +107,16 @@ make_venv() {
 }
 
 install_packages() {
-    say "installing what $(basename "$LOCK") names (about 7 GB with the CUDA libraries)"
-    "$VENV/bin/uv" pip install --python "$VENV_PYTHON" --require-hashes --requirement "$LOCK" >&2
+    local size lock requirements=()
+    case $1 in
+        light) size="0.3 GB to download, 0.8 GB on the disk" ;;
+        full | test) size="over 4 GB to download, 8 GB on the disk, most of it CUDA's" ;;
+    esac
+    say "installing the $1 environment (the first time $size)"
+    while read -r lock; do requirements+=(--requirement "$lock"); done < <(locks_of "$1")
+    # Nothing beyond the locks: what a package is said to need and isn't in them is left out.
+    "$VENV/bin/uv" pip install --python "$VENV_PYTHON" --require-hashes --no-deps \
+        "${requirements[@]}" >&2
 }
 
 # The package itself: a path, and the command. Building it would fetch a build system.
@@ -76,11 +129,18 @@ install_worker() {
     chmod +x "$VENV/bin/transcription-worker"
 }
 
+# Makes the environment of a kind, or does nothing, and quickly, if it is there.
 prepare_environment() {
+    local kind noted=''
+    if [ -f "$STAMP" ]; then read -r noted _ <"$STAMP" || true; fi
+    kind=$(larger_kind "$1" "$noted")
     if [ -x "$VENV_PYTHON" ] && [ -f "$STAMP" ] &&
-        [ "$(cat "$STAMP")" = "$(fingerprint)" ]; then
+        [ "$(cat "$STAMP")" = "$(fingerprint "$kind")" ]; then
         return
     fi
-    make_venv && install_packages && install_worker || return
-    fingerprint >"$STAMP"
+    make_venv || return
+    # What is broken off now is taken up by the next run, whatever that asks for.
+    printf '%s unfinished\n' "$kind" >"$STAMP"
+    install_packages "$kind" && install_worker || return
+    fingerprint "$kind" >"$STAMP"
 }

@@ -1,4 +1,4 @@
-"""A queue-driven transcription worker: SQS in, S3 out, Whisper on a full GPU between."""
+"""A queue-driven transcription worker: SQS in, S3 out, WhisperX on a full GPU between."""
 
 import os
 
