@@ -16,7 +16,7 @@ from worker.speech.model.choices import CHILDREN
 
 __all__ = ["MODEL", "DemoDaemon", "running_daemon"]
 
-IDLE_SECONDS = 3.0
+IDLE_SECONDS = 1.0
 
 STOP_SECONDS = 10.0
 """How long a terminated daemon may take before it is killed."""
