@@ -25,7 +25,13 @@ from worker.logs import get_logger
 log = get_logger(__name__)
 
 _TRIES = 5
-"""Failed power-offs in a row after which this machine can't do it: two and a half minutes."""
+"""Failed power-offs in a row, with no work between them, after which this machine can't do it: two
+and a half minutes."""
+
+OnIdle = Literal["exit", "poweroff", "terminate"]
+
+_FAILED = {"poweroff": "instance.poweroff_failed", "terminate": "instance.terminate_failed"}
+"""The event of an end that is tried again."""
 
 
 class Endable(Protocol):
@@ -59,18 +65,23 @@ class IdleEnd:
         stops: Stops,
         instance: Endable,
         *,
-        on_idle: Literal["exit", "poweroff", "terminate"],
+        on_idle: OnIdle,
         draining: Callable[[], bool],
     ) -> None:
         self._stops = stops
         self._instance = instance
         self._on_idle = on_idle
         self._draining = draining
+        self._idle_since: float | None = None
         self._stayed = 0
         self._failed = 0
 
-    def end(self) -> float | None:
+    def end(self, idle_since: float) -> float | None:
         """Stop the worker.
+
+        Args:
+            idle_since: when work ended, on any clock. Each stretch without work has its own
+                attempts and waits.
 
         Returns:
             None if it stops; else after how many seconds this is to be called again, if there is
@@ -78,6 +89,9 @@ class IdleEnd:
         """
         if self._draining() or self._stops.signalled:
             return None  # a signal at the same moment: that never ends the machine
+        if idle_since != self._idle_since:
+            self._idle_since = idle_since
+            self._stayed = self._failed = 0
         self._instance.unprotect()
         try:
             stays = self._stays()
@@ -103,17 +117,16 @@ class IdleEnd:
         try:
             result = act()
         except TransientError as error:
-            log.warning(
-                "instance.terminate_failed", message=f"Tried again while it is idle: {error}"
-            )
+            self._tried_again(error)
             return True
         except MachineError as error:
             self._failed += 1
             if self._failed >= _TRIES:
                 raise
-            log.warning(
-                "instance.poweroff_failed", message=f"Tried again while it is idle: {error}"
-            )
+            self._tried_again(error)
             return True
         self._failed = 0
         return result in (EndResult.AT_MINIMUM, EndResult.INHIBITED)
+
+    def _tried_again(self, error: TransientError | MachineError) -> None:
+        log.warning(_FAILED[self._on_idle], message=f"Tried again while it is idle: {error}")

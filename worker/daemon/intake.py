@@ -58,8 +58,9 @@ class Intake:
         clock: decides when idleness ends the worker.
         instance: protected before every receive.
         metrics: where the queue's depth and the age of messages are noted.
-        on_idle: called when the worker is idle for good. None: it ends. Else it stays, and this is
-            called again after so many seconds without work.
+        on_idle: called when the worker is idle for good, with the moment since which it is
+            (monotonic seconds). None: it ends. Else it stays, and this is called again after so
+            many seconds without work.
         poll_seconds: of one long poll, 0 to 20. A stop waits for it, so it is short.
     """
 
@@ -72,7 +73,7 @@ class Intake:
         clock: IdleClock,
         instance: Protection,
         metrics: Metrics,
-        on_idle: Callable[[], float | None],
+        on_idle: Callable[[float], float | None],
         poll_seconds: int = 5,
     ) -> None:
         self._source = source
@@ -197,7 +198,7 @@ class Intake:
             message=f"Idle for {self._clock.idle_seconds(now):.0f} seconds",
             idle_seconds=self._clock.idle_seconds(now),
         )
-        again = self._on_idle()
+        again = self._on_idle(self._clock.idle_since)
         if again is None:
             return True
         self._clock.retry(time.monotonic() + again)

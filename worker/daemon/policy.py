@@ -118,6 +118,11 @@ class IdleClock:
         """Not to end before `due`: a message that was released becomes visible then, say."""
         self._retry_due = max(self._retry_due, due)
 
+    @property
+    def idle_since(self) -> float:
+        """When the last work was seen; the start, if there was none."""
+        return self._since
+
     def idle_seconds(self, now: float) -> float:
         """How long there has been nothing to do."""
         return max(0.0, now - self._since)

@@ -61,6 +61,7 @@ class Place:
         self.taken: list[Message] = []
         self.asked: list[int] = []
         self.idle_at: list[float] = []
+        self.idle_since: list[float] = []
         self._room = room
         self.deaths: list[BaseException] = []
         self.intake = Intake(
@@ -90,7 +91,8 @@ class Place:
             self.taken.append(message)
         return self.accepts
 
-    def _idle(self) -> float | None:
+    def _idle(self, since: float) -> float | None:
+        self.idle_since.append(since)
         self.idle_at.append(time.monotonic())
         return 0.4 if self.stays else None
 
@@ -157,11 +159,12 @@ def test_if_it_is_to_stay_it_works_on_and_ends_later(lane: Lane, counted: Metric
     wait_for(lambda: place.taken)
     (taken,) = place.taken
     lane.client.delete_message(QueueUrl=lane.url, ReceiptHandle=taken.receipt_handle)
-    wait_for(lambda: len(place.idle_at) == 2)
+    wait_for(lambda: len(place.idle_at) == 3)
     place.stop()
     first, second = place.idle_at[:2]
     assert second - first >= 0.4
     assert taken.body == "meanwhile"
+    assert place.idle_since[0] < place.idle_since[1] == place.idle_since[2], "work alone begins one"
 
 
 def test_what_was_released_with_a_delay_is_waited_for(lane: Lane, counted: Metrics) -> None:
