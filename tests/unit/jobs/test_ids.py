@@ -23,7 +23,9 @@ def test_letters_and_digits_of_any_script_name_a_job(text: str) -> None:
 @pytest.mark.parametrize(
     "text",
     ["", ".", "..", "a b", "a/b", "a\n", "x" * 129, "語" * 43, "☎", "a:b", "Mu\u0308ller",
-     "a\u202eb", "a\u200db", "a\u00a0b", "\ud800"],
+     "a\u202eb", "a\u200db", "a\u00a0b", "\ud800",
+     "call\u3164", "\uffa0", "call\u034f", "a\ufe0f", "\u845b\U000e0100", "\u1780\u17b4",
+     "\u0301", "a-\u0301", "_\u093f", "a\u034f\u0301"],
 )  # fmt: skip
 def test_what_may_not_name_a_job(text: str) -> None:
     assert not is_job_id(text)
@@ -50,7 +52,19 @@ def test_a_part_of_any_name_leaves_room_for_a_hash(
     assert is_job_id(f"{part}-0123456789abcdef")
 
 
-@given(st.text(st.characters(categories=["L", "N"]), min_size=1, max_size=60))
+def test_a_part_does_not_begin_with_a_mark_whose_letter_is_cut_off() -> None:
+    part = within(id_part("हि" * 10, keep="_-"), characters=3, end=True)
+    assert part == "हि"
+    assert is_job_id(f"{part}-0123456789abcdef")
+
+
+@given(
+    st.text(
+        st.characters(categories=["L", "N"], exclude_characters="\u115f\u1160\u3164\uffa0"),
+        min_size=1,
+        max_size=60,
+    )
+)
 def test_letters_and_digits_stay(name: str) -> None:
     assert id_part(name, keep="_-") == unicodedata.normalize("NFC", name)
 
@@ -63,6 +77,8 @@ def test_letters_and_digits_stay(name: str) -> None:
         ("Mu\u0308ller", "Müller"),
         ("हिन्दी की", "हिन्दी-की"),
         ("\u2764\ufe0f song", "-song"),  # the mark that made a heart an emoji stands on no letter
+        ("a\u3164b", "a-b"),
+        ("_\u0301a", "_-a"),
     ],
 )
 def test_what_may_not_stand_becomes_one_hyphen(name: str, part: str) -> None:
