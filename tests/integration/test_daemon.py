@@ -705,7 +705,9 @@ def test_in_a_group_poweroff_is_refused_and_a_machine_that_can_t_work_is_marked(
     cloud = Cloud(place.aws, group=True)
     with cloud.imds:
         refused = place.daemon(environ=cloud.environ, on_idle="poweroff")
-        with pytest.raises(SettingsError, match="terminate"):
+        with pytest.raises(
+            SettingsError, match=r"Auto Scaling group .*: set on_idle = 'terminate'"
+        ):
             refused.code()
         assert not refused.engine.started
         assert cloud.member["HealthStatus"].lower() == "healthy", "the settings are at fault"

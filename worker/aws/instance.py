@@ -291,13 +291,22 @@ class Instance:
             TransientError: whether it is in a group can't be found out now.
             MachineError: the command failed.
         """
+        self.refuse_poweroff()
+        return self._ending("a power-off") if self._power.request() else EndResult.INHIBITED
+
+    def refuse_poweroff(self) -> None:
+        """Refuse to power off a machine that its Auto Scaling group would only replace.
+
+        Raises:
+            SettingsError: it is in a group, or we may not ask whether it is in one.
+            TransientError: whether it is in a group can't be found out now.
+        """
         group = self.group()
         if group is not None:
             raise SettingsError(
-                f"on_idle = poweroff is refused in the Auto Scaling group {group!r}, which would "
-                "only replace this instance: set on_idle = terminate"
+                f"on_idle = 'poweroff' is refused in the Auto Scaling group {group!r}, which would "
+                "only replace this instance: set on_idle = 'terminate'"
             )
-        return self._ending("a power-off") if self._power.request() else EndResult.INHIBITED
 
     def mark_unhealthy(self) -> bool:
         """Report to the group that this machine can't work, so that it gets replaced.

@@ -165,10 +165,9 @@ class _Aws:
     def poweroff(self) -> Sequence[Answer]:
         from worker.aws.imds import Imds
         from worker.aws.instance import Instance
-        from worker.daemon.preflight import refuse_poweroff_in
 
         try:
-            refuse_poweroff_in(Instance(Imds(), self._clients()).group())
+            Instance(Imds(), self._clients()).refuse_poweroff()
         except SettingsError as error:
             return [Answer("on_idle", State.CANNOT, str(error))]
         except TransientError as error:

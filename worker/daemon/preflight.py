@@ -61,24 +61,9 @@ def check_queue(queue: Queue) -> None:
 def check_poweroff(instance: Instance) -> None:
     """Refuse to switch machines off in an Auto Scaling group. Raises SettingsError."""
     try:
-        group = instance.group()
+        instance.refuse_poweroff()
     except TransientError as error:
         log.warning("instance.group_unknown", message=f"Not checked before the end: {error}")
-        return
-    refuse_poweroff_in(group)
-
-
-def refuse_poweroff_in(group: str | None) -> None:
-    """Refuse to switch off a machine of an Auto Scaling group; None: of none.
-
-    Raises:
-        SettingsError: it is one of a group.
-    """
-    if group is not None:
-        raise SettingsError(
-            f"on_idle = 'poweroff' in the Auto Scaling group {group!r}: the group would only "
-            "replace the machine; use on_idle = 'terminate'"
-        )
 
 
 def check_options(engine: Transcriber, options: Options) -> None:

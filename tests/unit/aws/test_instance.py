@@ -156,7 +156,7 @@ def test_protection_that_fails_is_tried_again_later() -> None:
 def test_power_off_is_refused_inside_a_group() -> None:
     stubbed = Stubbed(power=PowerOff(["false"], NO_LIST))
     stubbed.in_group("fleet")
-    with pytest.raises(SettingsError, match=r"'fleet'.*on_idle = terminate"):
+    with pytest.raises(SettingsError, match=r"'fleet'.*on_idle = 'terminate'"):
         stubbed.instance.poweroff()
 
 
