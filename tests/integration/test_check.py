@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import json
+import sys
 import threading
-from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.util import find_spec
 from io import StringIO
 from pathlib import Path
 
 import pytest
-from huggingface_hub import constants, file_download
 from rich.console import Console
 
 from tests.conftest import Aws
-from worker.cli.asking import Answer, Question, State, ask_all
-from worker.cli.check import show_answers, show_machine, show_settings
+from tests.fakes.model_hosts import HubServer, use_hub
+from tests.fakes.scripted import end_scripts, script_of
+from worker.aws.clients import make_clients
+from worker.cli.asking import Finding, Question, Verdict, ask_all
+from worker.cli.check import show_findings, show_machine, show_settings
 from worker.cli.questions import aws_questions, engine_questions
 from worker.errors import EngineError, MachineError, SettingsError
-from worker.settings import Settings, load
+from worker.settings import Settings, describe, load
+from worker.speech.model.extras import FIX
 from worker.speech.model.whereabouts import find
 
 SECONDS = 8.0
@@ -32,9 +34,9 @@ def _server(aws: Aws, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def asked(**settings: object) -> dict[str, tuple[str, str]]:
-    """State and sentence of each answer about AWS, by what it is about."""
-    answers = ask_all(aws_questions(load(settings, environ={})), seconds=SECONDS)
-    return {answer.about: (answer.state.value, answer.said) for answer in answers}
+    """Verdict and sentence of each finding about AWS, by what it is about."""
+    found = ask_all(aws_questions(load(settings, environ={})), seconds=SECONDS)
+    return {one.about: (one.verdict.value, one.said) for one in found}
 
 
 def test_what_is_there_is_ok(aws: Aws) -> None:
@@ -107,34 +109,44 @@ def test_for_local_files_aws_is_not_asked() -> None:
 def test_a_service_that_does_not_answer_costs_no_more_than_the_time_given() -> None:
     never = threading.Event()
     questions = [
-        Question(("one", "two"), lambda: [Answer("one", State.OK, str(never.wait()))]),
-        Question(("three",), lambda: [Answer("three", State.OK, "here")]),
+        Question(("one", "two"), lambda: [Finding("one", Verdict.OK, str(never.wait()))]),
+        Question(("three",), lambda: [Finding("three", Verdict.OK, "here")]),
     ]
     found = ask_all(questions, seconds=0.2)
-    assert [answer.state for answer in found] == [State.CANNOT, State.CANNOT, State.OK]
+    assert [one.verdict for one in found] == [Verdict.CANNOT, Verdict.CANNOT, Verdict.OK]
     assert found[0].said == "no answer within 0.2 s: is the network there?"
     never.set()
 
 
 def test_a_foreseen_error_is_an_answer_and_a_defect_is_not_swallowed() -> None:
-    def refuse() -> list[Answer]:
+    def refuse() -> list[Finding]:
         raise EngineError("It broke.")
 
     (answer,) = ask_all([Question(("it",), refuse)], seconds=SECONDS)
-    assert answer == Answer("it", State.CANNOT, "It broke.")
+    assert answer == Finding("it", Verdict.CANNOT, "It broke.")
     with pytest.raises(ZeroDivisionError):
-        ask_all([Question(("it",), lambda: [Answer("it", State.OK, str(1 // 0))])], seconds=SECONDS)
+        ask_all(
+            [Question(("it",), lambda: [Finding("it", Verdict.OK, str(1 // 0))])], seconds=SECONDS
+        )
 
 
-def test_everything_fits_80_columns(aws: Aws) -> None:
+def test_in_80_columns_nothing_is_cut_off(aws: Aws) -> None:
     settings = load({"queue_url": aws.make_queues().url, "model": "base"}, environ={})
     console = Console(file=StringIO(), width=80)
     show_settings(console, settings)
     show_machine(console, {"processor": "x" * 200})
     asked_all = [*aws_questions(settings), *engine_questions(settings)]
-    show_answers(console, ask_all(asked_all, seconds=60))
+    findings = ask_all(asked_all, seconds=60)
+    show_findings(console, findings)
     assert isinstance(console.file, StringIO)
-    assert max(map(len, console.file.getvalue().splitlines())) <= 80
+    text = console.file.getvalue()
+    assert "…" not in text, "something was cut off"
+    assert {row.name for row in describe(settings)} <= set(text.split())
+    # Folded over as many lines as it takes, beside which there is nothing.
+    unfolded = "".join(text.split())
+    assert "processor" + "x" * 200 in unfolded
+    for one in findings:
+        assert "".join(f"{one.about}{one.verdict}{one.said}".split()) in unfolded
 
 
 def test_a_model_s_whereabouts_without_fetching(
@@ -158,48 +170,17 @@ def test_a_model_s_whereabouts_without_fetching(
     assert (found.kind, found.place, found.bytes) == ("cache", str(snapshot), 40)
 
 
-@pytest.fixture
-def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A hub on loopback that lists the files of every model, and has none to fetch."""
-    files = [("model.bin", 3_000_000_000), ("config.json", 2000), ("README.md", 999), ("a.bin", 9)]
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_HEAD(self) -> None:
-            self._answer(b"")
-
-        def do_GET(self) -> None:
-            listed = [{"rfilename": name, "size": size} for name, size in files]
-            self._answer(json.dumps({"id": "owner/model", "siblings": listed}).encode())
-
-        def _answer(self, body: bytes) -> None:
-            self.send_response(200)
-            self.send_header("X-Repo-Commit", "0" * 40)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 # its name
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        url = f"http://127.0.0.1:{server.server_address[1]}"
-        template = constants.HUGGINGFACE_CO_URL_TEMPLATE.replace(constants.ENDPOINT, url)
-        monkeypatch.setattr(file_download, "HUGGINGFACE_CO_URL_TEMPLATE", template)
-        monkeypatch.setattr(constants, "ENDPOINT", url)
-        yield
-        server.shutdown()
-        thread.join()
-
-
-@pytest.mark.usefixtures("hub")
-def test_a_model_that_would_be_fetched_is_named_with_its_size(tmp_path: Path) -> None:
-    settings = Settings(model="owner/model", model_dir=tmp_path)
-    (answer, *_) = ask_all(engine_questions(settings), seconds=SECONDS)
-    assert answer == Answer(
-        "model", State.OK, "not here; owner/model will be fetched from the hub, 3.0 GB"
+def test_a_model_that_would_be_fetched_is_named_with_its_size(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = {"model.bin": b"x" * 2_900_000, "config.json": b"x" * 100_000}
+    others = {"README.md": b"x" * 9_000_000, "a.bin": b"x" * 9_000_000}
+    with HubServer(files | others) as hub:
+        use_hub(hub.url, monkeypatch)
+        settings = Settings(model="owner/model", model_dir=tmp_path)
+        (finding, *_) = ask_all(engine_questions(settings), seconds=SECONDS)
+    assert finding == Finding(
+        "model", Verdict.OK, "not here; owner/model will be fetched from the hub, 3 MB"
     )
     assert list(tmp_path.iterdir()) == []
 
@@ -218,12 +199,46 @@ def test_packaged_weights_are_found_and_not_joined(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_words_without_alignment_models(monkeypatch: pytest.MonkeyPatch) -> None:
-    def answer(settings: Settings) -> Answer:
-        return ask_all(engine_questions(settings)[1:], seconds=SECONDS)[0]
+def test_without_the_extra_it_is_said_what_goes_without_and_what_does_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def ask(settings: Settings) -> tuple[Finding, Finding]:
+        words, extra = ask_all(engine_questions(settings)[1:], seconds=SECONDS)
+        assert (words.about, extra.about) == ("word times", "whisperx")
+        return words, extra
 
-    assert answer(Settings()).state is State.OK
-    assert answer(Settings(word_times="attention")).state is State.NOT_ASKED
-    monkeypatch.setattr("worker.speech.packages.package_folders", lambda name: [])
-    assert "torch, torchaudio, whisperx, transformers" in answer(Settings()).said
-    assert answer(Settings()).state is State.WARNING
+    words, extra = ask(Settings(vad="pyannote"))
+    assert words.verdict is extra.verdict is Verdict.OK
+    assert ask(Settings(word_times="attention"))[0].verdict is Verdict.NOT_ASKED
+    # All that it needs is there, but for torch: a package that WhisperX can't do without.
+    monkeypatch.setitem(sys.modules, "torch", None)
+    words, extra = ask(Settings())
+    assert words.verdict is Verdict.WARNING
+    assert FIX in words.said
+    assert extra.verdict is Verdict.OK
+    for settings in (Settings(vad="pyannote"), Settings(transcriber="standard")):
+        _, extra = ask(settings)
+        assert extra.verdict is Verdict.CANNOT
+        assert FIX in extra.said
+
+
+def test_that_we_may_not_look_at_the_dead_letters_is_no_failure(
+    aws: Aws, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All that the worker needs there is sqs:SendMessage."""
+    queues = aws.make_queues()
+    clients = make_clients(queue_url=queues.url, patient=False)
+    monkeypatch.setattr("worker.aws.clients.make_clients", lambda **_: clients)
+    script = script_of(clients.sqs)
+    arn = f"arn:aws:sqs:us-east-1:123456789012:{queues.dead_letter_url.rpartition('/')[2]}"
+    redrive = json.dumps({"deadLetterTargetArn": arn, "maxReceiveCount": 10})
+    script.add_response(
+        "get_queue_attributes", {"Attributes": {"QueueArn": "arn", "RedrivePolicy": redrive}}
+    )
+    script.add_client_error("get_queue_attributes", "AccessDenied", "no", 403)
+    try:
+        verdict, said = asked(queue_url=queues.url)["dead letters"]
+    finally:
+        end_scripts()
+    assert verdict == "warning"
+    assert "AccessDenied" in said

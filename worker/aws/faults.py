@@ -28,12 +28,13 @@ from botocore.exceptions import (
 from botocore.parsers import ResponseParserError
 
 from worker import retry
-from worker.errors import TransientError
+from worker.errors import SettingsError, TransientError
 from worker.redact import redact
 
 __all__ = [
     "AWS_ERRORS",
     "Fault",
+    "Forbidden",
     "call_with_retries",
     "classify",
     "describe",
@@ -68,6 +69,10 @@ class Fault(StrEnum):
     """Another conditional write is under way (409): try again."""
     INVALID = "invalid"
     """The service refuses the request as it stands; repeating it can't help."""
+
+
+class Forbidden(SettingsError):
+    """The credentials are good and may not do what was asked."""
 
 
 _TRANSIENT_CODES = frozenset(

@@ -5,16 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from worker.aws.faults import Fault, classify
-from worker.aws.queue import QueueInfo, queue_attributes, queue_info
+from botocore.exceptions import NoCredentialsError
+
+from worker.aws.faults import AWS_ERRORS, Fault, Forbidden, classify, describe, transient
+from worker.aws.queue import QueueInfo, ask_attributes, queue_info, refusal
 from worker.aws.sqs import is_fifo
+from worker.errors import SettingsError, TransientError
 from worker.uris import S3Prefix
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
     from mypy_boto3_sqs import SQSClient
 
-__all__ = ["QueueState", "look_at_bucket", "look_at_queue", "remedy"]
+__all__ = ["QueueState", "ask_bucket", "ask_credentials", "ask_queue"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +39,21 @@ class QueueState:
     visibility_seconds: int
 
 
-def look_at_queue(client: SQSClient, url: str, *, dead_letter_url: str | None = None) -> QueueState:
+def ask_credentials() -> str:
+    """Where boto3 finds credentials, such as `env`; whether they are valid is not asked.
+
+    Raises:
+        SettingsError: there are none.
+    """
+    import boto3
+
+    found = boto3.Session().get_credentials()
+    if found is None:
+        raise SettingsError(f"none found: {_remedy(NoCredentialsError())}")
+    return str(found.method)
+
+
+def ask_queue(client: SQSClient, url: str, *, dead_letter_url: str | None = None) -> QueueState:
     """Ask a queue for its attributes, once.
 
     Args:
@@ -45,8 +62,9 @@ def look_at_queue(client: SQSClient, url: str, *, dead_letter_url: str | None = 
         dead_letter_url: instead of the one in the queue's redrive policy.
 
     Raises:
-        SettingsError: there is no such queue, or we may not ask.
-        TransientError: no usable answer.
+        Forbidden: we may not ask.
+        SettingsError: there is no such queue.
+        TransientError: no usable answer, or no valid credentials.
     """
     names = (
         "RedrivePolicy",
@@ -54,7 +72,13 @@ def look_at_queue(client: SQSClient, url: str, *, dead_letter_url: str | None = 
         "ApproximateNumberOfMessagesNotVisible",
         "VisibilityTimeout",
     )
-    attributes = queue_attributes(client, url, names, attempts=1)
+    try:
+        attributes = ask_attributes(client, url, names)
+    except AWS_ERRORS as error:
+        if transient(error):
+            said = f"could not read the attributes of {url}: {_with_remedy(error)}"
+            raise TransientError(said) from error
+        raise refusal(error, "sqs:GetQueueAttributes", url) from error
     return QueueState(
         info=queue_info(attributes, url, dead_letter_url),
         fifo=is_fifo(url),
@@ -64,7 +88,7 @@ def look_at_queue(client: SQSClient, url: str, *, dead_letter_url: str | None = 
     )
 
 
-def look_at_bucket(client: S3Client, prefix: S3Prefix, *, read: bool) -> str | None:
+def ask_bucket(client: S3Client, prefix: S3Prefix, *, read: bool) -> str | None:
     """List one object below a prefix, and look at its head if it is to be read.
 
     Args:
@@ -77,17 +101,29 @@ def look_at_bucket(client: S3Client, prefix: S3Prefix, *, read: bool) -> str | N
         The object's key; None where there is none.
 
     Raises:
-        botocore.exceptions.ClientError, botocore.exceptions.BotoCoreError: S3 refuses, or there
-            is no usable answer (see `worker.aws.faults.AWS_ERRORS`).
+        Forbidden: we may not list the bucket, or not read the object.
+        SettingsError: there is no such bucket.
+        TransientError: no usable answer, or no valid credentials.
     """
-    listed = client.list_objects_v2(Bucket=prefix.bucket, Prefix=prefix.prefix, MaxKeys=1)
-    key = next((item["Key"] for item in listed.get("Contents", [])), None)
-    if key is not None and read:
-        client.head_object(Bucket=prefix.bucket, Key=key)
+    try:
+        listed = client.list_objects_v2(Bucket=prefix.bucket, Prefix=prefix.prefix, MaxKeys=1)
+        key = next((item["Key"] for item in listed.get("Contents", [])), None)
+        if key is not None and read:
+            client.head_object(Bucket=prefix.bucket, Key=key)
+    except AWS_ERRORS as error:
+        said = f"{prefix}: {_with_remedy(error)}"
+        if transient(error):
+            raise TransientError(said) from error
+        kind = Forbidden if classify(error) is Fault.FORBIDDEN else SettingsError
+        raise kind(said) from error
     return key
 
 
-def remedy(error: BaseException) -> str:
+def _with_remedy(error: BaseException) -> str:
+    return f"{describe(error)}: {_remedy(error)}"
+
+
+def _remedy(error: BaseException) -> str:
     """What to do about a failed call, for people."""
     match classify(error):
         case Fault.CREDENTIALS:

@@ -24,6 +24,7 @@ from worker import retry
 from worker.aws.faults import (
     AWS_ERRORS,
     Fault,
+    Forbidden,
     call_with_retries,
     classify,
     describe,
@@ -49,8 +50,10 @@ __all__ = [
     "Message",
     "Queue",
     "QueueInfo",
+    "ask_attributes",
     "queue_attributes",
     "queue_info",
+    "refusal",
 ]
 
 log = get_logger(__name__)
@@ -254,7 +257,7 @@ class Queue:
         except AWS_ERRORS as error:
             if transient(error):
                 raise TransientError(f"could not receive: {describe(error)}") from error
-            raise _refused(error, "sqs:ReceiveMessage", self.url) from error
+            raise refusal(error, "sqs:ReceiveMessage", self.url) from error
         if "Messages" not in answer and _was_cut_off(answer["ResponseMetadata"]):
             raise TransientError("could not receive: the answer was cut off")
         received_at = self._clock()
@@ -397,7 +400,6 @@ def queue_attributes(
     url: str,
     names: Sequence[Any],
     *,
-    attempts: int = 5,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Mapping[str, str]:
     """Ask a queue for its attributes (GetQueueAttributes).
@@ -406,37 +408,53 @@ def queue_attributes(
         client: with short time-outs.
         url: the queue's.
         names: of the attributes; literals that boto3-stubs lists one by one.
-        attempts: calls in all.
         sleep: waits that many seconds between attempts.
 
     Raises:
-        SettingsError: there is no such queue, or we may not ask.
+        SettingsError: there is no such queue, or we may not ask (then it is a Forbidden).
         TransientError: no usable answer.
     """
-
-    def ask() -> Mapping[str, str]:
-        # QueueArn is always set: an answer without it was cut off (see above).
-        answer = client.get_queue_attributes(QueueUrl=url, AttributeNames=[*names, "QueueArn"]).get(
-            "Attributes", {}
-        )
-        if "QueueArn" not in answer:
-            raise ConnectionError("the answer was cut off")
-        return {str(name): value for name, value in answer.items()}
-
     try:
         return call_with_retries(
-            ask, f"read the attributes of {url}", attempts=attempts, sleep=sleep
+            lambda: ask_attributes(client, url, names),
+            f"read the attributes of {url}",
+            sleep=sleep,
         )
     except AWS_ERRORS as error:
-        raise _refused(error, "sqs:GetQueueAttributes", url) from error
+        raise refusal(error, "sqs:GetQueueAttributes", url) from error
 
 
-def _refused(error: BaseException, action: str, url: str) -> SettingsError:
-    if classify(error) is Fault.NOT_FOUND:
+def ask_attributes(client: SQSClient, url: str, names: Sequence[Any]) -> Mapping[str, str]:
+    """The same once, for who decides otherwise what a failure means.
+
+    Raises:
+        botocore.exceptions.ClientError, botocore.exceptions.BotoCoreError, ConnectionError: no
+            usable answer (see `worker.aws.faults.AWS_ERRORS`).
+    """
+    # QueueArn is always set: an answer without it was cut off (see above).
+    answer = client.get_queue_attributes(QueueUrl=url, AttributeNames=[*names, "QueueArn"]).get(
+        "Attributes", {}
+    )
+    if "QueueArn" not in answer:
+        raise ConnectionError("the answer was cut off")
+    return {str(name): value for name, value in answer.items()}
+
+
+def refusal(error: BaseException, action: str, url: str) -> SettingsError:
+    """What a request about a queue that no other attempt mends is to the operator.
+
+    Args:
+        error: what boto3 raised.
+        action: the permission that it takes.
+        url: the queue's.
+    """
+    fault = classify(error)
+    if fault is Fault.NOT_FOUND:
         return SettingsError(
             f"there is no queue {url} in this account and region: correct the URL ({action})"
         )
-    return SettingsError(
+    kind = Forbidden if fault is Fault.FORBIDDEN else SettingsError
+    return kind(
         f"{action} on {url} is refused: {describe(error)}; "
         "correct the URL or the permissions of the worker's role"
     )

@@ -91,7 +91,7 @@ def _check(*, config: Path | None, unit: str | None, **flags: Any) -> ExitCode:
     from rich.console import Console
 
     from worker.cli.asking import ask_all
-    from worker.cli.check import show_answers, show_machine, show_settings
+    from worker.cli.check import show_findings, show_machine, show_settings
     from worker.cli.questions import aws_questions, engine_questions
     from worker.settings import load
     from worker.speech.model.device import describe_machine, find_device
@@ -106,7 +106,7 @@ def _check(*, config: Path | None, unit: str | None, **flags: Any) -> ExitCode:
     show_settings(console, settings)
     show_machine(console, describe_machine())  # imports torch: before the engine's questions
     asked = [*aws_questions(settings), *engine_questions(settings)]
-    well = show_answers(console, ask_all(asked, seconds=CHECK_SECONDS))
+    well = show_findings(console, ask_all(asked, seconds=CHECK_SECONDS))
     find_device(settings.device)
     return ExitCode.OK if well else ExitCode.FAILURE
 

@@ -10,11 +10,11 @@ from enum import StrEnum
 from worker.errors import WorkerError
 from worker.threads import SupervisedThread
 
-__all__ = ["Answer", "Question", "State", "ask_all"]
+__all__ = ["Finding", "Question", "Verdict", "ask_all"]
 
 
-class State(StrEnum):
-    """How a question was answered."""
+class Verdict(StrEnum):
+    """What a finding means to `run`."""
 
     OK = "ok"
     """There is nothing to mend."""
@@ -27,17 +27,17 @@ class State(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class Finding:
     """One line of `check`.
 
     Attributes:
         about: what was asked.
-        state: how it stands.
+        verdict: how it stands.
         said: in words, with what to do where something is wrong.
     """
 
     about: str
-    state: State
+    verdict: Verdict
     said: str
 
 
@@ -46,16 +46,16 @@ class Question:
     """What is asked, and how.
 
     Attributes:
-        about: what its answers are about; one that isn't answered in time is answered for.
-        ask: asks; may return several answers, or raise a WorkerError whose text is the answer.
+        about: what its findings are about; one that isn't answered in time is answered for.
+        ask: asks; may return several findings, or raise a WorkerError whose text is one.
     """
 
     about: tuple[str, ...]
-    ask: Callable[[], Sequence[Answer]]
+    ask: Callable[[], Sequence[Finding]]
 
 
-def ask_all(questions: Sequence[Question], *, seconds: float) -> list[Answer]:
-    """Ask on a thread for each; the answers in the order of the questions.
+def ask_all(questions: Sequence[Question], *, seconds: float) -> list[Finding]:
+    """Ask on a thread for each; the findings in the order of the questions.
 
     Args:
         questions: what to ask.
@@ -69,13 +69,13 @@ def ask_all(questions: Sequence[Question], *, seconds: float) -> list[Answer]:
     for _, asking in asked:
         asking.start()
     ends = time.monotonic() + seconds
-    found: list[Answer] = []
+    found: list[Finding] = []
     for question, asking in asked:
         if asking.join(ends - time.monotonic()):
-            found += asking.answers()
+            found += asking.findings()
         else:
             said = f"no answer within {seconds:g} s: is the network there?"
-            found += [Answer(about, State.CANNOT, said) for about in question.about]
+            found += [Finding(about, Verdict.CANNOT, said) for about in question.about]
     return found
 
 
@@ -84,19 +84,19 @@ class _Asking:
 
     def __init__(self, question: Question) -> None:
         self._question = question
-        self._answers: Sequence[Answer] = ()
+        self._findings: Sequence[Finding] = ()
         self._thread = SupervisedThread(f"ask-{question.about[0]}", self._ask)
         self.start = self._thread.start
         self.join = self._thread.join
 
     def _ask(self) -> None:
         try:
-            self._answers = self._question.ask()
+            self._findings = self._question.ask()
         except WorkerError as error:
-            self._answers = [Answer(self._question.about[0], State.CANNOT, str(error))]
+            self._findings = [Finding(self._question.about[0], Verdict.CANNOT, str(error))]
 
-    def answers(self) -> Sequence[Answer]:
-        """What was answered. Raises what killed the thread, if anything did."""
+    def findings(self) -> Sequence[Finding]:
+        """What was found. Raises what killed the thread, if anything did."""
         if self._thread.failure is not None:
             raise self._thread.failure
-        return self._answers
+        return self._findings

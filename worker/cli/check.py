@@ -11,11 +11,11 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from worker.cli.asking import Answer, State
+from worker.cli.asking import Finding, Verdict
 from worker.redact import redact
 from worker.settings import Described, Settings, describe
 
-__all__ = ["show_answers", "show_machine", "show_settings"]
+__all__ = ["show_findings", "show_machine", "show_settings"]
 
 _AWS_VARIABLES = (
     "AWS_ENDPOINT_URL",
@@ -27,10 +27,10 @@ _AWS_VARIABLES = (
 """Variables whose values are no secret (a user and password in a URL are hidden all the same)."""
 
 _STYLES = {
-    State.OK: "green",
-    State.WARNING: "yellow",
-    State.CANNOT: "red",
-    State.NOT_ASKED: "dim",
+    Verdict.OK: "green",
+    Verdict.WARNING: "yellow",
+    Verdict.CANNOT: "red",
+    Verdict.NOT_ASKED: "dim",
 }
 
 
@@ -48,8 +48,8 @@ def show_machine(console: Console, machine: dict[str, str]) -> None:
     console.print(_table("This machine", machine))
 
 
-def show_answers(console: Console, answers: Sequence[Answer]) -> bool:
-    """What was asked, with the answers; whether `run` would find all that was asked for."""
+def show_findings(console: Console, findings: Sequence[Finding]) -> bool:
+    """What was asked, with the findings; whether `run` would find all that was asked for."""
     table = Table(
         title="What `run` would find",
         title_justify="left",
@@ -60,11 +60,11 @@ def show_answers(console: Console, answers: Sequence[Answer]) -> bool:
     table.add_column(no_wrap=True)
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
-    for answer in answers:
-        state = f"[{_STYLES[answer.state]}]{answer.state}[/]"
-        table.add_row(escape(answer.about), state, escape(redact(answer.said)))
+    for finding in findings:
+        verdict = f"[{_STYLES[finding.verdict]}]{finding.verdict}[/]"
+        table.add_row(escape(finding.about), verdict, escape(redact(finding.said)))
     console.print(table)
-    missing = [answer.about for answer in answers if answer.state is State.CANNOT]
+    missing = [finding.about for finding in findings if finding.verdict is Verdict.CANNOT]
     if missing:
         names = ", ".join(dict.fromkeys(missing))
         console.print(f"[red]`run` would fail for want of:[/] {escape(names)}")

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
-from worker.cli.asking import Answer, Question, State
+from worker.cli.asking import Finding, Question, Verdict
 from worker.errors import MachineError, SettingsError, TransientError
 from worker.settings import Settings
 from worker.uris import S3Prefix
@@ -24,15 +24,12 @@ __all__ = ["aws_questions", "engine_questions"]
 MOST_BUCKETS = 10
 """Of `allowed_buckets`, so many are asked."""
 
-_ALIGNMENT = ("torch", "torchaudio", "whisperx", "transformers")
-"""Packages that alignment models need."""
-
 
 def aws_questions(settings: Settings) -> list[Question]:
     """Credentials, queue, dead letters, output, inputs, and whether the machine may be ended."""
     if not (settings.queue_url or settings.output or settings.allowed_buckets):
         said = "neither queue_url nor a bucket is set; `transcribe` needs none"
-        return [Question(("AWS",), lambda: [Answer("AWS", State.NOT_ASKED, said)])]
+        return [Question(("AWS",), lambda: [Finding("AWS", Verdict.NOT_ASKED, said)])]
     aws = _Aws(settings)
     asked = [
         Question(("credentials",), aws.credentials),
@@ -46,10 +43,14 @@ def aws_questions(settings: Settings) -> list[Question]:
 
 
 def engine_questions(settings: Settings) -> list[Question]:
-    """The model, and what times words. torch must have been imported, if it is there."""
+    """The model, what times words, and whether anything needs an extra that isn't installed.
+
+    torch must have been imported, if it is there.
+    """
     return [
         Question(("model",), lambda: [_model(settings)]),
         Question(("word times",), lambda: [_word_times(settings)]),
+        Question(("whisperx",), lambda: [_whisperx(settings)]),
     ]
 
 
@@ -71,65 +72,55 @@ class _Aws:
         with self._lock:
             return self._made
 
-    def credentials(self) -> Sequence[Answer]:
-        import boto3
-        from botocore.exceptions import NoCredentialsError
+    def credentials(self) -> Sequence[Finding]:
+        from worker.aws.probes import ask_credentials
 
-        from worker.aws.probes import remedy
+        return [Finding("credentials", Verdict.OK, f"from {ask_credentials()}")]
 
-        found = boto3.Session().get_credentials()
-        if found is None:
-            advice = remedy(NoCredentialsError())
-            return [Answer("credentials", State.CANNOT, f"none found: {advice}")]
-        return [Answer("credentials", State.OK, f"from {found.method}")]
-
-    def queue(self) -> Sequence[Answer]:
-        from worker.aws.probes import look_at_queue, remedy
+    def queue(self) -> Sequence[Finding]:
+        from worker.aws.probes import ask_queue
 
         url = self._settings.queue_url
         if url is None:
             said = "queue_url is not set"
-            return [Answer(about, State.NOT_ASKED, said) for about in ("queue", "dead letters")]
+            return [Finding(about, Verdict.NOT_ASKED, said) for about in ("queue", "dead letters")]
         named = self._settings.dead_letter_url
         try:
-            found = look_at_queue(self._clients().sqs, url, dead_letter_url=named)
-        except SettingsError as error:
-            answer = Answer("queue", State.CANNOT, str(error))
-        except TransientError as error:
-            advice = remedy(error.__cause__ or error)
-            answer = Answer("queue", State.CANNOT, f"{error}: {advice}")
-        else:
-            return [_about_queue(found, self._settings), self._dead_letters(found)]
-        return [answer, Answer("dead letters", State.NOT_ASKED, "the queue says where they go")]
+            found = ask_queue(self._clients().sqs, url, dead_letter_url=named)
+        except (SettingsError, TransientError) as error:
+            return [
+                Finding("queue", Verdict.CANNOT, str(error)),
+                Finding("dead letters", Verdict.NOT_ASKED, "the queue says where they go"),
+            ]
+        return [_about_queue(found, self._settings), self._dead_letters(found)]
 
-    def _dead_letters(self, found: QueueState) -> Answer:
-        from worker.aws.faults import Fault, classify
-        from worker.aws.probes import look_at_queue, remedy
+    def _dead_letters(self, found: QueueState) -> Finding:
+        from worker.aws.faults import Forbidden
+        from worker.aws.probes import ask_queue
         from worker.daemon.preflight import queue_warnings
 
         warnings = " ".join(warning.message for warning in queue_warnings(found.info))
         url = found.info.dead_letter_url
         if url is None:
-            return Answer("dead letters", State.WARNING, warnings)
+            return Finding("dead letters", Verdict.WARNING, warnings)
         receives = found.info.max_receive_count
         after = "" if receives is None else f", after {receives} receives at the latest"
         try:
-            letters = look_at_queue(self._clients().sqs, url).waiting
-        except SettingsError as error:
-            if classify(error.__cause__ or error) is not Fault.FORBIDDEN:
-                return Answer("dead letters", State.CANNOT, str(error))
+            letters = ask_queue(self._clients().sqs, url).waiting
+        except Forbidden as error:
             # All that the worker needs there is sqs:SendMessage.
-            return Answer("dead letters", State.WARNING, f"not seen ({error}){after}. {warnings}")
-        except TransientError as error:
-            advice = remedy(error.__cause__ or error)
-            return Answer("dead letters", State.CANNOT, f"{error}: {advice}")
+            return Finding(
+                "dead letters", Verdict.WARNING, f"not seen ({error}){after}. {warnings}"
+            )
+        except (SettingsError, TransientError) as error:
+            return Finding("dead letters", Verdict.CANNOT, str(error))
         said = f"{letters} in {_name(url)}{after}. {warnings}".rstrip(". ")
-        return Answer("dead letters", State.WARNING if warnings else State.OK, said)
+        return Finding("dead letters", Verdict.WARNING if warnings else Verdict.OK, said)
 
-    def output(self) -> Sequence[Answer]:
+    def output(self) -> Sequence[Finding]:
         if self._settings.output is None:
             said = "output is not set: s3://<input bucket>/transcripts/ of each job"
-            return [Answer("output", State.NOT_ASKED, said)]
+            return [Finding("output", Verdict.NOT_ASKED, said)]
         return [self._bucket("output", S3Prefix.parse(self._settings.output), read=False)]
 
     def inputs(self) -> list[Question]:
@@ -137,49 +128,47 @@ class _Aws:
         buckets = self._settings.allowed_buckets[:MOST_BUCKETS]
         if not buckets:
             said = "allowed_buckets is not set: jobs may name any bucket"
-            return [Question(("inputs",), lambda: [Answer("inputs", State.NOT_ASKED, said)])]
+            return [Question(("inputs",), lambda: [Finding("inputs", Verdict.NOT_ASKED, said)])]
 
-        def ask(bucket: str) -> Sequence[Answer]:
+        def ask(bucket: str) -> Sequence[Finding]:
             try:
                 prefix = S3Prefix(bucket, "")
             except ValueError as error:
-                return [Answer("inputs", State.CANNOT, f"allowed_buckets: {error}")]
+                return [Finding("inputs", Verdict.CANNOT, f"allowed_buckets: {error}")]
             return [self._bucket("inputs", prefix, read=True)]
 
         return [Question(("inputs",), partial(ask, bucket)) for bucket in buckets]
 
-    def _bucket(self, about: str, prefix: S3Prefix, *, read: bool) -> Answer:
-        from worker.aws.faults import AWS_ERRORS, describe
-        from worker.aws.probes import look_at_bucket, remedy
+    def _bucket(self, about: str, prefix: S3Prefix, *, read: bool) -> Finding:
+        from worker.aws.probes import ask_bucket
 
-        try:
-            key = look_at_bucket(self._clients().s3, prefix, read=read)
-        except AWS_ERRORS as error:
-            return Answer(about, State.CANNOT, f"{prefix}: {describe(error)}: {remedy(error)}")
+        key = ask_bucket(self._clients().s3, prefix, read=read)
         if not read:
-            return Answer(about, State.OK, f"{prefix} can be listed; writing is not tried")
+            return Finding(about, Verdict.OK, f"{prefix} can be listed; writing is not tried")
         if key is None:
-            return Answer(about, State.OK, f"{prefix} can be listed, and is empty")
-        return Answer(about, State.OK, f"{prefix} can be listed, and an object in it read")
+            return Finding(about, Verdict.OK, f"{prefix} can be listed, and is empty")
+        return Finding(about, Verdict.OK, f"{prefix} can be listed, and an object in it read")
 
-    def poweroff(self) -> Sequence[Answer]:
+    def poweroff(self) -> Sequence[Finding]:
         from worker.aws.imds import Imds
         from worker.aws.instance import Instance
 
         try:
             Instance(Imds(), self._clients()).refuse_poweroff()
         except SettingsError as error:
-            return [Answer("on_idle", State.CANNOT, str(error))]
+            return [Finding("on_idle", Verdict.CANNOT, str(error))]
         except TransientError as error:
-            return [Answer("on_idle", State.WARNING, f"whether in a group is not known: {error}")]
-        return [Answer("on_idle", State.OK, "no Auto Scaling group would replace this machine")]
+            return [
+                Finding("on_idle", Verdict.WARNING, f"whether in a group is not known: {error}")
+            ]
+        return [Finding("on_idle", Verdict.OK, "no Auto Scaling group would replace this machine")]
 
 
-def _about_queue(found: QueueState, settings: Settings) -> Answer:
+def _about_queue(found: QueueState, settings: Settings) -> Finding:
     kind = "FIFO" if found.fifo else "standard"
-    return Answer(
+    return Finding(
         "queue",
-        State.OK,
+        Verdict.OK,
         f"{kind}, {found.waiting} waiting, {found.in_flight} in flight; hides a message for"
         f" {found.visibility_seconds} s, and for {settings.visibility_timeout} s where `run` asks",
     )
@@ -189,13 +178,13 @@ def _name(url: str) -> str:
     return url.rpartition("/")[2]
 
 
-def _model(settings: Settings) -> Answer:
+def _model(settings: Settings) -> Finding:
     from worker.speech.model.whereabouts import find
 
     try:
         found = find(settings.model, settings.model_dir)
     except (SettingsError, MachineError) as error:
-        return Answer("model", State.CANNOT, str(error))
+        return Finding("model", Verdict.CANNOT, str(error))
     size = "" if found.bytes is None else f", {_bytes(found.bytes)}"
     where = {
         "directory": f"{found.place}{size}",
@@ -203,22 +192,33 @@ def _model(settings: Settings) -> Answer:
         "cache": f"{found.place}{size}",
         "hub": f"not here; {found.place} will be fetched from the hub{size}",
     }[found.kind]
-    return Answer("model", State.OK, where)
+    return Finding("model", Verdict.OK, where)
 
 
 def _bytes(count: int) -> str:
     return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.0f} MB"
 
 
-def _word_times(settings: Settings) -> Answer:
-    from worker.speech.packages import package_folders
+def _word_times(settings: Settings) -> Finding:
+    from worker.speech.model.extras import FIX
+    from worker.speech.packages import whisperx_installed
 
     if settings.word_times != "aligned":
         said = f"word_times = {settings.word_times}: no alignment model is used"
-        return Answer("word times", State.NOT_ASKED, said)
-    missing = [name for name in _ALIGNMENT if not package_folders(name)]
-    if missing:
-        said = f"{', '.join(missing)} not installed: words get their times from attention"
-        return Answer("word times", State.WARNING, said)
-    said = "torch and whisperx are here; a language's alignment model is fetched when first needed"
-    return Answer("word times", State.OK, said)
+        return Finding("word times", Verdict.NOT_ASKED, said)
+    if whisperx_installed():
+        said = "aligned; a language's alignment model is fetched when first needed"
+        return Finding("word times", Verdict.OK, said)
+    said = f"from attention: alignment models need the extra whisperx ({FIX})"
+    return Finding("word times", Verdict.WARNING, said)
+
+
+def _whisperx(settings: Settings) -> Finding:
+    """Whether what the settings ask for can be had, as `run` will judge it."""
+    from worker.speech.model.extras import without_whisperx
+    from worker.speech.packages import whisperx_installed
+
+    if whisperx_installed():
+        return Finding("whisperx", Verdict.OK, "the extra is installed")
+    without_whisperx(settings.engine())
+    return Finding("whisperx", Verdict.OK, "the extra is not installed, and no setting needs it")
