@@ -20,7 +20,7 @@ from worker.cli.flags import CONTEXT, SettingsCommand, config_option
 from worker.cli.submit import submit
 from worker.cli.transcribe import transcribe
 from worker.cli.view import view
-from worker.errors import ExitCode, SettingsError, WorkerError
+from worker.errors import ExitCode, SettingsError
 
 __all__ = ["app"]
 
@@ -32,19 +32,23 @@ TELL_THEMSELVES = frozenset({"run", "check", "transcribe"})
 
 
 def _run(*, config: Path | None, **flags: Any) -> ExitCode:
+    from worker.cli.command_log import failure_logged
+
+    with failure_logged(flags, config):
+        return _work(config, flags)
+
+
+def _work(config: Path | None, flags: dict[str, Any]) -> ExitCode:
+    from worker.cli.command_log import warn_of_unknown
     from worker.logs import configure, get_logger
     from worker.settings import changed, load
     from worker.speech.model.allocator import restart_for_cpu
 
-    try:
-        settings = load(flags, config)
-        if settings.queue_url is None:
-            raise SettingsError(
-                "queue_url is not set: give --queue-url or WORKER_QUEUE_URL the URL of an SQS queue"
-            )
-    except SettingsError as error:
-        _log_refusal(error, config, flags)
-        raise
+    settings = load(flags, config)
+    if settings.queue_url is None:
+        raise SettingsError(
+            "queue_url is not set: give --queue-url or WORKER_QUEUE_URL the URL of an SQS queue"
+        )
     restart_for_cpu(settings.device)
     configure(settings.log_level, settings.log_format, settings.log_file)
     log = get_logger("worker.run")
@@ -56,35 +60,16 @@ def _run(*, config: Path | None, **flags: Any) -> ExitCode:
         model=settings.model,
         settings=changed(settings),
     )
-    for variable in settings.unknown_variables:
-        log.warning("settings.unknown", message=variable)
+    warn_of_unknown(settings, log)
 
     from worker.aws.clients import make_clients
     from worker.daemon import compose
     from worker.speech.engine.engine import build
 
-    try:
-        clients = make_clients(
-            queue_url=settings.queue_url, visibility_timeout=settings.visibility_timeout
-        )
-        return compose.daemon(settings, clients, build(settings.engine())).run()
-    except WorkerError as error:
-        if settings.log_file is not None:  # else `main` writes it, to the same stderr
-            log.error("worker.failed", message=str(error))
-        raise
-
-
-def _log_refusal(error: SettingsError, config: Path | None, flags: dict[str, Any]) -> None:
-    """Write why the settings are refused to the log file too, if that is known by then."""
-    from worker.logs import configure, get_logger
-    from worker.settings import load_log_settings
-
-    found = load_log_settings(flags, config)
-    if found.log_file is None:
-        return
-    with contextlib.suppress(SettingsError):  # it can't be written either: stderr has the error
-        configure(found.log_level, found.log_format, found.log_file)
-        get_logger("worker.run").error("worker.failed", message=str(error))
+    clients = make_clients(
+        queue_url=settings.queue_url, visibility_timeout=settings.visibility_timeout
+    )
+    return compose.daemon(settings, clients, build(settings.engine())).run()
 
 
 def _check(*, config: Path | None, unit: str | None, **flags: Any) -> ExitCode:

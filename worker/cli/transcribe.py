@@ -84,13 +84,13 @@ def _transcribe(**values: Any) -> ExitCode:
 
 def _configure_logs(settings: Settings) -> None:
     """Warnings alone on the screen, unless more is asked for."""
+    from worker.cli.command_log import warn_of_unknown
     from worker.logs import configure, get_logger
     from worker.settings import DEFAULT
 
     unset = settings.origin("log_level") == DEFAULT and settings.log_file is None
     configure("WARNING" if unset else settings.log_level, settings.log_format, settings.log_file)
-    for variable in settings.unknown_variables:
-        get_logger("worker.transcribe").warning("settings.unknown", message=variable)
+    warn_of_unknown(settings, get_logger("worker.transcribe"))
 
 
 def _plan(arguments: _Arguments, formats: Sequence[Format]) -> Plan:

@@ -37,6 +37,7 @@ HEAVY = {"torch", "whisperx", "ctranslate2", "faster_whisper", "numpy", "av", "o
 START_SECONDS = 0.5
 
 FILE = ("transcribe", __file__, "--output-dir", "out")
+QUEUE = ("--log-level", "ERROR", "--queue-url", "http://127.0.0.1:9/q")
 RAW_FILE = (*FILE, "--input-format", "s16le", "--input-rate", "8000")
 
 
@@ -269,9 +270,10 @@ def test_a_misspelled_flag_is_named_with_the_nearest() -> None:
         (("--batch-size", "many"), "batch_size = 'many' (command line --batch-size): must be"),
         ((), "queue_url is not set"),
         (("--config", "none.toml"), "--config none.toml: there is no such file"),
+        ((*QUEUE, "--device", "cuda", "--work-dir", __file__), "work_dir"),
     ],
 )
-def test_why_settings_are_refused_stands_in_the_log_file_as_well(
+def test_why_run_fails_stands_in_the_log_file_once(
     flags: tuple[str, ...], said: str, tmp_path: Path
 ) -> None:
     log = tmp_path / "worker.log"
