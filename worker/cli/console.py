@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import rich.progress as bars
 from rich.console import Console
@@ -17,6 +18,9 @@ __all__ = ["Screen", "screen"]
 
 LINE_SECONDS = 30.0
 """How often a line says how far things are where no terminal shows it."""
+
+_WIPED = b"\r\x1b[2K\x1b[?25h"
+"""What has a terminal wipe the line that the cursor is on, and show the cursor."""
 
 _BAR = Column(min_width=8, ratio=1)
 """The bar takes what the words leave, so that a line fits 80 columns."""
@@ -68,6 +72,17 @@ class Screen:
         """End the live line, and show the cursor again; lines may still be said."""
         if self._live is not None:
             self._live.stop()
+
+    def abandon(self) -> None:
+        """Wipe the live line and show the cursor, for a process that ends at once.
+
+        Callable from a signal's handler: it takes none of the locks that the interrupted thread,
+        or the one that draws the line, may hold.
+        """
+        if self._live is not None:
+            with suppress(OSError):
+                os.write(2, _WIPED)  # the descriptor of stderr
+        self._live = None
 
     def stage(self, name: str) -> None:
         """What is done from now on, such as `Loading the model base`; its clock starts at zero.

@@ -131,13 +131,14 @@ def _run(
     with screen(quiet=arguments.quiet) as shown:
 
         def clean_up() -> None:
-            shown.close()
+            shown.abandon()
             results.discard()
             discard_unfinished()
 
         with interruptible(clean_up) as interrupts:
             engine = load(_engine_config(settings, len(todo.targets)), shown, interrupts)
             if engine is None:
+                shown.close()
                 clean_up()
                 shown.say("Stopped while the model was loading; nothing is transcribed")
                 interrupts.end()

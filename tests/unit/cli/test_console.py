@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import io
 import re
+import threading
 
 import pytest
+import rich.progress as bars
 from rich.console import Console
 
 from worker.cli import console
@@ -80,3 +82,40 @@ def test_on_a_terminal_one_line_of_80_columns_that_is_gone_at_the_end(
     assert any(re.fullmatch("Loading the model base .* 0:00", line) for line in lines)
     assert not any("..." in line for line in lines)
     assert text.endswith("\x1b[?25h\r\x1b[1A\x1b[2K"), "cursor shown, line wiped"
+
+
+class Stuck(io.StringIO):
+    """A terminal that takes nothing: who writes to it waits."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.reached = threading.Event()
+        self.freed = threading.Event()
+
+    def write(self, text: str) -> int:
+        self.reached.set()
+        self.freed.wait()
+        return super().write(text)
+
+
+def test_a_screen_is_abandoned_while_another_thread_draws_it(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    """The second Ctrl-C may come at any moment, and must not wait for a lock."""
+    stuck = Stuck()
+    terminal = Console(file=stuck, force_terminal=True, width=80, _environ={})
+    live = bars.Progress(console=terminal, auto_refresh=False)
+    screen = Screen(terminal, live)
+    drawing = threading.Thread(target=live.start)
+    drawing.start()
+    assert stuck.reached.wait(10)
+    ending = threading.Thread(target=screen.abandon)
+    ending.start()
+    ending.join(5)
+    ended = not ending.is_alive()
+    stuck.freed.set()
+    drawing.join()
+    ending.join()
+    live.stop()
+    assert ended
+    assert capfd.readouterr().err == "\r\x1b[2K\x1b[?25h"
