@@ -86,6 +86,7 @@ done
 user_data=$(
     cat <<PREAMBLE
 #!/usr/bin/env bash
+export AWS_DEFAULT_REGION=$region
 mkdir -p /etc/transcription-worker
 cat >/etc/transcription-worker/boot.env <<'BOOT'
 RELEASE_URI=$release
@@ -96,7 +97,7 @@ WORKER_MODEL=$model
 WORKER_DEVICE=cuda
 WORKER
 PREAMBLE
-    tail --lines=+2 "$config/user-data.sh"
+    tail --lines=+2 "$config/fetch-release.sh"
 )
 
 launch=(

@@ -4,6 +4,10 @@
 # is left alone. Needs Ubuntu 24.04 with NVIDIA's driver and the AWS command line, such as the Deep
 # Learning Base AMI, or an image from config/bake-image.sh.
 #
+#   user-data.sh             installs the release that boot.env names, and starts the worker, or
+#                            drains and restarts one that runs another release
+#   user-data.sh --previous  the same with the release that was installed before this one
+#
 # What it needs is in two files, written before it by whoever launches the instance
 # (config/cloudformation.yaml, scripts/launch-worker.sh, config/bake-image.sh):
 #   /etc/transcription-worker/worker.env  the worker's settings (see config/worker.env.example)
@@ -28,11 +32,30 @@ readonly home="$root/opt/transcription-worker"
 readonly settings="$root/etc/transcription-worker"
 readonly cache="$root/var/cache/transcription-worker"
 readonly logs="$root/var/log"
-readonly venv="$home/.venv"
 readonly user=transcription
-readonly uv_version=0.13.9
 imds=${AWS_EC2_METADATA_SERVICE_ENDPOINT:-http://169.254.169.254}
 readonly imds=${imds%/}
+
+# Before anything that may end the instance: a mistyped argument must not.
+case ${1:-} in
+    '') ;;
+    --previous)
+        if [[ ! -e $home/previous ]]; then
+            echo "user-data.sh: there is no release before this one" >&2
+            exit 2
+        fi
+        ;;
+    *)
+        echo "user-data.sh: '$1' is not --previous, its one option" >&2
+        exit 2
+        ;;
+esac
+
+# shellcheck source=config/releases.sh
+source "$(dirname "$(readlink --canonicalize "${BASH_SOURCE[0]}")")/releases.sh"
+
+# Everything below $home is read by the worker's user, whatever root's habit is.
+umask 022
 
 exec > >(tee -a "$logs/transcription-worker-boot.log") 2>&1
 
@@ -97,88 +120,30 @@ use_instance_store() {
     fi
 }
 
-unpack_release() {
-    local archive
-    archive=$(mktemp)
-    if [[ $RELEASE_URI == s3://* ]]; then
-        aws s3 cp --only-show-errors "$RELEASE_URI" "$archive"
-    else
-        cp "$RELEASE_URI" "$archive"
-    fi
+# Two runs at once (a boot's and a person's) would unpack over each other.
+wait_for_other_run() {
     mkdir -p "$home"
-    # A file that this release no longer has must not stay.
-    rm -rf "$home/worker" "$home/config" "$home/scripts"
-    tar --extract --gzip --file "$archive" --directory "$home" --no-same-owner
-    rm -f "$archive"
-    say "release unpacked"
-}
-
-find_python() {
-    local candidate
-    for candidate in python3.13 python3.12 python3.11; do
-        if command -v "$candidate"; then return 0; fi
-    done
-    fail "no Python 3.11, 3.12 or 3.13 on this image"
-}
-
-make_venv() {
-    local python=$1 directory=$2
-    if ! "$python" -m venv "$directory"; then
-        # Debian and Ubuntu ship venv apart.
-        apt-get update && apt-get install --yes "$(basename "$python")-venv"
-        "$python" -m venv --clear "$directory"
-    fi
-}
-
-# 7 GB of packages: skipped where the image already has exactly these.
-install_packages() {
-    local lock="$home/config/requirements.lock" stamp="$venv/.lock-sha256" python sum
-    sum=$(sha256sum "$lock" | cut --delimiter=' ' --fields=1)
-    if [[ -f $stamp && $(<"$stamp") == "$sum" ]]; then
-        say "packages: already installed from this lock"
-    else
-        python=$(find_python)
-        rm -f "$stamp"
-        [[ -x $venv/bin/python ]] || make_venv "$python" "$venv"
-        [[ -x $home/.uv/bin/uv ]] || make_venv "$python" "$home/.uv"
-        "$home/.uv/bin/python" -m pip install --quiet "uv==$uv_version"
-        "$home/.uv/bin/uv" pip sync --quiet --python "$venv/bin/python" --require-hashes "$lock"
-        echo "$sum" >"$stamp"
-        say "packages: installed"
-    fi
-}
-
-# The worker itself: a path, and the command that the units start. Nothing to build or fetch.
-install_worker() {
-    local site
-    site=$("$venv/bin/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
-    echo "$home" >"$site/transcription-worker.pth"
-    printf '#!%s\nfrom worker.__main__ import main\n\nmain()\n' "$venv/bin/python" \
-        >"$venv/bin/transcription-worker"
-    chmod 0755 "$venv/bin/transcription-worker"
+    exec {lock}>"$home/.lock"
+    flock --nonblock "$lock" || { say "waiting for another run" && flock "$lock"; }
 }
 
 install_service() {
-    install -D --mode=0644 "$home/config/transcription-worker.sysusers.conf" \
+    install -D --mode=0644 "$release/config/transcription-worker.sysusers.conf" \
         "$root/usr/lib/sysusers.d/transcription-worker.conf"
-    install -D --mode=0644 "$home/config/transcription-worker.tmpfiles.conf" \
+    install -D --mode=0644 "$release/config/transcription-worker.tmpfiles.conf" \
         "$root/usr/lib/tmpfiles.d/transcription-worker.conf"
-    install -D --mode=0644 "$home/config/transcription-worker.logrotate" \
+    install -D --mode=0644 "$release/config/transcription-worker.logrotate" \
         "$root/etc/logrotate.d/transcription-worker"
-    install -D --mode=0644 "$home/config/transcription-worker.polkit.rules" \
+    install -D --mode=0644 "$release/config/transcription-worker.polkit.rules" \
         "$root/etc/polkit-1/rules.d/50-transcription-worker.rules"
-    install -D --mode=0644 --target-directory="$root/etc/systemd/system" \
-        "$home"/config/transcription-worker{,@}.service
     systemd-sysusers transcription-worker.conf
     # Ownership of a bind-mounted cache is set here too.
     systemd-tmpfiles --create transcription-worker.conf
-    chown --recursive root:root "$home"
     if [[ -f $settings/worker.env ]]; then
         chown root:"$user" "$settings/worker.env"
         chmod 0640 "$settings/worker.env"
     fi
-    systemctl daemon-reload
-    say "service installed"
+    say "user and folders made"
 }
 
 # The unit's device list is made from what is loaded when it starts.
@@ -205,6 +170,10 @@ fetch_model() {
 # the weights where the worker looks for them.
 test_gpu() {
     [[ $GPU_TEST == yes ]] || return 0
+    if systemctl --quiet is-active 'transcription-worker*.service'; then
+        say "GPU test: left out, a running worker holds the card's memory and is the proof"
+        return 0
+    fi
     touch "$logs/gpu-test.log"
     chown "$user:$user" "$logs/gpu-test.log"
     systemd-run --quiet --wait --pipe --collect --unit=transcription-worker-gpu-test \
@@ -213,7 +182,7 @@ test_gpu() {
         --setenv=HOME=/var/lib/transcription-worker \
         --setenv=HF_HOME="$cache/hub" --setenv=TORCH_HOME="$cache/torch" \
         --setenv=XDG_CACHE_HOME="$cache" --setenv=CUDA_CACHE_PATH="$cache/cuda" \
-        "$venv/bin/python" "$home/scripts/test-gpu-optimization.py" \
+        "$release/.venv/bin/python" "$release/scripts/test-gpu-optimization.py" \
         --log-file "$logs/gpu-test.log" ||
         fail "the GPU test failed: $(tail --lines=1 "$logs/gpu-test.log")"
     say "$(tail --lines=1 "$logs/gpu-test.log")"
@@ -263,12 +232,12 @@ finish_image() {
 run_at_every_boot() {
     [[ $KEEP == no ]] || return 0
     mkdir -p "$root/var/lib/cloud/scripts/per-boot"
-    ln --symbolic --force "$home/config/user-data.sh" \
+    ln --symbolic --force "$home/current/config/user-data.sh" \
         "$root/var/lib/cloud/scripts/per-boot/transcription-worker"
 }
 
 start_workers() {
-    local gpus=0 index units=()
+    local gpus=0 index unit units=() old=()
     if [[ $GPU_TEST == yes ]]; then gpus=$(nvidia-smi --list-gpus | wc --lines); fi
     if ((gpus > 1)); then
         for ((index = 0; index < gpus; index++)); do
@@ -278,7 +247,17 @@ start_workers() {
         units=(transcription-worker.service)
     fi
     if [[ $KEEP == yes ]]; then systemctl enable "${units[@]}"; fi
+    # One that systemd has given up on is tried again.
+    systemctl reset-failed "${units[@]}" 2>/dev/null || true
+    for unit in "${units[@]}"; do
+        if runs_another_release "$unit"; then old+=("$unit"); fi
+    done
+    # Those that run this release already stay as they are.
     systemctl start --no-block "${units[@]}"
+    if ((${#old[@]})); then
+        say "on another release: ${old[*]}; each drains, then starts with this one"
+        systemctl restart --no-block "${old[@]}"
+    fi
     say "workers starting: ${#units[@]}"
 }
 
@@ -286,13 +265,15 @@ main() {
     say "begin"
     read_boot_settings
     use_instance_store
-    unpack_release
+    wait_for_other_run
+    if [[ ${1:-} == --previous ]]; then take_previous; else unpack_release; fi
     install_packages
-    install_worker
+    finish_release
     install_service
     if [[ $GPU_TEST == yes ]]; then load_driver; fi
     fetch_model
     test_gpu
+    activate_release
     if [[ $BAKE == yes ]]; then
         finish_image
         return 0
@@ -300,6 +281,7 @@ main() {
     ship_logs
     run_at_every_boot
     start_workers
+    remove_old_releases || say "some old releases are left" # a worker is at work by now
     say "done"
 }
 

@@ -141,6 +141,7 @@ fi
 user_data=$(
     cat <<PREAMBLE
 #!/usr/bin/env bash
+export AWS_DEFAULT_REGION=$region
 mkdir -p /etc/transcription-worker
 cat >/etc/transcription-worker/boot.env <<'BOOT'
 RELEASE_URI=$release
@@ -157,7 +158,7 @@ WORKER_IDLE_TIMEOUT=$idle_timeout
 ${price:+WORKER_PRICE_PER_HOUR=$price
 }WORKER
 PREAMBLE
-    tail --lines=+2 "$config/user-data.sh"
+    tail --lines=+2 "$config/fetch-release.sh"
 )
 
 # poweroff must end the bill: a stopped instance still pays for its disk.

@@ -41,8 +41,12 @@ trap 'rm -rf "$stage"' EXIT
 archive=${output:-$stage/release.tar.gz}
 
 # No build and no packages: the instance installs those from the lock, checked by their hashes.
-tar --create --gzip --file "$archive" --owner=0 --group=0 --exclude='__pycache__' \
-    --directory "$repo" worker config scripts pyproject.toml README.md LICENSE
+# Order, times, owners and modes are fixed: an instance names a release after the archive's bytes,
+# and the same code must not look like another release.
+tar --create --sort=name --mtime=2000-01-01T00:00Z --owner=0 --group=0 --numeric-owner \
+    --mode=u=rwX,go=rX --exclude='__pycache__' \
+    --directory "$repo" worker config scripts pyproject.toml README.md LICENSE |
+    gzip --no-name >"$archive"
 
 if [[ -n $uri ]]; then
     aws s3 cp --only-show-errors "$archive" "$uri"

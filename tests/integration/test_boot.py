@@ -10,8 +10,10 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 import tarfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -35,10 +37,12 @@ case $name in
             'autoscaling terminate-instance-in-auto-scaling-group')
                 [[ $GROUP == yes ]] || exit 255 ;;
         esac ;;
-    python3.13)  # -m venv DIRECTORY
-        mkdir -p "${@: -1}/bin" && cp "$0" "${@: -1}/bin/python" ;;
-    python)
+    python3.13 | python)
         case "$*" in
+            *'-m venv --without-pip'*)
+                if [[ $PYTHON ]]; then exec "$PYTHON" "$@"; fi
+                mkdir -p "${@: -1}/bin" && cp "$0" "${@: -1}/bin/python" ;;
+            *'-m venv'*) mkdir -p "${@: -1}/bin" && cp "$0" "${@: -1}/bin/python" ;;
             *'pip install'*) cp "$0" "$(dirname "$0")/uv" ;;
             *purelib*) site=$(dirname "$0")/../site; mkdir -p "$site"; echo "$site" ;;
         esac ;;
@@ -48,7 +52,11 @@ case $name in
         [[ $GPU_RESULT == PASSED ]] ;;
     mountpoint) [[ $NVME == yes && ${@: -1} == */nvme ]] ;;
     systemctl)
-        if [[ $1 == list-units ]]; then printf '%s' "$OTHERS"; fi ;;
+        case "$*" in
+            list-units*) printf '%s' "$OTHERS" ;;
+            *is-active*) [[ $MAIN_PID != 0 ]] ;;
+            show*MainPID*) echo "$MAIN_PID" ;;
+        esac ;;
 esac
 """
 NAMES = (
@@ -92,9 +100,30 @@ class Machine:
     def settings(self, name: str) -> Path:
         return self.root / "etc" / "transcription-worker" / name
 
-    def run(self, script: str, **environ: str) -> subprocess.CompletedProcess[str]:
+    @property
+    def home(self) -> Path:
+        return self.root / "opt" / "transcription-worker"
+
+    @property
+    def releases(self) -> list[str]:
+        return sorted(path.name for path in (self.home / "releases").iterdir())
+
+    def release(self, name: str, code: str = "") -> None:
+        """Make another release the one to fetch; `code` is its `worker/__main__.py`."""
+        package = self.folder / name / "worker"
+        package.mkdir(parents=True)
+        (package / "__init__.py").write_text(f"name = {name!r}\n")
+        (package / "__main__.py").write_text(code)
+        archive = self.folder / f"{name}.tar.gz"
+        with tarfile.open(archive, "w:gz") as release:
+            for part in ("config", "scripts"):
+                release.add(REPOSITORY / part, part)
+            release.add(package, "worker")
+        self.environ["RELEASE"] = str(archive)
+
+    def run(self, *command: str, **environ: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            ["/bin/bash", script],
+            ["/bin/bash", *command],
             env=self.environ | environ,
             capture_output=True,
             text=True,
@@ -102,8 +131,8 @@ class Machine:
             check=False,
         )
 
-    def boot(self, **environ: str) -> subprocess.CompletedProcess[str]:
-        return self.run(str(REPOSITORY / "config" / "user-data.sh"), **environ)
+    def boot(self, *arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
+        return self.run(str(REPOSITORY / "config" / "user-data.sh"), *arguments, **environ)
 
 
 @pytest.fixture
@@ -121,14 +150,10 @@ def machine(tmp_path: Path) -> Iterator[Machine]:
             (machine.root / folder).mkdir(parents=True)
         machine.settings("boot.env").write_text("RELEASE_URI=s3://artifacts/r.tar.gz\n")
         machine.settings("worker.env").write_text("WORKER_MODEL=large-v3\n")
-        with tarfile.open(tmp_path / "release.tar.gz", "w:gz") as release:
-            for name in ("config", "scripts", "worker/__init__.py"):
-                release.add(REPOSITORY / name, name)
         machine.environ = {
             "PATH": f"{commands}:{os.environ['PATH']}",
             "INSTALL_ROOT": str(machine.root),
             "CALLS": str(tmp_path / "calls"),
-            "RELEASE": str(tmp_path / "release.tar.gz"),
             "AWS_EC2_METADATA_SERVICE_ENDPOINT": imds.endpoint,
             "NO_PROXY": "127.0.0.1",
             "FAILING": "",
@@ -137,8 +162,11 @@ def machine(tmp_path: Path) -> Iterator[Machine]:
             "GROUP": "yes",
             "NVME": "no",
             "OTHERS": "",
+            "MAIN_PID": "0",
+            "PYTHON": "",
             "LIFECYCLE_POLL_SECONDS": "0",
         }
+        machine.release("first")
         yield machine
 
 
@@ -151,7 +179,8 @@ def test_installs_tests_and_starts(machine: Machine) -> None:
     (sync,) = machine.called("uv pip sync")
     assert "--require-hashes" in sync
     assert sync.endswith("config/requirements.lock")
-    command = machine.root / "opt/transcription-worker/.venv/bin/transcription-worker"
+    assert "--compile-bytecode" in sync
+    command = machine.home / "current/.venv/bin/transcription-worker"
     assert "from worker.__main__ import main" in command.read_text()
     tested = machine.calls.index(machine.called("systemd-run")[0])
     started = machine.calls.index("systemctl start --no-block transcription-worker.service")
@@ -163,6 +192,19 @@ def test_installs_tests_and_starts(machine: Machine) -> None:
     assert again.resolve().name == "user-data.sh"
 
 
+def test_user_data_fetches_the_release_and_hands_over(machine: Machine) -> None:
+    result = machine.run(str(REPOSITORY / "config" / "fetch-release.sh"))
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert machine.called("systemctl start")
+    assert not machine.called("shutdown")
+
+
+def test_user_data_that_cannot_fetch_powers_off(machine: Machine) -> None:
+    result = machine.run(str(REPOSITORY / "config" / "fetch-release.sh"), FAILING="aws")
+    assert result.returncode != 0
+    assert machine.calls[-1] == "shutdown -h +10"
+
+
 def test_second_boot_installs_nothing_anew(machine: Machine) -> None:
     assert machine.boot().returncode == 0
     first = len(machine.called("uv pip sync"))
@@ -170,10 +212,142 @@ def test_second_boot_installs_nothing_anew(machine: Machine) -> None:
     assert result.returncode == 0, result.stdout
     assert len(machine.called("uv pip sync")) == first
     assert "already installed" in result.stdout
-    lock = machine.root / "opt/transcription-worker/.venv/.lock-sha256"
-    lock.write_text("another\n")
+    assert len(machine.releases) == 1
+
+
+def test_a_new_release_shares_the_packages_of_its_lock(machine: Machine) -> None:
     assert machine.boot().returncode == 0
-    assert len(machine.called("uv pip sync")) == first + 1
+    (first,) = machine.releases
+    machine.release("second")
+    assert machine.boot().returncode == 0
+    assert len(machine.releases) == 2
+    assert len(machine.called("uv pip sync")) == 1
+    assert (machine.home / "previous").resolve().name == first
+    assert "second" in (machine.home / "current/worker/__init__.py").read_text()
+
+
+@pytest.mark.parametrize("failing", ["uv", "systemd-run"])
+def test_an_install_that_breaks_off_leaves_the_release_that_works(
+    machine: Machine, failing: str
+) -> None:
+    assert machine.boot().returncode == 0
+    installed = (machine.home / "current").resolve()
+    machine.release("second")
+    # As with another lock: the packages have to be installed too.
+    (packages,) = (machine.home / "venvs").iterdir()
+    (packages / "complete").unlink()
+    assert machine.boot(FAILING=failing).returncode != 0
+    assert (machine.home / "current").resolve() == installed
+    assert machine.boot().returncode == 0
+    assert (machine.home / "current").resolve() != installed
+    assert "first" in (machine.home / "previous/worker/__init__.py").read_text()
+
+
+def test_half_a_release_is_unpacked_again(machine: Machine) -> None:
+    assert machine.boot().returncode == 0
+    release = (machine.home / "current").resolve()
+    (release / "complete").unlink()
+    (release / "worker/__init__.py").write_text("half")
+    (release / "worker/stale.py").touch()
+    assert machine.boot().returncode == 0
+    assert "first" in (release / "worker/__init__.py").read_text()
+    assert not (release / "worker/stale.py").exists()
+
+
+@contextmanager
+def running(python: Path) -> Iterator[str]:
+    """A process whose first word is this path, as a worker's is; yields its id."""
+    process = subprocess.Popen(["/bin/bash", "-c", 'exec -a "$0" sleep 60', str(python)])
+    try:
+        yield str(process.pid)
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_a_worker_of_another_release_is_restarted(machine: Machine) -> None:
+    assert machine.boot().returncode == 0
+    python = (machine.home / "current").resolve() / ".venv/bin/python"
+    with running(python) as pid:
+        assert machine.boot(MAIN_PID=pid).returncode == 0
+        assert not machine.called("systemctl restart")
+        machine.release("second")
+        result = machine.boot(MAIN_PID=pid)
+    assert result.returncode == 0, result.stdout
+    assert machine.called("systemctl restart") == [
+        "systemctl restart --no-block transcription-worker.service"
+    ]
+    # The card is the running worker's, its memory too.
+    assert len(machine.called("systemd-run")) == 1
+    assert "GPU test: left out" in result.stdout
+
+
+def test_old_releases_go_once_nothing_runs_from_them(machine: Machine) -> None:
+    assert machine.boot().returncode == 0
+    first = (machine.home / "current").resolve()
+    with running(first / ".venv/bin/python"):
+        for name in ("second", "third"):
+            machine.release(name)
+            assert machine.boot().returncode == 0
+        assert first.is_dir()
+    stale = machine.home / "venvs" / "of-no-release"
+    stale.mkdir()
+    assert machine.boot().returncode == 0
+    assert not first.exists()
+    assert not stale.exists()
+    assert {"second", "third"} == {
+        (machine.home / link / "worker/__init__.py").read_text().split("'")[1]
+        for link in ("previous", "current")
+    }
+
+
+def test_one_command_goes_back(machine: Machine) -> None:
+    for arguments in ("--previous", "--previuos"):
+        assert machine.boot(arguments).returncode == 2
+    assert machine.calls == []
+    for name in ("good", "bad"):
+        machine.release(name)
+        assert machine.boot().returncode == 0
+    for name in ("good", "bad"):
+        assert machine.boot("--previous").returncode == 0
+        assert name in (machine.home / "current/worker/__init__.py").read_text()
+
+
+STARTS_A_CHILD = """
+import subprocess, sys
+import worker
+
+def main():
+    print(worker.name, flush=True)
+    for _ in sys.stdin:
+        code = "import worker; print(worker.name, worker.__cached__)"
+        subprocess.run([sys.executable, "-c", code], check=True)
+"""
+
+
+def test_children_run_the_code_that_their_worker_runs(machine: Machine) -> None:
+    """With a real Python: what the release's own .venv finds, and that it is compiled."""
+    machine.release("old", STARTS_A_CHILD)
+    assert machine.boot(PYTHON=sys.executable).returncode == 0
+    command = machine.home / "current/.venv/bin/transcription-worker"
+
+    def start() -> subprocess.Popen[str]:
+        pipe = subprocess.PIPE
+        return subprocess.Popen(
+            [command], stdin=pipe, stdout=pipe, text=True, env={}, cwd=machine.folder
+        )
+
+    with start() as worker:
+        assert worker.stdout
+        assert worker.stdout.readline() == "old\n"
+        machine.release("new", STARTS_A_CHILD)
+        assert machine.boot(PYTHON=sys.executable).returncode == 0
+        name, compiled = worker.communicate("child\n", timeout=30)[0].split()
+        assert name == "old"
+        # Bytecode that holds whatever a copy does to times: flags 3, a hash that is checked.
+        assert Path(compiled).read_bytes()[4:8] == b"\x03\0\0\0"
+    with start() as worker:
+        assert worker.communicate("", timeout=30)[0] == "new\n"
 
 
 def test_one_worker_for_each_gpu(machine: Machine) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import stat
 import subprocess
 import sys
@@ -14,15 +15,19 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import REPOSITORY
+
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
 SCRIPTS = [
     "config/bake-image.sh",
     "config/complete-lifecycle.sh",
+    "config/fetch-release.sh",
     "config/user-data.sh",
     "scripts/launch-worker.sh",
     "scripts/make-release.sh",
 ]
+SOURCED = ["config/releases.sh", "scripts/environment.sh"]
 LAUNCH = (
     "--release",
     "s3://artifacts/release.tar.gz",
@@ -37,7 +42,8 @@ USER_DATA_LIMIT = 16_384
 
 def shellcheck(path: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [Path(sys.executable).parent / "shellcheck", path],
+        [Path(sys.executable).parent / "shellcheck", "--external-sources", path],
+        cwd=REPOSITORY,  # what a script sources is named from here
         capture_output=True,
         text=True,
         timeout=60,
@@ -67,7 +73,7 @@ def recorder(tmp_path: Path) -> tuple[dict[str, str], Path]:
     return {"PATH": f"{folder}:{os.environ['PATH']}"}, calls
 
 
-@pytest.mark.parametrize("script", SCRIPTS)
+@pytest.mark.parametrize("script", SCRIPTS + SOURCED)
 def test_shellcheck_finds_nothing(script: str, repository: Path) -> None:
     result = shellcheck(repository / script)
     assert (result.returncode, result.stdout) == (0, "")
@@ -79,8 +85,7 @@ def test_no_shell_script_is_forgotten(repository: Path) -> None:
         for folder in ("config", "scripts")
         for path in (repository / folder).glob("*.sh")
     }
-    # environment.sh is sourced by scripts/demo and scripts/test, and checked there.
-    assert found - {"scripts/environment.sh"} == set(SCRIPTS)
+    assert found - set(SOURCED) == set(SCRIPTS)
 
 
 def test_shellcheck_would_have_said_so(tmp_path: Path) -> None:
@@ -164,6 +169,8 @@ def test_launches_what_was_asked_for(
     assert "WORKER_ON_IDLE=poweroff\n" in user_data
     assert "WORKER_PRICE_PER_HOUR=1.006\n" in user_data
     assert len(user_data.encode()) < USER_DATA_LIMIT
+    assert "RELEASE_URI=s3://artifacts/release.tar.gz\n" in user_data
+    assert user_data.endswith('exec bash "$folder/config/user-data.sh"')
     script = tmp_path / "user-data.sh"
     script.write_text(user_data)
     assert shellcheck(script).stdout == ""
@@ -229,6 +236,24 @@ def test_release_holds_what_an_instance_needs(tmp_path: Path, run_shell: Run) ->
     } <= names
     assert owners == {0}
     assert not any("__pycache__" in name or name.startswith("tests") for name in names)
+
+
+def test_the_same_code_makes_the_same_release(tmp_path: Path, run_shell: Run) -> None:
+    """An instance names a release after its bytes: times, owners and umasks must not be in them."""
+    copy = tmp_path / "copy"
+    for name in ("config", "scripts", "worker/aws", "pyproject.toml", "README.md", "LICENSE"):
+        source = REPOSITORY / name
+        copy.joinpath(name).parent.mkdir(parents=True, exist_ok=True)
+        (shutil.copytree if source.is_dir() else shutil.copy)(source, copy / name)
+    made = []
+    for mode in (0o644, 0o664):
+        (copy / "worker/aws/sqs.py").chmod(mode)
+        os.utime(copy / "worker/aws/sqs.py", (mode, mode))
+        archive = tmp_path / f"{mode}.tar.gz"
+        command = [str(copy / "scripts/make-release.sh"), "--output", str(archive)]
+        subprocess.run(command, check=True, timeout=60, capture_output=True)
+        made.append(archive.read_bytes())
+    assert made[0] == made[1]
 
 
 def test_release_is_uploaded(
