@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import grp
 import json
+import os
 import re
 import shutil
+import struct
 import subprocess
 import time
 from pathlib import Path
@@ -147,6 +150,12 @@ def test_the_log_can_be_renamed_and_made_anew(unit: dict[str, list[str]], config
     }
 
 
+def test_only_the_log_s_folder_is_open_to_others(unit: dict[str, list[str]]) -> None:
+    """At each start systemd gives the folders the modes that the unit says, whatever they had."""
+    assert unit["StateDirectoryMode"] == unit["CacheDirectoryMode"] == ["0750"]
+    assert unit["LogsDirectoryMode"] == ["0755"]
+
+
 def test_operators_find_the_log_under_its_usual_name(config_dir: Path) -> None:
     rules = (config_dir / "transcription-worker.tmpfiles.conf").read_text()
     link = next(line.split() for line in rules.splitlines() if line.startswith("L+"))
@@ -181,6 +190,17 @@ def test_tmpfiles_makes_what_it_says(config_dir: Path, tmp_path: Path) -> None:
     link.write_text("a line\n")
     assert (root / "var/log/transcription-worker/worker.log").read_text() == "a line\n"
     assert (root / "var/cache/transcription-worker/models").is_dir()
+    # Operators read the log without sudo: what is made in its folder is group adm's to read.
+    assert (GROUP, READ, grp.getgrnam("adm").gr_gid) in access(link.resolve())
+
+
+GROUP, READ = 0x08, 4
+"""Of an access list's entry: it is for a named group; it may read (linux/posix_acl.h)."""
+
+
+def access(path: Path) -> list[tuple[int, int, int]]:
+    """Tag, permissions and id of each entry of an access list, after its head of 4 bytes."""
+    return list(struct.iter_unpack("<HHI", os.getxattr(path, "system.posix_acl_access")[4:]))
 
 
 def test_tmpfiles_clears_after_the_dead_and_spares_the_living(
