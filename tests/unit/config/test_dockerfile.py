@@ -100,9 +100,35 @@ def test_every_package_is_checked_by_its_hash(stages: list[list[Instruction]]) -
 
 def test_lock_is_copied_before_the_code(stages: list[list[Instruction]]) -> None:
     """A change of the code must not cost 7 GB of packages anew."""
-    assert [i.arguments.split()[0] for i in stages[1] if i.name == "COPY"] == [
-        "config/requirements.lock"
-    ]
+    _, build, final = stages
+    copied = [i.arguments.split()[0] for i in build if i.name == "COPY"]
+    assert copied[0] == "config/requirements.lock"
+    packages = next(i for i in build if "uv pip sync" in i.arguments)
+    assert [i.name for i in build[: build.index(packages)]].count("COPY") == 1
+    # And in layers of their own in the image.
+    layers = [i.arguments.split()[1] for i in final if i.name == "COPY"]
+    assert layers == ["/opt/worker", "/opt/app"]
+
+
+def test_everything_is_compiled_where_it_can_still_be_written(
+    stages: list[list[Instruction]],
+) -> None:
+    _, build, final = stages
+    env = environment(build)
+    assert env["UV_COMPILE_BYTECODE"] == "1"
+    # Times of files may change when layers are copied; hashes of sources do not.
+    assert env["PYC_INVALIDATION_MODE"] == "CHECKED_HASH"
+    (compiled,) = [i.arguments for i in build if "compileall" in i.arguments]
+    assert "--invalidation-mode checked-hash" in compiled
+    assert compiled.split()[-1] == environment(final)["PYTHONPATH"]
+
+
+def test_inputs_lie_on_a_volume_not_in_memory(final: list[Instruction]) -> None:
+    volume = Path(only(final, "VOLUME").arguments)
+    env = environment(final)
+    assert Path(env["WORKER_WORK_DIR"]).is_relative_to(volume)
+    assert Path(env["CUDA_CACHE_PATH"]).is_relative_to(volume)
+    assert not Path(env["WORKER_MODEL"]).is_relative_to(volume)
 
 
 def test_does_not_run_as_root(final: list[Instruction]) -> None:
@@ -122,10 +148,12 @@ def test_entry_point_is_exec_form(final: list[Instruction]) -> None:
     assert only(final, "CMD").exec_form() == ["run"]
 
 
-def test_health_is_asked_of_the_worker(final: list[Instruction], repository: Path) -> None:
+def test_health_is_asked_of_the_worker(
+    stages: list[list[Instruction]], final: list[Instruction], repository: Path
+) -> None:
     check = only(final, "HEALTHCHECK")
     command = check.exec_form()
-    copied = {i.arguments.split()[1]: i.arguments.split()[0] for i in final if i.name == "COPY"}
+    copied = {i.arguments.split()[1]: i.arguments.split()[0] for i in stages[1] if i.name == "COPY"}
     source = copied[command[-1]]
     assert (repository / source).is_file()
     assert "--start-period=" in check.arguments
