@@ -35,7 +35,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:Tried to parse")
 RECORDED = {
     "curl": "asks a running worker; tests/unit/daemon/test_server.py does",
     "ffmpeg": "nothing of ours needs it, so it needn't be here",
-    "docker": "Docker builds and runs it where it is there: tests/host",
+    "docker": "it takes an engine and 7 GB; tests/unit/config/test_dockerfile.py reads its file",
     "journalctl": "systemd's",
     "nvidia-smi": "a card's",
     "pre-commit": "it would change the checkout's hooks; they are tools of ./scripts/test",
