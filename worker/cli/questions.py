@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from worker.cli.asking import Finding, Question, Verdict
 from worker.errors import MachineError, SettingsError, TransientError
-from worker.settings import Settings
+from worker.settings import DEFAULT, Settings
 from worker.uris import S3Prefix
 
 if TYPE_CHECKING:
@@ -210,7 +210,8 @@ def _word_times(settings: Settings) -> Finding:
         said = "aligned; a language's alignment model is fetched when first needed"
         return Finding("word times", Verdict.OK, said)
     said = f"from attention: alignment models need the extra whisperx ({FIX})"
-    return Finding("word times", Verdict.WARNING, said)
+    chosen = settings.origin("word_times") != DEFAULT
+    return Finding("word times", Verdict.WARNING if chosen else Verdict.OK, said)
 
 
 def _whisperx(settings: Settings) -> Finding:
