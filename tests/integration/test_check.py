@@ -20,7 +20,7 @@ from worker.cli.asking import Finding, Question, Verdict, ask_all
 from worker.cli.check import show_findings, show_machine, show_settings
 from worker.cli.questions import aws_questions, engine_questions
 from worker.errors import EngineError, MachineError, SettingsError
-from worker.settings import Settings, describe, load
+from worker.settings import Settings, load, describe, load
 from worker.speech.model.extras import FIX
 from worker.speech.model.whereabouts import find
 
@@ -213,8 +213,10 @@ def test_without_the_extra_it_is_said_what_goes_without_and_what_does_not(
     # All that it needs is there, but for torch: a package that WhisperX can't do without.
     monkeypatch.setitem(sys.modules, "torch", None)
     words, extra = ask(Settings())
-    assert words.verdict is Verdict.WARNING
+    assert words.verdict is extra.verdict is Verdict.OK
     assert FIX in words.said
+    words, extra = ask(load({"word_times": "aligned"}))
+    assert words.verdict is Verdict.WARNING, "it was asked for"
     assert extra.verdict is Verdict.OK
     for settings in (Settings(vad="pyannote"), Settings(transcriber="standard")):
         _, extra = ask(settings)
