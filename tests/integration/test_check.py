@@ -20,7 +20,7 @@ from worker.cli.asking import Finding, Question, Verdict, ask_all
 from worker.cli.check import show_findings, show_machine, show_settings
 from worker.cli.questions import aws_questions, engine_questions
 from worker.errors import EngineError, MachineError, SettingsError
-from worker.settings import Settings, load, describe, load
+from worker.settings import Settings, describe, load
 from worker.speech.model.extras import FIX
 from worker.speech.model.whereabouts import find
 
