@@ -6,7 +6,6 @@ process without credentials and with limits: decoders crash, hang and swallow me
 
 from __future__ import annotations
 
-import os
 import resource
 import subprocess
 import sys
@@ -14,6 +13,12 @@ import wave
 from pathlib import Path
 
 from worker.errors import JobError, MachineError
+from worker.speech.prepare.child_rules import (
+    allowed,
+    child_environment,
+    die_with_parent,
+    limit_memory,
+)
 
 __all__ = ["decode", "main"]
 
@@ -23,8 +28,6 @@ MEMORY_BYTES = 2 * 1024**3
 SECONDS = 900.0
 """That decoding may take; twelve hours of audio, the longest that is read, take a minute or two."""
 
-_KEPT_VARIABLES = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "LD_LIBRARY_PATH", "VIRTUAL_ENV")
-
 
 def decode(recording: Path, wav: Path) -> None:
     """Write a recording as 16-bit mono WAV at 16 kHz.
@@ -32,16 +35,12 @@ def decode(recording: Path, wav: Path) -> None:
     Raises:
         MachineError: it can't be decoded; says why.
     """
-    environment = {name: os.environ[name] for name in _KEPT_VARIABLES if name in os.environ}
-    # One thread: each more maps memory of its own, and there is little to compute.
-    environment |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-    environment["PYTHONPATH"] = os.pathsep.join(str(Path(path).resolve()) for path in sys.path)
     try:
         done = subprocess.run(
             [sys.executable, "-m", __name__, str(recording.resolve()), str(wav.resolve())],
             stdin=subprocess.DEVNULL,
             capture_output=True,
-            env=environment,
+            env=child_environment(),
             # `-m` looks for modules in the current folder first: not in one with strangers' files.
             cwd=wav.resolve().parent,
             timeout=SECONDS,
@@ -56,14 +55,15 @@ def decode(recording: Path, wav: Path) -> None:
 
 def main() -> int:
     """The child's entry point: reads the first argument, writes the second."""
+    die_with_parent()
     import numpy as np
 
     from worker.speech.media.reader import AudioLimits, AudioReader
     from worker.speech.windows import SAMPLE_RATE
 
-    _limit(resource.RLIMIT_AS, MEMORY_BYTES)
-    _limit(resource.RLIMIT_CPU, int(SECONDS))
-    _limit(resource.RLIMIT_CORE, 0)
+    limit_memory(MEMORY_BYTES)
+    cpu = allowed(resource.RLIMIT_CPU, int(SECONDS))
+    resource.setrlimit(resource.RLIMIT_CPU, (cpu, cpu))
     source, target = map(Path, sys.argv[1:])
     try:
         with AudioReader(source, AudioLimits()) as reader, wave.open(str(target), "wb") as wav:
@@ -77,13 +77,6 @@ def main() -> int:
         print(error)  # noqa: T201  # to the parent
         return 1
     return 0
-
-
-def _limit(limit: int, value: int) -> None:
-    """The value, or the host's own limit where that is lower: raising it is an error."""
-    _, hard = resource.getrlimit(limit)
-    value = value if hard == resource.RLIM_INFINITY else min(value, hard)
-    resource.setrlimit(limit, (value, hard))
 
 
 if __name__ == "__main__":

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import struct
+import subprocess
+import sys
 import threading
 import wave
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 
 from tests.fakes.media import tone, write_wav
+from tests.fakes.site import wait_for
 from worker.errors import MachineError
 from worker.viewer.recording import Recording
 
@@ -63,3 +68,34 @@ def test_what_no_decoder_reads_is_said_and_not_tried_again(tmp_path: Path) -> No
         recording.file("decoded.wav")
     assert second.value is first.value
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_the_decoder_does_not_outlive_its_parent(tmp_path: Path) -> None:
+    source, decoded = tmp_path / "long.wav", tmp_path / "decoded.part"
+    size = 2 * 48_000 * 3600
+    form = (16, 1, 1, 48_000, 96_000, 2, 16)
+    with source.open("wb") as file:
+        file.write(
+            struct.pack(
+                "<4sI4s4sIHHIIHH4sI", b"RIFF", 36 + size, b"WAVE", b"fmt ", *form, b"data", size
+            )
+        )
+        file.truncate(44 + size)  # an hour of silence that takes no room
+    code = (
+        "import sys; from pathlib import Path; from worker.viewer.decoding import decode;"
+        "decode(*map(Path, sys.argv[1:]))"
+    )
+    parent = subprocess.Popen([sys.executable, "-c", code, str(source), str(decoded)])
+    try:
+        wait_for(decoded.exists, 30, "nothing is decoded")
+        (child,) = psutil.Process(parent.pid).children()
+        child.suspend()  # before it has done all
+        parent.kill()
+        parent.wait()
+        _, alive = psutil.wait_procs([child], timeout=10)
+        for process in alive:
+            process.kill()
+    finally:
+        parent.kill()
+        parent.wait()
+    assert not alive

@@ -15,6 +15,7 @@ import sys
 from typing import BinaryIO
 
 from worker.errors import ErrorCode, JobError
+from worker.speech.prepare.child_rules import allowed, die_with_parent, limit_memory
 from worker.speech.prepare.frames import (
     READY,
     TAKEN,
@@ -37,7 +38,7 @@ def main() -> None:
     """The child's entry point."""
     # An interrupt in a terminal reaches the whole group; only the parent decides what it means.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    _die_with_parent()
+    die_with_parent()
     requests = sys.stdin.buffer
     # Libraries print; the replies' descriptor is therefore not number 1.
     replies = os.fdopen(os.dup(1), "wb")
@@ -60,7 +61,7 @@ def serve(requests: BinaryIO, replies: BinaryIO) -> None:
         return
     config = read_config(first[0])
     tools = Tools.load(config)
-    _limit_memory(config)
+    limit_memory(config.memory_bytes)
     write_frame(replies, *READY)
     while (request := read_frame(requests.read)) is not None:
         task = read_task(request[0])
@@ -79,35 +80,12 @@ def serve(requests: BinaryIO, replies: BinaryIO) -> None:
             write_frame(replies, *error_frame(ErrorCode.DECODE_LIMIT, message))
 
 
-def _limit_memory(config: PrepareConfig) -> None:
-    if config.memory_bytes:
-        limit = _allowed(resource.RLIMIT_AS, config.memory_bytes)
-        resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-
-
 def _limit_cpu(config: PrepareConfig) -> None:
     """Allows the next file its CPU, on top of what the process has used."""
     used = resource.getrusage(resource.RUSAGE_SELF)
     budget = CPU_BASE_SECONDS + CPU_PER_AUDIO_SECOND * config.max_audio_seconds
-    soft = _allowed(resource.RLIMIT_CPU, int(used.ru_utime + used.ru_stime + budget) + 1)
+    soft = allowed(resource.RLIMIT_CPU, int(used.ru_utime + used.ru_stime + budget) + 1)
     resource.setrlimit(resource.RLIMIT_CPU, (soft, resource.getrlimit(resource.RLIMIT_CPU)[1]))
-
-
-def _allowed(limit: int, value: int) -> int:
-    """The value, or the host's own limit where that is lower: raising it is an error."""
-    _, hard = resource.getrlimit(limit)
-    return value if hard == resource.RLIM_INFINITY else min(value, hard)
-
-
-def _die_with_parent() -> None:
-    """Asks the kernel to end this process with its parent, however that ends (Linux)."""
-    import ctypes
-
-    pr_set_pdeathsig = 1
-    libc = ctypes.CDLL(None, use_errno=True)
-    if hasattr(libc, "prctl"):
-        libc.prctl(pr_set_pdeathsig, signal.SIGKILL, 0, 0, 0)
 
 
 if __name__ == "__main__":

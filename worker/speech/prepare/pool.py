@@ -21,6 +21,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, BinaryIO, Protocol, cast
 
 from worker.errors import ErrorCode, JobError
+from worker.speech.prepare.child_rules import child_environment
 from worker.speech.prepare.frames import (
     READY,
     TAKEN,
@@ -45,9 +46,6 @@ START_SECONDS = 60.0
 
 DEATH_SECONDS = 1.0
 """Seconds that a child which closed its pipes gets to end: its exit status says why."""
-
-KEPT_VARIABLES = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "LD_LIBRARY_PATH", "VIRTUAL_ENV")
-"""Environment variables that a child gets: none that could hold a credential."""
 
 
 class Client(Protocol):
@@ -84,16 +82,12 @@ class Child:
     """One child process. Used by one thread."""
 
     def __init__(self, config: PrepareConfig) -> None:
-        environment = {name: os.environ[name] for name in KEPT_VARIABLES if name in os.environ}
-        environment["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)
-        # Preparing runs beside decoding: one thread a child, so that cores aren't oversubscribed.
-        environment |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
         self._process = subprocess.Popen(
             [sys.executable, "-m", "worker.speech.prepare.child"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
-            env=environment,
+            env=child_environment(),
         )
         self._requests = cast("BinaryIO", self._process.stdin)
         self._replies = cast("BinaryIO", self._process.stdout)

@@ -22,8 +22,9 @@ import pytest
 from tests.fakes.speech import talk
 from worker.errors import ErrorCode, JobError
 from worker.speech.config import SPANS, WINDOWS
+from worker.speech.prepare.child_rules import KEPT_VARIABLES
 from worker.speech.prepare.frames import PrepareConfig, PrepareTask
-from worker.speech.prepare.pool import KEPT_VARIABLES, PreparePool
+from worker.speech.prepare.pool import PreparePool
 
 PATIENCE = 60.0
 """Seconds for what takes a tenth of one on a machine that has nothing else to do."""
