@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
-import secrets
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from worker.cli.targets import Target
 from worker.results.formats import FORMAT_NAMES, Format, render
 from worker.results.transcript import Transcript
+from worker.whole_files import WholeFiles
 
 __all__ = ["ResultFiles", "WriteError"]
 
@@ -19,10 +18,7 @@ class WriteError(Exception):
 
 
 class ResultFiles:
-    """Writes the results of one run.
-
-    A result lies under its name only once it is whole: it is written beside its place and then
-    moved. All results of a file are written before the first is moved.
+    """Writes the results of one run, those of a file together (see `WholeFiles`).
 
     Args:
         overwrite: whether results that are there are replaced. Then a result that an earlier run
@@ -37,7 +33,7 @@ class ResultFiles:
     def __init__(self, *, overwrite: bool = False) -> None:
         self.kept: list[Path] = []
         self._overwrite = overwrite
-        self._unfinished: set[Path] = set()
+        self._files = WholeFiles()
 
     def write(self, target: Target, texts: Iterable[tuple[Format, str]]) -> None:
         """Write the results of a file.
@@ -51,44 +47,28 @@ class ResultFiles:
             WriteError: some could not be written; then no result is changed, unless moving failed.
         """
         stale, kept = self._stale(target) if self._overwrite else ((), ())
-        moves: list[tuple[Path, Path]] = []
-        path = target.stem
         try:
-            for fmt, text in texts:
-                path = target.results[fmt]
-                moves.append((self._write_beside(path, text), path))
-            if not self._overwrite:
-                self._check_absent(target)
-            for part, path in moves:
-                part.replace(path)
+            self._files.write(
+                ((target.results[fmt], text) for fmt, text in texts),
+                before_moving=lambda: self._check_absent(target),
+            )
             for path in stale:
                 path.unlink(missing_ok=True)
         except OSError as error:
-            raise WriteError(f"{path} can't be written: {error.strerror}") from error
-        finally:
-            self.discard()
+            raise WriteError(f"{error.filename} can't be written: {error.strerror}") from error
         self.kept += kept
 
     def discard(self) -> None:
         """Remove what was begun and not moved to its place. Callable from a signal's handler."""
-        while self._unfinished:
-            with contextlib.suppress(OSError):
-                self._unfinished.pop().unlink(missing_ok=True)
+        self._files.discard()
 
-    @staticmethod
-    def _check_absent(target: Target) -> None:
+    def _check_absent(self, target: Target) -> None:
         """Another run may have been faster. Raises WriteError."""
+        if self._overwrite:
+            return
         for path in target.results.values():
             if path.exists():
                 raise WriteError(f"{path} has come to be meanwhile and is kept")
-
-    def _write_beside(self, path: Path, text: str) -> Path:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_name(f".{secrets.token_hex(8)}.part")  # as long as any name may be
-        self._unfinished.add(part)
-        with part.open("x", encoding="utf-8") as file:
-            file.write(text)
-        return part
 
     def _stale(self, target: Target) -> tuple[Sequence[Path], Sequence[Path]]:
         """Earlier results in formats that this run doesn't write: ours, and what may not be."""

@@ -9,6 +9,7 @@ from pathlib import Path
 from worker.results.corrections import Corrections, corrected
 from worker.results.formats import Format, render
 from worker.results.transcript import Transcript
+from worker.whole_files import WholeFiles
 
 __all__ = ["FORMATS", "Edits"]
 
@@ -30,6 +31,7 @@ class Edits:
         self._folder = folder
         self._name = name
         self._stem: str | None = None
+        self._files = WholeFiles()
         self._lock = threading.Lock()
         self._saved = Corrections()
 
@@ -43,15 +45,14 @@ class Edits:
 
         Raises:
             ValueError: the corrections don't fit the transcript.
-            OSError: the files can't be written.
+            OSError: the files can't be written; those that were saved before stay as they are.
         """
         with self._lock:
             transcript = corrected(self._transcript, corrections)
             texts = {fmt: render(transcript, fmt) for fmt in FORMATS}
             Transcript.model_validate_json(texts["json"])
             stem = self._stem or self.free_stem()
-            for fmt, text in texts.items():
-                self._write(self._folder / f"{stem}.{fmt}", text)
+            self._files.write((self._folder / f"{stem}.{fmt}", texts[fmt]) for fmt in FORMATS)
             self._stem = stem
             self._saved = corrections
         endings = ", ".join(f".{fmt}" for fmt in FORMATS[:-1])
@@ -65,12 +66,3 @@ class Edits:
             for stem in stems
             if not any((self._folder / f"{stem}.{fmt}").exists() for fmt in FORMATS)
         )
-
-    def _write(self, target: Path, text: str) -> None:
-        """The whole file or none of it: the disk may be full."""
-        unfinished = target.with_name(f"{target.name}.part")
-        try:
-            unfinished.write_text(text, encoding="utf-8")
-            unfinished.replace(target)
-        finally:
-            unfinished.unlink(missing_ok=True)

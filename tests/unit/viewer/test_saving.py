@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 from pathlib import Path
 
 import pysubs2
@@ -50,8 +51,36 @@ def test_what_does_not_fit_writes_nothing(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_folder_that_is_gone_is_an_error_and_leaves_nothing(tmp_path: Path) -> None:
+def test_a_folder_is_made_for_what_is_saved(tmp_path: Path) -> None:
+    edits = Edits(MADE, tmp_path / "new" / "out", "talk")
+    edits.save(CORRECTIONS)
+    assert (tmp_path / "new" / "out" / "talk.edited.json").is_file()
+
+
+def test_a_folder_that_can_not_be_is_an_error_and_nothing_counts_as_saved(tmp_path: Path) -> None:
+    (tmp_path / "gone").touch()
     edits = Edits(MADE, tmp_path / "gone", "talk")
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(NotADirectoryError):
         edits.save(CORRECTIONS)
     assert edits.saved == Corrections()
+
+
+def test_where_the_disk_is_full_the_last_save_stays_whole(tmp_path: Path) -> None:
+    """The file system refuses the json, which is the largest and comes last."""
+    others = tmp_path / "talk.edited.srt.part"
+    others.write_text("another program's")
+    edits = Edits(MADE, tmp_path, "talk")
+    edits.save(CORRECTIONS)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    assert others.name in before
+    largest_other = max(len(before[f"talk.edited.{ending}"]) for ending in ("srt", "txt", "vtt"))
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (largest_other + 50, hard))
+    try:
+        with pytest.raises(OSError, match="File too large") as caught:
+            edits.save(Corrections(segments={1: SegmentCorrections(words={1: "snowed."})}))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert caught.value.filename == str(tmp_path / "talk.edited.json")
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+    assert edits.saved == CORRECTIONS

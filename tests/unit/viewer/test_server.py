@@ -254,10 +254,11 @@ def test_nothing_else_takes_anything(server: ViewServer) -> None:
 
 
 def test_a_folder_that_can_not_be_written_is_said(own_server: ViewServer, tmp_path: Path) -> None:
-    (tmp_path / "talk.edited.srt.part").mkdir()
+    tmp_path.rename(tmp_path.with_name("elsewhere"))
+    tmp_path.touch()
     answer = post(own_server, json.dumps(CORRECTIONS).encode())
     assert answer.status == 500
-    assert "Is a directory" in json.loads(answer.body)["error"]
+    assert "Not a directory" in json.loads(answer.body)["error"]
     assert json.loads(ask(own_server, "corrections").body) == {"segments": {}}
 
 
