@@ -180,7 +180,7 @@ def test_a_model_that_would_be_fetched_is_named_with_its_size(
         settings = Settings(model="owner/model", model_dir=tmp_path)
         (finding, *_) = ask_all(engine_questions(settings), seconds=SECONDS)
     assert finding == Finding(
-        "model", Verdict.OK, "not here; owner/model will be fetched from the hub, 3 MB"
+        "model", Verdict.OK, "not here; owner/model will be fetched from the hub, 3.0 MB"
     )
     assert list(tmp_path.iterdir()) == []
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 import time
@@ -11,6 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from worker.__main__ import INTERRUPTED
 from worker.cli.demo import sample_recording, short_ids, show
 from worker.errors import ExitCode, SettingsError
 from worker.results.transcript import Transcript
@@ -74,11 +76,15 @@ def test_a_demo_whose_time_is_up_says_so_once_and_leaves_no_process(tmp_path: Pa
     assert processes_about(tmp_path) == []
 
 
-def test_ending_the_demo_ends_the_daemon(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "number", [signal.SIGHUP, pytest.param(signal.SIGTERM, marks=pytest.mark.long)]
+)
+def test_ending_the_demo_ends_the_daemon(tmp_path: Path, number: signal.Signals) -> None:
     process = subprocess.Popen(
         [sys.executable, "-m", "worker", "demo", "--output-dir", str(tmp_path)],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
+        preexec_fn=lambda: signal.signal(number, signal.SIG_DFL),
     )
     try:
         ends = time.monotonic() + 60
@@ -86,9 +92,9 @@ def test_ending_the_demo_ends_the_daemon(tmp_path: Path) -> None:
             time.sleep(0.1)
         assert len(processes_about(tmp_path)) == 2
     finally:
-        process.terminate()
+        process.send_signal(number)
         code = process.wait(timeout=60)
-    assert code == ExitCode.FAILURE
+    assert code == INTERRUPTED
     assert processes_about(tmp_path) == []
 
 

@@ -196,7 +196,7 @@ def test_an_interrupted_wait_says_that_the_jobs_go_on(aws: Aws) -> None:
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=30)
     assert process.returncode == INTERRUPTED
-    assert "no longer waiting: 0 of 1 jobs answered, the others go on" in errors
+    assert "no longer waiting: 0 of 1 job answered, the others go on" in errors
     assert f"results: s3://{bucket}/transcripts/<job id>/" in errors
     assert "the same command waits for them again" in errors
     assert "Traceback" not in errors
@@ -224,7 +224,7 @@ def test_waiting_is_bounded(aws: Aws) -> None:
         aws, f"s3://{bucket}/a", "--queue-url", url, "--wait", "--timeout", "0.5"
     )  # fmt: skip
     assert done.returncode == ExitCode.FAILURE
-    assert "no answer within 0.5 s from 1 jobs" in done.stderr
+    assert "no answer within 0.5 s from 1 job:" in done.stderr
     assert done.stdout.strip() in done.stderr
     assert done.stderr.splitlines()[-1] == "1 job: 0 succeeded, 1 unanswered"
 

@@ -17,11 +17,14 @@ from urllib.request import Request, urlopen
 import pytest
 
 from tests.conftest import Aws
+from tests.fakes.local_files import without_privileges
 from tests.fakes.media import tone, wav_bytes
 from tests.fakes.transcripts import segments, transcript
-from worker.errors import ExitCode
+from worker.cli.view import view
+from worker.errors import ExitCode, SettingsError
 from worker.results.formats import render
 from worker.results.transcript import Transcript
+from worker.viewer.server import ViewServer
 
 SOUND = wav_bytes(tone(2.0))
 
@@ -59,6 +62,7 @@ def viewing(
         cwd=folder,
         env=(environ or dict(os.environ))
         | {"TMPDIR": str(scratch), "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+        preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN),  # as `nohup` starts it
     )
     try:
         assert process.stdout is not None
@@ -89,6 +93,7 @@ def test_a_local_transcript_is_shown_beside_its_recording_until_ctrl_c(tmp_path:
     (tmp_path / "talk.wav").write_bytes(SOUND)
     with viewing(tmp_path, "talk.wav") as viewer:
         assert ">mourning.</span>" in viewer.get().decode()
+        viewer.process.send_signal(signal.SIGHUP)
         assert viewer.get("recording") == SOUND
         assert correct(viewer, {"1": "morning."}).endswith(f" in {tmp_path}")
         err = viewer.end(signal.SIGINT)
@@ -97,6 +102,38 @@ def test_a_local_transcript_is_shown_beside_its_recording_until_ctrl_c(tmp_path:
     assert list(viewer.scratch.iterdir()) == []
     saved = Transcript.model_validate_json((tmp_path / "talk.edited.json").read_bytes())
     assert saved.text == "Good morning."
+
+
+def test_an_output_directory_that_can_not_be_is_said_at_the_start(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "talk.json").write_text(render(transcript(*segments("Good.")), "json"))
+    with pytest.raises(SettingsError) as refused:
+        view.main(
+            [str(tmp_path / "talk.json"), "--output-dir", str(tmp_path / "file")],
+            standalone_mode=False,
+        )
+    assert str(refused.value) == (
+        f"--output-dir {tmp_path / 'file'} can't be written: {tmp_path / 'file'} is not a directory"
+    )
+
+
+def test_a_transcript_in_a_read_only_directory_is_shown_and_said_so(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def leave(server: ViewServer) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(ViewServer, "wait", leave)
+    with without_privileges() as folder:
+        (folder / "locked").mkdir()
+        (folder / "locked" / "talk.json").write_text(render(transcript(*segments("Good.")), "json"))
+        (folder / "locked").chmod(0o500)
+        view.main([str(folder / "locked" / "talk.json"), "--no-browser"], standalone_mode=False)
+        said = capfd.readouterr().err
+    assert (
+        f"corrections can't be saved in {folder / 'locked'} (Permission denied): name another"
+        " directory with --output-dir"
+    ) in said
 
 
 @pytest.mark.long  # the default run has tests/unit/viewer/test_fetching.py

@@ -6,9 +6,6 @@ queues, and the daemon's exit code.
 
 from __future__ import annotations
 
-import signal
-import sys
-import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -23,11 +20,14 @@ from worker.cli.console import Screen, screen
 from worker.cli.demo_aws import BUCKET, DemoAws, demo_aws
 from worker.cli.demo_daemon import MODEL, DemoDaemon, running_daemon
 from worker.cli.demo_faults import Ending, faults
-from worker.cli.progress import FileProgress, Finished, Progress, counted, of_files
+from worker.cli.interrupts import ended_as_by_ctrl_c
+from worker.cli.progress import FileProgress, Finished, Progress, of_files
+from worker.cli.writable import Directories
 from worker.errors import ExitCode, MachineError, SettingsError
 from worker.jobs.fields import DEFAULT_FORMATS
 from worker.results.formats import cues
 from worker.results.names import TRANSCRIPT, sibling
+from worker.results.plural import counted
 from worker.results.transcript import Transcript
 from worker.sender.plan import Planned, job_stem, plan
 from worker.sender.send import Answers, send, upload_each, wait
@@ -55,7 +55,7 @@ def show(files: Sequence[Path], output_dir: Path, *, timeout: float) -> ExitCode
         OK if everything was as it should be.
 
     Raises:
-        SettingsError: a file isn't there, the folder can't be written, or the extra `demo` isn't
+        SettingsError: a file isn't there, the directory can't be written, or the extra `demo` isn't
             installed.
         MachineError: the model can't be had.
     """
@@ -64,8 +64,7 @@ def show(files: Sequence[Path], output_dir: Path, *, timeout: float) -> ExitCode
     jobs = _plan([str(path) for path in paths])
     log_path = _prepare(output_dir, jobs)
     # Whatever ends this process, except SIGKILL, ends the daemon with it.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(ExitCode.FAILURE))
-    with screen() as shown:
+    with ended_as_by_ctrl_c(), screen() as shown:
         _say_where_the_model_is(shown)
         with demo_aws() as aws:
             list(send(aws.clients.sqs, aws.queue_url, upload_each(aws.clients.s3, jobs)))
@@ -102,24 +101,28 @@ def show(files: Sequence[Path], output_dir: Path, *, timeout: float) -> ExitCode
 
 
 def _prepare(output_dir: Path, jobs: Sequence[Planned]) -> Path:
-    """Make the folders of the results; the path of the daemon's log, which is new.
+    """Make the results' directories; the path of the daemon's log, which is new.
 
     Raises:
         SettingsError: they can't be made or written.
     """
     log_path = output_dir / "daemon.log"
+    directories = Directories()
+    places = [output_dir / job.job_id for job in jobs]
+    problems = {place: directories.problem(place) for place in places}
     try:
-        for job in jobs:
-            folder = output_dir / job.job_id
-            folder.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryFile(dir=folder):
-                pass
-        log_path.unlink(missing_ok=True)
+        if not any(problems.values()):
+            for place in places:
+                place.mkdir(parents=True, exist_ok=True)
+            log_path.unlink(missing_ok=True)
     except OSError as error:
-        raise SettingsError(
-            f"--output-dir {output_dir}: {error.filename or output_dir} can't be written"
-            f" ({error.strerror}): name a folder of your own"
-        ) from error
+        problems[Path(error.filename)] = error.strerror
+    for place, problem in problems.items():
+        if problem is not None:
+            raise SettingsError(
+                f"--output-dir {output_dir}: {place} can't be written: {problem}; name a directory"
+                " of your own"
+            )
     return log_path
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from worker.cli.top import read_status
 from worker.errors import MachineError
-from worker.speech.model.choices import CHILDREN
+from worker.speech.model.choices import children_for
 
 __all__ = ["MODEL", "DemoDaemon", "running_daemon"]
 
@@ -105,7 +105,7 @@ def running_daemon(queue_url: str, log_path: Path, *, files: int) -> Iterator[De
         "--compute-type", "auto",
         "--word-times", "attention",  # no alignment model is fetched for a demo
         "--metrics-port", str(port),
-        "--num-workers", str(max(1, min(files, CHILDREN))),
+        "--num-workers", str(children_for(files)),
         "--log-file", str(log_path),
     ]  # fmt: skip
     with _error_path(log_path).open("wb") as errors:

@@ -1,8 +1,10 @@
-"""Ctrl-C and SIGTERM in a command that has something to finish first.
+"""Signals that ask a command to end.
 
-The first is only noted: whoever works looks at `Interrupts.asked` often, stops, and says what is
-done. So no signal breaks into the middle of a file that is being written. The second ends the
-process at once.
+A command that has something to finish is `interruptible`: the first Ctrl-C or SIGTERM is only
+noted; whoever works looks at `Interrupts.asked` often, stops, and says what is done. So no signal
+breaks into the middle of a file that is being written. The second ends the process at once.
+
+For one that only has something to take down, KeyboardInterrupt is enough: `ended_as_by_ctrl_c`.
 """
 
 from __future__ import annotations
@@ -10,12 +12,12 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import NoReturn
 
-__all__ = ["Interrupts", "interruptible"]
+__all__ = ["Interrupts", "ended_as_by_ctrl_c", "interruptible"]
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -64,11 +66,38 @@ def interruptible(before_exit: Callable[[], None]) -> Iterator[Interrupts]:
             before_exit()
             interrupts.end()
 
-    # A signal that is ignored (nohup, a job in the background of a script) stays so.
-    heard = [number for number in SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
+    with _handled(SIGNALS, handle):
+        yield interrupts
+
+
+@contextmanager
+def ended_as_by_ctrl_c() -> Iterator[None]:
+    """SIGTERM and SIGHUP (the terminal is closed) raise KeyboardInterrupt within this block.
+
+    The first of them: another would break into what is taken down because of it. For the main
+    thread, as Python demands.
+    """
+    came = False
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        nonlocal came
+        if not came:
+            came = True
+            raise KeyboardInterrupt
+
+    with _handled((signal.SIGTERM, signal.SIGHUP), handle):
+        yield
+
+
+@contextmanager
+def _handled(
+    numbers: Iterable[int], handle: Callable[[int, FrameType | None], None]
+) -> Iterator[None]:
+    """A handler for signals, but those that are ignored (nohup, the background of a script)."""
+    heard = [number for number in numbers if signal.getsignal(number) is not signal.SIG_IGN]
     before = {number: signal.signal(number, handle) for number in heard}
     try:
-        yield interrupts
+        yield
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

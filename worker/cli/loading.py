@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from worker.cli.console import Screen
 from worker.cli.interrupts import Interrupts
-from worker.cli.progress import gigabytes
+from worker.cli.progress import size
 from worker.threads import SupervisedThread
 
 if TYPE_CHECKING:
@@ -62,11 +62,11 @@ def load(config: EngineConfig, shown: Screen, interrupts: Interrupts) -> Transcr
 
 def _show_loading(shown: Screen, model: str, downloads: Sequence[Download]) -> None:
     for download in downloads:
-        size = download.size
-        shown.stage(f"Downloading {model}" + (f" ({gigabytes(size)})" if size else ""))
+        whole = download.size
+        shown.stage(f"Downloading {model}" + (f" ({size(whole)})" if whole else ""))
         fetched = download.fetched()
-        part = min(1.0, fetched / size) if size else None
-        shown.update(part, f"{gigabytes(fetched)} here")
+        part = min(1.0, fetched / whole) if whole else None
+        shown.update(part, f"{size(fetched)} here")
     if not downloads:
         shown.stage(f"Loading the model {model}")
 

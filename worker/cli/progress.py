@@ -6,15 +6,16 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from worker.results.plural import counted
+
 __all__ = [
     "FileProgress",
     "Finished",
     "Progress",
     "clock",
-    "counted",
     "fraction",
-    "gigabytes",
     "of_files",
+    "size",
     "words",
 ]
 
@@ -91,7 +92,7 @@ def of_files(
         total: how many there are of all these.
     """
     seconds = known = finished.seconds
-    size = finished.size
+    known_size = finished.size
     unknown_size = waiting_size
     for file in begun:
         seconds += file.seconds
@@ -99,11 +100,11 @@ def of_files(
             unknown_size += file.size
         else:
             known += file.of_seconds
-            size += file.size
+            known_size += file.size
     if not unknown_size:
         of_seconds: float | None = known
     else:
-        of_seconds = known * (1 + unknown_size / size) if known and size else None
+        of_seconds = known * (1 + unknown_size / known_size) if known and known_size else None
     return Progress(
         done=finished.files,
         total=total,
@@ -152,14 +153,11 @@ def words(progress: Progress, elapsed: float) -> str:
     return ", ".join(parts)
 
 
-def counted(number: int, noun: str) -> str:
-    """`1 file`, `3 files`."""
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
-
-
-def gigabytes(size: int) -> str:
-    """`0.15 GB`, `3.1 GB`: of 10^9 bytes, as the hub shows them."""
-    return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e9:.2f} GB"
+def size(count: int) -> str:
+    """`0.3 MB`, `145 MB`, `3.1 GB`: bytes in units of 10^6 or 10^9, as the hub shows them."""
+    if count >= 10**9:
+        return f"{count / 1e9:.1f} GB"
+    return f"{count / 1e6:.0f} MB" if count >= 10**7 else f"{count / 1e6:.1f} MB"
 
 
 def clock(seconds: float) -> str:

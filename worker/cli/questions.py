@@ -11,6 +11,7 @@ from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
 from worker.cli.asking import Finding, Question, Verdict
+from worker.cli.progress import size
 from worker.errors import MachineError, SettingsError, TransientError
 from worker.settings import DEFAULT, Settings
 from worker.uris import S3Prefix
@@ -185,18 +186,14 @@ def _model(settings: Settings) -> Finding:
         found = find(settings.model, settings.model_dir)
     except (SettingsError, MachineError) as error:
         return Finding("model", Verdict.CANNOT, str(error))
-    size = "" if found.bytes is None else f", {_bytes(found.bytes)}"
+    large = "" if found.bytes is None else f", {size(found.bytes)}"
     where = {
-        "directory": f"{found.place}{size}",
-        "packaged": f"{settings.model} comes with the extra `demo`{size}",
-        "cache": f"{found.place}{size}",
-        "hub": f"not here; {found.place} will be fetched from the hub{size}",
+        "directory": f"{found.place}{large}",
+        "packaged": f"{settings.model} comes with the extra `demo`{large}",
+        "cache": f"{found.place}{large}",
+        "hub": f"not here; {found.place} will be fetched from the hub{large}",
     }[found.kind]
     return Finding("model", Verdict.OK, where)
-
-
-def _bytes(count: int) -> str:
-    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.0f} MB"
 
 
 def _word_times(settings: Settings) -> Finding:

@@ -104,6 +104,7 @@ def _wait(clients: Clients, sent: list[Planned], arguments: _Arguments) -> ExitC
 
 def _left_alone(sent: list[Planned], answered: int, *, stable_ids: bool) -> str:
     """What becomes of jobs that are no longer waited for."""
+    from worker.results.plural import counted
     from worker.sender.send import places
 
     again = (
@@ -112,8 +113,8 @@ def _left_alone(sent: list[Planned], answered: int, *, stable_ids: bool) -> str:
         else "lists sent with --stable-ids can be waited for again, by the same command"
     )
     return (
-        f"\nno longer waiting: {answered} of {len(sent)} jobs answered, the others go on without"
-        f" this command; results: {places(sent)}\n{again}"
+        f"\nno longer waiting: {answered} of {counted(len(sent), 'job')} answered, the others go on"
+        f" without this command; results: {places(sent)}\n{again}"
     )
 
 

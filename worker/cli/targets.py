@@ -8,10 +8,8 @@ names: the directories that differ (`monday/talk.json`, `friday/talk.json`), or 
 
 from __future__ import annotations
 
-import errno
 import os
 import stat
-import tempfile
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,9 +17,10 @@ from pathlib import Path, PurePath
 from typing import Literal
 
 from worker.cli.media_files import FileFailure, MediaFile
-from worker.cli.progress import counted
+from worker.cli.writable import Directories, too_long
 from worker.errors import SettingsError
 from worker.results.formats import Format
+from worker.results.plural import counted
 
 __all__ = ["Existing", "Plan", "Target", "check_stats", "plan", "result_names"]
 
@@ -86,8 +85,8 @@ def plan(
         SettingsError: the directory can't be written, two files would write the same result, or
             results exist that are neither to be skipped nor overwritten.
     """
-    folders = _Folders()
-    if (problem := folders.problem(output_dir)) is not None:
+    directories = Directories()
+    if (problem := directories.problem(output_dir)) is not None:
         raise SettingsError(f"--output-dir {output_dir} can't be written: {problem}")
     names = result_names(files)
     inputs = {file.path.resolve() for file in files}
@@ -98,7 +97,7 @@ def plan(
     with_results = 0
     for file, name in zip(files, names, strict=True):
         whole = _target(file, output_dir / name, formats)
-        problem = _problem(whole, inputs, folders)
+        problem = _problem(whole, inputs, directories)
         if problem is not None:
             failures.append(FileFailure(file.path, problem))
             continue
@@ -153,7 +152,7 @@ def check_stats(
     if any(result.resolve() == place for target in targets for result in target.results.values()):
         raise SettingsError(f"--stats {path} is the name of a result: choose another")
     made = path.parent.resolve() == output_dir.resolve()
-    problem = _Folders().problem(path.parent, make=made) or _file_problem(path)
+    problem = Directories().problem(path.parent, make=made) or _file_problem(path)
     if problem is not None:
         raise SettingsError(f"--stats {path} can't be written: {problem}")
 
@@ -183,14 +182,14 @@ def _refusal(there: Sequence[Path], with_results: int, files: int) -> str:
     )
 
 
-def _problem(target: Target, inputs: set[Path], folders: _Folders) -> str | None:
+def _problem(target: Target, inputs: set[Path], directories: Directories) -> str | None:
     """Why a file's results can't be written, if so."""
     for path in target.results.values():
         if (problem := _file_problem(path)) is not None:
             return f"{path} can't be written: {problem}"
         if path.resolve() in inputs:
             return f"{path} is an input and would be overwritten: choose another --output-dir"
-    if (problem := folders.problem(target.stem.parent)) is not None:
+    if (problem := directories.problem(target.stem.parent)) is not None:
         return f"{target.stem.parent} can't be written: {problem}"
     return None
 
@@ -200,53 +199,11 @@ def _file_problem(path: Path) -> str | None:
     try:
         mode = path.stat().st_mode
     except FileNotFoundError:
-        return _too_long(path)
+        return too_long(path)
     except NotADirectoryError:
-        return None  # `_Folders` tells
+        return None  # `Directories` tells
     except OSError as error:  # a name that is too long, or a circle of links
         return error.strerror
     if stat.S_ISDIR(mode):
         return "it is a directory"
     return None if os.access(path, os.W_OK, effective_ids=True) else "it is read-only"
-
-
-class _Folders:
-    """Whether files can be made in directories. Each is tried once."""
-
-    def __init__(self) -> None:
-        self._known: dict[Path, str | None] = {}
-
-    def problem(self, folder: Path, *, make: bool = True) -> str | None:
-        """What is against it, if anything.
-
-        Args:
-            folder: the directory.
-            make: whether it will be made if it isn't there.
-        """
-        if folder not in self._known:
-            self._known[folder] = self._try(folder, make=make)
-        return self._known[folder]
-
-    def _try(self, folder: Path, *, make: bool) -> str | None:
-        try:
-            if not stat.S_ISDIR(folder.stat().st_mode):
-                return f"{folder} is not a directory"
-            # The one way to know: permissions say nothing of quotas and read-only file systems.
-            with tempfile.TemporaryFile(dir=folder):
-                return None
-        except FileNotFoundError:
-            if not make or folder == folder.parent:
-                return f"there is no directory {folder}"
-            return self.problem(folder.parent) or _too_long(folder)
-        except NotADirectoryError:
-            return self.problem(folder.parent) or f"{folder.parent} is not a directory"
-        except OSError as error:
-            return error.strerror
-
-
-def _too_long(path: Path) -> str | None:
-    """Whether the file system takes the name of what isn't there yet."""
-    place = next(parent for parent in path.absolute().parents if parent.exists())
-    if len(os.fsencode(path.name)) > os.pathconf(place, "PC_NAME_MAX"):
-        return os.strerror(errno.ENAMETOOLONG)
-    return None

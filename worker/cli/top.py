@@ -21,6 +21,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from worker.cli.progress import clock
 from worker.errors import MachineError
 
 __all__ = ["read_status", "view", "watch"]
@@ -87,7 +88,7 @@ def view(status: Mapping[str, Any], *, most_jobs: int = MOST_JOBS) -> Renderable
     engine = status.get("engine") or {}
     title = Text.assemble(
         (str(status["state"]), _style(status)),
-        f"  up {_clock(float(status['uptime_seconds']))}",
+        f"  up {clock(float(status['uptime_seconds']))}",
         f"  {engine.get('model', '')} on {engine.get('device', '?')}"
         f" {engine.get('compute_type', '')}"
         if engine
@@ -138,7 +139,7 @@ def _jobs(held: Sequence[Mapping[str, Any]], most: int) -> RenderableType:
             str(job["job_id"]),
             str(job["stage"]),
             ProgressBar(total=float(total) if known else 1.0, completed=done if known else 0.0),
-            f"{_clock(done)}/{_clock(float(total)) if known else '?'}",
+            f"{clock(done)}/{clock(float(total)) if known else '?'}",
         )
     if len(held) > most:
         table.add_row(f"and {len(held) - most} more", "", "", "")
@@ -158,10 +159,3 @@ def _memory(extra: Mapping[str, float]) -> str:
     if not total:
         return "no GPU"
     return f"{extra.get('gpu_used_bytes', 0) / 2**30:.1f} of {total / 2**30:.1f} GiB"
-
-
-def _clock(seconds: float) -> str:
-    """Seconds as m:ss, or h:mm:ss from an hour on."""
-    minutes, rest = divmod(int(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from worker.cli.flags import SettingsCommand, config_option, job_options, job_part
-from worker.cli.progress import counted
 from worker.cli.raw_input import raw_audio, raw_options
 from worker.errors import ExitCode
+from worker.results.plural import counted
 
 if TYPE_CHECKING:
     from worker.cli.local_files import Report
@@ -172,10 +172,10 @@ def _run(
 
 
 def _engine_config(settings: Settings, files: int) -> EngineConfig:
+    from worker.speech.model.choices import children_for
+
     config = settings.engine()
-    if files == 1 and not config.num_workers:
-        return replace(config, num_workers=1)  # a second child would have no file
-    return config
+    return replace(config, num_workers=config.num_workers or children_for(files))
 
 
 def _stopping(report: Report, files: int, output_dir: Path) -> str:
@@ -192,6 +192,9 @@ def _finish(arguments: _Arguments, todo: Plan, report: Report) -> ExitCode:
     stats = replace(report.stats, failed=len(failures))
     if arguments.stats is not None:
         try:
+            # The results' directory is made for the first result: there may be none. The file is
+            # not replaced but written, because it may be a pipe.
+            arguments.stats.parent.mkdir(parents=True, exist_ok=True)
             arguments.stats.write_text(stats.to_json(), encoding="utf-8")
         except OSError as error:
             click.echo(f"--stats {arguments.stats} can't be written: {error.strerror}", err=True)
@@ -200,7 +203,7 @@ def _finish(arguments: _Arguments, todo: Plan, report: Report) -> ExitCode:
         click.echo(f"{path} is of an earlier run, or not ours, and was kept", err=True)
     if not arguments.quiet:
         click.echo(
-            f"{stats.files} of {len(todo.targets) + len(todo.failures)} files,"
+            f"{stats.files} of {counted(len(todo.targets) + len(todo.failures), 'file')},"
             f" {stats.audio_seconds:.1f} s of audio in {stats.seconds:.1f} s;"
             f" results in {arguments.output_dir}",
             err=True,

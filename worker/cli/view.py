@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import signal
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,14 +44,16 @@ def _view(
 ) -> None:
     from tempfile import TemporaryDirectory
 
+    from worker.cli.interrupts import ended_as_by_ctrl_c
+    from worker.cli.writable import writable
     from worker.logs import configure
 
     configure("WARNING")
-    # However it is asked to end, what was fetched or decoded is removed.
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.default_int_handler)
+    if output_dir is not None and (problem := writable(output_dir)) is not None:
+        raise SettingsError(f"--output-dir {output_dir} can't be written: {problem}")
     with (
         contextlib.suppress(KeyboardInterrupt),  # how a person leaves
+        ended_as_by_ctrl_c(),  # what was fetched or decoded is removed
         TemporaryDirectory(prefix="transcription-view-") as scratch,
     ):
         found = _find(file, recording, Path(scratch))
@@ -89,12 +90,13 @@ def _find(file: str, recording: str | None, scratch: Path) -> _Found:
 
 def _fetched(fetcher: Fetcher, transcript: Transcript) -> Path | None:
     """The recording that a transcript in S3 names, in the state in which it was transcribed."""
+    from worker.cli.progress import size
     from worker.viewer.fetching import is_remote
 
     uri = transcript.input.uri
     if not is_remote(uri):
         return None
-    click.echo(f"fetching {uri} ({transcript.input.bytes / 1e6:.1f} MB)", err=True)
+    click.echo(f"fetching {uri} ({size(transcript.input.bytes)})", err=True)
     try:
         return fetcher.recording(uri, etag=transcript.input.etag)
     except (JobError, TransientError) as error:
@@ -103,12 +105,12 @@ def _fetched(fetcher: Fetcher, transcript: Transcript) -> Path | None:
 
 
 def _serve(found: _Found, folder: Path, scratch: Path, *, port: int, browser: bool) -> None:
+    from worker.cli.writable import writable
     from worker.results.html import Viewing, page
     from worker.viewer.recording import Recording
     from worker.viewer.saving import Edits
     from worker.viewer.server import ViewServer
 
-    _make(folder)
     recording = None if found.recording is None else Recording(found.recording, scratch)
     edits = Edits(found.transcript, folder, found.name)
     server = ViewServer(
@@ -121,7 +123,14 @@ def _serve(found: _Found, folder: Path, scratch: Path, *, port: int, browser: bo
         server.start()
         if recording is None:
             click.echo("no recording was found: name one with --recording to hear it", err=True)
-        click.echo(f"corrections are saved as {folder / edits.free_stem()}.json", err=True)
+        if (problem := writable(folder)) is None:
+            click.echo(f"corrections are saved as {folder / edits.free_stem()}.json", err=True)
+        else:  # said before anyone types any
+            click.echo(
+                f"corrections can't be saved in {folder} ({problem}): name another directory with"
+                " --output-dir",
+                err=True,
+            )
         click.echo(server.url)
         click.echo("Ctrl-C ends it", err=True)
         if browser:
@@ -129,20 +138,6 @@ def _serve(found: _Found, folder: Path, scratch: Path, *, port: int, browser: bo
         server.wait()
     finally:
         server.stop()
-
-
-def _make(folder: Path) -> None:
-    """The folder of corrections; whether they can be saved is said before anyone types any."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise SettingsError(f"--output-dir {folder}: {error.strerror}") from error
-    if not os.access(folder, os.W_OK):
-        click.echo(
-            f"corrections can't be saved in {folder}, which can't be written: name another folder"
-            " with --output-dir",
-            err=True,
-        )
 
 
 def _open(url: str) -> None:
@@ -165,7 +160,7 @@ view = click.Command(
             ["file"],
             metavar="FILE",
             help="A transcript (.json), a recording whose transcript lies beside it, or "
-            "s3://bucket/key of a transcript, or of a job's folder with a slash at its end.",
+            "s3://bucket/key of a transcript, or s3://bucket/prefix/ of a job's results.",
         ),
         click.Option(
             ["--recording"],
@@ -177,7 +172,7 @@ view = click.Command(
             ["--output-dir"],
             type=click.Path(path_type=Path),
             help="Where corrections are saved: by default beside the transcript, for one in S3 "
-            "the current folder.",
+            "the current directory.",
         ),
         click.Option(
             ["--port"],

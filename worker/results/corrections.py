@@ -11,6 +11,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from worker.results.plural import counted
 from worker.results.spelling import one_line, respelled, spans
 from worker.results.transcript import Segment, Transcript, Word
 
@@ -120,8 +121,6 @@ def _note(corrections: Corrections) -> str:
     words = sum(len(one.words) for one in corrections.segments.values())
     texts = sum(one.text is not None for one in corrections.segments.values())
     counts = [
-        f"{count} {noun}{'' if count == 1 else 's'}"
-        for count, noun in ((words, "word"), (texts, "segment"))
-        if count
+        counted(count, noun) for count, noun in ((words, "word"), (texts, "segment")) if count
     ]
     return f"Corrected by hand: {' and '.join(counts)}."

@@ -19,6 +19,7 @@ from worker.aws.faults import AWS_ERRORS, Fault, classify, describe, transient
 from worker.aws.sqs import MESSAGES_PER_CALL, fifo_id, is_fifo
 from worker.errors import SettingsError, TransientError
 from worker.results.names import ERROR, TRANSCRIPT
+from worker.results.plural import counted
 from worker.sender.plan import Planned
 from worker.uris import S3Prefix, S3Uri
 
@@ -78,7 +79,7 @@ class Answers:
         parts = [f"{len(self.completed)} succeeded"]
         parts += [f"{len(self.failed)} failed"] if self.failed else []
         parts += [f"{len(self.waiting)} unanswered"] if self.waiting else []
-        told = f"{len(jobs)} {'job' if len(jobs) == 1 else 'jobs'}: {', '.join(parts)}"
+        told = f"{counted(len(jobs), 'job')}: {', '.join(parts)}"
         if len(self.completed) == 1:
             return f"{told}; its result: {next(iter(self.completed.values()))}"
         return f"{told}; results: {places(jobs)}" if self.completed else told
@@ -87,7 +88,9 @@ class Answers:
         """What went wrong, in lines for a person; `timeout` is how long was waited, in seconds."""
         lines = [f"{failure.job_id}: {failure.code}: {failure.message}" for failure in self.failed]
         if self.waiting:
-            lines.append(f"no answer within {timeout:g} s from {len(self.waiting)} jobs:")
+            lines.append(
+                f"no answer within {timeout:g} s from {counted(len(self.waiting), 'job')}:"
+            )
             lines += [f"  {job_id}" for job_id in self.waiting]
             if self.forbidden:
                 lines.append(
@@ -157,7 +160,7 @@ def send(sqs: SQSClient, queue_url: str, jobs: Iterable[Planned]) -> Iterator[Pl
         if refused:
             why = next(iter(refused.values()))
             raise TransientError(
-                f"{queue_url} refused {len(refused)} of {len(batch)} messages:"
+                f"{queue_url} refused {len(refused)} of {counted(len(batch), 'message')}:"
                 f" {why['Code']}: {why.get('Message', '')}"
             )
 

@@ -11,12 +11,12 @@ from worker.cli.progress import (
     Finished,
     Progress,
     clock,
-    counted,
     fraction,
-    gigabytes,
     of_files,
+    size,
     words,
 )
+from worker.results.plural import counted
 
 
 @pytest.mark.parametrize(
@@ -48,7 +48,9 @@ def test_small_things() -> None:
         "0:00", "0:00", "0:59", "1:00", "1:01:01",
     ]  # fmt: skip
     assert [counted(number, "file") for number in (0, 1, 2)] == ["0 files", "1 file", "2 files"]
-    assert [gigabytes(size) for size in (145_217_532, 3_087_284_237)] == ["0.15 GB", "3.1 GB"]
+    assert [size(count) for count in (0, 84_000, 145_217_532, 3_087_284_237)] == [
+        "0.0 MB", "0.1 MB", "145 MB", "3.1 GB",
+    ]  # fmt: skip
 
 
 def test_files_that_wait_are_taken_to_be_as_long_as_their_bytes_say() -> None:

@@ -83,6 +83,14 @@ def test_a_first_day(tmp_path: Path) -> None:
         "error: 2 of 2 files have results already (fr/talk.json, fr/talk.txt, mo/talk.json, ...):"
         " give --overwrite to replace them, or --skip-existing to keep them and do the rest\n"
     )
+    alone = command(
+        "call-2.wav", "--output-dir", "none", "--stats", "none/stats.json", cwd=tmp_path
+    )
+    assert alone.returncode == ExitCode.FAILURE
+    assert "--stats" not in alone.stderr
+    assert alone.stderr.splitlines()[-1].startswith("0 of 1 file, ")
+    assert json.loads((tmp_path / "none" / "stats.json").read_bytes())["failed"] == 1
+
     skipped = command(*typed, "--skip-existing", "--quiet", cwd=tmp_path)
     assert skipped.returncode == ExitCode.FAILURE
     assert [line.split(": ")[0] for line in skipped.stderr.splitlines()] == [

@@ -166,6 +166,6 @@ def test_what_is_reported_of_the_answers() -> None:
     assert not answers.all_completed
     lines = answers.problems(5)
     assert lines[0] == "b: not_media: No decoder knows it."
-    assert lines[1] == "no answer within 5 s from 1 jobs:"
+    assert lines[1] == "no answer within 5 s from 1 job:"
     assert lines[2] == "  c"
     assert "s3:ListBucket" in lines[3]

@@ -15,6 +15,7 @@ __all__ = [
     "ComputeType",
     "Device",
     "children",
+    "children_for",
     "choose_compute_type",
     "choose_device",
     "lanes",
@@ -178,3 +179,15 @@ def children(device: Device, cores: int) -> int:
         cores: that may be used.
     """
     return max(CHILDREN, min(CARD_CHILDREN, cores // 2)) if device.is_card else CHILDREN
+
+
+def children_for(files: int) -> int:
+    """`num_workers` where it is known how many files will come: another child would have none.
+
+    Args:
+        files: how many.
+
+    Returns:
+        1 to `CHILDREN` - 1; 0, as `children` says, for more files.
+    """
+    return max(1, files) if files < CHILDREN else 0

@@ -6,8 +6,10 @@ import pytest
 
 from worker.errors import MachineError, SettingsError
 from worker.speech.model.choices import (
+    CHILDREN,
     Device,
     children,
+    children_for,
     choose_compute_type,
     choose_device,
     lanes,
@@ -116,3 +118,7 @@ def test_a_device_is_named_as_torch_names_it() -> None:
 def test_children_are_two_and_beside_a_card_up_to_eight() -> None:
     assert [children(T4, cores) for cores in (1, 4, 8, 16, 96)] == [2, 2, 4, 8, 8]
     assert [children(CPU, cores) for cores in (1, 4, 96)] == [2, 2, 2]
+
+
+def test_no_child_is_without_a_file() -> None:
+    assert [children_for(files) for files in (0, 1, CHILDREN, 100)] == [1, 1, 0, 0]
