@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from worker.speech.fetch import answers
+from worker.speech.fetch import judging
 from worker.threads import StoppableThread
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def ask(url: str, seconds: float) -> str:
             status, headers = response.status, [*response.headers.items()]
     except urllib.error.HTTPError as error:
         status, headers = error.code, [*error.headers.items()]
-    return answers.judge_plain(status, {name.lower(): value for name, value in headers})
+    return judging.judge_plain(status, {name.lower(): value for name, value in headers})
 
 
 def download(url: str, target: Path) -> None:

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from urllib.parse import urlsplit
 
 from worker.retry import MODELS_SECONDS
-from worker.speech.fetch.answers import explain
+from worker.speech.fetch.judging import explain
 from worker.threads import SupervisedThread
 
 __all__ = ["WAIT_SECONDS", "NotFetched", "name_of", "reach"]

@@ -16,7 +16,7 @@ from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
 from worker.logs import get_logger
-from worker.speech.fetch import answers, hosts
+from worker.speech.fetch import hosts, judging
 from worker.speech.fetch.hosts import NotFetched
 from worker.speech.fetch.places import NOWHERE, writable
 
@@ -181,7 +181,7 @@ def fetch(
     except RepositoryNotFoundError as error:
         raise _not_there(repository) from error
     except Exception as error:  # whatever the client raises, the files are not here
-        raise NotFetched(f"the download from {host()} failed ({answers.explain(error)})") from error
+        raise NotFetched(f"the download from {host()} failed ({judging.explain(error)})") from error
 
 
 def sizes(repository: str, seconds: float) -> dict[str, int | None]:
@@ -204,7 +204,7 @@ def sizes(repository: str, seconds: float) -> dict[str, int | None]:
     except RepositoryNotFoundError as error:
         raise _not_there(repository) from error
     except Exception as error:  # whatever the client raises, there is no list
-        raise NotFetched(f"{host()} doesn't list it ({answers.explain(error)})") from error
+        raise NotFetched(f"{host()} doesn't list it ({judging.explain(error)})") from error
 
 
 def _not_there(repository: str) -> NotFetched:
@@ -219,7 +219,7 @@ def _ask(url: str, seconds: float) -> str:
     answer = get_session().head(
         url, headers=build_hf_headers(), timeout=seconds, allow_redirects=False
     )
-    return answers.judge_hub(
+    return judging.judge_hub(
         answer.status_code, {name.lower(): value for name, value in answer.headers.items()}
     )
 

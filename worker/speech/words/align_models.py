@@ -16,7 +16,7 @@ from fnmatch import filter as matching
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from worker.speech.fetch import answers, files, hosts, hub, places
+from worker.speech.fetch import files, hosts, hub, judging, places
 from worker.speech.fetch.hosts import NotFetched
 from worker.speech.words.whisperx_tables import read_tables
 
@@ -179,7 +179,7 @@ def _fetch_file(url: str, path: str, folders: Sequence[Path], arrived: Callable[
             # torch.hub would announce the download on stdout and wait for it without a limit.
             files.download(url, folder / path)
     except Exception as error:  # whatever the client raises, the file is not here
-        why = f"the download from {hosts.name_of(url)} failed ({answers.explain(error)})"
+        why = f"the download from {hosts.name_of(url)} failed ({judging.explain(error)})"
         raise NotFetched(why) from error
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.speech.fetch.answers import explain, judge_hub, judge_plain
+from worker.speech.fetch.judging import explain, judge_hub, judge_plain
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""What the answer of a host of models means, or the want of one (pure)."""
+"""What a host of models answers is judged: whether it is of use, or what is wrong (pure)."""
 
 from __future__ import annotations
 
