@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import fcntl
+import os
+import re
 import shutil
 import urllib.error
 import urllib.request
@@ -58,7 +60,7 @@ def download(url: str, target: Path) -> None:
         if target.exists():
             part.unlink(missing_ok=True)
             return
-        had = file.tell()
+        had = file.seek(0, os.SEEK_END)  # only now: whoever held the lock may have added to it
         request = urllib.request.Request(url)  # noqa: S310
         if had:
             request.add_header("Range", f"bytes={had}-")
@@ -66,6 +68,9 @@ def download(url: str, target: Path) -> None:
             with _open(request, _SILENCE_SECONDS) as response:
                 if response.status != _PARTIAL_CONTENT:
                     file.truncate(had := 0)
+                elif _first_byte(response.headers.get("Content-Range", "")) != had:
+                    file.truncate(0)
+                    raise OSError(f"{url} was sent from another byte than {had}; try again")
                 shutil.copyfileobj(response, file)
                 promised = response.headers.get("Content-Length")
         except urllib.error.HTTPError as error:
@@ -106,6 +111,12 @@ def _open(request: urllib.request.Request, seconds: float) -> HTTPResponse:
     # Not `urlopen`, which keeps to the proxies that were named when it was first called.
     response: HTTPResponse = urllib.request.build_opener().open(request, timeout=seconds)
     return response
+
+
+def _first_byte(content_range: str) -> int | None:
+    """Where a part begins, by its header (RFC 9110, 14.4); None where that doesn't say."""
+    found = re.match(r"bytes (\d+)-", content_range)
+    return int(found[1]) if found else None
 
 
 def _size(folder: Path) -> int:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import IO
 
 import pytest
 
@@ -55,6 +58,64 @@ def test_a_server_without_ranges_sends_all_of_it_again(tmp_path: Path) -> None:
     with NoRanges({"model.pt": WEIGHTS}) as server:
         files.download(f"{server.url}/model.pt", tmp_path / "model.pt")
     assert (tmp_path / "model.pt").read_bytes() == WEIGHTS
+
+
+class BreaksOff(HubServer):
+    """Ends its first answer early, once another download waits for the one that gets it."""
+
+    def __init__(self, files: Mapping[str, bytes], waiting: threading.Event) -> None:
+        super().__init__(files)
+        self.waiting = waiting
+
+    def answer(self, path: str, start: int) -> tuple[int, dict[str, str], bytes]:
+        status, headers, body = super().answer(path, start)
+        if len(self.requests) > 1:
+            return status, headers, body
+        assert self.waiting.wait(30)
+        return status, {**headers, "Content-Length": str(len(body))}, body[:60_000]
+
+
+def test_a_download_that_waited_goes_on_where_the_one_before_it_broke_off(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / ".model.pt.part").write_bytes(WEIGHTS[:300])
+    asked, waiting = threading.Event(), threading.Event()
+    lock = fcntl.flock
+
+    def flock(file: IO[bytes], how: int) -> None:
+        # By then the file is open: the second to come here waits in `lock`.
+        (waiting if asked.is_set() else asked).set()
+        lock(file, how)
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    target = tmp_path / "model.pt"
+    with BreaksOff({"model.pt": WEIGHTS}, waiting) as server, ThreadPoolExecutor() as pool:
+        first = pool.submit(files.download, f"{server.url}/model.pt", target)
+        assert asked.wait(30)
+        second = pool.submit(files.download, f"{server.url}/model.pt", target)
+        with pytest.raises(OSError, match=r"ended after 60300 of 140000 bytes"):
+            first.result(60)
+        second.result(60)
+    assert [span for _, _, span in server.requests] == ["bytes=300-", "bytes=60300-"]
+    assert target.read_bytes() == WEIGHTS
+
+
+class OtherRange(HubServer):
+    """Sends another part than was asked for."""
+
+    def answer(self, path: str, start: int) -> tuple[int, dict[str, str], bytes]:
+        return super().answer(path, start and start + 100)
+
+
+def test_a_part_that_does_not_fit_is_not_added(tmp_path: Path) -> None:
+    target = tmp_path / "model.pt"
+    (tmp_path / ".model.pt.part").write_bytes(WEIGHTS[:300])
+    with OtherRange({"model.pt": WEIGHTS}) as server:
+        with pytest.raises(OSError, match="from another byte than 300; try again"):
+            files.download(f"{server.url}/model.pt", target)
+        assert not target.exists()
+        files.download(f"{server.url}/model.pt", target)
+    assert target.read_bytes() == WEIGHTS
 
 
 def test_more_than_there_is_begins_anew_at_the_next_attempt(tmp_path: Path) -> None:
