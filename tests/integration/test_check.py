@@ -157,7 +157,7 @@ def test_a_model_s_whereabouts_without_fetching(
     assert (find(str(tmp_path)).kind, find(str(tmp_path)).bytes) == ("directory", 1000)
     with pytest.raises(SettingsError, match="no known name; known are"):
         find("larg-v3")
-    with pytest.raises(MachineError, match=r"large-v3 is not in .*, and HF_HUB_OFFLINE keeps"):
+    with pytest.raises(MachineError, match=r"large-v3 is neither in .*, and HF_HUB_OFFLINE keeps"):
         find("large-v3", tmp_path)
     made = tmp_path / "models--Systran--faster-whisper-large-v3"
     snapshot = made / "snapshots" / ("0" * 40)

@@ -19,7 +19,7 @@ from worker.threads import SupervisedThread
 if TYPE_CHECKING:
     from worker.speech.api import Transcriber
     from worker.speech.config import EngineConfig
-    from worker.speech.model.download import Download
+    from worker.speech.fetch.download import Download
 
 __all__ = ["load", "stop"]
 

@@ -125,7 +125,7 @@ def _run(
     from worker.cli.loading import load, stop
     from worker.cli.local_files import Watcher, transcribe_files
     from worker.cli.result_files import ResultFiles
-    from worker.speech.model.models import discard_unfinished
+    from worker.speech.model.whole_folders import discard_unfinished
 
     results = ResultFiles(overwrite=arguments.overwrite)
     with screen(quiet=arguments.quiet) as shown:

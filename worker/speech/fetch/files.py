@@ -1,4 +1,4 @@
-"""Single files from a plain web server, and how much of a download has arrived."""
+"""Single files from a plain web server."""
 
 from __future__ import annotations
 
@@ -8,23 +8,18 @@ import re
 import shutil
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from worker.speech.fetch import judging
-from worker.threads import StoppableThread
 
 if TYPE_CHECKING:
     from http.client import HTTPResponse
 
-__all__ = ["ask", "download", "telling"]
+__all__ = ["ask", "download"]
 
 _SILENCE_SECONDS = 30.0
 """A download fails after so long without a byte."""
-
-_LOOK_SECONDS = 0.5
 
 _PARTIAL_CONTENT = 206
 _RANGE_NOT_SATISFIABLE = 416
@@ -83,30 +78,6 @@ def download(url: str, target: Path) -> None:
         part.replace(target)
 
 
-@contextmanager
-def telling(folder: Path, arrived: Callable[[], None]) -> Iterator[None]:
-    """Tells of each growth of the files in a folder, whoever writes them.
-
-    Args:
-        folder: it need not be there yet.
-        arrived: called on another thread.
-    """
-
-    def watch() -> None:
-        size = _size(folder)
-        while not thread.stopping.wait(_LOOK_SECONDS):
-            if (now := _size(folder)) > size:
-                arrived()
-            size = now
-
-    thread = StoppableThread("align-arrivals", watch)
-    thread.start()
-    try:
-        yield
-    finally:
-        thread.stop()
-
-
 def _open(request: urllib.request.Request, seconds: float) -> HTTPResponse:
     # Not `urlopen`, which keeps to the proxies that were named when it was first called.
     response: HTTPResponse = urllib.request.build_opener().open(request, timeout=seconds)
@@ -117,10 +88,3 @@ def _first_byte(content_range: str) -> int | None:
     """Where a part begins, by its header (RFC 9110, 14.4); None where that doesn't say."""
     found = re.match(r"bytes (\d+)-", content_range)
     return int(found[1]) if found else None
-
-
-def _size(folder: Path) -> int:
-    try:
-        return sum(path.stat().st_size for path in folder.iterdir() if path.is_file())
-    except OSError:
-        return 0  # not there yet, or a file was moved in between

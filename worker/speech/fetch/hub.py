@@ -11,12 +11,12 @@ from __future__ import annotations
 
 import logging
 import os
-import sys
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
 from worker.logs import get_logger
 from worker.speech.fetch import hosts, judging
+from worker.speech.fetch.download import Download, OnDownload
 from worker.speech.fetch.hosts import NotFetched
 from worker.speech.fetch.places import NOWHERE, writable
 
@@ -28,17 +28,13 @@ __all__ = [
     "folder_name",
     "host",
     "refuse_if_offline",
-    "sizes",
+    "total",
 ]
 
 log = get_logger(__name__)
 
 _LISTING_SECONDS = 10.0
 """How long the list of a repository's files may take."""
-
-
-Begins = Callable[[Path, int | None], None]
-"""(folder of a repository in a cache, bytes that will be fetched if the hub says how many)."""
 
 
 class Unsuitable(LookupError):
@@ -131,7 +127,7 @@ def fetch(
     places: Sequence[Path],
     choose: Callable[[Sequence[str]], Sequence[str]],
     seconds: float | None = None,
-    begins: Begins | None = None,
+    begins: OnDownload | None = None,
 ) -> Path:
     """Fetch a repository's files; what an earlier download left is gone on with.
 
@@ -140,7 +136,7 @@ def fetch(
         places: folders in the layout of the hub's cache; the first that can be written gets them.
         choose: of the names of all its files, those to fetch.
         seconds: how long the hub may take to answer at all (see `hosts.reach`).
-        begins: called before the download; the hub's client then draws no bars of its own.
+        begins: called before the download.
 
     Returns:
         The folder of the main revision.
@@ -160,19 +156,23 @@ def fetch(
     if place is None:
         raise NotFetched(NOWHERE)
     hosts.reach(huggingface_hub.hf_hub_url(repository, "config.json"), _ask, seconds)
-    if not sys.stderr.isatty():
-        disable_progress_bars()
+    # Whoever wants to show a download can follow it by `begins`, in words and places of its own.
+    disable_progress_bars()
     if "HF_HUB_VERBOSITY" not in os.environ:
         # Each attempt is a warning to it; what came of them all is said by whoever asked.
         hub_logging.set_verbosity(logging.ERROR)
     try:
         listed = _listed(repository, _LISTING_SECONDS)
-        chosen = choose(list(listed))
-        if not chosen:
-            raise Unsuitable(f"{repository} on {host()} has no such files")
+        chosen = _chosen(repository, listed, choose)
+        log.info(
+            "model.download",
+            message=f"{repository} is being fetched from {host()}",
+            bytes=_sum(chosen),
+            directory=str(place),
+        )
         if begins is not None:
-            disable_progress_bars()
-            begins(place / folder_name(repository), _sum([listed[name] for name in chosen]))
+            blobs = place / folder_name(repository) / "blobs"
+            begins(Download(repository, _sum(chosen), blobs))
         return Path(
             huggingface_hub.snapshot_download(repository, allow_patterns=[*chosen], cache_dir=place)
         )
@@ -184,14 +184,21 @@ def fetch(
         raise NotFetched(f"the download from {host()} failed ({judging.explain(error)})") from error
 
 
-def sizes(repository: str, seconds: float) -> dict[str, int | None]:
-    """A repository's files with their sizes in bytes, as far as the hub says; nothing is fetched.
+def total(
+    repository: str, choose: Callable[[Sequence[str]], Sequence[str]], seconds: float
+) -> int | None:
+    """Bytes that `fetch` would fetch; nothing is fetched.
 
     Args:
         repository: `owner/name`.
+        choose: as for `fetch`.
         seconds: how long the hub may take to answer at all, and then to list.
 
+    Returns:
+        None where the hub doesn't say.
+
     Raises:
+        Unsuitable: `choose` chose none.
         NotFetched: the hub can't be reached, or doesn't have it.
     """
     import huggingface_hub
@@ -200,11 +207,12 @@ def sizes(repository: str, seconds: float) -> dict[str, int | None]:
     refuse_if_offline()
     hosts.reach(huggingface_hub.hf_hub_url(repository, "config.json"), _ask, seconds)
     try:
-        return _listed(repository, seconds)
+        listed = _listed(repository, seconds)
     except RepositoryNotFoundError as error:
         raise _not_there(repository) from error
     except Exception as error:  # whatever the client raises, there is no list
         raise NotFetched(f"{host()} doesn't list it ({judging.explain(error)})") from error
+    return _sum(_chosen(repository, listed, choose))
 
 
 def _not_there(repository: str) -> NotFetched:
@@ -225,16 +233,30 @@ def _ask(url: str, seconds: float) -> str:
 
 
 def _listed(repository: str, seconds: float) -> dict[str, int | None]:
-    """See `sizes`; raises whatever the hub's client does."""
+    """A repository's files with their sizes in bytes, as far as the hub says.
+
+    Raises whatever the hub's client does.
+    """
     from huggingface_hub import HfApi
 
     found = HfApi().model_info(repository, files_metadata=True, timeout=seconds)
     return {sibling.rfilename: sibling.size for sibling in found.siblings or ()}
 
 
-def _sum(sizes: Sequence[int | None]) -> int | None:
+def _chosen(
+    repository: str,
+    listed: Mapping[str, int | None],
+    choose: Callable[[Sequence[str]], Sequence[str]],
+) -> dict[str, int | None]:
+    """The chosen files with their sizes in bytes, as far as they are known. Raises Unsuitable."""
+    if not (chosen := choose(list(listed))):
+        raise Unsuitable(f"{repository} on {host()} has no such files")
+    return {name: listed[name] for name in chosen}
+
+
+def _sum(sizes: Mapping[str, int | None]) -> int | None:
     """Of all sizes; None where one isn't known."""
-    known = [size for size in sizes if size is not None]
+    known = [size for size in sizes.values() if size is not None]
     return sum(known) if len(known) == len(sizes) else None
 
 

@@ -7,20 +7,21 @@ model of the extra `demo`), then in the folders of models of the hub, and only t
 from __future__ import annotations
 
 import hashlib
-import shutil
-import tempfile
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from fnmatch import filter as matching
 from pathlib import Path
 from types import MappingProxyType
+from typing import Literal
 
 from worker.errors import MachineError, SettingsError
 from worker.speech.fetch import hub
+from worker.speech.fetch.download import OnDownload
 from worker.speech.fetch.hosts import NotFetched
 from worker.speech.fetch.places import cache_directory, hub_places, listed
-from worker.speech.model.download import Download, OnDownload
 from worker.speech.model.weights import Dimensions
+from worker.speech.model.whole_folders import made_whole
 from worker.speech.packages import package_folders
 
 _PACKAGED_SHA256 = MappingProxyType(
@@ -43,6 +44,19 @@ _HUB_SECONDS = 10.0
 """How long the hub may take to answer: nothing else can be done before the model is there."""
 
 
+@dataclass(frozen=True, slots=True)
+class Here:
+    """A model that is on this machine.
+
+    Attributes:
+        kind: a directory that was named, the packaged weights, or a folder of the hub's models.
+        folders: of its files: one, or those of the packages whose parts are to be joined.
+    """
+
+    kind: Literal["directory", "packaged", "cache"]
+    folders: tuple[Path, ...]
+
+
 def resolve(
     name: str, model_dir: Path | None = None, *, on_download: OnDownload | None = None
 ) -> Path:
@@ -58,6 +72,27 @@ def resolve(
         SettingsError: the name is none that exists anywhere.
         MachineError: the model could not be had; says what was looked for, where, and what to do.
     """
+    here = find_here(name, model_dir)
+    if here is None:
+        repository = repository_of(name)
+        with explained(name, model_dir):
+            return hub.fetch(repository, hub_places(model_dir), wanted, _HUB_SECONDS, on_download)
+    return _joined(here.folders) if here.kind == "packaged" else here.folders[0]
+
+
+def find_here(name: str, model_dir: Path | None = None) -> Here | None:
+    """Where a model lies on this machine; nothing is fetched or made.
+
+    Args:
+        name: as for `resolve`.
+        model_dir: as for `resolve`.
+
+    Returns:
+        None if it would have to be fetched from the hub.
+
+    Raises:
+        SettingsError: the name is none that exists anywhere.
+    """
     directory = Path(name).expanduser()
     if directory.is_dir():
         if not (directory / "model.bin").is_file():
@@ -65,10 +100,47 @@ def resolve(
                 f"model = {name!r} is a directory without model.bin: give a directory of "
                 "CTranslate2 Whisper weights"
             )
-        return directory
-    if name == _PACKAGED_NAME and (packaged := packaged_weights()) is not None:
-        return packaged
-    return _from_hub(name, model_dir, on_download)
+        return Here("directory", (directory,))
+    if name == _PACKAGED_NAME and (parts := _packaged_parts()) is not None:
+        return Here("packaged", parts)
+    repository = repository_of(name)
+    with explained(name, model_dir):
+        found = hub.find(repository, hub_places(model_dir), complete)
+    return None if found is None else Here("cache", (found,))
+
+
+@contextmanager
+def explained(name: str, model_dir: Path | None) -> Iterator[None]:
+    """Within, what goes wrong with a repository is said in terms of the setting `model`.
+
+    Args:
+        name: a size or a hub repository.
+        model_dir: as for `resolve`.
+
+    Raises:
+        SettingsError: no hub could have the name, or the repository has no such weights.
+        MachineError: it can't be had from the hub.
+    """
+    from huggingface_hub.errors import HFValidationError
+
+    repository = repository_of(name)
+    try:
+        yield
+    except HFValidationError as error:
+        raise SettingsError(f"model = {name!r} is no directory and no hub name: {error}") from error
+    except hub.Unsuitable as error:
+        raise SettingsError(
+            f"model = {name!r} has no CTranslate2 weights: there is no model.bin in {repository} "
+            f"on {hub.host()}; name a repository that has it, or a directory"
+        ) from error
+    except NotFetched as error:
+        folder = hub.folder_name(repository)
+        raise MachineError(
+            f"model {name!r} can't be had: {repository} is neither in the packaged weights (only "
+            f"'base', extra 'demo') nor in {listed(hub_places(model_dir))}, and {error}. "
+            f"{hub.advice(hub.host())}, or copy the folder {folder} there from a machine that has "
+            "it, or give a directory of CTranslate2 weights as `model`."
+        ) from error
 
 
 def translates(name: str, dimensions: Dimensions) -> bool:
@@ -101,12 +173,6 @@ def identity(directory: Path) -> str:
     return digest.hexdigest()[:32]
 
 
-def packaged_parts(name: str) -> tuple[Path, Path] | None:
-    """Where the packages lie that bring a model's weights; None where none do."""
-    first, second = map(_package_data, _PACKAGED_PARTS)
-    return None if name != _PACKAGED_NAME or first is None or second is None else (first, second)
-
-
 def packaged_weights() -> Path | None:
     """The directory of the packaged base model; None where the extra `demo` isn't installed.
 
@@ -115,9 +181,18 @@ def packaged_weights() -> Path | None:
     Raises:
         MachineError: what the packages bring is damaged.
     """
-    parts = packaged_parts(_PACKAGED_NAME)
-    if parts is None:
-        return None
+    parts = _packaged_parts()
+    return None if parts is None else _joined(parts)
+
+
+def _packaged_parts() -> tuple[Path, ...] | None:
+    """Where the packages lie that bring the base model's weights; None where they don't."""
+    first, second = map(_package_data, _PACKAGED_PARTS)
+    return None if first is None or second is None else (first, second)
+
+
+def _joined(parts: Sequence[Path]) -> Path:
+    """See `packaged_weights`."""
     first, second = parts
     target = cache_directory() / f"whisper-{_PACKAGED_NAME}-{_PACKAGED_SHA256['model.bin'][:12]}"
     if target.is_dir() and (target / ".verified").is_file():
@@ -138,44 +213,6 @@ def packaged_weights() -> Path | None:
                 )
         (joined / ".verified").touch()
     return target
-
-
-@contextmanager
-def made_whole(target: Path, *, marker: str) -> Iterator[Path]:
-    """A new folder to fill, beside its place; moved there at the end, unless filling it failed.
-
-    Args:
-        target: the place; its parents are made.
-        marker: a file in it by which a whole one is known: if another process made the same folder
-            in the meantime, that one stays.
-
-    Raises:
-        OSError: it can't be made or moved.
-    """
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=target.parent, prefix=".making-") as scratch:
-        _unfinished.add(scratch)
-        try:
-            folder = Path(scratch) / "model"
-            folder.mkdir()
-            yield folder
-            try:
-                folder.rename(target)
-            except OSError:
-                if not (target / marker).is_file():
-                    raise
-        finally:
-            _unfinished.discard(scratch)
-
-
-def discard_unfinished() -> None:
-    """Remove folders that are being made: for a process that ends without waiting for them."""
-    for scratch in tuple(_unfinished):
-        shutil.rmtree(scratch, ignore_errors=True)
-
-
-_unfinished: set[str] = set()
-"""Folders that `made_whole` is filling."""
 
 
 def _package_data(package: str) -> Path | None:
@@ -218,37 +255,6 @@ def repository_of(name: str) -> str:
             + ", ".join(sorted(_MODELS))
         )
     return str(repository)
-
-
-def _from_hub(name: str, model_dir: Path | None, on_download: OnDownload | None) -> Path:
-    from huggingface_hub.errors import HFValidationError
-
-    repository = repository_of(name)
-    folders = hub_places(model_dir)
-
-    def begins(folder: Path, size: int | None) -> None:
-        if on_download is not None:
-            on_download(Download(repository, size, folder))
-
-    try:
-        return hub.find(repository, folders, complete) or hub.fetch(
-            repository, folders, wanted, _HUB_SECONDS, begins if on_download else None
-        )
-    except HFValidationError as error:
-        raise SettingsError(f"model = {name!r} is no directory and no hub name: {error}") from error
-    except hub.Unsuitable as error:
-        raise SettingsError(
-            f"model = {name!r} has no CTranslate2 weights: there is no model.bin in {repository} "
-            f"on {hub.host()}; name a repository that has it, or a directory"
-        ) from error
-    except NotFetched as error:
-        folder = hub.folder_name(repository)
-        raise MachineError(
-            f"model {name!r} can't be had: {repository} is neither in the packaged weights (only "
-            f"'base', extra 'demo') nor in {listed(folders)}, and {error}. "
-            f"{hub.advice(hub.host())}, or copy the folder {folder} there from a machine that has "
-            "it, or give a directory of CTranslate2 weights as `model`."
-        ) from error
 
 
 def complete(names: Collection[str]) -> bool:

@@ -27,6 +27,7 @@ from worker.speech.fetch.places import cache_directory
 from worker.speech.model import models
 from worker.speech.model.choices import Device
 from worker.speech.model.weights import end_of_variables, read_dimensions
+from worker.speech.model.whole_folders import made_whole
 
 log = get_logger(__name__)
 
@@ -146,7 +147,7 @@ def _copy(directory: Path, target: Path, symbols: Sequence[int]) -> None:
     free = shutil.disk_usage(target.parent).free
     if free < needed:
         raise OSError(f"{free >> 20} MiB are free and {needed >> 20} MiB needed")
-    with models.made_whole(target, marker="model.bin") as copy:
+    with made_whole(target, marker="model.bin") as copy:
         for path in directory.iterdir():
             if path.is_file() and path.name != "model.bin":
                 shutil.copyfile(path, copy / path.name)

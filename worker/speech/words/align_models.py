@@ -12,11 +12,13 @@ is loaded.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
+from contextlib import ExitStack
 from fnmatch import filter as matching
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from worker.speech.fetch import files, hosts, hub, judging, places
+from worker.speech.fetch.download import Download, telling
 from worker.speech.fetch.hosts import NotFetched
 from worker.speech.words.whisperx_tables import read_tables
 
@@ -35,6 +37,9 @@ __all__ = [
 ]
 
 _TORCHAUDIO_URL = "https://download.pytorch.org/torchaudio/models/"
+
+_ARRIVALS = "align-arrivals"
+"""The thread that tells of a download's growth."""
 
 _SETTINGS_FILES = (
     "added_tokens.json",
@@ -175,7 +180,7 @@ def _fetch_file(url: str, path: str, folders: Sequence[Path], arrived: Callable[
     hosts.reach(url, files.ask)
     arrived()
     try:
-        with files.telling(folder, arrived):
+        with telling(folder, arrived, _ARRIVALS):
             # torch.hub would announce the download on stdout and wait for it without a limit.
             files.download(url, folder / path)
     except Exception as error:  # whatever the client raises, the file is not here
@@ -200,22 +205,18 @@ def _load_hub(name: str, model_dir: Path | None) -> tuple[nn.Module, dict[str, i
 
 
 def _fetch_hub(name: str, model_dir: Path | None, arrived: Callable[[], None]) -> None:
-    from huggingface_hub.utils.tqdm import disable_progress_bars
-
-    disable_progress_bars()
     folders = places.hub_places(model_dir)
+    with ExitStack() as watching:
 
-    def choose(names: Sequence[str]) -> list[str]:
-        arrived()
-        return _wanted(names)
+        def begins(download: Download) -> None:
+            arrived()
+            watching.enter_context(telling(download.folder, arrived, _ARRIVALS))
 
-    into = places.writable(folders) or folders[0]
-    try:
-        with files.telling(into / hub.folder_name(name) / "blobs", arrived):
-            hub.fetch(name, folders, choose)
-    except NotFetched as error:
-        cure = _cure(hub.host(), f"the folder {hub.folder_name(name)}", folders)
-        raise ModelNotFetched(str(error), cure) from error
+        try:
+            hub.fetch(name, folders, _wanted, begins=begins)
+        except NotFetched as error:
+            cure = _cure(hub.host(), f"the folder {hub.folder_name(name)}", folders)
+            raise ModelNotFetched(str(error), cure) from error
 
 
 def _wanted(names: Sequence[str]) -> list[str]:

@@ -1,10 +1,9 @@
-"""Single files: whole or not there, gone on with, and watched while they grow."""
+"""Single files: whole or not there, and gone on with."""
 
 from __future__ import annotations
 
 import fcntl
 import threading
-import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -150,19 +149,3 @@ def test_processes_that_want_the_same_file_fetch_it_once(server: HubServer, tmp_
     assert target.read_bytes() == WEIGHTS
     assert len(server.requests) == 1
     assert list(tmp_path.iterdir()) == [target]
-
-
-def test_growth_is_told_and_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(files, "_LOOK_SECONDS", 0.01)
-    folder = tmp_path / "not yet"
-    arrived = threading.Event()
-    with files.telling(folder, arrived.set):
-        assert not arrived.wait(0.05)
-        folder.mkdir()
-        (folder / "blob").write_bytes(b"some")
-        assert arrived.wait(30)
-        time.sleep(0.05)
-        arrived.clear()
-        assert not arrived.wait(0.05)
-        (folder / "blob").unlink()
-        assert not arrived.wait(0.05)

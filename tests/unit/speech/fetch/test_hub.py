@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 
 import pytest
+from huggingface_hub.utils.tqdm import enable_progress_bars
 
 from tests.fakes.model_hosts import (
     REFUSED,
@@ -63,6 +64,23 @@ def test_a_repository_is_fetched_once_and_then_found_without_a_question(
     assert server.requests[0] == ("HEAD", "/owner/name/resolve/main/config.json", "")
     assert hub.find(NAME, [tmp_path / "elsewhere", tmp_path], complete) == fetched
     assert len(server.requests) == asked
+
+
+def test_no_bars_are_drawn_whoever_looks_and_the_log_says_what_is_fetched(
+    server: HubServer,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    enable_progress_bars()
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    with caplog.at_level("INFO", "worker"):
+        hub.fetch(NAME, [tmp_path], choose)
+    assert capfd.readouterr() == ("", "")
+    (line,) = [record.msg for record in caplog.records if isinstance(record.msg, dict)]
+    assert line["event"] == "model.download"
+    assert line["bytes"] == len(FILES["config.json"]) + len(FILES["weights.bin"])
 
 
 def test_what_an_interrupted_download_left_is_gone_on_with(

@@ -23,9 +23,10 @@ from tests.fakes.model_hosts import (
 from tests.fakes.tiny_model import base_model
 from worker.errors import MachineError, SettingsError
 from worker.speech.fetch import hosts
+from worker.speech.fetch.download import Download
 from worker.speech.model import models
-from worker.speech.model.download import Download
 from worker.speech.model.weights import LARGE_V3, Dimensions
+from worker.speech.model.whereabouts import find
 
 TURBO = Dimensions(
     encoder_layers=32, decoder_layers=4, width=1280, heads=20, mels=128, vocabulary=51866
@@ -122,7 +123,7 @@ def test_a_download_is_announced_with_its_size_and_its_folder(
     (download,) = downloads
     size = sum(len(content) for name, content in WEIGHTS.items() if name != "README.md")
     assert (download.repository, download.size) == (TINY, size)
-    assert directory.is_relative_to(download.folder)
+    assert download.folder == directory.parent.parent / "blobs"
     assert download.fetched() == size
 
 
@@ -161,6 +162,23 @@ def test_a_repository_of_other_weights_is_refused_before_they_are_fetched(
     with pytest.raises(SettingsError, match=r"there is no model\.bin in owner/other on 127"):
         models.resolve("owner/other", tmp_path)
     assert list(tmp_path.glob("models--*")) == []
+
+
+@pytest.mark.parametrize("wrong", ["other weights", "no host", "no name", "no hub name"])
+def test_who_looks_and_who_loads_are_told_the_same(
+    wrong: str, hub: HubServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if wrong == "other weights":
+        del hub.files["model.bin"]
+    if wrong == "no host":
+        use_hub(REFUSED, monkeypatch)
+    name = {"no name": "larg", "no hub name": "a/b/c"}.get(wrong, "owner/other")
+    said = []
+    for ask in (models.resolve, find):
+        with pytest.raises((SettingsError, MachineError)) as caught:
+            ask(name, tmp_path)
+        said.append((type(caught.value), str(caught.value)))
+    assert said[0] == said[1]
 
 
 class Package:
