@@ -24,7 +24,14 @@ from worker.speech.model.decoding import Decoded, Request
 from worker.speech.model.extras import without_whisperx
 from worker.speech.model.memory import Budget
 from worker.speech.model.rehearsal import rehearse
-from worker.speech.model.selftest import PHRASE, WHOLE, KnownSpeech, check_text, known_speech
+from worker.speech.model.selftest import (
+    PHRASE,
+    WHOLE,
+    KnownRecording,
+    KnownSpeech,
+    check_text,
+    known_recording,
+)
 from worker.speech.model.weights import Dimensions, read_dimensions
 from worker.speech.model.whisper import Whisper
 from worker.speech.packages import whisperx_installed
@@ -246,7 +253,7 @@ def _load(config: EngineConfig, notes: list[str]) -> Loaded:
         batch_windows=budget.capacity(FULL_POSITIONS),
         batch_size=config.batch_size,
     )
-    speech = known_speech() if config.self_test else None
+    recording = known_recording() if config.self_test else None
     loaded = Loaded(
         config=config,
         model=model,
@@ -266,10 +273,10 @@ def _load(config: EngineConfig, notes: list[str]) -> Loaded:
             versions=devices.versions(),
         ),
         fingerprint=fingerprint(config, directory, chosen.name),
-        probe=_probe(speech),
+        probe=_probe(recording.part(WHOLE) if recording else None),
         lanes=lanes,
     )
-    _warm_up(loaded, directory)
+    _warm_up(loaded, directory, recording)
     return loaded
 
 
@@ -345,7 +352,7 @@ def _probe(speech: KnownSpeech | None) -> Request:
     )
 
 
-def _warm_up(loaded: Loaded, directory: Path) -> None:
+def _warm_up(loaded: Loaded, directory: Path, recording: KnownRecording | None) -> None:
     """Decodes known speech once, and checks its text; silence, where there is none.
 
     On a card a full window, for which all its kernels are loaded and tuned. A CPU has nothing to
@@ -356,9 +363,7 @@ def _warm_up(loaded: Loaded, directory: Path) -> None:
     """
     began = time.monotonic()
     card = loaded.device.is_card
-    speech = None
-    if loaded.config.self_test:
-        speech = known_speech(WHOLE if card else PHRASE)
+    speech = recording.part(WHOLE if card else PHRASE) if recording else None
     try:
         text = loaded.text_of(_probe(speech), FULL_POSITIONS if card else SHORT_POSITIONS)
         words = loaded.config.transcriber == "standard" or rehearse(

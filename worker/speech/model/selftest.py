@@ -50,12 +50,32 @@ def recording() -> Path | None:
     return None
 
 
-def known_speech(part: tuple[float, float] = WHOLE) -> KnownSpeech | None:
-    """The recording with its reference, or None if the package doesn't have them.
+@dataclass(frozen=True, slots=True)
+class KnownRecording:
+    """The recording, and what is said when in it.
 
-    Args:
-        part: from second, to second.
+    Attributes:
+        samples: float32 [n] at 16 kHz, 30 s.
+        stm: its reference, see `reference_words`.
     """
+
+    samples: NDArray[np.float32]
+    stm: str
+
+    def part(self, part: tuple[float, float]) -> KnownSpeech:
+        """What is said from one second to another."""
+        start, end = (round(second * SAMPLE_RATE) for second in part)
+        return KnownSpeech(self.samples[start:end], reference_words(self.stm, part))
+
+
+def known_speech() -> KnownSpeech | None:
+    """All of the recording, or None if the package doesn't have it and its reference."""
+    found = known_recording()
+    return None if found is None else found.part(WHOLE)
+
+
+def known_recording() -> KnownRecording | None:
+    """The recording with its reference, or None if the package doesn't have them."""
     from worker.speech.media.reader import AudioLimits, AudioReader
 
     path = recording()
@@ -63,9 +83,7 @@ def known_speech(part: tuple[float, float] = WHOLE) -> KnownSpeech | None:
         return None
     with AudioReader(path, AudioLimits(max_seconds=60)) as reader:
         samples = np.concatenate(list(reader))
-    start, end = (round(second * SAMPLE_RATE) for second in part)
-    words = reference_words(path.with_suffix(".stm").read_text(), part)
-    return KnownSpeech(samples[start:end], words)
+    return KnownRecording(samples, path.with_suffix(".stm").read_text())
 
 
 def reference_words(stm: str, part: tuple[float, float] = WHOLE) -> frozenset[str]:

@@ -15,11 +15,12 @@ from tests.fakes.tiny_model import TINY
 from worker.errors import ErrorCode, JobError, MachineError, SettingsError
 from worker.speech.api import Options
 from worker.speech.config import EngineConfig
+from worker.speech.media.reader import AudioReader
 from worker.speech.model import loaded as loading
 from worker.speech.model import whisper
 from worker.speech.model.decoding import Decoded, Request
 from worker.speech.model.loaded import fingerprint, load
-from worker.speech.model.selftest import KnownSpeech
+from worker.speech.model.selftest import KnownRecording, recording
 from worker.speech.model.whisper import Whisper
 
 
@@ -74,10 +75,28 @@ def test_a_fallback_is_a_warning_only_to_those_who_chose_the_type(
 def test_a_model_that_hears_nonsense_does_not_start(
     config: EngineConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    speech = KnownSpeech(np.zeros(16_000, dtype=np.float32), frozenset({"new", "jersey"}))
-    monkeypatch.setattr(loading, "known_speech", lambda *_: speech)
+    silent = np.zeros(480_000, dtype=np.float32)
+    recording = KnownRecording(silent, "call 1 A 7.0 8.0 new jersey")
+    monkeypatch.setattr(loading, "known_recording", lambda: recording)
     with pytest.raises(MachineError, match="self-test failed on cpu"):
         load(replace(config, self_test=True))
+
+
+@pytest.mark.skipif(recording() is None, reason="needs the recording in pyannote-audio")
+def test_the_recording_of_the_self_test_is_decoded_once(
+    config: EngineConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[object] = []
+
+    class Counted(AudioReader):
+        def __init__(self, *arguments: Any, **named: Any) -> None:
+            opened.append(arguments[0])
+            super().__init__(*arguments, **named)
+
+    monkeypatch.setattr("worker.speech.media.reader.AudioReader", Counted)
+    with pytest.raises(MachineError, match="self-test failed"):  # its weights are random
+        load(replace(config, self_test=True))
+    assert opened == [recording()]
 
 
 T4_BUG = "parallel_for failed: cudaErrorInvalidDevice: invalid device ordinal"
