@@ -25,6 +25,7 @@ __all__ = [
     "advice",
     "fetch",
     "find",
+    "find_any",
     "folder_name",
     "host",
     "refuse_if_offline",
@@ -120,6 +121,23 @@ def find(
         directory=str(newest),
     )
     return newest
+
+
+def find_any(
+    repositories: Sequence[str], places: Sequence[Path], complete: Callable[[Collection[str]], bool]
+) -> bool:
+    """Whether one of these repositories, none with a name that can't be, is on this machine.
+
+    Each place is looked through once, and costs no more where it has none of them. See `find`.
+    """
+    there = {path.name for place in places for path in _entries(place)}
+    if not any(name.startswith("models--") for name in there):
+        return False
+    return any(
+        find(repository, places, complete) is not None
+        for repository in repositories
+        if folder_name(repository) in there
+    )
 
 
 def fetch(

@@ -37,7 +37,7 @@ from worker.speech.model.whisper import Whisper
 from worker.speech.packages import whisperx_installed
 from worker.speech.prepare.sound import to_samples
 from worker.speech.windows import FULL_POSITIONS, SAMPLE_RATE
-from worker.speech.words.align_models import import_libraries
+from worker.speech.words.align_models import any_model_here, import_libraries
 from worker.threads import SupervisedThread
 
 if TYPE_CHECKING:
@@ -197,22 +197,22 @@ def load(config: EngineConfig) -> Loaded:
         config, note = without_whisperx(config)
     if note:
         log.warning("words.not_aligned", message=note)
+    device, chosen = devices.find_device(config.device)
+    if chosen:
+        log.info("device.chosen", message=chosen)  # nobody asked for another
     # Loading leaves cores idle. Should the import fail, whoever loads an alignment model learns it.
     imports = SupervisedThread("align-imports", import_libraries)
-    if config.word_times == "aligned":
+    # A card has torch in any case; on a CPU it takes 300 MB for nothing, unless a model can be had.
+    if config.word_times == "aligned" and (device.is_card or any_model_here(config.model_dir)):
         imports.start()
     try:
-        return _load(config, [note] if note else [])
+        return _load(config, device, [said for said in (note, chosen) if said])
     finally:
         # A process that ends in the middle of an import may crash instead of saying what is wrong.
         imports.join()
 
 
-def _load(config: EngineConfig, notes: list[str]) -> Loaded:
-    device, note = devices.find_device(config.device)
-    if note:
-        notes.append(note)
-        log.info("device.chosen", message=note)  # nobody asked for another
+def _load(config: EngineConfig, device: choices.Device, notes: list[str]) -> Loaded:
     directory = models.resolve(config.model, config.model_dir)
     dimensions = read_dimensions(directory)
     chosen = devices.compute_type(config.compute_type, device)

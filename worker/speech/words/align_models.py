@@ -6,15 +6,17 @@ loader is not used because it prints to stdout, where a result may be going, and
 off the network for torchaudio's models.
 
 Importing this module costs nothing; torch, torchaudio and transformers are imported where a model
-is loaded.
+is loaded, once its files are known to be here: torch alone takes 300 MB.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Collection, Sequence
 from contextlib import ExitStack
 from fnmatch import filter as matching
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal
 
 from worker.speech.fetch import files, hosts, hub, judging, places
@@ -31,12 +33,24 @@ __all__ = [
     "ModelNotFetched",
     "ModelNotHere",
     "NoAlignModel",
+    "any_model_here",
     "fetch_align_model",
     "import_libraries",
     "load_align_model",
 ]
 
 _TORCHAUDIO_URL = "https://download.pytorch.org/torchaudio/models/"
+
+_TORCHAUDIO_FILES = MappingProxyType(
+    {
+        "WAV2VEC2_ASR_BASE_960H": "wav2vec2_fairseq_base_ls960_asr_ls960.pth",
+        "VOXPOPULI_ASR_BASE_10K_DE": "wav2vec2_voxpopuli_base_10k_asr_de.pt",
+        "VOXPOPULI_ASR_BASE_10K_ES": "wav2vec2_voxpopuli_base_10k_asr_es.pt",
+        "VOXPOPULI_ASR_BASE_10K_FR": "wav2vec2_voxpopuli_base_10k_asr_fr.pt",
+        "VOXPOPULI_ASR_BASE_10K_IT": "wav2vec2_voxpopuli_base_10k_asr_it.pt",
+    }
+)
+"""Of the bundles that WhisperX names: `torchaudio.pipelines.BUNDLE._path`, without importing it."""
 
 _ARRIVALS = "align-arrivals"
 """The thread that tells of a download's growth."""
@@ -77,7 +91,7 @@ class ModelNotFetched(NotFetched):
 
 
 def import_libraries() -> None:
-    """Import what loading any alignment model needs: torch and torchaudio, more than a second.
+    """Import what loading any alignment model needs: torch and torchaudio, a second and 300 MB.
 
     May run while another thread imports torch, because torch comes first here: torchaudio begins
     with `torch.hub`, and where one thread is about to import a submodule of a package that another
@@ -87,6 +101,24 @@ def import_libraries() -> None:
     import torchaudio  # noqa: F401
 
     import worker.speech.words.wav2vec2  # noqa: F401
+
+
+def any_model_here(model_dir: Path | None) -> bool:
+    """Whether an alignment model of any language is on this machine; imports no library for it.
+
+    Args:
+        model_dir: as for `load_align_model`.
+    """
+    try:
+        tables = read_tables()
+    except LookupError:
+        return False  # whoever asks for a model learns why there is none
+    known = [_TORCHAUDIO_FILES[name] for name in tables.torchaudio.values()
+             if name in _TORCHAUDIO_FILES]  # fmt: skip
+    folders = places.torch_places(model_dir)
+    if any(os.access(folder / file, os.R_OK) for folder in folders for file in known):
+        return True
+    return hub.find_any([*tables.hub.values()], places.hub_places(model_dir), _complete)
 
 
 def load_align_model(language: str, device: str, model_dir: Path | None) -> AlignModel:
@@ -106,8 +138,10 @@ def load_align_model(language: str, device: str, model_dir: Path | None) -> Alig
         OSError, RuntimeError, ValueError: the files can't be read.
     """
     kind, name = _named(language)
-    load = _load_torchaudio if kind == "torchaudio" else _load_hub
-    module, dictionary = load(name, model_dir)
+    if kind == "torchaudio":
+        module, dictionary = _load_torchaudio(name, _find_torchaudio(name, model_dir))
+    else:
+        module, dictionary = _load_hub(_find_hub(name, model_dir))
     from worker.speech.words.wav2vec2 import AlignModel
 
     # On a card in float16: half of the memory, and half of what is copied there.
@@ -145,23 +179,38 @@ def _named(language: str) -> tuple[Literal["torchaudio", "huggingface"], str]:
     raise NoAlignModel(f"There is no alignment model for the language {language!r}.")
 
 
-def _load_torchaudio(name: str, model_dir: Path | None) -> tuple[nn.Module, dict[str, int]]:
-    """One of torchaudio's bundles with its dictionary; its files lie flat in the directory."""
+def _torchaudio_file(name: str) -> str:
+    """The name of a bundle's file. Raises NoAlignModel: it is of another WhisperX."""
+    if (file := _TORCHAUDIO_FILES.get(name)) is None:
+        raise NoAlignModel(
+            f"Nothing is known of the alignment model {name}: install the version of WhisperX that "
+            "config/requirements.lock names."
+        )
+    return file
+
+
+def _find_torchaudio(name: str, model_dir: Path | None) -> Path:
+    """The folder with a bundle's file. Raises ModelNotHere, NoAlignModel."""
+    file = _torchaudio_file(name)
+    folders = places.torch_places(model_dir)
+    folder = next((folder for folder in folders if (folder / file).is_file()), None)
+    if folder is None:
+        raise ModelNotHere(f"{file} is in none of {places.listed(folders)}")
+    return folder
+
+
+def _load_torchaudio(name: str, folder: Path) -> tuple[nn.Module, dict[str, int]]:
+    """One of torchaudio's bundles with its dictionary."""
+    import_libraries()
     import torchaudio
 
     bundle = getattr(torchaudio.pipelines, name)
-    folders = places.torch_places(model_dir)
-    folder = next((folder for folder in folders if (folder / bundle._path).is_file()), None)
-    if folder is None:
-        raise ModelNotHere(f"{bundle._path} is in none of {places.listed(folders)}")
     module = bundle.get_model(dl_kwargs={"model_dir": str(folder), "progress": False})
     return module, {label.lower(): code for code, label in enumerate(bundle.get_labels())}
 
 
 def _fetch_torchaudio(name: str, model_dir: Path | None, arrived: Callable[[], None]) -> None:
-    import torchaudio
-
-    path = getattr(torchaudio.pipelines, name)._path
+    path = _torchaudio_file(name)
     folders = places.torch_places(model_dir)
     url = _TORCHAUDIO_URL + path
     try:
@@ -188,12 +237,18 @@ def _fetch_file(url: str, path: str, folders: Sequence[Path], arrived: Callable[
         raise NotFetched(why) from error
 
 
-def _load_hub(name: str, model_dir: Path | None) -> tuple[nn.Module, dict[str, int]]:
-    """One of the hub's models with its dictionary; its files lie in the hub's cache layout."""
+def _find_hub(name: str, model_dir: Path | None) -> Path:
+    """The folder with a repository's files. Raises ModelNotHere."""
     folders = places.hub_places(model_dir)
     snapshot = hub.find(name, folders, _complete)
     if snapshot is None:
         raise ModelNotHere(f"{name} is in none of {places.listed(folders)}")
+    return snapshot
+
+
+def _load_hub(snapshot: Path) -> tuple[nn.Module, dict[str, int]]:
+    """One of the hub's models with its dictionary."""
+    import_libraries()
     from transformers import Wav2Vec2ForCTC, Wav2Vec2Processor
 
     # A folder instead of the name: then nothing is asked of the hub, and no lock is written.

@@ -5,6 +5,7 @@ Those that can be are in `test_align_whisperx`, beside what else imports transfo
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +17,7 @@ from tests.fakes.model_hosts import (
     UNRESOLVED,
     BlackHole,
     HubServer,
+    cached,
     public_folder,
     read_only,
     use_caches,
@@ -27,6 +29,7 @@ from worker.speech.words.align import Aligner
 from worker.speech.words.align_models import (
     ModelNotFetched,
     NoAlignModel,
+    any_model_here,
     fetch_align_model,
 )
 
@@ -91,6 +94,35 @@ def test_hosts_that_cannot_be_reached_get_one_question_for_all_languages_and_fil
     assert list(tmp_path.iterdir()) == []
     assert capfd.readouterr() == ("", "")
     assert caplog.records == []
+
+
+@pytest.mark.parametrize("given", [True, False])
+def test_whether_any_model_is_on_this_machine(tmp_path: Path, given: bool) -> None:
+    caches = tmp_path / "caches"
+    model_dir = tmp_path / "given" if given else None
+    assert not any_model_here(model_dir)
+    hub = model_dir or caches / "cache" / "transcription-worker" / "models"
+    files = {"config.json": b"{}", "preprocessor_config.json": b"{}", "vocab.json": b"{}"}
+    cached(hub, DUTCH, files)
+    cached(hub, "Systran/faster-whisper-base", {"model.bin": b"1"})
+    assert not any_model_here(model_dir), "what a download left that broke off"
+    (snapshot,) = (hub / f"models--{DUTCH.replace('/', '--')}" / "snapshots").iterdir()
+    (snapshot / "model.safetensors").write_bytes(b"1")
+    assert any_model_here(model_dir)
+    shutil.rmtree(hub)
+    assert not any_model_here(model_dir)
+    checkpoints = model_dir or caches / "torch" / "hub" / "checkpoints"
+    checkpoints.mkdir(parents=True)
+    (checkpoints / "wav2vec2_voxpopuli_base_10k_asr_it.pt").write_bytes(b"1")
+    assert any_model_here(model_dir)
+
+
+def test_without_whisperx_s_tables_no_model_is_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail() -> None:
+        raise LookupError("another version")
+
+    monkeypatch.setattr(align_models, "read_tables", fail)
+    assert not any_model_here(None)
 
 
 def test_where_the_environment_forbids_the_network_no_host_is_asked(

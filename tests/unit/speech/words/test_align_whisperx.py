@@ -36,6 +36,7 @@ from tests.fakes.model_hosts import (
     use_caches,
     use_hub,
 )
+from worker.speech.fetch.places import torch_places
 from worker.speech.words import align_models
 from worker.speech.words.align import Aligner, AlignItem
 from worker.speech.words.align_models import (
@@ -230,6 +231,31 @@ def test_torchaudios_models_are_as_the_batching_assumes(whisperx_alignment: Any)
         assert bundle.sample_rate == 16_000
     english = getattr(torchaudio.pipelines, tables["en"])
     assert [label.lower() for label in english.get_labels()] == LETTERS
+
+
+def test_torchaudios_files_are_named_and_looked_for_without_importing_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    named = {
+        name: getattr(torchaudio.pipelines, name)._path
+        for name in read_tables().torchaudio.values()
+    }
+    assert named == align_models._TORCHAUDIO_FILES
+    monkeypatch.setattr(torch.hub, "_hub_dir", None)
+    for variables in (
+        {},
+        {"TORCH_HOME": "/srv/torch"},
+        {"TORCH_HOME": "~/models"},
+        {"XDG_CACHE_HOME": str(tmp_path)},
+        {"XDG_CACHE_HOME": "~/caches"},
+        {"XDG_CACHE_HOME": str(tmp_path), "TORCH_HOME": "/srv/torch"},
+        {"XDG_CACHE_HOME": ""},
+    ):
+        for name in ("TORCH_HOME", "XDG_CACHE_HOME"):
+            monkeypatch.delenv(name, raising=False)
+        for name, value in variables.items():
+            monkeypatch.setenv(name, value)
+        assert Path(torch.hub.get_dir(), "checkpoints") in torch_places(None)
 
 
 def test_no_file_is_said_quietly(
