@@ -120,7 +120,7 @@ class Aligner:
             takes 0.4 GB (base) to 3.9 GB (the largest), most 1.3 GB.
         model_dir: where WhisperX's models lie or are downloaded to, beside the caches of torch
             and of the hub.
-        batch_seconds: of audio in one forward pass, padding included; None for 60 on a card and
+        batch_seconds: of audio in one forward pass, padding included; None for 30 on a card and
             20 on a CPU. Activations take about 25 MB a second (512 channels x 3200 frames x
             4 bytes, four times). Halved when the device's memory runs out.
         load_timeout: seconds after which a model that has not loaded counts as not to be had.
