@@ -369,6 +369,43 @@ def test_a_page_loaded_anew_shows_what_was_saved_and_keeps_what_was_not(
     )
 
 
+def test_of_two_pages_the_second_to_save_says_so_and_keeps_what_it_has(
+    browser: Browser, view: Open
+) -> None:
+    folder = view(transcript(*segments(*SPOKEN)))
+    browser.script(
+        "fetch('corrections', {method: 'POST', headers: {'Content-Type': 'application/json'},"
+        " body: JSON.stringify({version: 0, segments: {2: {words: {2: 'snowed,'}}}})})"
+        ".then(() => { window.otherSaved = true; })"
+    )
+    assert browser.wait("window.otherSaved")
+    browser.click("#s0 p > span:nth-of-type(1)", times=2)
+    browser.type("Bad")
+    browser.press(ENTER)
+    browser.press("s", held=CONTROL)
+    assert browser.wait(f"{STATUS}.startsWith('Not saved: another page saved corrections')")
+    assert texts(browser)[0] == "Bad mourning to you all."
+    assert browser.script("return document.getElementById('save').disabled") is False
+    saved = (folder / "talk.edited.txt").read_text()
+    assert "snowed" in saved
+    assert "Bad" not in saved
+    url = browser.script("return location.href")
+    browser.script("window.onbeforeunload = null")
+    browser.errors()  # the refused request is in the console
+    browser.click("#undo")
+    browser.open(url)
+    assert browser.wait("document.querySelector('.changed')?.textContent === 'snowed,'")
+    for word in ("Bad", "Sad"):
+        browser.click("#s0 p > span:nth-of-type(1)", times=2)
+        browser.type(word)
+        browser.press(ENTER)
+        browser.press("s", held=CONTROL)
+        assert browser.wait("document.getElementById('save').disabled")
+    saved = (folder / "talk.edited.txt").read_text()
+    assert "snowed" in saved
+    assert "Sad" in saved
+
+
 def test_a_word_emptied_is_removed_and_can_be_brought_back(browser: Browser, view: Open) -> None:
     folder = view(transcript(*segments(*SPOKEN)))
     browser.click("#s1 p > span:nth-of-type(2)", times=2)
@@ -387,7 +424,8 @@ def test_a_word_emptied_is_removed_and_can_be_brought_back(browser: Browser, vie
 
 def test_what_can_not_be_saved_is_said_and_stays(browser: Browser, view: Open) -> None:
     folder = view(transcript(*segments(*SPOKEN)))
-    (folder / "talk.edited.srt.part").mkdir()
+    folder.rename(folder.with_name("elsewhere"))
+    folder.touch()
     browser.click("#s0 p > span:nth-of-type(1)", times=2)
     browser.type("Bad")
     browser.press(ENTER)
@@ -395,7 +433,8 @@ def test_what_can_not_be_saved_is_said_and_stays(browser: Browser, view: Open) -
     assert browser.wait(f"{STATUS}.startsWith('Not saved: ')")
     assert browser.script("return document.getElementById('save').disabled") is False
     assert texts(browser)[0] == "Bad mourning to you all."
-    (folder / "talk.edited.srt.part").rmdir()
+    folder.unlink()
+    folder.with_name("elsewhere").rename(folder)
     browser.press("s", held=CONTROL)
     assert browser.wait(f"{STATUS}.startsWith('Saved')")
     browser.errors()  # the refused request is in the console

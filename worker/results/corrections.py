@@ -36,8 +36,14 @@ class SegmentCorrections(_Model):
 
 
 class Corrections(_Model):
-    """All that was corrected, as the page sends it."""
+    """All that was corrected, as the page sends it and as it was saved."""
 
+    version: int = Field(
+        default=0,
+        ge=0,
+        description="of the saved state: how many saves led to it. What the page sends names the"
+        " state that it began with",
+    )
     segments: Mapping[_Place, SegmentCorrections] = Field(
         default_factory=dict, description="by place in the transcript's `segments`, from 0"
     )

@@ -28,7 +28,7 @@ from worker.results.corrections import Corrections
 from worker.threads import SupervisedThread
 from worker.viewer.ranges import UnsatisfiableRangeError, byte_range
 from worker.viewer.recording import Recording
-from worker.viewer.saving import Edits
+from worker.viewer.saving import Edits, StaleError
 
 __all__ = ["ViewServer"]
 
@@ -243,7 +243,7 @@ class _Handler(BaseHTTPRequestHandler):
             return
         try:
             corrections = Corrections.model_validate_json(self.rfile.read(int(length)))
-            said = self.server.site.edits.save(corrections)
+            saved = self.server.site.edits.save(corrections)
         except ValidationError as error:
             first = error.errors(include_input=False, include_url=False)[0]
             place = ".".join(map(str, first["loc"]))
@@ -252,10 +252,12 @@ class _Handler(BaseHTTPRequestHandler):
             self._say(400, error=str(error))
         except OSError as error:
             self._say(500, error=f"{error.filename or 'a file'}: {error.strerror}")
+        except StaleError as error:
+            self._say(409, error=str(error))
         else:
-            self._say(200, saved=said)
+            self._say(200, saved=saved.message, version=saved.version)
 
-    def _say(self, status: int, **values: str) -> None:
+    def _say(self, status: int, **values: str | int) -> None:
         self._send(status, "application/json", json.dumps(values).encode())
 
     def _refuse(self, status: int, why: str) -> None:

@@ -22,7 +22,8 @@ from worker.viewer.server import MAX_BODY_BYTES, ViewServer
 SOUND = bytes(range(256)) * 5000
 PAGE = "<!doctype html>Good morning, 録音"
 MADE = transcript(*segments("Good mourning."))
-CORRECTIONS = {"segments": {"0": {"words": {"1": "morning."}}}}
+NOTHING = {"version": 0, "segments": {}}
+CORRECTIONS = {"version": 0, "segments": {"0": {"words": {"1": "morning."}}}}
 
 
 @contextmanager
@@ -211,13 +212,28 @@ def test_a_recording_that_is_gone_is_no_page(own_server: ViewServer, tmp_path: P
 
 
 def test_corrections_are_saved_and_shown_again(own_server: ViewServer, tmp_path: Path) -> None:
-    assert json.loads(ask(own_server, "corrections").body) == {"segments": {}}
+    assert json.loads(ask(own_server, "corrections").body) == NOTHING
     answer = post(own_server, json.dumps(CORRECTIONS).encode())
     assert answer.status == 200, answer.body
     assert json.loads(answer.body)["saved"].startswith("Saved talk.edited.json, ")
     saved = Transcript.model_validate_json((tmp_path / "talk.edited.json").read_bytes())
     assert saved.text == "Good morning."
-    assert json.loads(ask(own_server, "corrections").body) == CORRECTIONS
+    assert json.loads(answer.body)["version"] == 1
+    assert json.loads(ask(own_server, "corrections").body) == CORRECTIONS | {"version": 1}
+
+
+def test_of_two_pages_the_second_to_save_is_told_of_the_first(own_server: ViewServer) -> None:
+    first, second = (
+        json.dumps({"version": 0, "segments": {"0": {"words": {place: "x"}}}}).encode()
+        for place in ("0", "1")
+    )
+    assert post(own_server, first).status == 200
+    refused = post(own_server, second)
+    assert refused.status == 409
+    assert "another page saved corrections" in json.loads(refused.body)["error"]
+    assert json.loads(ask(own_server, "corrections").body)["segments"] == {
+        "0": {"words": {"0": "x"}}
+    }
 
 
 @pytest.mark.parametrize(
@@ -243,7 +259,7 @@ def test_what_is_no_correction_of_the_page_is_refused(
     answer = post(server, body, **headers)
     assert answer.status == status
     assert why in json.loads(answer.body)["error"]
-    assert json.loads(ask(server, "corrections").body) == {"segments": {}}
+    assert json.loads(ask(server, "corrections").body) == NOTHING
 
 
 def test_nothing_else_takes_anything(server: ViewServer) -> None:
@@ -259,7 +275,7 @@ def test_a_folder_that_can_not_be_written_is_said(own_server: ViewServer, tmp_pa
     answer = post(own_server, json.dumps(CORRECTIONS).encode())
     assert answer.status == 500
     assert "Not a directory" in json.loads(answer.body)["error"]
-    assert json.loads(ask(own_server, "corrections").body) == {"segments": {}}
+    assert json.loads(ask(own_server, "corrections").body) == NOTHING
 
 
 def test_a_request_that_fails_is_one_line_and_harms_nobody(

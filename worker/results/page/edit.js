@@ -11,6 +11,7 @@
   const done = []; // what "undo" takes back: { element, before }
   let open = null; // the field that is open: { element, field, before, wasPlaying }
   let saved = "{}";
+  let version = 0; // of what was saved, which the corrections here began with
 
   const isWord = (element) => element.matches("[data-w]");
   const wordsOf = (segment) => [...segment.querySelectorAll("p > [data-w]")];
@@ -130,10 +131,13 @@
       const answer = await fetch(ADDRESS, {
         method: "POST",
         headers: { "Content-Type": "application/json" },
-        body: JSON.stringify({ segments }),
+        body: JSON.stringify({ segments, version }),
       });
       const said = await answer.json();
-      if (answer.ok) saved = JSON.stringify(segments);
+      if (answer.ok) {
+        saved = JSON.stringify(segments);
+        version = said.version;
+      }
       page.say(answer.ok ? said.saved : `Not saved: ${said.error}`, answer.ok ? 10 : 60);
     } catch {
       page.say("Not saved: the viewer does not answer. Is it still running in its terminal?", 60);
@@ -145,7 +149,8 @@
   async function load() {
     const answer = await fetch(ADDRESS);
     if (!answer.ok) return;
-    const { segments } = await answer.json();
+    const { segments, version: found } = await answer.json();
+    version = found;
     for (const [number, { words: changed, text }] of Object.entries(segments)) {
       const segment = page.segments[number];
       if (text !== undefined) set(segment.querySelector("p"), text);
