@@ -6,7 +6,9 @@ import re
 
 __all__ = ["UnsatisfiableRangeError", "byte_range"]
 
-_ONE_RANGE = re.compile(r"bytes=(?P<first>\d{0,18})-(?P<last>\d{0,18})", re.IGNORECASE | re.ASCII)
+_ONE_RANGE = re.compile(r"bytes=(?P<first>\d*)-(?P<last>\d*)", re.IGNORECASE | re.ASCII)
+_BEYOND = 10**18
+"""More bytes than any file has: what a longer number stands for."""
 
 
 class UnsatisfiableRangeError(Exception):
@@ -31,12 +33,18 @@ def byte_range(header: str | None, size: int) -> tuple[int, int] | None:
     if asked is None or not (asked["first"] or asked["last"]):
         return None
     if asked["first"]:
-        first = int(asked["first"])
-        end = min(int(asked["last"]) + 1, size) if asked["last"] else size
-        if asked["last"] and int(asked["last"]) < first:
+        first = _number(asked["first"])
+        end = min(_number(asked["last"]) + 1, size) if asked["last"] else size
+        if asked["last"] and _number(asked["last"]) < first:
             return None
     else:
-        first, end = max(size - int(asked["last"]), 0), size
+        first, end = max(size - _number(asked["last"]), 0), size
     if first >= end:
         raise UnsatisfiableRangeError
     return first, end
+
+
+def _number(digits: str) -> int:
+    """What the digits say; of more than a file's size has, which `int` may refuse, a bound."""
+    significant = digits.lstrip("0")
+    return int(significant or "0") if len(significant) <= 18 else _BEYOND

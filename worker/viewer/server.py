@@ -15,6 +15,7 @@ import re
 import secrets
 import sys
 from dataclasses import dataclass
+from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import IO, Any
@@ -152,6 +153,9 @@ class _Handler(BaseHTTPRequestHandler):
         if name is not None:
             self._get(name)
 
+    def do_HEAD(self) -> None:
+        self.do_GET()  # the body is left out where it would be written
+
     def do_POST(self) -> None:
         # What was not read of a refused body must not be taken for the next request.
         self.close_connection = True
@@ -220,7 +224,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _copy(self, file: IO[bytes], first: int, end: int) -> None:
         file.seek(first)
-        left = end - first
+        left = 0 if self.command == "HEAD" else end - first
         while left and (chunk := file.read(min(left, _CHUNK_BYTES))):
             self.wfile.write(chunk)
             left -= len(chunk)
@@ -248,12 +252,12 @@ class _Handler(BaseHTTPRequestHandler):
             first = error.errors(include_input=False, include_url=False)[0]
             place = ".".join(map(str, first["loc"]))
             self._say(400, error=f"{place or 'the corrections'}: {first['msg']}")
+        except StaleError as error:
+            self._say(409, error=str(error))
         except ValueError as error:
             self._say(400, error=str(error))
         except OSError as error:
             self._say(500, error=f"{error.filename or 'a file'}: {error.strerror}")
-        except StaleError as error:
-            self._say(409, error=str(error))
         else:
             self._say(200, saved=saved.message, version=saved.version)
 
@@ -265,7 +269,13 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _send(self, status: int, kind: str, body: bytes) -> None:
         self._head(status, kind, len(body), {})
-        self.wfile.write(body)
+        if self.command != "HEAD":
+            self.wfile.write(body)
+
+    def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
+        """What the base class refuses: other methods, and what is no request."""
+        self.close_connection = True
+        self._refuse(code, message or explain or HTTPStatus(code).phrase)
 
     def _head(self, status: int, kind: str, length: int, more: dict[str, str]) -> None:
         self.send_response(status)

@@ -28,7 +28,9 @@ from worker.viewer.ranges import UnsatisfiableRangeError, byte_range
         ("bytes=٣-", None),
         ("bytes=1-2x", None),
         ("items=0-1", None),
-        ("bytes=" + "9" * 40 + "-", None),
+        ("bytes=0-" + "9" * 40, (0, 100)),
+        ("bytes=-" + "9" * 5000, (0, 100)),
+        ("bytes=" + "0" * 40 + "7-8", (7, 9)),
     ],
 )
 def test_one_range_is_served_and_the_rest_ignored(
@@ -38,7 +40,14 @@ def test_one_range_is_served_and_the_rest_ignored(
 
 
 @pytest.mark.parametrize(
-    ("header", "size"), [("bytes=100-", 100), ("bytes=-0", 100), ("bytes=0-", 0)]
+    ("header", "size"),
+    [
+        ("bytes=100-", 100),
+        ("bytes=-0", 100),
+        ("bytes=0-", 0),
+        ("bytes=" + "9" * 22 + "-", 100),
+        ("bytes=" + "9" * 5000 + "-", 100),
+    ],
 )
 def test_a_range_behind_the_end_can_not_be_satisfied(header: str, size: int) -> None:
     with pytest.raises(UnsatisfiableRangeError):

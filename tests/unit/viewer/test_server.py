@@ -107,8 +107,9 @@ def test_the_page_is_served_on_loopback_alone(server: ViewServer) -> None:
 
 
 def test_nobody_else_may_read_frame_or_keep_it(server: ViewServer) -> None:
-    for name in ("", "recording", "corrections", "nothing"):
-        headers = ask(server, name).headers
+    asked = [("GET", name) for name in ("", "recording", "corrections", "nothing")]
+    for method, name in [*asked, ("HEAD", ""), ("PUT", ""), ("OPTIONS", "corrections")]:
+        headers = ask(server, name, method=method).headers
         assert headers["X-Content-Type-Options"] == "nosniff"
         assert headers["X-Frame-Options"] == "DENY"
         assert headers["Cross-Origin-Resource-Policy"] == "same-origin"
@@ -170,8 +171,16 @@ def test_the_recording_is_served_whole_and_in_parts(server: ViewServer) -> None:
     assert (rest.status, rest.body) == (206, SOUND[-3:])
 
 
-def test_a_range_behind_the_end_is_refused(server: ViewServer) -> None:
-    answer = ask(server, "recording", Range=f"bytes={len(SOUND)}-")
+def test_a_head_is_told_of_what_a_get_sends(server: ViewServer) -> None:
+    for name in ("", "recording", "corrections", "nothing"):
+        get, head = ask(server, name), ask(server, name, method="HEAD")
+        assert (head.status, head.body) == (get.status, b"")
+        assert head.headers["Content-Length"] == str(len(get.body))
+
+
+@pytest.mark.parametrize("first", [len(SOUND), 10**22 - 1])
+def test_a_range_behind_the_end_is_refused(server: ViewServer, first: int) -> None:
+    answer = ask(server, "recording", Range=f"bytes={first}-")
     assert (answer.status, answer.body) == (416, b"")
     assert answer.headers["Content-Range"] == f"bytes */{len(SOUND)}"
 
@@ -266,7 +275,10 @@ def test_nothing_else_takes_anything(server: ViewServer) -> None:
     origin = f"http://{urlsplit(server.url).netloc}"
     assert ask(server, method="POST", body=b"{}", Origin=origin).status == 404
     assert ask(server, path="/corrections", method="POST", body=b"{}", Origin=origin).status == 403
-    assert ask(server, method="PUT", body=b"{}").status == 501
+    for method in ("PUT", "OPTIONS", "DELETE"):
+        answer = ask(server, method=method, body=b"{}")
+        assert (answer.status, answer.headers["Connection"]) == (501, "close")
+        assert answer.headers["Content-Type"] == "text/plain; charset=utf-8"
 
 
 def test_a_folder_that_can_not_be_written_is_said(own_server: ViewServer, tmp_path: Path) -> None:
