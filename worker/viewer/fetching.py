@@ -6,8 +6,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from worker.errors import SettingsError
+from worker.errors import ErrorCode, JobError, SettingsError
 from worker.jobs.inputs import KINDS, InputUri, is_input, parse_input
+from worker.redact import preview
 from worker.results.names import TRANSCRIPT
 from worker.viewer.finding import MAX_TRANSCRIPT_BYTES
 
@@ -18,6 +19,14 @@ __all__ = ["Fetcher", "is_remote"]
 
 MAX_RECORDING_BYTES = 64 * 1024**3
 """More than any job's: the disk's room is the bound, and a full disk is told."""
+
+_PROBLEMS = {
+    ErrorCode.INPUT_NOT_FOUND: "is not there",
+    ErrorCode.INPUT_CHANGED: "was overwritten since it was transcribed",
+    ErrorCode.INPUT_TOO_LARGE: "has more than {max_bytes} bytes",
+    ErrorCode.EMPTY_FILE: "has no bytes",
+}
+"""What the reader says of these advises senders of jobs, and here is no job."""
 
 
 def is_remote(text: str) -> bool:
@@ -51,7 +60,8 @@ class Fetcher:
         """
         uri = _parsed(text + TRANSCRIPT if text.endswith("/") else text)
         dest = self._folder / TRANSCRIPT
-        self._fetch(uri, dest, etag=None, max_bytes=MAX_TRANSCRIPT_BYTES)
+        fix = "name a transcript (.json), or the folder of a job's results with a slash at its end"
+        self._fetch(uri, dest, etag=None, max_bytes=MAX_TRANSCRIPT_BYTES, fix=fix)
         return dest
 
     def recording(self, text: str, *, etag: str | None = None) -> Path:
@@ -63,12 +73,22 @@ class Fetcher:
         uri = _parsed(text)
         # The ending tells what to call its type; the rest of the name is a stranger's.
         dest = self._folder / f"recording{Path(uri.name).suffix[:16]}"
-        self._fetch(uri, dest, etag=etag, max_bytes=MAX_RECORDING_BYTES)
+        fix = "name a recording with --recording"
+        self._fetch(uri, dest, etag=etag, max_bytes=MAX_RECORDING_BYTES, fix=fix)
         return dest
 
-    def _fetch(self, uri: InputUri, dest: Path, *, etag: str | None, max_bytes: int) -> None:
+    def _fetch(
+        self, uri: InputUri, dest: Path, *, etag: str | None, max_bytes: int, fix: str
+    ) -> None:
         reader = KINDS[uri.scheme].make_reader(self._clients)
-        reader.fetch(uri, dest, etag=etag, max_bytes=max_bytes)
+        try:
+            reader.fetch(uri, dest, etag=etag, max_bytes=max_bytes)
+        except JobError as error:
+            problem = _PROBLEMS.get(error.code)
+            if problem is None:
+                raise
+            message = f"{preview(str(uri), 300)} {problem.format(max_bytes=max_bytes)}: {fix}"
+            raise JobError(error.code, message) from None
 
 
 def _parsed(text: str) -> InputUri:

@@ -19,8 +19,13 @@ def test_a_transcript_is_named_by_its_key_or_by_its_job_s_folder(aws: Aws, tmp_p
         file = fetcher.transcript(f"s3://{bucket}/t/call-17/{end}")
         assert file.read_bytes() == b"{}"
         file.unlink()
-    with pytest.raises(JobError, match=f"s3://{bucket}/t/call-18/transcript.json"):
-        fetcher.transcript(f"s3://{bucket}/t/call-18/")
+    for missing in (f"s3://{bucket}/t/call-18/", f"s3://{bucket}-none/t/call-18/"):
+        with pytest.raises(JobError) as refused:
+            fetcher.transcript(missing)
+        assert str(refused.value) == (
+            f"{missing}transcript.json is not there: name a transcript (.json), or the folder of a"
+            " job's results with a slash at its end"
+        )
     assert list(tmp_path.iterdir()) == []
 
 
@@ -37,6 +42,13 @@ def test_a_recording_is_fetched_in_the_state_in_which_it_was_transcribed(
     with pytest.raises(JobError) as changed:
         fetcher.recording(uri, etag=etag)
     assert changed.value.code == "input_changed"
+    assert str(changed.value) == (
+        f"{uri} was overwritten since it was transcribed: name a recording with --recording"
+    )
+    with pytest.raises(
+        JobError, match=r"none\.flac is not there: name a recording with --recording"
+    ):
+        fetcher.recording(f"s3://{bucket}/in/none.flac")
 
 
 def test_a_wrong_uri_is_refused_before_anything_is_asked(tmp_path: Path) -> None:
