@@ -117,6 +117,24 @@ def test_an_output_directory_that_can_not_be_is_said_at_the_start(tmp_path: Path
     )
 
 
+def test_an_output_directory_that_takes_no_files_is_said_at_the_start(tmp_path: Path) -> None:
+    (tmp_path / "talk.json").write_text(render(transcript(*segments("Good.")), "json"))
+    for directory in ("/proc", "/proc/x"):
+        with pytest.raises(SettingsError) as refused:
+            view.main(
+                [str(tmp_path / "talk.json"), "--output-dir", directory], standalone_mode=False
+            )
+        assert str(refused.value) == (
+            f"--output-dir {directory} can't be written: no file can be made in /proc"
+        )
+
+
+def test_a_recording_under_a_name_that_no_file_can_have_is_said(tmp_path: Path) -> None:
+    (tmp_path / "talk.json").write_text(render(transcript(*segments("Good.")), "json"))
+    with pytest.raises(SettingsError, match=r"--recording x{300}: there is no such file"):
+        view.main([str(tmp_path / "talk.json"), "--recording", "x" * 300], standalone_mode=False)
+
+
 def test_a_transcript_in_a_read_only_directory_is_shown_and_said_so(
     capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -65,6 +65,7 @@ def _find(file: str, recording: str | None, scratch: Path) -> _Found:
     from worker.viewer.finding import (
         find_recording,
         find_transcript,
+        is_file,
         name_for_edits,
         read_transcript,
     )
@@ -83,7 +84,7 @@ def _find(file: str, recording: str | None, scratch: Path) -> _Found:
         beside = fetcher.recording(recording)
     elif recording is not None:
         beside = Path(recording)
-        if not beside.is_file():
+        if not is_file(beside):
             raise SettingsError(f"--recording {recording}: there is no such file")
     return _Found(transcript, name, folder, beside)
 

@@ -41,6 +41,8 @@ class Directories:
             with tempfile.TemporaryFile(dir=directory):
                 return None
         except FileNotFoundError:
+            if directory.exists():  # as /proc is, where nothing can be made
+                return f"no file can be made in {directory}"
             if not make or directory == directory.parent:
                 return f"there is no directory {directory}"
             return self.problem(directory.parent) or too_long(directory)

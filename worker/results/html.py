@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import math
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -184,7 +185,7 @@ def _player(transcript: Transcript, viewing: Viewing) -> str:
 
 
 def _has_scores(transcript: Transcript) -> bool:
-    return any(word.score is not None for one in transcript.segments for word in one.words)
+    return any(_score(word) is not None for one in transcript.segments for word in one.words)
 
 
 def _segments(transcript: Transcript) -> str:
@@ -233,11 +234,19 @@ def _said(segment: Segment) -> str:
     return "".join([*pieces, escape(line[done:])])
 
 
+def _score(word: Word) -> float | None:
+    """The score; None where it is no number, which JSON can't say but Python's readers let by."""
+    if word.score is None or not math.isfinite(word.score):
+        return None
+    return min(max(word.score, 0.0), 1.0)
+
+
 def _word(word: Word, text: str) -> str:
     values: Sequence[str] = (_number(word.start), _number(word.end))
     mark = ""
-    if word.score is not None:
-        values = (*values, str(round(word.score * 100)))
-        bound = next((n for n, bound in enumerate(DOUBTS) if word.score < bound), None)
+    score = _score(word)
+    if score is not None:
+        values = (*values, str(round(score * 100)))
+        bound = next((n for n, bound in enumerate(DOUBTS) if score < bound), None)
         mark = "" if bound is None else f' class="d{len(DOUBTS) - bound}"'
     return f'<span data-w="{" ".join(values)}"{mark}>{escape(text)}</span>'

@@ -7,20 +7,19 @@ transcript's own name with any ending that is no result's.
 
 from __future__ import annotations
 
-import json
-import math
 import re
-from collections.abc import Iterator
+import stat
 from pathlib import Path, PurePosixPath
 
 from pydantic import ValidationError
+from pydantic_core import from_json
 
 from worker.errors import SettingsError
 from worker.redact import quoted
 from worker.results.formats import FORMAT_NAMES
 from worker.results.transcript import Transcript
 
-__all__ = ["find_recording", "find_transcript", "name_for_edits", "read_transcript"]
+__all__ = ["find_recording", "find_transcript", "is_file", "name_for_edits", "read_transcript"]
 
 MAX_TRANSCRIPT_BYTES = 256 * 1024**2
 """A transcript of two hours has three megabytes."""
@@ -29,6 +28,9 @@ _RESULT_ENDINGS = frozenset(f".{name}" for name in FORMAT_NAMES)
 _EDITED = re.compile(r"\.edited(-\d+)?$")
 _UNSAFE = re.compile(r"[^\w.-]+")
 
+_MAX_NAME_BYTES = 200
+"""File systems take names of 255 bytes: this leaves room for `.edited-99.json`."""
+
 
 def find_transcript(file: Path) -> tuple[Path, Path | None]:
     """The transcript that a person means, and the recording if that was named.
@@ -36,20 +38,39 @@ def find_transcript(file: Path) -> tuple[Path, Path | None]:
     Raises:
         SettingsError: there is none; says what to name.
     """
-    if file.is_dir() or not file.exists():
-        kind = "a directory" if file.is_dir() else "not there"
-        raise SettingsError(f"{file} is {kind}: name a transcript (.json) or a recording")
+    if (problem := _no_file(file)) is not None:
+        raise SettingsError(f"{file} {problem}: name a transcript (.json) or a recording")
     if file.suffix.lower() == ".json":
         return file, None
     beside = file.with_suffix(".json")
     if file.suffix.lower() in _RESULT_ENDINGS:
         raise SettingsError(f"{file} can't be shown: name the transcript, {beside.name}, instead")
-    if not beside.is_file():
+    if not is_file(beside):
         raise SettingsError(
             f"there is no {beside.name} beside {file}: transcribe it first, or name the transcript"
             f" and --recording {file}"
         )
     return beside, file
+
+
+def is_file(path: Path) -> bool:
+    """Whether a file is there; no name is too long to ask."""
+    return _no_file(path) is None
+
+
+def _no_file(path: Path) -> str | None:
+    """Why a path is no file that can be read, if it isn't."""
+    try:
+        mode = path.stat().st_mode
+    except FileNotFoundError:
+        return "is not there"
+    except ValueError:  # a NUL in the name
+        return "is no name of a file"
+    except OSError as error:
+        return f"can't be read: {error.strerror}"
+    if stat.S_ISREG(mode):
+        return None
+    return "is a directory" if stat.S_ISDIR(mode) else "is no regular file"  # a pipe would block
 
 
 def read_transcript(file: Path, name: object) -> Transcript:
@@ -70,6 +91,8 @@ def read_transcript(file: Path, name: object) -> Transcript:
         raise SettingsError(f"{name} can't be read: {error.strerror}") from None
     try:
         transcript = Transcript.model_validate_json(content)
+        # Once more as it would be saved: NaN becomes null, which a score may be and a time may not.
+        return Transcript.model_validate_json(transcript.model_dump_json())
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False)[0]
         place = ".".join(map(str, first["loc"]))
@@ -77,23 +100,12 @@ def read_transcript(file: Path, name: object) -> Transcript:
             _why_it_failed(content)
             or f"{name} is no transcript of this release: {place or 'the file'}: {first['msg']}"
         ) from None
-    if not all(map(math.isfinite, _times(transcript))):
-        raise SettingsError(f"{name} has a time that is no number")
-    return transcript
-
-
-def _times(transcript: Transcript) -> Iterator[float]:
-    yield transcript.input.audio_seconds
-    for segment in transcript.segments:
-        yield from (segment.start, segment.end)
-        for word in segment.words:
-            yield from (word.start, word.end)
 
 
 def _why_it_failed(content: bytes) -> str | None:
     """What an error document says in a transcript's place."""
     try:
-        document = json.loads(content)
+        document = from_json(content)  # refuses deep nesting, where `json` runs out of stack
     except ValueError:
         return None
     if not isinstance(document, dict) or document.get("status") != "failed":
@@ -106,15 +118,19 @@ def find_recording(transcript_file: Path, transcript: Transcript) -> Path | None
     folder = transcript_file.parent
     # Only the name: what stands in a transcript doesn't choose the folder.
     named = folder / (PurePosixPath(transcript.input.uri).name or transcript_file.name)
-    if named.is_file() and named.suffix.lower() not in _RESULT_ENDINGS:
+    if is_file(named) and named.suffix.lower() not in _RESULT_ENDINGS:
         return named
     stem = _EDITED.sub("", transcript_file.stem)
-    alike = sorted(
+    try:
+        beside = sorted(folder.iterdir())
+    except OSError:  # a folder whose names may not be listed
+        return None
+    alike = (
         path
-        for path in folder.iterdir()
-        if path.stem == stem and path.suffix.lower() not in _RESULT_ENDINGS and path.is_file()
+        for path in beside
+        if path.stem == stem and path.suffix.lower() not in _RESULT_ENDINGS and is_file(path)
     )
-    return alike[0] if alike else None
+    return next(alike, None)
 
 
 def name_for_edits(name: str) -> str:
@@ -123,4 +139,5 @@ def name_for_edits(name: str) -> str:
     Args:
         name: of the transcript's file without its ending, or a job's id.
     """
-    return _UNSAFE.sub("_", _EDITED.sub("", name)).lstrip(".")[:100] or "transcript"
+    safe = _UNSAFE.sub("_", _EDITED.sub("", name)).lstrip(".")
+    return safe.encode()[:_MAX_NAME_BYTES].decode(errors="ignore") or "transcript"

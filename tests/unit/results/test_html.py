@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import math
 import re
 from html.parser import HTMLParser
 from itertools import pairwise
@@ -297,3 +298,10 @@ def test_an_hour_makes_a_light_page() -> None:
     ids = re.findall(r'id="s(\d+)"', text)
     assert len(ids) == 500
     assert all(int(b) == int(a) + 1 for a, b in pairwise(ids))
+
+
+@pytest.mark.parametrize(
+    ("score", "shown"), [(math.nan, ""), (-math.inf, ""), (1e308, " 100"), (-7.0, " 0")]
+)
+def test_a_score_out_of_bounds_is_shown_within_them_or_not_at_all(score: float, shown: str) -> None:
+    assert f'data-w="0.5 0.8{shown}"' in page(transcript(*segments("Good.", scores=[score])))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from worker.results.transcript import Transcript
 from worker.viewer.finding import (
     find_recording,
     find_transcript,
+    is_file,
     name_for_edits,
     read_transcript,
 )
@@ -52,6 +54,22 @@ def test_what_leads_nowhere_is_said(tmp_path: Path, name: str, why: str) -> None
         find_transcript(tmp_path / name)
 
 
+@pytest.mark.parametrize("ending", [".json", ".flac", ".srt", ""])
+def test_a_name_that_no_file_can_have_is_said(tmp_path: Path, ending: str) -> None:
+    with pytest.raises(SettingsError, match="can't be read: File name too long"):
+        find_transcript(tmp_path / ("x" * 300 + ending))
+    assert not is_file(tmp_path / ("x" * 300 + ending))
+
+
+def test_a_pipe_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "talk.json")
+    with pytest.raises(SettingsError, match="is no regular file: name a transcript"):
+        find_transcript(tmp_path / "talk.json")
+    put(tmp_path, "talk.flac")
+    with pytest.raises(SettingsError, match=r"there is no talk\.json"):
+        find_transcript(tmp_path / "talk.flac")
+
+
 @pytest.mark.parametrize(
     ("uri", "beside", "found"),
     [
@@ -62,6 +80,8 @@ def test_what_leads_nowhere_is_said(tmp_path: Path, name: str, why: str) -> None
         ("gone.flac", ["other.flac"], None),
         ("talk.json", [], None),
         ("../../secret", [], None),
+        ("x" * 5000, ["talk.mp3"], "talk.mp3"),
+        ("nul\x00.flac", ["talk.mp3"], "talk.mp3"),
         ("s3://bucket/..", [], None),
         ("", [], None),
     ],
@@ -89,7 +109,13 @@ def test_a_corrected_transcript_has_the_same_recording(tmp_path: Path) -> None:
         (b"[1]", "is no transcript"),
         (b'{"job_id": "x"}', "input: Field required"),
         (render(MADE, "json").replace('"speed"', '"speedy"').encode(), "speed: Field required"),
-        (render(MADE, "json").replace('"start":0.5', '"start":NaN').encode(), "no number"),
+        (
+            render(MADE, "json").replace('"start":0.5', '"start":NaN').encode(),
+            r"segments\.0\.start: Input should be a valid number",
+        ),
+        (render(MADE, "json").replace("-0.1", "Infinity").encode(), "avg_logprob: .* valid number"),
+        (b"[" * 100_000, "Invalid JSON"),
+        (b'{"a":' * 100_000, "Invalid JSON"),
         (
             b'{"status": "failed", "code": "not_media", "message": "No decoder."}',
             r"this job failed \(not_media\): .*No decoder",
@@ -109,6 +135,14 @@ def test_a_transcript_is_read(tmp_path: Path) -> None:
     assert read_transcript(file, file) == MADE
 
 
+@pytest.mark.parametrize("score", ["NaN", "Infinity", "-Infinity"])
+def test_a_score_that_is_no_number_is_not_known(tmp_path: Path, score: str) -> None:
+    file = tmp_path / "x.json"
+    file.write_text(render(MADE, "json").replace('"score":0.9', f'"score":{score}'))
+    found = read_transcript(file, file)
+    assert [word.score for word in found.segments[0].words] == [None, None]
+
+
 @pytest.mark.parametrize(
     ("name", "found"),
     [
@@ -120,7 +154,8 @@ def test_a_transcript_is_read(tmp_path: Path) -> None:
         ("../../etc/passwd", "_.._etc_passwd"),
         ("...", "transcript"),
         ("", "transcript"),
-        ("a" * 300, "a" * 100),
+        ("a" * 300, "a" * 200),
+        ("長" * 81, "長" * 66),
     ],
 )
 def test_corrections_have_a_name_that_is_safe(name: str, found: str) -> None:
