@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from huggingface_hub.utils.tqdm import enable_progress_bars
+from structlog.testing import capture_logs
 
 from tests.fakes.model_hosts import (
     REFUSED,
@@ -71,14 +72,13 @@ def test_no_bars_are_drawn_whoever_looks_and_the_log_says_what_is_fetched(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capfd: pytest.CaptureFixture[str],
-    caplog: pytest.LogCaptureFixture,
 ) -> None:
     enable_progress_bars()
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
-    with caplog.at_level("INFO", "worker"):
+    with capture_logs() as lines:
         hub.fetch(NAME, [tmp_path], choose)
     assert capfd.readouterr() == ("", "")
-    (line,) = [record.msg for record in caplog.records if isinstance(record.msg, dict)]
+    (line,) = lines
     assert line["event"] == "model.download"
     assert line["bytes"] == len(FILES["config.json"]) + len(FILES["weights.bin"])
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from tests.fakes.model_hosts import (
     REFUSED,
@@ -74,7 +75,8 @@ TINY = "Systran/faster-whisper-tiny"
 def test_a_name_is_fetched_once_and_then_found_without_a_question(
     hub: HubServer, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    directory = models.resolve("tiny", tmp_path)
+    with capture_logs():
+        directory = models.resolve("tiny", tmp_path)
     assert capfd.readouterr() == ("", ""), "no progress where nobody looks"
     assert {path.name for path in directory.iterdir()} == set(WEIGHTS) - {"README.md"}
     asked = len(hub.requests)
