@@ -6,10 +6,12 @@ cheap, and do nothing when imported.
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, NoReturn
 
@@ -42,6 +44,8 @@ def run(command: click.Command, arguments: Sequence[str], *, program: str) -> No
     """
     import click
 
+    from worker.redact import printable
+
     interrupted = False
 
     def interrupt(number: int, frame: FrameType | None) -> None:
@@ -55,20 +59,45 @@ def run(command: click.Command, arguments: Sequence[str], *, program: str) -> No
         signal.signal(signal.SIGINT, interrupt)
     try:
         code = command.main(list(arguments), prog_name=program, standalone_mode=False)
+        if sys.stdout is not None:
+            sys.stdout.flush()
     except click.ClickException as error:
         error.show()
         code = error.exit_code
     except WorkerError as error:
-        click.echo(f"error: {error}", err=True)
+        click.echo("error: " + printable(str(error), keep="\n"), err=True)
         code = exit_code(error)
     except click.Abort:  # what click makes of Ctrl-C
         code = INTERRUPTED
-    except BaseException:
+    except BaseException as error:
         # An import that is interrupted may raise something else instead.
-        if not interrupted:
+        if interrupted:
+            code = INTERRUPTED
+        elif isinstance(error, OSError) and (lost := _lost_output()) is not None:
+            if lost.errno != errno.EPIPE:  # the reader has gone, as `head` does
+                click.echo(f"error: standard output can't be written: {lost.strerror}", err=True)
+            code = ExitCode.FAILURE
+        else:
             raise
-        code = INTERRUPTED
     sys.exit(int(code or 0))
+
+
+def _lost_output() -> OSError | None:
+    """Why standard output can't be written, if so; what it still holds is then given up.
+
+    It is asked by an empty line: where it has no buffer, nothing is left of what failed that could
+    fail again. Where it has one, that would fail once more when the process ends.
+    """
+    if sys.stdout is None:
+        return None
+    try:
+        sys.stdout.write("\n")
+        sys.stdout.flush()
+    except OSError as error:
+        with Path(os.devnull).open("wb") as nowhere:
+            os.dup2(nowhere.fileno(), sys.stdout.fileno())
+        return error
+    return None
 
 
 def exit_code(error: WorkerError) -> ExitCode:

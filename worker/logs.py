@@ -33,7 +33,7 @@ from typing import Any, Final, Literal
 import structlog
 
 from worker.errors import SettingsError
-from worker.redact import HIDDEN, redact
+from worker.redact import HIDDEN, printable, redact
 
 __all__ = ["LogFile", "Logger", "configure", "get_logger"]
 
@@ -236,7 +236,7 @@ def _text_line(_logger: object, _method: str, event: Mapping[str, Any]) -> str:
     values = dict(event)
     when = values.pop("timestamp").strftime("%Y-%m-%d %H:%M:%S")
     level = values.pop("level").upper()
-    message = _one_line(str(values.pop("message")))
+    message = printable(str(values.pop("message")))
     trace = values.pop("exception", None)
     pairs = " ".join(f"{name}={_text_value(value)}" for name, value in values.items())
     line = f"{when} {level:<5} {message}  {pairs}"
@@ -249,13 +249,6 @@ def _text_value(value: object) -> str:
         plain = value and value.isprintable() and not set(value) & set(' "=')
         return value if plain else json.dumps(value, ensure_ascii=False)
     return json.dumps(value, ensure_ascii=False, default=str)
-
-
-def _one_line(text: str) -> str:
-    """Line breaks and terminal controls written out: a file's name must not forge a line."""
-    if text.isprintable():
-        return text
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def _json_line(_logger: object, _method: str, event: Mapping[str, Any]) -> str:

@@ -5,6 +5,7 @@ Three ways in which text that should stay private gets into a message or a log l
 - Credentials: the user part of a URL (`http://key:secret@host/`), the query of a presigned one
   (`?X-Amz-Signature=...`), access keys, signed headers. `redact` takes them out of any text.
 - What a user sent, quoted in an answer: `preview` and `quoted` keep it short and printable.
+  `printable` alone is for names of files, which are a person's own and shown whole.
 - The message of an exception that nobody foresaw may quote anything, a transcript's text among
   it (pydantic's do). `summary` and `location` name its type and its place instead.
 """
@@ -17,7 +18,7 @@ from pathlib import PurePath
 
 from worker.errors import WorkerError
 
-__all__ = ["HIDDEN", "location", "preview", "quoted", "redact", "summary"]
+__all__ = ["HIDDEN", "location", "preview", "printable", "quoted", "redact", "summary"]
 
 HIDDEN = "***"
 """What stands in a secret's place."""
@@ -48,6 +49,24 @@ def redact(text: str) -> str:
     return _ACCESS_KEY.sub(HIDDEN, text)
 
 
+def printable(text: str, *, keep: str = "") -> str:
+    """`text` with line breaks, a terminal's controls and bytes that are no text written out.
+
+    The name of a file may hold any of them: shown as they are, they would forge a line, or have the
+    terminal do something.
+
+    Args:
+        text: any.
+        keep: characters that stay as they are, such as the line breaks of a message of several
+            lines.
+    """
+    if text.isprintable():
+        return text
+    return "".join(
+        c if c.isprintable() or c in keep else c.encode("unicode_escape").decode() for c in text
+    )
+
+
 def preview(text: str, limit: int = 60) -> str:
     """The beginning of what a user sent, printable and without secrets.
 
@@ -64,7 +83,7 @@ def preview(text: str, limit: int = 60) -> str:
         head = head[:limit] + "?..."
     elif len(head) > limit or len(text) > 8 * limit:
         head = head[:limit] + "..."
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in head)
+    return printable(head)
 
 
 def quoted(text: str, limit: int = 60) -> str:

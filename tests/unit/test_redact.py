@@ -1,10 +1,12 @@
 """Secrets taken out of text, and nothing else; errors named by their place."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from pydantic import BaseModel, ValidationError
 
 from worker.errors import TransientError
-from worker.redact import location, redact, summary
+from worker.redact import location, printable, redact, summary
 
 SECRET = "wJalrXUtnFEMI"
 
@@ -40,6 +42,14 @@ def test_access_keys_go() -> None:
 )
 def test_the_rest_stays(text: str) -> None:
     assert redact(text) == text
+
+
+@given(st.text(), st.sampled_from(["", "\n"]))
+def test_what_is_shown_holds_nothing_but_what_can_be_seen(text: str, keep: str) -> None:
+    shown = printable(text, keep=keep)
+    assert "".join(c for c in shown if c not in keep).isprintable()
+    assert printable(shown, keep=keep) == shown
+    assert not text.isprintable() or shown == text
 
 
 class Model(BaseModel):

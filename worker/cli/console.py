@@ -13,6 +13,7 @@ from rich.table import Column
 from rich.text import Text
 
 from worker.cli.progress import Progress, clock, fraction, words
+from worker.redact import printable
 
 __all__ = ["Screen", "screen"]
 
@@ -66,7 +67,7 @@ class Screen:
 
     def report(self, text: str) -> None:
         """A line that stays, also where it is quiet: what went wrong."""
-        self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+        self._console.print(printable(text), markup=False, highlight=False, soft_wrap=True)
 
     def close(self) -> None:
         """End the live line, and show the cursor again; lines may still be said."""
