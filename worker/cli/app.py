@@ -16,7 +16,7 @@ from typing import Any
 import click
 
 from worker import __version__
-from worker.cli.flags import CONTEXT, SettingsCommand, config_option
+from worker.cli.flags import CONTEXT, PATH, SettingsCommand, config_option
 from worker.cli.submit import submit
 from worker.cli.transcribe import transcribe
 from worker.cli.view import view
@@ -212,13 +212,13 @@ app = _Commands(
                 click.Argument(
                     ["files"],
                     nargs=-1,
-                    type=click.Path(path_type=Path),
+                    type=PATH,
                     metavar="[FILE]...",
                     help="Media files; a recorded call if none.",
                 ),
                 click.Option(
                     ["--output-dir"],
-                    type=click.Path(path_type=Path),
+                    type=PATH,
                     default=Path("out/demo"),
                     help="Where results are copied to.",
                 ),

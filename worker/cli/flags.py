@@ -80,11 +80,24 @@ class SettingsCommand(click.Command):
                 formatter.write_dl(records)
 
 
+class _NamedPath(click.Path):
+    """A path that says something: an empty one, as of a variable not set, would be `.`."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if value == "":
+            self.fail("it is empty: name a file or a directory", param, ctx)
+        return super().convert(value, param, ctx)
+
+
+PATH = _NamedPath(path_type=Path)
+"""The type of a parameter that is a path."""
+
+
 def config_option() -> click.Option:
     """The flag `--config` of commands that read settings."""
     return click.Option(
         ["--config"],
-        type=click.Path(path_type=Path),
+        type=PATH,
         help="TOML file of settings; flags and WORKER_... variables go over it.",
     )
 

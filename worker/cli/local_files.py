@@ -6,7 +6,6 @@ the seconds of audio that the engine holds. Results are written as they come.
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future
@@ -14,6 +13,7 @@ from concurrent.futures import wait as wait_for
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
+from worker.cli.figures import Stats
 from worker.cli.media_files import FileFailure
 from worker.cli.progress import FileProgress, Finished, Progress, of_files
 from worker.cli.result_files import ResultFiles, WriteError
@@ -23,49 +23,12 @@ from worker.results.formats import Format, render
 from worker.speech.api import Options, Recognition, Submission, Transcriber
 from worker.speech.assemble import Input, assemble, timings, with_timings
 
-__all__ = ["Report", "Stats", "Watcher", "transcribe_files"]
+__all__ = ["Report", "Watcher", "transcribe_files"]
 
 MAX_OPEN_FILES = 256
 """Files inside the engine at once, however short they are."""
 
 POLL_SECONDS = 0.2
-
-
-@dataclass(frozen=True, slots=True)
-class Stats:
-    """What `--stats` writes.
-
-    Attributes:
-        files: that were transcribed.
-        failed: that were not.
-        audio_seconds: of the files transcribed.
-        load_seconds: imports, model load and warm-up; no part of `seconds`.
-        seconds: from the first file opened to the last result written.
-        windows: of those files.
-        batches: calls of the decoder, the warm-up's left out.
-        batch_slots: what these batches had room for, in windows.
-        encoder_calls: calls of the encoder.
-        second_attempts: windows decoded again because their text failed the checks.
-    """
-
-    files: int
-    failed: int
-    audio_seconds: float
-    load_seconds: float
-    seconds: float
-    windows: int
-    batches: int
-    batch_slots: int
-    encoder_calls: int
-    second_attempts: int
-
-    def to_json(self) -> str:
-        """One JSON object, indented."""
-        values = {
-            name: round(value, 4) if isinstance(value, float) else value
-            for name, value in asdict(self).items()
-        }
-        return json.dumps(values, indent=2) + "\n"
 
 
 @dataclass(slots=True)

@@ -14,7 +14,17 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 
-__all__ = ["EXTENSIONS", "RAW_EXTENSIONS", "FileFailure", "MediaFile", "find_files"]
+from worker.errors import ErrorCode
+from worker.redact import printable
+
+__all__ = [
+    "EXTENSIONS",
+    "RAW_EXTENSIONS",
+    "FileFailure",
+    "MediaFile",
+    "find_files",
+    "readable_size",
+]
 
 # fmt: off
 EXTENSIONS = frozenset({
@@ -48,9 +58,7 @@ class FileFailure:
 
     def __str__(self) -> str:
         code = f"{self.code}: " if self.code else ""
-        line = f"{self.path}: {code}{self.message}"
-        # A file's name may hold line breaks, a terminal's controls, and bytes that are no text.
-        return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)
+        return printable(f"{self.path}: {code}{self.message}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,11 +99,19 @@ def find_files(
             if key in found:
                 continue
             try:
-                found[key] = MediaFile(path, place, _readable_size(path))
+                size = readable_size(path)
             except OSError as error:
                 failures.append(FileFailure(path, f"it can't be read: {error.strerror}"))
             except ValueError as error:
                 failures.append(FileFailure(path, str(error)))
+            else:
+                if size:
+                    found[key] = MediaFile(path, place, size)
+                else:
+                    # Said here, since the engine speaks to who uploads.
+                    failures.append(
+                        FileFailure(path, "the file has no bytes", ErrorCode.EMPTY_FILE)
+                    )
     return list(found.values()), failures
 
 
@@ -160,7 +176,7 @@ def _fixed_part(pattern: Path) -> Path:
     return Path(*parts)
 
 
-def _readable_size(path: Path) -> int:
+def readable_size(path: Path) -> int:
     """Bytes of a file that can be opened.
 
     Raises:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -67,7 +68,7 @@ class ResultFiles:
         if self._overwrite:
             return
         for path in target.results.values():
-            if path.exists():
+            if os.path.lexists(path):  # a link to nothing is somebody's too
                 raise WriteError(f"{path} has come to be meanwhile and is kept")
 
     def _stale(self, target: Target) -> tuple[Sequence[Path], Sequence[Path]]:

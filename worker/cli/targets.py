@@ -9,7 +9,6 @@ names: the directories that differ (`monday/talk.json`, `friday/talk.json`), or 
 from __future__ import annotations
 
 import os
-import stat
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,12 +16,13 @@ from pathlib import Path, PurePath
 from typing import Literal
 
 from worker.cli.media_files import FileFailure, MediaFile
-from worker.cli.writable import Directories, too_long
+from worker.cli.writable import Directories, file_problem
 from worker.errors import SettingsError
-from worker.results.formats import Format
+from worker.redact import printable
+from worker.results.formats import FORMAT_NAMES, Format
 from worker.results.plural import counted
 
-__all__ = ["Existing", "Plan", "Target", "check_stats", "plan", "result_names"]
+__all__ = ["Existing", "Plan", "Taken", "Target", "plan", "result_names"]
 
 Existing = Literal["refuse", "skip", "overwrite"]
 """What becomes of results that are there already."""
@@ -101,7 +101,7 @@ def plan(
         if problem is not None:
             failures.append(FileFailure(file.path, problem))
             continue
-        old = [path for path in whole.results.values() if path.exists()]
+        old = [path for path in whole.results.values() if os.path.lexists(path)]
         there += old
         with_results += bool(old)
         if existing == "skip" and len(old) == len(formats):
@@ -138,27 +138,61 @@ def result_names(files: Sequence[MediaFile]) -> list[PurePath]:
     return names
 
 
-def check_stats(
-    path: Path, targets: Iterable[Target], files: Iterable[MediaFile], output_dir: Path
-) -> None:
-    """Whether the figures can be written; their directory must be there, or be that of the results.
+class Taken:
+    """Places of inputs and results, where nothing else of the run may be written.
+
+    Results are those of every file in every format: what is skipped, kept or was asked for in an
+    earlier run is there as well. A file that is there is known by whatever path or link.
+
+    Args:
+        files: to be transcribed.
+        output_dir: where the results go.
 
     Raises:
-        SettingsError: they can't, or would overwrite an input or a result; says which.
+        SettingsError: two files would write the same result.
     """
-    place = path.resolve()
-    if any(file.path.resolve() == place for file in files):
-        raise SettingsError(f"--stats {path} is an input and would be overwritten")
-    if any(result.resolve() == place for target in targets for result in target.results.values()):
-        raise SettingsError(f"--stats {path} is the name of a result: choose another")
-    made = path.parent.resolve() == output_dir.resolve()
-    problem = Directories().problem(path.parent, make=made) or _file_problem(path)
-    if problem is not None:
-        raise SettingsError(f"--stats {path} can't be written: {problem}")
+
+    def __init__(self, files: Sequence[MediaFile], output_dir: Path) -> None:
+        self._inputs = [file.path for file in files]
+        stems = [output_dir / name for name in result_names(files)]
+        self._results = [stem.with_name(f"{stem.name}.{f}") for stem in stems for f in FORMAT_NAMES]
+
+    def problem(self, path: Path) -> str | None:
+        """What a path is that would be written, if it is one of those."""
+        if _among(path, self._inputs):
+            return "is an input and would be overwritten"
+        if _among(path, self._results):
+            return "is the name of a result: choose another"
+        return None
 
 
 def _without_extension(place: PurePath) -> PurePath:
     return place.with_name(place.stem)
+
+
+def _among(path: Path, places: Iterable[Path]) -> bool:
+    """Whether a path means one of these places, be they there or not."""
+    parents: dict[Path, Path] = {}  # resolved: many results lie in few directories
+
+    def whole(place: Path) -> Path:
+        if place.parent not in parents:
+            parents[place.parent] = place.parent.resolve()
+        return parents[place.parent] / place.name
+
+    meant = {whole(path), path.resolve()}
+    file = _identity(path)
+    return any(
+        whole(place) in meant or (file is not None and _identity(place) == file) for place in places
+    )
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """The file that a path leads to, as the system counts them; None if there is none."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _clashes(names: Sequence[PurePath]) -> list[list[int]]:
@@ -174,7 +208,8 @@ def _target(file: MediaFile, stem: Path, formats: Iterable[Format]) -> Target:
 
 
 def _refusal(there: Sequence[Path], with_results: int, files: int) -> str:
-    named = ", ".join(map(str, there[:_NAMED])) + (", ..." if len(there) > _NAMED else "")
+    named = ", ".join(printable(str(path)) for path in there[:_NAMED])
+    named += ", ..." if len(there) > _NAMED else ""
     have = "has" if with_results == 1 else "have"
     return (
         f"{with_results} of {counted(files, 'file')} {have} results already ({named}): give "
@@ -185,25 +220,10 @@ def _refusal(there: Sequence[Path], with_results: int, files: int) -> str:
 def _problem(target: Target, inputs: set[Path], directories: Directories) -> str | None:
     """Why a file's results can't be written, if so."""
     for path in target.results.values():
-        if (problem := _file_problem(path)) is not None:
+        if (problem := file_problem(path)) is not None:
             return f"{path} can't be written: {problem}"
         if path.resolve() in inputs:
             return f"{path} is an input and would be overwritten: choose another --output-dir"
     if (problem := directories.problem(target.stem.parent)) is not None:
         return f"{target.stem.parent} can't be written: {problem}"
     return None
-
-
-def _file_problem(path: Path) -> str | None:
-    """What is against writing a file, apart from its directory."""
-    try:
-        mode = path.stat().st_mode
-    except FileNotFoundError:
-        return too_long(path)
-    except NotADirectoryError:
-        return None  # `Directories` tells
-    except OSError as error:  # a name that is too long, or a circle of links
-        return error.strerror
-    if stat.S_ISDIR(mode):
-        return "it is a directory"
-    return None if os.access(path, os.W_OK, effective_ids=True) else "it is read-only"

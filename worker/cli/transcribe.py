@@ -14,13 +14,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from worker.cli.flags import SettingsCommand, config_option, job_options, job_part
+from worker.cli.flags import PATH, SettingsCommand, config_option, job_options, job_part
 from worker.cli.raw_input import raw_audio, raw_options
 from worker.errors import ExitCode
 from worker.results.plural import counted
 
 if TYPE_CHECKING:
+    from worker.cli.figures import Stats
     from worker.cli.local_files import Report
+    from worker.cli.media_files import FileFailure, MediaFile
     from worker.cli.targets import Plan
     from worker.results.formats import Format
     from worker.settings import Settings
@@ -65,20 +67,23 @@ def _transcribe(**values: Any) -> ExitCode:
     restart_for_cpu(settings.device)
     began = time.monotonic()
 
+    from worker.cli import figures
     from worker.jobs.request import parse_request
     from worker.pipeline.options import engine_options
 
+    files, failures = _find(arguments, settings.log_file)
     _configure_logs(settings)
     # A request, because what may be asked of a file is what may be asked of a job.
     request = parse_request({"input": _ANY_INPUT, **job})
     options = replace(engine_options(request, settings.options()), raw=raw)
-    todo = _plan(arguments, request.formats)
+    todo = _plan(arguments, files, failures, request.formats)
     for failure in todo.failures:
         click.echo(failure, err=True)
     if todo.skipped and not arguments.quiet:
         click.echo(f"{counted(len(todo.skipped), 'file')} skipped: the results are there", err=True)
     if not todo.targets:
-        return ExitCode.FAILURE if todo.failures else ExitCode.OK
+        written = _write_stats(arguments.stats, figures.Stats(failed=len(todo.failures)))
+        return ExitCode.FAILURE if todo.failures or not written else ExitCode.OK
     return _run(arguments, settings, options, todo, began)
 
 
@@ -93,24 +98,49 @@ def _configure_logs(settings: Settings) -> None:
     warn_of_unknown(settings, get_logger("worker.transcribe"))
 
 
-def _plan(arguments: _Arguments, formats: Sequence[Format]) -> Plan:
+def _find(
+    arguments: _Arguments, log_file: Path | None
+) -> tuple[Sequence[MediaFile], Sequence[FileFailure]]:
+    """The files, and what is none; all that would overwrite one is refused before it can.
+
+    Raises:
+        SettingsError: the log or the figures can't be written, or would go into a file or a result.
+    """
+    from worker.cli.figures import check_stats
+    from worker.cli.media_files import find_files
+    from worker.cli.targets import Taken
+    from worker.errors import SettingsError
+
+    files, failures = find_files(arguments.files, raw=arguments.input_format is not None)
+    taken = Taken(files, arguments.output_dir)
+    if log_file is not None and (problem := taken.problem(log_file)) is not None:
+        raise SettingsError(f"--log-file {log_file} {problem}")
+    if arguments.stats is not None:
+        if log_file is not None and arguments.stats.resolve() == log_file.resolve():
+            raise SettingsError(f"--stats {arguments.stats} is the log file: choose another")
+        check_stats(arguments.stats, taken, arguments.output_dir)
+    return files, failures
+
+
+def _plan(
+    arguments: _Arguments,
+    files: Sequence[MediaFile],
+    failures: Sequence[FileFailure],
+    formats: Sequence[Format],
+) -> Plan:
     """What is to be done, and what was typed that can't be.
 
     Raises:
-        SettingsError: nothing can be done, or the results or figures can't be written.
+        SettingsError: nothing can be done, or the results can't be written.
     """
-    from worker.cli.media_files import find_files
-    from worker.cli.targets import Existing, check_stats, plan
+    from worker.cli.targets import Existing, plan
     from worker.errors import SettingsError
 
     existing: Existing = "refuse"
     if arguments.overwrite or arguments.skip_existing:
         existing = "overwrite" if arguments.overwrite else "skip"
-    files, failures = find_files(arguments.files, raw=arguments.input_format is not None)
     todo = plan(files, arguments.output_dir, formats, existing=existing)
-    failures += todo.failures
-    if arguments.stats is not None:
-        check_stats(arguments.stats, todo.targets, files, arguments.output_dir)
+    failures = [*failures, *todo.failures]
     if not todo.targets and not todo.skipped:
         raise SettingsError("\n".join(map(str, failures)))
     return replace(todo, failures=failures)
@@ -161,11 +191,12 @@ def _run(
                     ),
                 )
                 shown.close()
-                if interrupts.asked:
+                interrupted = interrupts.asked
+                if interrupted:
                     shown.say(_stopping(report, len(todo.targets), arguments.output_dir))
             finally:
                 stop(engine, interrupts)
-            code = _finish(arguments, todo, report)
+            code = _finish(arguments, todo, report, interrupted=interrupted)
             if interrupts.asked:
                 interrupts.end()
             return code
@@ -180,38 +211,53 @@ def _engine_config(settings: Settings, files: int) -> EngineConfig:
 
 def _stopping(report: Report, files: int, output_dir: Path) -> str:
     return (
-        f"Stopping; {report.stats.files} of {counted(files, 'file')} done, results in {output_dir};"
-        " press Ctrl-C again to end at once"
+        f"Stopping; {report.stats.files} of {counted(files, 'file')} done"
+        f"{_where(report.stats.files, ', ', output_dir)}; press Ctrl-C again to end at once"
     )
 
 
-def _finish(arguments: _Arguments, todo: Plan, report: Report) -> ExitCode:
+def _where(files: int, before: str, output_dir: Path) -> str:
+    """Where the results lie; nothing if there are none, since the directory need not be there."""
+    return f"{before}results in {output_dir}" if files else ""
+
+
+def _finish(arguments: _Arguments, todo: Plan, report: Report, *, interrupted: bool) -> ExitCode:
     """Write the figures, and say in one line what was done; the exit code."""
     failures = [*todo.failures, *report.failures]
     code = ExitCode.FAILURE if failures else ExitCode.OK
     stats = replace(report.stats, failed=len(failures))
-    if arguments.stats is not None:
-        try:
-            # The results' directory is made for the first result: there may be none. The file is
-            # not replaced but written, because it may be a pipe.
-            arguments.stats.parent.mkdir(parents=True, exist_ok=True)
-            arguments.stats.write_text(stats.to_json(), encoding="utf-8")
-        except OSError as error:
-            click.echo(f"--stats {arguments.stats} can't be written: {error.strerror}", err=True)
-            code = ExitCode.FAILURE
+    if not _write_stats(arguments.stats, stats):
+        code = ExitCode.FAILURE
     for path in report.kept:
-        click.echo(f"{path} is of an earlier run, or not ours, and was kept", err=True)
-    if not arguments.quiet:
-        click.echo(
+        _say(f"{path} is of an earlier run, or not ours, and was kept")
+    if not arguments.quiet and not interrupted:  # then it is said already
+        _say(
             f"{stats.files} of {counted(len(todo.targets) + len(todo.failures), 'file')},"
-            f" {stats.audio_seconds:.1f} s of audio in {stats.seconds:.1f} s;"
-            f" results in {arguments.output_dir}",
-            err=True,
+            f" {stats.audio_seconds:.1f} s of audio in {stats.seconds:.1f} s"
+            f"{_where(stats.files, '; ', arguments.output_dir)}"
         )
     return code
 
 
-_PATH = click.Path(path_type=Path)
+def _write_stats(path: Path | None, stats: Stats) -> bool:
+    """Write the figures if they are asked for; False, and a line, if they could not be."""
+    from worker.cli.figures import write_stats
+
+    if path is None:
+        return True
+    try:
+        write_stats(path, stats)
+    except OSError as error:
+        _say(f"--stats {path} can't be written: {error.strerror}")
+        return False
+    return True
+
+
+def _say(text: str) -> None:
+    from worker.redact import printable
+
+    click.echo(printable(text), err=True)
+
 
 transcribe = SettingsCommand(
     "transcribe",
@@ -224,13 +270,13 @@ transcribe = SettingsCommand(
             ["files"],
             nargs=-1,
             required=True,
-            type=_PATH,
+            type=PATH,
             metavar="FILE...",
             help="Media files, directories (their media files, at any depth) and quoted patterns.",
         ),
         click.Option(
             ["--output-dir"],
-            type=_PATH,
+            type=PATH,
             default=Path(),
             help="Where <stem>.json, <stem>.srt, ... go.",
         ),
@@ -240,7 +286,7 @@ transcribe = SettingsCommand(
             is_flag=True,
             help="Keep results that are there, and do what is missing.",
         ),
-        click.Option(["--stats"], type=_PATH, help="Write figures of the run to this JSON file."),
+        click.Option(["--stats"], type=PATH, help="Write figures of the run to this JSON file."),
         click.Option(["--quiet", "-q"], is_flag=True, help="Say nothing but what went wrong."),
         *raw_options(),
         *job_options("transcribe"),

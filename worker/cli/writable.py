@@ -8,7 +8,7 @@ import stat
 import tempfile
 from pathlib import Path
 
-__all__ = ["Directories", "too_long", "writable"]
+__all__ = ["Directories", "file_problem", "too_long", "writable"]
 
 
 def writable(directory: Path) -> str | None:
@@ -50,6 +50,21 @@ class Directories:
             return self.problem(directory.parent) or f"{directory.parent} is not a directory"
         except OSError as error:
             return error.strerror
+
+
+def file_problem(path: Path) -> str | None:
+    """What is against writing a file, apart from its directory."""
+    try:
+        mode = path.stat().st_mode
+    except FileNotFoundError:
+        return too_long(path)
+    except NotADirectoryError:
+        return None  # `Directories` tells
+    except OSError as error:  # a name that is too long, or a circle of links
+        return error.strerror
+    if stat.S_ISDIR(mode):
+        return "it is a directory"
+    return None if os.access(path, os.W_OK, effective_ids=True) else "it is read-only"
 
 
 def too_long(path: Path) -> str | None:

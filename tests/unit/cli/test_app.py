@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import resource
 import signal
@@ -115,6 +116,31 @@ def test_the_help_of_submit_names_every_kind_of_input() -> None:
     assert f"{' or '.join(kind.form for kind in KINDS.values())}, or a local file." in text
 
 
+@pytest.mark.parametrize(
+    ("arguments", "unbuffered"),
+    [(("--help",), ""), (("submit", "s3://bucket/key", "--dry-run"), "1")],
+    ids=["help", "submit"],
+)
+def test_a_full_disk_behind_standard_output_is_one_sentence(
+    arguments: tuple[str, ...], unbuffered: str
+) -> None:
+    full = Path("/dev/full")
+    if not full.exists():
+        pytest.skip("needs /dev/full")
+    with full.open("wb") as stdout:
+        done = subprocess.run(
+            [sys.executable, "-m", "worker", *arguments],
+            stdout=stdout,
+            stderr=subprocess.PIPE,
+            env=dict(os.environ) | {"PYTHONUNBUFFERED": unbuffered},
+            text=True,
+            timeout=60,
+            check=False,
+        )
+    said = "error: standard output can't be written: No space left on device\n"
+    assert (done.returncode, done.stderr) == (ExitCode.FAILURE, said)
+
+
 def test_no_command_at_all_shows_the_help_and_is_exit_2() -> None:
     done = command()
     assert done.returncode == ExitCode.SETTINGS
@@ -164,6 +190,11 @@ def test_every_setting_that_means_something_for_files_is_a_flag_of_transcribe() 
         ),
         (("check", "--device", "gpu"), "device = 'gpu' (command line --device): must be one of"),
         (("transcribe", "no.wav"), "error: no.wav: there is no such file"),
+        (("view", "n\x1bo.json"), "error: n\\x1bo.json is not there"),
+        (
+            (*FILE, "--log-file", __file__),
+            f"error: --log-file {__file__} is an input and would be overwritten",
+        ),
         (
             (*FILE, "--overwrite", "--skip-existing"),
             "give --overwrite or --skip-existing, not both",
@@ -230,6 +261,15 @@ def test_what_a_user_did_wrong_is_one_message_and_exit_2(
     assert message in done.stderr
     assert "Traceback" not in done.stderr
     assert done.stdout == ""
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("transcribe", ""), (*FILE, "--output-dir", ""), (*FILE, "--stats", ""), ("demo", "")],
+)
+def test_an_empty_path_is_not_the_current_directory(arguments: tuple[str, ...]) -> None:
+    with pytest.raises(click.BadParameter, match="it is empty: name a file or a directory"):
+        app.main(list(arguments), standalone_mode=False)
 
 
 def test_a_variable_is_read_and_named_as_the_origin(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -70,9 +70,9 @@ def test_a_pattern_is_what_it_is_to_a_shell(tree: Path) -> None:
 
 
 def test_a_name_with_a_patterns_signs_is_that_file(tree: Path) -> None:
-    (tree / "talk [1].mp3").write_bytes(b"")
+    (tree / "talk [1].mp3").write_bytes(b"1234")
     (tree / "dir [1]").mkdir()
-    (tree / "dir [1]" / "x.mp3").write_bytes(b"")
+    (tree / "dir [1]" / "x.mp3").write_bytes(b"1234")
     assert places("talk [1].mp3", "dir [1]") == [
         ("talk [1].mp3", "talk [1].mp3"),
         ("dir [1]/x.mp3", "x.mp3"),
@@ -119,7 +119,7 @@ def test_what_may_not_be_read_is_named() -> None:
         (folder / "locked").mkdir()
         (folder / "locked" / "x.mp3").touch()
         (folder / "a.mp3").touch()
-        (folder / "b.mp3").touch()
+        (folder / "b.mp3").write_bytes(b"1234")
         (folder / "a.mp3").chmod(0)
         (folder / "locked").chmod(0)
         files, failures = find_files([folder, folder / "locked" / "x.mp3"])
@@ -135,3 +135,10 @@ def test_extensions_are_written_as_they_are_compared() -> None:
     for extension in EXTENSIONS | RAW_EXTENSIONS:
         assert extension == extension.lower().strip(".")
     assert not EXTENSIONS & RAW_EXTENSIONS
+
+
+def test_a_file_without_a_byte_is_said_as_to_its_owner(tmp_path: Path) -> None:
+    (tmp_path / "a.flac").touch()
+    assert problems(str(tmp_path / "a.flac")) == [
+        f"{tmp_path / 'a.flac'}: empty_file: the file has no bytes"
+    ]

@@ -157,3 +157,12 @@ def test_the_longest_name_that_fits_is_written(tmp_path: Path) -> None:
     (where,) = plan(files, tmp_path / "out", ("json",)).targets
     ResultFiles().write(where, texts(transcript("Hello.")))
     assert names(tmp_path) == [f"{'x' * longest}.json"]
+
+
+def test_a_link_to_nothing_that_came_meanwhile_is_kept(tmp_path: Path) -> None:
+    where = target(tmp_path, ("json",))
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "talk.json").symlink_to("gone")
+    with pytest.raises(WriteError, match="has come to be meanwhile and is kept"):
+        ResultFiles().write(where, texts(transcript("Hello.")))
+    assert (tmp_path / "out" / "talk.json").is_symlink()

@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.fakes.local_files import audio, found, without_privileges
+from worker.cli.figures import Stats, check_stats
 from worker.cli.media_files import MediaFile, find_files
-from worker.cli.targets import Plan, check_stats, plan, result_names
+from worker.cli.targets import Plan, Taken, plan, result_names
 from worker.errors import SettingsError
 from worker.results.formats import Format
 
@@ -183,6 +184,29 @@ def test_overwriting_does_everything(tmp_path: Path) -> None:
     assert [sorted(target.results) for target in todo.targets] == [["json", "srt"]] * 2
 
 
+def test_a_link_to_nothing_is_a_result_that_is_there(tmp_path: Path) -> None:
+    files = found(audio(tmp_path / "a.flac"))
+    (tmp_path / "a.json").symlink_to("gone")
+    with pytest.raises(SettingsError, match="1 of 1 file has results already"):
+        plan(files, tmp_path, FORMATS)
+    (target,) = plan(files, tmp_path, FORMATS, existing="skip").targets
+    assert list(target.results) == ["srt"]
+
+
+def test_a_name_can_not_have_the_terminal_do_something(tmp_path: Path) -> None:
+    files = found(audio(tmp_path / "esc\x1b[31m\n.flac"))
+    (tmp_path / "esc\x1b[31m\n.json").touch()
+    with pytest.raises(SettingsError) as caught:
+        plan(files, tmp_path, FORMATS)
+    assert str(caught.value).isprintable()
+    assert r"esc\x1b[31m\n.json" in str(caught.value)
+
+
+def test_where_no_file_can_be_made_is_one_sentence(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match=r"can't be written: no file can be made in /proc$"):
+        plan(found(audio(tmp_path / "a.flac")), Path("/proc/x"), FORMATS)
+
+
 @pytest.mark.parametrize(
     ("stats", "problem"),
     [
@@ -191,6 +215,18 @@ def test_overwriting_does_everything(tmp_path: Path) -> None:
         ("in", "can't be written: it is a directory"),
         ("in/../in/a.flac", "is an input and would be overwritten"),
         ("out/a.json", "is the name of a result: choose another"),
+        # Skipped, kept, or of an earlier run: whatever this one writes.
+        ("out/a.html", "is the name of a result: choose another"),
+        ("link.json", "is the name of a result: choose another"),
+        ("hard.flac", "is an input and would be overwritten"),
+        (
+            "b.flac",
+            "is there and holds no figures of an earlier run: choose another name, or remove it",
+        ),
+        (
+            "list.json",
+            "is there and holds no figures of an earlier run: choose another name, or remove it",
+        ),
         ("x" * 300, "can't be written: File name too long"),
     ],
 )
@@ -199,16 +235,20 @@ def test_figures_that_can_not_be_written_are_one_sentence(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     files = found(audio(Path("in") / "a.flac"))
-    todo = plan(files, Path("out"), FORMATS)
+    audio(Path("b.flac"))
+    Path("hard.flac").hardlink_to("in/a.flac")
+    Path("link.json").symlink_to("out/a.txt")
+    Path("list.json").write_text("[1]")
     with pytest.raises(SettingsError) as caught:
-        check_stats(Path(stats), todo.targets, files, Path("out"))
+        check_stats(Path(stats), Taken(files, Path("out")), Path("out"))
     assert str(caught.value) == f"--stats {stats} {problem}"
 
 
 def test_figures_may_lie_anywhere_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     files = found(audio(Path("in") / "a.flac"))
-    todo = plan(files, Path("out"), FORMATS)
-    Path("old.json").touch()
-    for stats in ("stats.json", "out/stats.json", "in/stats.json", "old.json", os.devnull):
-        check_stats(Path(stats), todo.targets, files, Path("out"))
+    Path("empty.json").touch()
+    Path("old.json").write_text(Stats().to_json())
+    some = ("stats.json", "out/stats.json", "in/stats.json", "empty.json", "old.json", os.devnull)
+    for stats in some:
+        check_stats(Path(stats), Taken(files, Path("out")), Path("out"))
