@@ -14,6 +14,7 @@ import pytest
 
 from worker.__main__ import INTERRUPTED
 from worker.cli.demo import sample_recording, short_ids, show
+from worker.cli.demo_earlier import not_ours
 from worker.errors import ExitCode, SettingsError
 from worker.results.transcript import Transcript
 
@@ -60,7 +61,9 @@ def test_a_conversation_comes_out_with_all_its_files(tmp_path: Path) -> None:
     for fmt in ("srt", "vtt", "txt"):
         text = " ".join((folder / f"transcript.{fmt}").read_text(encoding="utf-8").split())
         assert "New Jersey" in text
-    log = (tmp_path / "daemon.log").read_text(encoding="utf-8")
+    log_path = tmp_path / "daemon.log"
+    assert not_ours([folder], log_path) is None, "the next demo replaces it"
+    log = log_path.read_text(encoding="utf-8")
     assert "Model loaded on cpu" in log
     assert "CPU batch processing completed" in log
     assert "Transcription completed in" in log
@@ -111,12 +114,28 @@ def test_a_folder_that_can_not_be_written_is_said_before_anything_is_done(
     assert "can't be written" in str(refused.value)
 
 
+@pytest.mark.parametrize(
+    "name", ["sample/transcript.json", "sample/transcript.srt", "daemon.log", "daemon.err"]
+)
+def test_what_no_demo_wrote_is_kept(tmp_path: Path, name: str) -> None:
+    mine = tmp_path / name
+    mine.parent.mkdir(exist_ok=True)
+    mine.write_text("my own")
+    with pytest.raises(SettingsError) as refused:
+        show([], tmp_path, timeout=900)
+    assert str(refused.value) == (
+        f"--output-dir {tmp_path}: {mine} is there and not of an earlier demo: name another"
+        " directory"
+    )
+    assert mine.read_text() == "my own"
+
+
 def test_files_that_are_not_there_are_all_reported_before_anything_is_done(tmp_path: Path) -> None:
     done = demo("no.flac", "none.wav", "--output-dir", str(tmp_path / "out"))
     assert done.returncode == ExitCode.SETTINGS
     no, none = done.stderr.splitlines()
-    assert no.startswith("error: no.flac: there is no such file")
-    assert none.startswith("none.wav: there is no such file")
+    assert no == "error: no.flac: there is no such file"
+    assert none == "none.wav: there is no such file"
     assert not (tmp_path / "out").exists()
 
 

@@ -19,12 +19,15 @@ from rich.table import Table
 from worker.cli.console import Screen, screen
 from worker.cli.demo_aws import BUCKET, DemoAws, demo_aws
 from worker.cli.demo_daemon import MODEL, DemoDaemon, running_daemon
+from worker.cli.demo_earlier import not_ours
 from worker.cli.demo_faults import Ending, faults
 from worker.cli.interrupts import ended_as_by_ctrl_c
+from worker.cli.media_files import FileFailure, readable_size
 from worker.cli.progress import FileProgress, Finished, Progress, of_files
 from worker.cli.writable import Directories
 from worker.errors import ExitCode, MachineError, SettingsError
 from worker.jobs.fields import DEFAULT_FORMATS
+from worker.redact import printable
 from worker.results.formats import cues
 from worker.results.names import TRANSCRIPT, sibling
 from worker.results.plural import counted
@@ -55,12 +58,12 @@ def show(files: Sequence[Path], output_dir: Path, *, timeout: float) -> ExitCode
         OK if everything was as it should be.
 
     Raises:
-        SettingsError: a file isn't there, the directory can't be written, or the extra `demo` isn't
-            installed.
+        SettingsError: a file isn't there, the directory can't be written or holds what would be
+            replaced and isn't of a demo, or the extra `demo` isn't installed.
         MachineError: the model can't be had.
     """
     ends = time.monotonic() + timeout
-    paths = list(files) or [sample_recording()]
+    paths = _readable(files) or [sample_recording()]
     jobs = _plan([str(path) for path in paths])
     log_path = _prepare(output_dir, jobs)
     # Whatever ends this process, except SIGKILL, ends the daemon with it.
@@ -100,16 +103,36 @@ def show(files: Sequence[Path], output_dir: Path, *, timeout: float) -> ExitCode
     return ExitCode.OK
 
 
+def _readable(files: Sequence[Path]) -> list[Path]:
+    """The files; raises SettingsError with a line for each that can't be read."""
+    problems: list[FileFailure] = []
+    for path in files:
+        try:
+            readable_size(path)
+        except OSError as error:
+            problems.append(FileFailure(path, f"it can't be read: {error.strerror}"))
+        except ValueError as error:
+            problems.append(FileFailure(path, str(error)))
+    if problems:
+        raise SettingsError("\n".join(map(str, problems)))
+    return list(files)
+
+
 def _prepare(output_dir: Path, jobs: Sequence[Planned]) -> Path:
     """Make the results' directories; the path of the daemon's log, which is new.
 
     Raises:
-        SettingsError: they can't be made or written.
+        SettingsError: they can't be made or written, or hold what no demo wrote.
     """
     log_path = output_dir / "daemon.log"
     directories = Directories()
     places = [output_dir / job.job_id for job in jobs]
     problems = {place: directories.problem(place) for place in places}
+    if not any(problems.values()) and (kept := not_ours(places, log_path)) is not None:
+        raise SettingsError(
+            f"--output-dir {output_dir}: {kept} is there and not of an earlier demo: name another"
+            " directory"
+        )
     try:
         if not any(problems.values()):
             for place in places:
@@ -282,4 +305,4 @@ def _print(console: Console, results: Sequence[tuple[Path, Transcript]]) -> None
         about = f"{languages}, {transcript.input.audio_seconds:.1f} s of audio"
         console.print(Panel(lines, title=escape(transcript.job_id), subtitle=about))
         files = ", ".join(sorted(path.name for path in folder.iterdir()))
-        console.print(f"{escape(str(folder))}/: {files}", soft_wrap=True)
+        console.print(f"{escape(printable(str(folder)))}/: {files}", soft_wrap=True)

@@ -14,7 +14,7 @@ from worker.cli.top import read_status
 from worker.errors import MachineError
 from worker.speech.model.choices import children_for
 
-__all__ = ["MODEL", "DemoDaemon", "running_daemon"]
+__all__ = ["ERRORS_BEGIN", "MODEL", "DemoDaemon", "error_path", "running_daemon"]
 
 IDLE_SECONDS = 1.0
 
@@ -22,6 +22,9 @@ STOP_SECONDS = 10.0
 """How long a terminated daemon may take before it is killed."""
 
 MODEL = "base"
+
+ERRORS_BEGIN = "stderr of a demo's worker"
+"""The first line beside the log, by which the next demo knows the file."""
 
 _STAGES = (("job.started", "Transcribing"), ("model.loaded", "Warming up"))
 """What the daemon is doing, by the latest of these events in its log."""
@@ -63,7 +66,7 @@ class DemoDaemon:
         """The last error that the daemon wrote; empty if it wrote none."""
         found = [
             line.removeprefix("error: ")
-            for line in _lines(_error_path(self._log_path))
+            for line in _lines(error_path(self._log_path))
             if line.startswith("error: ")
         ]
         found = found or [line for line in _lines(self._log_path) if " ERROR " in line]
@@ -108,7 +111,9 @@ def running_daemon(queue_url: str, log_path: Path, *, files: int) -> Iterator[De
         "--num-workers", str(children_for(files)),
         "--log-file", str(log_path),
     ]  # fmt: skip
-    with _error_path(log_path).open("wb") as errors:
+    with error_path(log_path).open("wb") as errors:
+        errors.write(f"{ERRORS_BEGIN}\n".encode())
+        errors.flush()
         daemon = DemoDaemon(subprocess.Popen(command, stdout=errors, stderr=errors), log_path, port)
         try:
             yield daemon
@@ -127,5 +132,6 @@ def _free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def _error_path(log_path: Path) -> Path:
+def error_path(log_path: Path) -> Path:
+    """Where the daemon's stderr goes, beside its log."""
     return log_path.with_suffix(".err")
