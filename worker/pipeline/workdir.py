@@ -5,7 +5,8 @@ Names come from counters and process ids, never from a message. Who lives is tol
 it, because ids are used again. A live worker holds two:
 
 - an exclusive one on its own folder: if that lock is free, the worker is dead;
-- a shared one on the folder above it, together with the other workers of its user.
+- a shared one on the folder above it, together with the other workers of its user. Who gets it for
+  itself alone is the last of them, and removes that folder if it is empty.
 
 They are on the folders themselves because systemd-tmpfiles looks for them there: it leaves a locked
 folder alone with everything below it, however old that is (tmpfiles.d(5), at "Age"). Other cleaners
@@ -23,6 +24,7 @@ import shutil
 import stat
 import tempfile
 import threading
+from contextlib import suppress
 from pathlib import Path
 
 from worker.errors import SettingsError, TransientError
@@ -91,10 +93,25 @@ class WorkDir:
             )
 
     def close(self) -> None:
-        """Remove all of this worker's files. Safe to call twice, and in a signal handler."""
+        """Remove all of this worker's files, and the folder above if it was the last there.
+
+        Safe to call twice, and in a signal handler.
+        """
         self._closed = True
         self.remove(self.path)
         self._unlock()
+        self._remove_root()
+
+    def _remove_root(self) -> None:
+        """Remove the folder above, unless another worker uses it or something lies in it."""
+        lock = None
+        # A worker that starts has a shared lock on it before it makes anything there.
+        with suppress(OSError):
+            lock = _locked(self._root, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if lock is not None:
+                self._root.rmdir()
+        if lock is not None:
+            os.close(lock)  # only now: who waited for it sees that the folder is gone
 
     def _make_again(self) -> Path:
         vanished = self.path
@@ -115,8 +132,8 @@ class WorkDir:
         """Make this worker's folder, locked, and remove those of dead workers."""
         for _ in range(_ATTEMPTS):
             try:
-                _private_folder(self._root, self._parent)
-                path = self._made_and_locked()
+                there = _private_folder(self._root, self._parent)
+                path = self._made_and_locked() if there else None
                 if path is not None:
                     self.swept += self._sweep()
                     return path
@@ -213,21 +230,30 @@ def _locked(folder: Path, operation: int) -> int | None:
     return None
 
 
-def _private_folder(root: Path, parent: Path) -> None:
-    """Make `root` for this user alone; refuse one that somebody else made in a shared place."""
+def _private_folder(root: Path, parent: Path) -> bool:
+    """Make `root` for this user alone; refuse one that somebody else made in a shared place.
+
+    Returns whether it is there: the last of the other workers may remove it at any time.
+    """
     try:
         parent.mkdir(parents=True, exist_ok=True)
-        root.mkdir(mode=0o700, exist_ok=True)
-        found = root.lstat()
+        with suppress(FileExistsError):
+            root.mkdir(mode=0o700)
     except OSError as error:
         raise SettingsError(
             f"work_dir = {str(parent)!r} can't be used for temporary files: {error.strerror}; "
             "name a folder that the worker's user may write"
         ) from None
+    try:
+        found = root.lstat()
+    except FileNotFoundError:
+        return False
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
         raise SettingsError(
             f"work_dir = {str(parent)!r} holds {root.name!r}, which is not a folder of the "
             "worker's user; remove it or set another work_dir"
         )
     if stat.S_IMODE(found.st_mode) & 0o077:
-        root.chmod(0o700)
+        with suppress(FileNotFoundError):  # `_made_and_locked` notices
+            root.chmod(0o700)
+    return True

@@ -30,7 +30,19 @@ def test_a_job_s_folder_is_empty_private_and_gone_afterwards(tmp_path: Path) -> 
         assert not new.exists()
     assert list(work.path.iterdir()) == []
     work.close()
-    assert not work.path.exists()
+    assert list(tmp_path.iterdir()) == [], "nor is anything left of the folder above"
+
+
+def test_the_folder_of_all_workers_stays_while_one_uses_it_or_something_is_in_it(
+    tmp_path: Path,
+) -> None:
+    first, second = WorkDir(tmp_path), WorkDir(tmp_path)
+    root = first.path.parent
+    first.close()
+    assert second.new().is_dir()
+    (root / "a user's own").touch()
+    second.close()
+    assert [path.name for path in root.iterdir()] == ["a user's own"]
 
 
 def test_removing_twice_is_no_error(tmp_path: Path) -> None:
@@ -168,7 +180,7 @@ def test_a_folder_that_somebody_removed_is_made_again_and_locked(
     assert (second.swept, work.path.is_dir()) == (0, True), "the new one is locked too"
     second.close()
     work.close()
-    assert list(work.path.parent.iterdir()) == []
+    assert not work.path.parent.exists()
 
 
 def test_what_can_not_be_made_again_may_be_later(tmp_path: Path) -> None:
@@ -187,7 +199,7 @@ def test_after_the_end_nothing_is_made_any_more(tmp_path: Path) -> None:
     work.close()
     with pytest.raises(FileNotFoundError):
         work.new()
-    assert list(work.path.parent.iterdir()) == []
+    assert not work.path.parent.exists()
 
 
 # -- places that can't be used ----------------------------------------------------------------
