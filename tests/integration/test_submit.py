@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.conftest import Aws
+from tests.fakes.model_hosts import REFUSED
+from tests.fakes.scripted import end_scripts, script_of
 from worker.__main__ import INTERRUPTED
+from worker.aws.clients import make_clients
 from worker.errors import ExitCode
+from worker.sender.send import ask_first
 
 HEAVY = {"torch", "whisperx", "ctranslate2", "faster_whisper", "numpy"}
 
@@ -142,6 +148,7 @@ def test_a_local_file_is_uploaded_first(aws: Aws, tmp_path: Path) -> None:
     path.write_bytes(b"sound")
     done = submit(aws, str(path), "--queue-url", url, "--upload-to", f"s3://{bucket}/in/")
     assert done.returncode == ExitCode.OK, done.stderr
+    assert done.stderr == "Uploading 1 file ...\n"
     job_id = done.stdout.strip()
     (body,) = bodies(aws, url)
     assert body["input"] == f"s3://{bucket}/in/{job_id}.flac"
@@ -243,6 +250,58 @@ def test_a_queue_that_is_not_there_is_one_message(aws: Aws) -> None:
     assert done.stdout == ""
     assert "took no message" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_nothing_is_uploaded_for_a_queue_that_is_not_there(aws: Aws, tmp_path: Path) -> None:
+    bucket = aws.make_bucket()
+    (tmp_path / "a.flac").write_bytes(b"x")
+    done = submit(
+        aws, str(tmp_path / "a.flac"), "--queue-url", f"{aws.endpoint}/123456789012/none",
+        "--upload-to", f"s3://{bucket}/in/",
+    )  # fmt: skip
+    assert done.returncode == ExitCode.FAILURE
+    assert "there is no queue" in done.stderr
+    assert aws.s3.list_objects_v2(Bucket=bucket)["KeyCount"] == 0
+
+
+def test_a_queue_that_does_not_answer_is_said_before_it_is_tried_again(
+    aws: Aws, tmp_path: Path
+) -> None:
+    (tmp_path / "a.flac").write_bytes(b"x")
+    done = submit(
+        replace(aws, endpoint=REFUSED),
+        str(tmp_path / "a.flac"), "--queue-url", f"{REFUSED}/123456789012/jobs",
+        "--upload-to", "s3://bucket/in/",
+    )  # fmt: skip
+    assert done.returncode == ExitCode.FAILURE
+    asked, uploading, failed = done.stderr.splitlines()
+    assert "see whether this machine reaches AWS" in asked
+    assert asked.endswith("; still trying ...")
+    assert uploading == "Uploading 1 file ..."
+    assert "was not uploaded" in failed
+
+
+def test_who_may_only_send_is_not_kept_from_it() -> None:
+    clients = make_clients(region="us-east-1", patient=False)
+    script_of(clients.sqs).add_client_error("get_queue_attributes", "AccessDenied", "no", 403)
+    try:
+        assert ask_first(clients.sqs, "http://127.0.0.1/123456789012/jobs") == ""
+    finally:
+        end_scripts()
+
+
+def test_a_place_without_inputs_is_said_and_exits_1(aws: Aws) -> None:
+    bucket = aws.make_bucket()
+    aws.s3.put_object(Bucket=bucket, Key="empty/", Body=b"")
+    place = f"s3://{bucket}/empty/"
+    url = f"{aws.endpoint}/123456789012/never-asked"
+    for options, lacking in (
+        (["--prefix", place, "--dry-run"], f"no object below {place}"),
+        (["--from-file", os.devnull, "--queue-url", url, "--wait"], f"no input in {os.devnull}"),
+    ):
+        done = submit(aws, *options)
+        assert done.returncode == ExitCode.FAILURE
+        assert (done.stdout, done.stderr) == ("", f"error: nothing to send: {lacking}\n")
 
 
 def test_an_upload_that_fails_is_one_message(aws: Aws, tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ import click
 from worker.cli.flags import CONTEXT, job_options, job_part
 from worker.errors import ExitCode, SettingsError
 from worker.jobs.inputs import input_forms
+from worker.results.plural import counted
 
 if TYPE_CHECKING:
     from worker.aws.clients import Clients
@@ -50,10 +51,12 @@ def _submit(**values: Any) -> ExitCode:
     if not (arguments.inputs or arguments.prefix or arguments.from_file):
         raise click.UsageError("give INPUT..., --prefix or --from-file")
     if arguments.dry_run:
+        printed = 0
         for jobs in _planned(arguments, fields, _connector(arguments.queue_url)):
             for job in jobs:
                 click.echo(job.request.body())
-        return ExitCode.OK
+            printed += len(jobs)
+        return ExitCode.OK if printed else _nothing(arguments)
     if not arguments.queue_url:
         raise click.UsageError(
             "--queue-url is missing: give it, or WORKER_QUEUE_URL, the URL of the worker's queue"
@@ -65,17 +68,32 @@ def _send(arguments: _Arguments, fields: dict[str, object], queue_url: str) -> E
     connect = _connector(queue_url)
     chunks = _planned(arguments, fields, connect)
     first = next(chunks, [])  # what is wrong is said before boto3 is imported
+    if not first:
+        return _nothing(arguments)
 
-    from worker.sender.send import send, upload_each
+    from worker.aws.clients import make_clients
+    from worker.sender.send import ask_first, send, upload_each
 
+    if why := ask_first(make_clients(queue_url=queue_url, patient=False).sqs, queue_url):
+        click.echo(f"{why}; still trying ...", err=True)
     clients = connect()
     sent: list[Planned] = []
     for jobs in chain([first], chunks):
+        if local := sum(job.path is not None for job in jobs):
+            click.echo(f"Uploading {counted(local, 'file')} ...", err=True)
         for job in send(clients.sqs, queue_url, upload_each(clients.s3, jobs)):
             click.echo(job.job_id)
             if arguments.wait:
                 sent.append(job)
     return _wait(clients, sent, arguments) if arguments.wait else ExitCode.OK
+
+
+def _nothing(arguments: _Arguments) -> ExitCode:
+    """Says that there is no job to send, because a place that was named is empty."""
+    lacking = [f"no input in {arguments.from_file}"] if arguments.from_file else []
+    lacking += [f"no object below {arguments.prefix}"] if arguments.prefix else []
+    click.echo(f"error: nothing to send: {', '.join(lacking)}", err=True)
+    return ExitCode.FAILURE
 
 
 def _wait(clients: Clients, sent: list[Planned], arguments: _Arguments) -> ExitCode:
@@ -104,7 +122,6 @@ def _wait(clients: Clients, sent: list[Planned], arguments: _Arguments) -> ExitC
 
 def _left_alone(sent: list[Planned], answered: int, *, stable_ids: bool) -> str:
     """What becomes of jobs that are no longer waited for."""
-    from worker.results.plural import counted
     from worker.sender.send import places
 
     again = (

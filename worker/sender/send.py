@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from boto3.exceptions import S3UploadFailedError
 
-from worker.aws.faults import AWS_ERRORS, Fault, classify, describe, transient
+from worker.aws.faults import AWS_ERRORS, Fault, Forbidden, classify, describe, transient
 from worker.aws.sqs import MESSAGES_PER_CALL, fifo_id, is_fifo
 from worker.errors import SettingsError, TransientError
 from worker.results.names import ERROR, TRANSCRIPT
@@ -28,7 +28,16 @@ if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
     from mypy_boto3_sqs.type_defs import SendMessageBatchRequestEntryTypeDef
 
-__all__ = ["Answers", "Failure", "list_objects", "places", "send", "upload_each", "wait"]
+__all__ = [
+    "Answers",
+    "Failure",
+    "ask_first",
+    "list_objects",
+    "places",
+    "send",
+    "upload_each",
+    "wait",
+]
 
 MAX_BATCH_BYTES = 262_144
 """Most bytes that SendMessageBatch takes in all (newer queues take more)."""
@@ -141,6 +150,35 @@ def _upload(s3: S3Client, path: Path, target: S3Uri) -> None:
         s3.upload_file(str(path), target.bucket, target.key)
     except (S3UploadFailedError, OSError, *AWS_ERRORS) as error:
         raise TransientError(f"{path} was not uploaded to {target}: {error}") from error
+
+
+def ask_first(sqs: SQSClient, queue_url: str) -> str:
+    """Ask whether there is such a queue, before anything is uploaded for it.
+
+    Whoever may send need not be allowed to ask; that they may not is no answer.
+
+    Args:
+        sqs: with short time-outs: a person waits.
+        queue_url: the queue's.
+
+    Returns:
+        Why there was no answer, for a person; sending may succeed all the same. Empty if nothing
+        speaks against it.
+
+    Raises:
+        TransientError: there is no such queue.
+    """
+    from worker.aws.probes import ask_queue
+
+    try:
+        ask_queue(sqs, queue_url)
+    except Forbidden:
+        return ""
+    except SettingsError as error:
+        raise TransientError(f"{queue_url} took no message: {error}") from error
+    except TransientError as error:
+        return str(error)
+    return ""
 
 
 def send(sqs: SQSClient, queue_url: str, jobs: Iterable[Planned]) -> Iterator[Planned]:
