@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, ByteSize, Field, PrivateAttr, WrapValidator
+from pydantic_core import PydanticCustomError
 from pydantic_settings import (
     BaseSettings,
     NoDecode,
@@ -56,7 +57,10 @@ def _http_url(value: str) -> str:
 
 
 def _s3_prefix(value: str) -> str:
-    return str(S3Prefix.parse(value))
+    try:
+        return str(S3Prefix.parse(value))
+    except ValueError as error:
+        raise PydanticCustomError("uri", "{why}", {"why": str(error)}) from None
 
 
 def _topic_or_queue(value: str) -> str:

@@ -114,7 +114,9 @@ def _explain(error: ValidationError, values: Mapping[str, Any], origins: Mapping
         else:
             value = redact(repr(values.get(name)))
             field = Settings.model_fields[name]
-            problems[name] = f"{name} = {value} ({origin}): must be {allowed(field)}"
+            # Of a URI's rules only the one that was broken is worth saying.
+            why = f"; {redact(detail['msg'])}" if detail["type"] == "uri" else ""
+            problems[name] = f"{name} = {value} ({origin}): must be {allowed(field)}{why}"
     many = "1 setting is wrong" if len(problems) == 1 else f"{len(problems)} settings are wrong"
     return "\n  ".join([f"{many}:", *problems.values()])
 

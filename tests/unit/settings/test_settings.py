@@ -307,3 +307,10 @@ def test_the_page_has_the_settings_as_they_are() -> None:
     for name, field in Settings.model_fields.items():
         assert f"| `{name}` | `{default_text(field)}` |" in page
     assert table() in page, "replace the page's settings by `print(worker.settings.table())`"
+
+
+def test_of_a_prefix_that_can_not_be_the_rule_is_said_that_it_breaks() -> None:
+    with pytest.raises(SettingsError) as caught:
+        load({"output": "s3://b/o/"}, environ={})
+    assert "output = 's3://b/o/' (command line --output): must be an S3 prefix" in str(caught.value)
+    assert "'s3://b/o/' does not name a possible bucket: use 3 to 63" in str(caught.value)
