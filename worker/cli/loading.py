@@ -7,13 +7,13 @@ thread keeps Python from noticing a signal.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, wait
 from typing import TYPE_CHECKING
 
 from worker.cli.console import Screen
 from worker.cli.interrupts import Interrupts
-from worker.cli.progress import size
+from worker.cli.progress import clock, size
 from worker.threads import SupervisedThread
 
 if TYPE_CHECKING:
@@ -26,6 +26,9 @@ __all__ = ["load", "stop"]
 STOP_SECONDS = 3.0
 """How long an interrupted engine may take to end; a batch on its way can't be called back."""
 
+SILENT_SECONDS = 10.0
+"""After so long without a byte it is said that nothing arrives."""
+
 _POLL_SECONDS = 0.2
 
 
@@ -36,14 +39,17 @@ def load(config: EngineConfig, shown: Screen, interrupts: Interrupts) -> Transcr
         SettingsError, MachineError: see `Transcriber.start`.
     """
     started: Future[Transcriber] = Future()
-    downloads: list[Download] = []
+    downloads: list[_Followed] = []
 
     def start() -> None:
         try:
             from worker.speech.engine.engine import build
             from worker.speech.model.models import resolve
 
-            resolve(config.model, config.model_dir, on_download=downloads.append)
+            def begins(download: Download) -> None:
+                downloads.append(_Followed(download))
+
+            resolve(config.model, config.model_dir, on_download=begins)
             downloads.clear()
             engine = build(config)
             engine.start()
@@ -60,13 +66,38 @@ def load(config: EngineConfig, shown: Screen, interrupts: Interrupts) -> Transcr
     return None
 
 
-def _show_loading(shown: Screen, model: str, downloads: Sequence[Download]) -> None:
+class _Followed:
+    """A download whose growth is watched.
+
+    Args:
+        download: that begins.
+        now: monotonic seconds.
+    """
+
+    def __init__(self, download: Download, now: Callable[[], float] = time.monotonic) -> None:
+        self._download = download
+        self._now = now
+        self._fetched = 0
+        self._grew = now()
+        self.size = download.size
+
+    def look(self) -> tuple[float | None, str]:
+        """The part that is here, 0 to 1 (None where the size isn't known), and words about it."""
+        fetched = self._download.fetched()
+        now = self._now()
+        if fetched != self._fetched:
+            self._fetched, self._grew = fetched, now
+        told = f"{size(fetched)} here"
+        if (silent := now - self._grew) >= SILENT_SECONDS:
+            told += f", nothing has arrived for {clock(silent)}"
+        return min(1.0, fetched / self.size) if self.size else None, told
+
+
+def _show_loading(shown: Screen, model: str, downloads: Sequence[_Followed]) -> None:
     for download in downloads:
         whole = download.size
         shown.stage(f"Downloading {model}" + (f" ({size(whole)})" if whole else ""))
-        fetched = download.fetched()
-        part = min(1.0, fetched / whole) if whole else None
-        shown.update(part, f"{size(fetched)} here")
+        shown.update(*download.look())
     if not downloads:
         shown.stage(f"Loading the model {model}")
 

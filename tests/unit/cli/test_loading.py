@@ -70,6 +70,17 @@ def test_a_model_on_its_way_from_the_hub(
     ]
 
 
+def test_a_download_that_stalls_is_said_to(tmp_path: Path) -> None:
+    now = 0.0
+    (tmp_path / "weights.incomplete").write_bytes(b"x" * 50)
+    followed = loading._Followed(Download("org/large", 100, tmp_path), lambda: now)
+    assert followed.look() == (0.5, "0.0 MB here")
+    now = 45.0
+    assert followed.look() == (0.5, "0.0 MB here, nothing has arrived for 0:45")
+    (tmp_path / "weights.incomplete").write_bytes(b"x" * 60)
+    assert followed.look() == (0.6, "0.0 MB here")
+
+
 def test_what_is_wrong_with_the_machine_comes_through(
     engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
