@@ -96,8 +96,8 @@ def reach(url: str, ask: Callable[[str, float], str], seconds: float | None = No
 
 def name_of(url: str) -> str:
     """The host's name, and its port if one is given; nothing secret."""
-    parts = urlsplit(url)
-    return f"{parts.hostname}:{parts.port}" if parts.port else str(parts.hostname)
+    # An address without a scheme is no URL, but still names a host to people.
+    return urlsplit(url if "://" in url else f"//{url}").netloc.rpartition("@")[2]
 
 
 def _through_proxy(url: str) -> str:

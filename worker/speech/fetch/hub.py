@@ -15,6 +15,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
 from worker.logs import get_logger
+from worker.redact import quoted
 from worker.speech.fetch import hosts, judging
 from worker.speech.fetch.download import Download, OnDownload
 from worker.speech.fetch.hosts import NotFetched
@@ -28,6 +29,7 @@ __all__ = [
     "find_any",
     "folder_name",
     "host",
+    "reach",
     "refuse_if_offline",
     "total",
 ]
@@ -72,14 +74,45 @@ def refuse_if_offline() -> None:
 
 def advice(host: str) -> str:
     """What to do to have something from a host, as the beginning of a sentence."""
-    begin = "Unset HF_HUB_OFFLINE and let" if _offline() else "Let"
+    if _offline():
+        begin = "Unset HF_HUB_OFFLINE and let"
+    elif _no_url():
+        begin = "Correct HF_ENDPOINT and let"
+    else:
+        begin = "Let"
     return f"{begin} this machine reach {host} once"
+
+
+def reach(repository: str, seconds: float | None = None) -> None:
+    """Make sure that the hub can be reached, by a question about a repository.
+
+    Args:
+        repository: `owner/name`; whether the hub has it doesn't matter.
+        seconds: how long the hub may take to answer (see `hosts.reach`).
+
+    Raises:
+        NotFetched: it can't be reached, what answers is no hub, or `HF_ENDPOINT` is no URL.
+    """
+    import huggingface_hub
+
+    if why := _no_url():
+        raise NotFetched(why)
+    hosts.reach(huggingface_hub.hf_hub_url(repository, "config.json"), _ask, seconds)
 
 
 def _offline() -> bool:
     from huggingface_hub import constants
 
     return constants.HF_HUB_OFFLINE
+
+
+def _no_url() -> str:
+    """What is wrong with `HF_ENDPOINT`, as a clause; nothing if it is a URL."""
+    from huggingface_hub import constants
+
+    if constants.ENDPOINT.startswith(("http://", "https://")) and host():
+        return ""
+    return f"HF_ENDPOINT = {quoted(host())} is no URL: begin it with https://"
 
 
 def find(
@@ -173,7 +206,7 @@ def fetch(
     place = writable(places)
     if place is None:
         raise NotFetched(NOWHERE)
-    hosts.reach(huggingface_hub.hf_hub_url(repository, "config.json"), _ask, seconds)
+    reach(repository, seconds)
     # Whoever wants to show a download can follow it by `begins`, in words and places of its own.
     disable_progress_bars()
     if "HF_HUB_VERBOSITY" not in os.environ:
@@ -219,11 +252,10 @@ def total(
         Unsuitable: `choose` chose none.
         NotFetched: the hub can't be reached, or doesn't have it.
     """
-    import huggingface_hub
     from huggingface_hub.errors import RepositoryNotFoundError
 
     refuse_if_offline()
-    hosts.reach(huggingface_hub.hf_hub_url(repository, "config.json"), _ask, seconds)
+    reach(repository, seconds)
     try:
         listed = _listed(repository, seconds)
     except RepositoryNotFoundError as error:

@@ -136,11 +136,16 @@ def explained(name: str, model_dir: Path | None) -> Iterator[None]:
     except NotFetched as error:
         folder = hub.folder_name(repository)
         raise MachineError(
-            f"model {name!r} can't be had: {repository} is neither in the packaged weights (only "
-            f"'base', extra 'demo') nor in {listed(hub_places(model_dir))}, and {error}. "
-            f"{hub.advice(hub.host())}, or copy the folder {folder} there from a machine that has "
-            "it, or give a directory of CTranslate2 weights as `model`."
+            f"model {name!r} can't be had: {_no_directory(name)}{repository} is neither in the "
+            f"packaged weights (only 'base', extra 'demo') nor in {listed(hub_places(model_dir))}, "
+            f"and {error}. {hub.advice(hub.host())}, or copy the folder {folder} there from a "
+            "machine that has it, or give a directory of CTranslate2 weights as `model`."
         ) from error
+
+
+def _no_directory(name: str) -> str:
+    """For a name that may be meant as a path: it leads nowhere."""
+    return "there is no such directory, and the repository " if "/" in name else ""
 
 
 def translates(name: str, dimensions: Dimensions) -> bool:
@@ -248,7 +253,14 @@ def repository_of(name: str) -> str:
     # Imported here: naming a directory needs neither the hub nor its dependencies.
     from faster_whisper.utils import _MODELS
 
-    repository = name if "/" in name else _MODELS.get(name)
+    repository = None if "/" in name else _MODELS.get(name)
+    if repository is None and Path(name).expanduser().is_file():
+        raise SettingsError(
+            f"model = {name!r} is a file: give a directory of CTranslate2 Whisper weights, a size "
+            "such as large-v3, or a repository of the hub"
+        )
+    if "/" in name:
+        return name
     if repository is None:
         raise SettingsError(
             f"model = {name!r} is no directory and no known name; known are "

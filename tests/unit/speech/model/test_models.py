@@ -52,6 +52,19 @@ def test_a_name_that_no_hub_could_have(name: str, tmp_path: Path) -> None:
         models.resolve(name, tmp_path)
 
 
+@pytest.mark.parametrize("name", ["c.flac", "./c.flac", "s/c.flac"])
+def test_a_file_is_said_to_be_one(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "s").mkdir()
+    for file in ("c.flac", "s/c.flac", "tiny"):
+        (tmp_path / file).touch()
+    with pytest.raises(SettingsError, match="is a file: give a directory of CTranslate2 Whisper"):
+        models.resolve(name)
+    assert models.repository_of("tiny") == TINY, "a name stays one"
+
+
 @pytest.fixture
 def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[HubServer]:
     """A hub with the weights of a model; nothing is in the caches."""
@@ -114,6 +127,32 @@ def test_without_a_network_one_sentence_says_what_was_looked_for_and_what_to_do(
     ):
         assert part in text
     assert capfd.readouterr() == ("", "")
+
+
+def test_what_may_be_meant_as_a_path_is_said_to_lead_nowhere(
+    hub: HubServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use_hub(REFUSED, monkeypatch)
+    with pytest.raises(
+        MachineError, match="there is no such directory, and the repository models/larg"
+    ):
+        models.resolve("models/larg", tmp_path)
+    with pytest.raises(MachineError, match="can't be had: Systran/faster-whisper-tiny is neither"):
+        models.resolve("tiny", tmp_path)
+
+
+def test_an_endpoint_that_is_no_url_is_named_with_the_cure(
+    hub: HubServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use_hub("user:secret@mirror.local:8080/hub", monkeypatch)
+    with pytest.raises(MachineError) as caught:
+        models.resolve("tiny", tmp_path)
+    assert "and HF_ENDPOINT = '" in str(caught.value)
+    assert (
+        "' is no URL: begin it with https://. Correct HF_ENDPOINT and let this machine reach "
+        "mirror.local:8080 once, or" in str(caught.value)
+    )
+    assert "secret" not in str(caught.value)
 
 
 def test_a_download_is_announced_with_its_size_and_its_folder(
