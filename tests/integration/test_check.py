@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import threading
+from collections.abc import Iterator
 from importlib.util import find_spec
 from io import StringIO
 from pathlib import Path
@@ -13,7 +14,7 @@ import pytest
 from rich.console import Console
 
 from tests.conftest import Aws
-from tests.fakes.model_hosts import HubServer, use_hub
+from tests.fakes.model_hosts import REFUSED, HubServer, use_hub
 from tests.fakes.scripted import end_scripts, script_of
 from worker.aws.clients import make_clients
 from worker.cli.asking import Finding, Question, Verdict, ask_all
@@ -21,8 +22,10 @@ from worker.cli.check import show_findings, show_machine, show_settings
 from worker.cli.questions import aws_questions, engine_questions
 from worker.errors import EngineError, MachineError, SettingsError
 from worker.settings import Settings, describe, load
+from worker.speech.fetch import hosts
 from worker.speech.model.extras import FIX
 from worker.speech.model.whereabouts import find
+from worker.speech.words import align_models
 
 SECONDS = 8.0
 
@@ -31,6 +34,16 @@ SECONDS = 8.0
 def _server(aws: Aws, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in aws.environ.items():
         monkeypatch.setenv(name, value)
+
+
+@pytest.fixture(autouse=True)
+def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[HubServer]:
+    """Whatever host models come from."""
+    monkeypatch.setattr(hosts, "_hosts", {})
+    with HubServer({}) as running:
+        use_hub(running.url, monkeypatch)
+        monkeypatch.setattr(align_models, "_TORCHAUDIO_URL", f"{running.url}/")
+        yield running
 
 
 def asked(**settings: object) -> dict[str, tuple[str, str]]:
@@ -171,14 +184,13 @@ def test_a_model_s_whereabouts_without_fetching(
 
 
 def test_a_model_that_would_be_fetched_is_named_with_its_size(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, hub: HubServer
 ) -> None:
     files = {"model.bin": b"x" * 2_900_000, "config.json": b"x" * 100_000}
     others = {"README.md": b"x" * 9_000_000, "a.bin": b"x" * 9_000_000}
-    with HubServer(files | others) as hub:
-        use_hub(hub.url, monkeypatch)
-        settings = Settings(model="owner/model", model_dir=tmp_path)
-        (finding, *_) = ask_all(engine_questions(settings), seconds=SECONDS)
+    hub.files |= files | others
+    settings = Settings(model="owner/model", model_dir=tmp_path)
+    (finding, *_) = ask_all(engine_questions(settings), seconds=SECONDS)
     assert finding == Finding(
         "model", Verdict.OK, "not here; owner/model will be fetched from the hub, 3.0 MB"
     )
@@ -222,6 +234,24 @@ def test_without_the_extra_it_is_said_what_goes_without_and_what_does_not(
         _, extra = ask(settings)
         assert extra.verdict is Verdict.CANNOT
         assert FIX in extra.said
+
+
+def test_that_no_alignment_model_can_be_fetched_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    def words(settings: Settings) -> Finding:
+        return ask_all(engine_questions(settings)[1:2], seconds=SECONDS)[0]
+
+    assert words(Settings()).verdict is Verdict.OK
+    monkeypatch.setattr(align_models, "_TORCHAUDIO_URL", f"{REFUSED}/")
+    assert words(Settings()) == Finding(
+        "word times",
+        Verdict.WARNING,
+        "aligned in languages whose alignment model is here, from attention in others:"
+        " 127.0.0.1:9 can't be reached (the connection is refused)",
+    )
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    assert words(Settings()).verdict is Verdict.OK
+    assert "HF_HUB_OFFLINE keeps" in words(Settings()).said
+    assert words(load({"word_times": "aligned"})).verdict is Verdict.WARNING, "it was asked for"
 
 
 def test_that_we_may_not_look_at_the_dead_letters_is_no_failure(

@@ -48,6 +48,9 @@ def engine_questions(settings: Settings) -> list[Question]:
 
     torch must have been imported, if it is there.
     """
+    # Two of the questions need it; threads that import a package at once may see it half-made.
+    import huggingface_hub.hf_api  # noqa: F401
+
     return [
         Question(("model",), lambda: [_model(settings)]),
         Question(("word times",), lambda: [_word_times(settings)]),
@@ -200,15 +203,38 @@ def _word_times(settings: Settings) -> Finding:
     from worker.speech.model.extras import FIX
     from worker.speech.packages import whisperx_installed
 
+    chosen = settings.origin("word_times") != DEFAULT
     if settings.word_times != "aligned":
         said = f"word_times = {settings.word_times}: no alignment model is used"
         return Finding("word times", Verdict.NOT_ASKED, said)
     if whisperx_installed():
+        return _alignment(chosen=chosen)
+    said = f"from attention: alignment models need the extra whisperx ({FIX})"
+    return Finding("word times", Verdict.WARNING if chosen else Verdict.OK, said)
+
+
+def _alignment(*, chosen: bool) -> Finding:
+    """Whether alignment models that aren't here can be fetched."""
+    from worker.speech.fetch.hosts import NotFetched
+    from worker.speech.words.align_models import hosts_out_of_reach
+
+    verdict = Verdict.WARNING
+    try:
+        missing = hosts_out_of_reach()
+    except NotFetched as error:
+        # Whoever set that variable knows what it does; the result's words have times all the same.
+        missing = [str(error)]
+        verdict = Verdict.WARNING if chosen else Verdict.OK
+    except LookupError as error:
+        missing = [str(error)]
+    if not missing:
         said = "aligned; a language's alignment model is fetched when first needed"
         return Finding("word times", Verdict.OK, said)
-    said = f"from attention: alignment models need the extra whisperx ({FIX})"
-    chosen = settings.origin("word_times") != DEFAULT
-    return Finding("word times", Verdict.WARNING if chosen else Verdict.OK, said)
+    said = (
+        "aligned in languages whose alignment model is here, from attention in others: "
+        + "; ".join(missing)
+    )
+    return Finding("word times", verdict, said)
 
 
 def _whisperx(settings: Settings) -> Finding:

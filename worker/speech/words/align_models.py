@@ -15,6 +15,7 @@ import os
 from collections.abc import Callable, Collection, Sequence
 from contextlib import ExitStack
 from fnmatch import filter as matching
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal
@@ -35,6 +36,7 @@ __all__ = [
     "NoAlignModel",
     "any_model_here",
     "fetch_align_model",
+    "hosts_out_of_reach",
     "import_libraries",
     "load_align_model",
 ]
@@ -119,6 +121,31 @@ def any_model_here(model_dir: Path | None) -> bool:
     if any(os.access(folder / file, os.R_OK) for folder in folders for file in known):
         return True
     return hub.find_any([*tables.hub.values()], places.hub_places(model_dir), _complete)
+
+
+def hosts_out_of_reach() -> list[str]:
+    """Why alignment models can't be fetched; takes `hosts.WAIT_SECONDS` for each host at most.
+
+    Returns:
+        A clause for each of their hosts that can't be reached.
+
+    Raises:
+        NotFetched: the environment keeps this process off the network.
+        LookupError: WhisperX's tables can't be read.
+    """
+    hub.refuse_if_offline()
+    repository = next(iter(read_tables().hub.values()))
+    file = next(iter(_TORCHAUDIO_FILES.values()))
+    found = []
+    for reach in (
+        partial(hosts.reach, _TORCHAUDIO_URL + file, files.ask),
+        partial(hub.reach, repository),
+    ):
+        try:
+            reach()
+        except NotFetched as error:
+            found.append(str(error))
+    return found
 
 
 def load_align_model(language: str, device: str, model_dir: Path | None) -> AlignModel:

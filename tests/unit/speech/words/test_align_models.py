@@ -24,6 +24,7 @@ from tests.fakes.model_hosts import (
     use_hub,
 )
 from worker.speech.fetch import hosts
+from worker.speech.fetch.hosts import NotFetched
 from worker.speech.words import align_models
 from worker.speech.words.align import Aligner
 from worker.speech.words.align_models import (
@@ -31,6 +32,7 @@ from worker.speech.words.align_models import (
     NoAlignModel,
     any_model_here,
     fetch_align_model,
+    hosts_out_of_reach,
 )
 
 DUTCH = "jonatasgrosman/wav2vec2-large-xlsr-53-dutch"
@@ -150,3 +152,14 @@ def test_where_nothing_can_be_written_that_is_said_and_no_host_is_asked(
                 with pytest.raises(ModelNotFetched, match="none of the folders for models can be"):
                     fetch_align_model(language, folder / "given", lambda: None)
     assert server.requests == []
+
+
+def test_each_host_that_can_not_be_reached_is_named(
+    server: HubServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert hosts_out_of_reach() == []
+    use_hub(UNRESOLVED, monkeypatch)
+    assert hosts_out_of_reach() == ["hub.invalid can't be reached (its name can't be resolved)"]
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    with pytest.raises(NotFetched, match="HF_HUB_OFFLINE keeps"):
+        hosts_out_of_reach()
