@@ -274,21 +274,37 @@ def whisperx_texts(paths: Sequence[Path], *, language: str) -> list[str]:
     return texts
 
 
+STOCK_ERRORS = 15
+"""Word errors of stock WhisperX in these clips, of 276 words: 5.4 %. The long run counts them anew."""
+
+
+def _errors_of(texts: Mapping[str, str], run: Run) -> int:
+    return sum(word_errors(run.references[name], text) for name, text in texts.items())
+
+
+def _texts(run: Run) -> dict[str, str]:
+    return {name: run.document(name, "transcript.json")["text"] for name in run.references}
+
+
+def test_words_are_as_right_as_those_of_stock_whisperx(run: Run) -> None:
+    assert _errors_of(_texts(run), run) <= STOCK_ERRORS + 3
+
+
+@pytest.mark.long
 def test_word_error_rate_beside_stock_whisperx(
     run: Run, speech_dir: Path, record_property: Callable[[str, object], None]
 ) -> None:
     names = sorted(run.references)
-    references = [run.references[name] for name in names]
-    ours = [run.document(name, "transcript.json")["text"] for name in names]
     began = time.monotonic()
     theirs = whisperx_texts([speech_dir / "english" / name for name in names], language="en")
     seconds = time.monotonic() - began
-    errors = sum(map(word_errors, references, ours))
-    stock = sum(map(word_errors, references, theirs))
-    words = sum(len(reference.split()) for reference in references)
+    errors = _errors_of(_texts(run), run)
+    stock = _errors_of(dict(zip(names, theirs, strict=True)), run)
+    words = sum(len(reference.split()) for reference in run.references.values())
     record_property(
         "figure",
         f"16 clips, base int8: {errors} word errors of {words} ({100 * errors / words:.1f} %); "
         f"stock WhisperX {stock} ({100 * stock / words:.1f} %, {seconds:.0f} s)",
     )
     assert errors <= stock + 3
+    assert abs(stock - STOCK_ERRORS) <= 3, "what the other test compares with"

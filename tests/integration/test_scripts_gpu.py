@@ -88,6 +88,7 @@ def test_wrong_settings_and_a_log_that_cannot_be_written(tmp_path: Path) -> None
 # --- the benchmark
 
 
+@pytest.mark.long
 def test_the_benchmark_measures_what_it_can_and_says_what_it_cannot(
     speech_dir: Path, tmp_path: Path
 ) -> None:

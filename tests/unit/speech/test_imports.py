@@ -120,7 +120,9 @@ def test_every_public_name_is_there_once_it_is_asked_for() -> None:
 
 
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("word_times", ["aligned", "attention"])
+@pytest.mark.parametrize(
+    "word_times", ["aligned", pytest.param("attention", marks=pytest.mark.long)]
+)
 def test_an_engine_starts_and_transcribes_without_what_whisperx_imports(
     tmp_path: Path, word_times: str
 ) -> None:
