@@ -275,7 +275,7 @@ def whisperx_texts(paths: Sequence[Path], *, language: str) -> list[str]:
 
 
 STOCK_ERRORS = 15
-"""Word errors of stock WhisperX in these clips, of 276 words: 5.4 %. The long run counts them anew."""
+"""Word errors of stock WhisperX in these clips, of 276 words: 5.4 %. The long run counts anew."""
 
 
 def _errors_of(texts: Mapping[str, str], run: Run) -> int:

@@ -17,6 +17,7 @@ import numpy.typing as npt
 import pytest
 import torch
 import torchaudio
+from structlog.testing import capture_logs
 
 from tests.fakes.align_models import (
     LETTERS,
@@ -356,8 +357,9 @@ def aligned(model_dir: Path, language: str) -> None:
 def test_a_model_is_fetched_once_and_then_loaded_without_a_question(
     server: HubServer, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    for language in ("nl", "en"):
-        aligned(tmp_path, language)
+    with capture_logs():
+        for language in ("nl", "en"):
+            aligned(tmp_path, language)
     fetched = {path.rpartition("/")[2] for _, path, _ in server.requests}
     assert "model.safetensors" in fetched
     assert not fetched & {"pytorch_model.bin", "README.md"}
