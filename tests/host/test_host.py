@@ -24,6 +24,9 @@ from worker.speech.model.selftest import recording
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(1200)]
 
+AGED = "/etc/aged.conf"
+"""The service's rules for old files, with a shorter age."""
+
 EXPOSURE = 2.5
 """Of `systemd-analyze security`: 9.6 without any hardening, 10 at worst."""
 
@@ -167,11 +170,11 @@ def test_both_sides_of_a_rotation_are_kept(host: Host) -> None:
 
 def test_systemd_tmpfiles_leaves_the_live_worker_s_folder(host: Host) -> None:
     rules = host.container.path("/usr/lib/tmpfiles.d/transcription-worker.conf").read_text()
-    host.container.write("/root/aged.conf", re.sub(r"\b\d+[dh]$", "1s", rules, flags=re.MULTILINE))
+    host.container.write(AGED, re.sub(r"\b\d+[dh]$", "1s", rules, flags=re.MULTILINE))
     stale = "/var/cache/transcription-worker/work/of-a-dead-worker"
     host.container.run("mkdir", stale)
     host.container.run("sleep", "3")
-    host.container.run("systemd-tmpfiles", "--clean", "/root/aged.conf")
+    host.container.run("systemd-tmpfiles", "--clean", AGED)
     assert host.container.call("test", "-e", stale).returncode != 0, "nothing was aged"
     host.wait_done(host.send())
     assert host.health() == "ok"
