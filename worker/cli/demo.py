@@ -105,14 +105,8 @@ def show(files: Sequence[Path], output_dir: Path, *, timeout: float) -> ExitCode
 
 def _readable(files: Sequence[Path]) -> list[Path]:
     """The files; raises SettingsError with a line for each that can't be read."""
-    problems: list[FileFailure] = []
-    for path in files:
-        try:
-            readable_size(path)
-        except OSError as error:
-            problems.append(FileFailure(path, f"it can't be read: {error.strerror}"))
-        except ValueError as error:
-            problems.append(FileFailure(path, str(error)))
+    sizes = map(readable_size, files)
+    problems = [size for size in sizes if isinstance(size, FileFailure)]
     if problems:
         raise SettingsError("\n".join(map(str, problems)))
     return list(files)

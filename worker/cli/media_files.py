@@ -98,20 +98,14 @@ def find_files(
             key = os.path.normpath(path.absolute())
             if key in found:
                 continue
-            try:
-                size = readable_size(path)
-            except OSError as error:
-                failures.append(FileFailure(path, f"it can't be read: {error.strerror}"))
-            except ValueError as error:
-                failures.append(FileFailure(path, str(error)))
+            size = readable_size(path)
+            if isinstance(size, FileFailure):
+                failures.append(size)
+            elif size:
+                found[key] = MediaFile(path, place, size)
             else:
-                if size:
-                    found[key] = MediaFile(path, place, size)
-                else:
-                    # Said here, since the engine speaks to who uploads.
-                    failures.append(
-                        FileFailure(path, "the file has no bytes", ErrorCode.EMPTY_FILE)
-                    )
+                # Said here, since the engine speaks to who uploads.
+                failures.append(FileFailure(path, "the file has no bytes", ErrorCode.EMPTY_FILE))
     return list(found.values()), failures
 
 
@@ -176,15 +170,13 @@ def _fixed_part(pattern: Path) -> Path:
     return Path(*parts)
 
 
-def readable_size(path: Path) -> int:
-    """Bytes of a file that can be opened.
-
-    Raises:
-        OSError: it can't.
-        ValueError: it is no file; says so.
-    """
-    if not path.is_file():
-        what = "it is no regular file" if path.exists() else "there is no such file"
-        raise ValueError(what)
-    with path.open("rb") as file:
-        return os.fstat(file.fileno()).st_size
+def readable_size(path: Path) -> int | FileFailure:
+    """Bytes of a file that can be opened; or why it can't."""
+    try:
+        if not path.is_file():
+            what = "it is no regular file" if path.exists() else "there is no such file"
+            return FileFailure(path, what)
+        with path.open("rb") as file:
+            return os.fstat(file.fileno()).st_size
+    except OSError as error:
+        return FileFailure(path, f"it can't be read: {error.strerror}")
