@@ -13,14 +13,14 @@ import threading
 import time
 from collections import Counter
 from datetime import UTC, datetime, timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from types import TracebackType
-from typing import Self
+from http.server import BaseHTTPRequestHandler
+
+from tests.fakes.loopback import LoopbackServer
 
 INSTANCE_ID = "i-0123456789abcdef0"
 
 
-class FakeImds:
+class FakeImds(LoopbackServer):
     """The server. Paths are those below /latest/meta-data/; what is not set is a 404.
 
     Args:
@@ -40,30 +40,12 @@ class FakeImds:
         """Requests by path, "token" for the token."""
         self.broken = False
         """Answer everything with 500."""
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
-        self._server.daemon_threads = True
-        self._thread = threading.Thread(
-            target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True
-        )
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join(5)
+        super().__init__(_handler(self))
 
     @property
     def endpoint(self) -> str:
         """For `AWS_EC2_METADATA_SERVICE_ENDPOINT`."""
-        return f"http://127.0.0.1:{self._server.server_address[1]}"
+        return self.url
 
     def __setitem__(self, path: str, text: str) -> None:
         with self._lock:

@@ -15,12 +15,14 @@ import tempfile
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 import pytest
+
+from tests.fakes.loopback import LoopbackServer
 
 REVISION = "0123456789abcdef0123456789abcdef01234567"
 
@@ -76,7 +78,7 @@ class BlackHole:
                 return
 
 
-class HttpServer:
+class HttpServer(LoopbackServer):
     """Answers every request alike. Use it as a context manager.
 
     Args:
@@ -84,7 +86,6 @@ class HttpServer:
         headers: of every answer.
 
     Attributes:
-        url: where it is.
         requests: (method, path, Range header) of each request so far.
     """
 
@@ -92,25 +93,7 @@ class HttpServer:
         self.requests: list[tuple[str, str, str]] = []
         self.status = status
         self.headers = dict(headers or {})
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
-        self._thread = threading.Thread(
-            target=self._server.serve_forever, kwargs={"poll_interval": 0.02}
-        )
-        self.url = f"http://127.0.0.1:{self._server.server_port}"
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
+        super().__init__(self._handler())
 
     def answer(self, path: str, start: int) -> tuple[int, dict[str, str], bytes]:
         """(status, headers, body) for a request of a path, from a byte on."""

@@ -23,9 +23,9 @@ from collections import Counter
 from collections.abc import Sequence
 from enum import Enum
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from types import TracebackType
-from typing import Self
 from urllib.parse import urlsplit
+
+from tests.fakes.loopback import LoopbackServer
 
 # Per connection; the rest goes through as it came.
 _HOP_BY_HOP = {"connection", "keep-alive", "transfer-encoding", "expect"}
@@ -41,7 +41,7 @@ class Mischief(Enum):
     ERROR = "error"
 
 
-class FlakyProxy:
+class FlakyProxy(LoopbackServer):
     """The proxy. Use it as a context manager.
 
     Args:
@@ -73,29 +73,12 @@ class FlakyProxy:
         self._rng = random.Random(seed)
         self._lock = threading.Lock()
         self._queued: list[Mischief | None] = []
-        self._server = _Server(("127.0.0.1", 0), _handler(self))
-        self._thread = threading.Thread(
-            target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True
-        )
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join(5)
+        super().__init__(_handler(self), _Server)
 
     @property
     def endpoint(self) -> str:
         """Where clients go instead of to the server."""
-        return f"http://127.0.0.1:{self._server.server_address[1]}"
+        return self.url
 
     def spoil_next(self, *kinds: Mischief | None) -> None:
         """Have the next calls go wrong in these ways (None: not at all), whatever the share."""

@@ -14,6 +14,17 @@ from worker.results.transcript import (
     Word,
 )
 
+ENGINE = EngineInfo(
+    model="base",
+    device="cpu",
+    compute_type="int8",
+    batch_size=8,
+    beam_size=5,
+    vad="silero",
+    transcriber="optimized",
+    versions={},
+)
+
 WORD_SECONDS = 0.3
 PAUSE_SECONDS = 0.1
 
@@ -73,16 +84,7 @@ def transcript(
         text=" ".join(segment.text for segment in spoken),
         segments=spoken,
         word_times="attention" if any(segment.words for segment in spoken) else None,
-        engine=EngineInfo(
-            model="base",
-            device="cpu",
-            compute_type="int8",
-            batch_size=8,
-            beam_size=5,
-            vad="silero",
-            transcriber="optimized",
-            versions={},
-        ),
+        engine=ENGINE,
         timings=Timings(),
         speed=1.0,
     )

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.fakes.transcripts import ENGINE
 from worker.results.formats import (
     FORMAT_NAMES,
     FORMATS,
@@ -24,7 +25,6 @@ from worker.results.formats import (
     text_width,
 )
 from worker.results.transcript import (
-    EngineInfo,
     InputInfo,
     Language,
     Segment,
@@ -44,16 +44,7 @@ def transcript(*segments: Segment) -> Transcript:
         task="transcribe",
         text=" ".join(segment.text for segment in segments),
         segments=segments,
-        engine=EngineInfo(
-            model="base",
-            device="cpu",
-            compute_type="int8",
-            batch_size=8,
-            beam_size=5,
-            vad="silero",
-            transcriber="optimized",
-            versions={},
-        ),
+        engine=ENGINE,
         timings=Timings(),
         speed=1.0,
     )

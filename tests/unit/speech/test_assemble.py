@@ -10,20 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.results.transcript import EngineInfo, Language, Segment, Timings, Transcript, Word
+from tests.fakes.transcripts import ENGINE as BASE
+from worker.results.transcript import Language, Segment, Timings, Transcript, Word
 from worker.speech.api import Recognition
 from worker.speech.assemble import Input, assemble, timings, with_timings
 
-ENGINE = EngineInfo(
-    model="base",
-    device="cpu",
-    compute_type="int8",
-    batch_size=8,
-    beam_size=5,
-    vad="silero",
-    transcriber="optimized",
-    versions={"ctranslate2": "4"},
-)
+ENGINE = BASE.model_copy(update={"versions": {"ctranslate2": "4"}})
 
 
 def segment(
