@@ -42,7 +42,9 @@ Logger = structlog.stdlib.BoundLogger
 FOREIGN_EVENT: Final = "library.log"
 """The event name of lines that third parties log; their logger's name says whose they are."""
 
-_NEVER_LOGGED: Final = frozenset({"text", "transcript", "prompt", "hotwords", "body"})
+_NEVER_LOGGED: Final = frozenset(
+    {"text", "transcript", "prompt", "hotwords", "vocabulary", "vocabulary_filter", "body"}
+)
 """Keys whose values are a customer's words, whoever logs them."""
 
 _FILE_MODE: Final = 0o640

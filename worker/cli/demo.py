@@ -28,9 +28,9 @@ from worker.cli.writable import Directories
 from worker.errors import ExitCode, MachineError, SettingsError
 from worker.jobs.fields import DEFAULT_FORMATS
 from worker.redact import printable
-from worker.results.formats import cues
 from worker.results.names import TRANSCRIPT, sibling
 from worker.results.plural import counted
+from worker.results.subtitles.cues import cues
 from worker.results.transcript import Transcript
 from worker.sender.plan import Planned, job_stem, plan
 from worker.sender.send import Answers, send, upload_each, wait

@@ -172,6 +172,14 @@ def _make_job_option(name: str, field: JobField, flag: Flag) -> click.Option:
                 callback=_converted(lambda text: _names(text, default)),
                 help=flag.help,
             )
+        case "phrases":
+            return click.Option(
+                [dashed],
+                default=None,
+                metavar="PHRASE[=SHOWN],...",
+                callback=_converted(lambda text: _phrases(dashed, text)),
+                help=flag.help,
+            )
         case "pairs":
             return click.Option(
                 [dashed],
@@ -193,6 +201,16 @@ def _names(text: str | None, default: Sequence[str] | None) -> list[str] | None:
     if text is None:  # not typed, and the default is no text: None or empty
         return None if default is None else list(default)
     return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def _phrases(flag: str, text: str | None) -> dict[str, str | None]:
+    found: dict[str, str | None] = {}
+    for item in _names(text, None) or ():
+        phrase, has_other, shown = (part.strip() for part in item.partition("="))
+        if not phrase or (has_other and not shown):
+            raise SettingsError(f"{flag} {item}: write PHRASE, or PHRASE=SHOWN")
+        found[phrase] = shown or None
+    return found
 
 
 def _pairs(flag: str, texts: Sequence[str]) -> dict[str, str]:

@@ -19,7 +19,9 @@ from worker.cli.progress import FileProgress, Finished, Progress, of_files
 from worker.cli.result_files import ResultFiles, WriteError
 from worker.cli.targets import Target
 from worker.errors import JobError
-from worker.results.formats import Format, render
+from worker.results.formats import render
+from worker.results.names import Format
+from worker.results.presentation import Presentation
 from worker.speech.api import Options, Recognition, Submission, Transcriber
 from worker.speech.assemble import Input, assemble, timings, with_timings
 
@@ -68,7 +70,7 @@ def transcribe_files(
     *,
     options: Options,
     load_seconds: float,
-    vtt_word_times: bool = False,
+    presentation: Presentation | None = None,
     watcher: Watcher | None = None,
 ) -> Report:
     """Transcribe files and write their results.
@@ -79,7 +81,7 @@ def transcribe_files(
         results: writes them.
         options: of every file.
         load_seconds: how long it took until the engine was ready; only reported.
-        vtt_word_times: whether the vtt carries the times of words.
+        presentation: how the results show what was said.
         watcher: follows it, and may stop it.
 
     Raises:
@@ -87,7 +89,7 @@ def transcribe_files(
     """
     before = asdict(engine.stats)
     began = time.monotonic()
-    run = _Run(engine, options, results, vtt_word_times, watcher or Watcher())
+    run = _Run(engine, options, results, presentation or Presentation(), watcher or Watcher())
     run.transcribe(targets)
     seconds = time.monotonic() - began
     after = asdict(engine.stats)
@@ -130,7 +132,7 @@ class _Run:
         engine: Transcriber,
         options: Options,
         results: ResultFiles,
-        vtt_word_times: bool,
+        presentation: Presentation,
         watcher: Watcher,
     ) -> None:
         self.failures: list[FileFailure] = []
@@ -138,7 +140,7 @@ class _Run:
         self._engine = engine
         self._options = options
         self._results = results
-        self._vtt_word_times = vtt_word_times
+        self._presentation = presentation
         self._watcher = watcher
         self._open: dict[Future[Recognition], _Open] = {}
         self._finished = Finished()
@@ -212,15 +214,14 @@ class _Run:
             task=self._options.task,
             engine=self._engine.info,
             timings=timings(recognition),
-            words=self._options.words,
+            presentation=self._presentation,
         )
         began = time.monotonic()
 
         def texts() -> Iterator[tuple[Format, str]]:
             for fmt in target.results:
                 if fmt != "json":
-                    words = self._vtt_word_times
-                    yield fmt, render(transcript, fmt, word_timestamps_in_vtt=words)
+                    yield fmt, render(transcript, fmt)
             if "json" in target.results:  # it says how long the others took
                 now = time.monotonic()
                 took = timings(recognition, write=now - began, total=now - opened.began)

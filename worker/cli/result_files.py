@@ -7,7 +7,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from worker.cli.targets import Target
-from worker.results.formats import FORMAT_NAMES, Format, render
+from worker.results.formats import render
+from worker.results.names import FORMAT_NAMES, Format
 from worker.results.transcript import Transcript
 from worker.whole_files import WholeFiles
 
@@ -93,10 +94,6 @@ def _read(path: Path) -> Transcript | None:
 def _is_of(transcript: Transcript, fmt: Format, path: Path) -> bool:
     """Whether a file is what a transcript is rendered as, to the byte."""
     try:
-        found = path.read_bytes()
+        return path.read_bytes() == render(transcript, fmt).encode()
     except OSError:
         return False
-    return any(
-        found == render(transcript, fmt, word_timestamps_in_vtt=words).encode()
-        for words in (False, True)
-    )

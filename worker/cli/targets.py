@@ -19,7 +19,7 @@ from worker.cli.media_files import FileFailure, MediaFile
 from worker.cli.writable import Directories, file_problem
 from worker.errors import SettingsError
 from worker.redact import printable
-from worker.results.formats import FORMAT_NAMES, Format
+from worker.results.names import FORMAT_NAMES, Format
 from worker.results.plural import counted
 
 __all__ = ["Existing", "Plan", "Taken", "Target", "plan", "result_names"]

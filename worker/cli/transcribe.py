@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from worker.cli.local_files import Report
     from worker.cli.media_files import FileFailure, MediaFile
     from worker.cli.targets import Plan
-    from worker.results.formats import Format
+    from worker.results.names import Format
+    from worker.results.presentation import Presentation
     from worker.settings import Settings
     from worker.speech.api import Options
     from worker.speech.config import EngineConfig
@@ -69,7 +70,7 @@ def _transcribe(**values: Any) -> ExitCode:
 
     from worker.cli import figures
     from worker.jobs.request import parse_request
-    from worker.pipeline.options import engine_options
+    from worker.pipeline.options import engine_options, presentation
 
     files, failures = _find(arguments, settings.log_file)
     _configure_logs(settings)
@@ -84,7 +85,8 @@ def _transcribe(**values: Any) -> ExitCode:
     if not todo.targets:
         written = _write_stats(arguments.stats, figures.Stats(failed=len(todo.failures)))
         return ExitCode.FAILURE if todo.failures or not written else ExitCode.OK
-    return _run(arguments, settings, options, todo, began)
+    shown = presentation(request, vtt_word_times=settings.vtt_word_times)
+    return _run(arguments, settings, options, shown, todo, began)
 
 
 def _configure_logs(settings: Settings) -> None:
@@ -147,7 +149,12 @@ def _plan(
 
 
 def _run(
-    arguments: _Arguments, settings: Settings, options: Options, todo: Plan, began: float
+    arguments: _Arguments,
+    settings: Settings,
+    options: Options,
+    presentation: Presentation,
+    todo: Plan,
+    began: float,
 ) -> ExitCode:
     """Load the engine, transcribe, write; ends the process where a signal asks for that."""
     from worker.cli.console import screen
@@ -183,7 +190,7 @@ def _run(
                     results,
                     options=options,
                     load_seconds=time.monotonic() - began,
-                    vtt_word_times=settings.vtt_word_times,
+                    presentation=presentation,
                     watcher=Watcher(
                         on_failure=lambda failure: shown.report(str(failure)),
                         on_progress=shown.show,

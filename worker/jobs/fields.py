@@ -17,15 +17,16 @@ from types import MappingProxyType
 from typing import Any, Literal
 
 from worker.jobs.inputs import input_forms
-from worker.results.formats import FORMAT_NAMES, Format
+from worker.results.names import FORMAT_NAMES, Format
 
 __all__ = ["DEFAULT_FORMATS", "JOB_FIELDS", "Command", "Flag", "JobField", "Kind"]
 
 Command = Literal["submit", "transcribe"]
 
-Kind = Literal["text", "integer", "number", "switch", "names", "pairs"]
+Kind = Literal["text", "integer", "number", "switch", "names", "pairs", "phrases"]
 """What a field holds. A switch is true or false, typed `--x` or `--no-x`; names are a list of
-texts, typed `--x a,b`; pairs are a map of texts, typed `--x NAME=VALUE` any number of times."""
+texts, typed `--x a,b`; pairs are a map of texts, typed `--x NAME=VALUE` any number of times;
+phrases are a vocabulary, typed `--x a,b=SHOWN`."""
 
 DEFAULT_FORMATS: tuple[Format, ...] = ("json", "srt", "vtt", "txt")
 
@@ -121,6 +122,62 @@ JOB_FIELDS: Mapping[str, JobField] = MappingProxyType(
             " default the setting `multilingual`",
             flag=Flag("Write each stretch of speech in its own language.", kind="switch"),
             unset=False,
+        ),
+        "vocabulary": JobField(
+            "phrases to favour, as a list; with how they are to be shown as an object"
+            " (phrase: shown), or a list of {Phrase, DisplayAs}",
+            default=(),
+            flag=Flag(
+                "Phrases to favour, separated by commas; PHRASE=SHOWN says how one is shown.",
+                kind="phrases",
+            ),
+        ),
+        "vocabulary_filter": JobField(
+            "words and phrases that must not show",
+            default=(),
+            flag=Flag("Words that must not show, separated by commas.", kind="names"),
+        ),
+        "vocabulary_filter_method": JobField(
+            "what becomes of those: mask shows *** in their place, remove nothing, tag marks them"
+            " in the json (which needs `words`)",
+            default="mask",
+            flag=Flag("What becomes of those words: mask, remove or tag."),
+        ),
+        "segment_resolution": JobField(
+            "what a segment of the result is: a sentence, or a window of speech of up to 30 s",
+            default="sentence",
+            flag=Flag("What a segment of the result is: sentence, or window (of up to 30 s)."),
+        ),
+        "max_line_width": JobField(
+            "columns of a line in subtitles; wide characters take two",
+            default=42,
+            flag=Flag("Columns of a line in subtitles.", kind="integer"),
+        ),
+        "max_line_count": JobField(
+            "lines of a subtitle",
+            default=2,
+            flag=Flag("Lines of a subtitle.", kind="integer"),
+        ),
+        "max_cue_seconds": JobField(
+            "how long a subtitle may stay",
+            default=7.0,
+            flag=Flag("Seconds that a subtitle may stay.", kind="number"),
+        ),
+        "highlight_words": JobField(
+            "whether subtitles underline each word as it is said, in cues of their own",
+            default=False,
+            flag=Flag("Underline each word as it is said, in srt and vtt.", kind="switch"),
+        ),
+        "vtt_word_times": JobField(
+            "whether the vtt has the times of words (<00:00:01.000>); default the setting"
+            " `vtt_word_times`",
+            flag=Flag("Put the times of words into the vtt.", kind="switch"),
+            unset=False,
+        ),
+        "output_start_index": JobField(
+            "number of the first subtitle",
+            default=1,
+            flag=Flag("Number of the first subtitle.", kind="integer"),
         ),
         "metadata": JobField(
             "echoed in the result",

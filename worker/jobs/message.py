@@ -101,6 +101,7 @@ class Job(JobRequest):
         }
         asked |= self.model_dump(
             mode="json",
+            by_alias=True,
             exclude=as_unset | _ALWAYS_HASHED_FIELDS | _LOCATION_FIELDS,
             exclude_defaults=True,
         )

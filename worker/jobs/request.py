@@ -29,8 +29,23 @@ from worker.jobs.ids import JOB_ID_PATTERN, JOB_ID_RULE, is_job_id
 from worker.jobs.inputs import InputUri, JobInput
 from worker.jobs.languages import LANGUAGE_CODES, in_order, nearest_language
 from worker.jobs.problems import UNICODE_FIX, explained, metadata_problems, sentence, unknown_fields
+from worker.jobs.vocabulary import (
+    MAX_PHRASE_CHARACTERS,
+    MAX_PHRASES,
+    Phrase,
+    VocabularyEntry,
+    listed,
+)
 from worker.redact import quoted
-from worker.results.formats import FORMAT_NAMES, Format
+from worker.results.names import FORMAT_NAMES, Format
+from worker.results.presentation import FilterMethod
+from worker.results.transcript import (
+    CueSeconds,
+    LineCount,
+    LineWidth,
+    SegmentResolution,
+    StartIndex,
+)
 from worker.uris import S3Prefix
 
 __all__ = [
@@ -49,7 +64,7 @@ DEFAULT_PREFIX = "transcripts/"
 MAX_PROMPT_CHARACTERS = 4096
 """Ample for the 223 tokens that Whisper's decoder takes; the engine counts those."""
 
-_PRIVATE_FIELDS = frozenset({"prompt", "hotwords", "metadata"})
+_PRIVATE_FIELDS = frozenset({"prompt", "hotwords", "vocabulary", "vocabulary_filter", "metadata"})
 _MAX_FORMATS = 20
 """Room for every format and some repeats; bounds the errors a hostile list can make."""
 
@@ -66,7 +81,44 @@ def _contains(why: str) -> PydanticCustomError:
     return PydanticCustomError("contains", "{why}", {"why": why})
 
 
+_PHRASE_SCHEMA = {"type": "string", "minLength": 1, "maxLength": MAX_PHRASE_CHARACTERS}
+
 PrivateText = Annotated[str, Field(max_length=MAX_PROMPT_CHARACTERS)]
+Vocabulary = Annotated[
+    tuple[VocabularyEntry, ...],
+    Field(strict=False, max_length=MAX_PHRASES),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {
+                    "type": "array",
+                    "maxItems": MAX_PHRASES,
+                    "items": {
+                        "anyOf": [
+                            _PHRASE_SCHEMA,
+                            {
+                                "type": "object",
+                                "properties": {
+                                    "Phrase": _PHRASE_SCHEMA,
+                                    "DisplayAs": {"anyOf": [_PHRASE_SCHEMA, {"type": "null"}]},
+                                },
+                                "required": ["Phrase"],
+                                "additionalProperties": False,
+                            },
+                        ]
+                    },
+                },
+                {
+                    "type": "object",
+                    "maxProperties": MAX_PHRASES,
+                    "additionalProperties": {"anyOf": [_PHRASE_SCHEMA, {"type": "null"}]},
+                },
+                {"type": "null"},
+            ]
+        }
+    ),
+]
+Phrases = Annotated[tuple[Phrase, ...], Field(strict=False, max_length=MAX_PHRASES)]
 LanguageCode = Annotated[str, WithJsonSchema({"type": "string", "enum": list(LANGUAGE_CODES)})]
 LanguageCodes = Annotated[
     tuple[LanguageCode, ...], Field(strict=False, max_length=len(LANGUAGE_CODES))
@@ -112,6 +164,16 @@ class JobRequest(BaseModel):
     carry_context: Literal["auto", "off", "on"] | None = _field("carry_context")
     language_options: LanguageCodes | None = _field("language_options")
     multilingual: bool | None = _field("multilingual")
+    vocabulary: Vocabulary = _field("vocabulary", repr=False)
+    vocabulary_filter: Phrases = _field("vocabulary_filter", repr=False)
+    vocabulary_filter_method: FilterMethod = _field("vocabulary_filter_method")
+    segment_resolution: SegmentResolution = _field("segment_resolution")
+    max_line_width: LineWidth = _field("max_line_width")
+    max_line_count: LineCount = _field("max_line_count")
+    max_cue_seconds: CueSeconds = _field("max_cue_seconds")
+    highlight_words: bool = _field("highlight_words")
+    vtt_word_times: bool | None = _field("vtt_word_times")
+    output_start_index: StartIndex = _field("output_start_index")
     metadata: dict[str, str] = Field(
         default_factory=dict, repr=False, description=JOB_FIELDS["metadata"].description
     )
@@ -189,6 +251,45 @@ class JobRequest(BaseModel):
     def _order_formats(cls, value: tuple[Format, ...]) -> tuple[Format, ...]:
         return tuple(name for name in FORMAT_NAMES if name == "json" or name in value)
 
+    @field_validator("vocabulary", mode="before")
+    @classmethod
+    def _list_vocabulary(cls, value: object) -> object:
+        return listed(value)
+
+    @field_validator("vocabulary")
+    @classmethod
+    def _check_vocabulary(cls, value: tuple[VocabularyEntry, ...]) -> tuple[VocabularyEntry, ...]:
+        texts = (text for entry in value for text in (entry.phrase, entry.display_as or ""))
+        if not all(map(_is_unicode, texts)):
+            raise PydanticCustomError("advice", UNICODE_FIX)
+        return value
+
+    @field_validator("vocabulary_filter", mode="before")
+    @classmethod
+    def _bound_vocabulary_filter(cls, value: object) -> object:
+        # Before pydantic makes an error of each of a hostile list's items.
+        if isinstance(value, list) and len(value) > MAX_PHRASES:
+            raise PydanticCustomError("advice", f"it may have {MAX_PHRASES} words: shorten it")
+        return () if value is None else value
+
+    @field_validator("vocabulary_filter")
+    @classmethod
+    def _check_vocabulary_filter(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if not all(map(_is_unicode, value)):
+            raise PydanticCustomError("advice", UNICODE_FIX)
+        return value
+
+    @field_validator("vocabulary_filter_method")
+    @classmethod
+    def _check_vocabulary_filter_method(
+        cls, value: FilterMethod, info: ValidationInfo
+    ) -> FilterMethod:
+        if value == "tag" and info.data.get("words") is False:
+            raise PydanticCustomError(
+                "advice", "tags stand in words, and 'words' is false: send another, or words"
+            )
+        return value
+
     @field_validator("prompt", "hotwords")
     @classmethod
     def _check_text(cls, value: str | None) -> str | None:
@@ -216,7 +317,7 @@ class JobRequest(BaseModel):
 
     def body(self) -> str:
         """The job as a message body; fields that have their default are left out."""
-        return self.model_dump_json(exclude_defaults=True)
+        return self.model_dump_json(exclude_defaults=True, by_alias=True)
 
 
 @dataclass(frozen=True, slots=True)

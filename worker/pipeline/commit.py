@@ -13,6 +13,7 @@ from worker.jobs.message import Job
 from worker.logs import get_logger
 from worker.pipeline.answers import Answer, Outcome
 from worker.pipeline.inputs import Inputs
+from worker.pipeline.options import presentation
 from worker.pipeline.task import Task
 from worker.results import formats, names
 from worker.results.transcript import Transcript
@@ -32,7 +33,7 @@ class Commit:
         inputs: asked for the input's present state, where a result is there already.
         engine: a started one; each result names it.
         notices: sent for each result.
-        vtt_word_times: whether vtt files carry the times of words.
+        vtt_word_times: whether vtt files carry the times of words where a job doesn't say.
         sleep: waits that many seconds between attempts.
         clock: monotonic seconds.
     """
@@ -148,13 +149,11 @@ class Commit:
             engine=self._engine.info,
             timings=assemble.timings(recognition, fetch=task.fetch_seconds),
             metadata=job.metadata,
-            words=job.words,
+            presentation=presentation(job, vtt_word_times=self._vtt_word_times),
         )
         siblings = {
             names.sibling(name): (
-                formats.render(
-                    transcript, name, word_timestamps_in_vtt=self._vtt_word_times
-                ).encode(),
+                formats.render(transcript, name).encode(),
                 formats.FORMATS[name][1],
             )
             for name in job.formats

@@ -1,4 +1,4 @@
-"""What a job asks of the engine: the one place where a job's fields become engine options (pure).
+"""What a job asks of the engine and of its result: its fields, as each of them wants them (pure).
 
 A field that a job leaves out has the value of the setting of its name.
 """
@@ -10,9 +10,11 @@ import json
 from dataclasses import fields, replace
 
 from worker.jobs.request import JobRequest
+from worker.results.presentation import Presentation
+from worker.results.transcript import SubtitleOptions
 from worker.speech.api import Options
 
-__all__ = ["engine_options", "windows_fingerprint"]
+__all__ = ["engine_options", "presentation", "windows_fingerprint"]
 
 _OF_JOBS = [field.name for field in fields(Options) if field.name in JobRequest.model_fields]
 """The options that a job can ask for; a fingerprint says nothing of the others."""
@@ -27,11 +29,38 @@ def engine_options(job: JobRequest, defaults: Options | None = None) -> Options:
     """
     defaults = defaults or Options()
     asked = {name: value for name in _OF_JOBS if (value := getattr(job, name)) is not None}
+    asked["vocabulary"] = tuple(entry.phrase for entry in job.vocabulary)
     options = replace(defaults, **asked)
     if options.language is None:
         return options
     # A language that is named leaves nothing to detect, whatever the settings say of detection.
     return replace(options, language_options=(), multilingual=False)
+
+
+def presentation(job: JobRequest, *, vtt_word_times: bool = False) -> Presentation:
+    """How the result shows what was said.
+
+    Args:
+        job: what is asked.
+        vtt_word_times: the setting, for a job that doesn't say.
+    """
+    asked = {
+        name: value
+        for name in SubtitleOptions.model_fields
+        if (value := getattr(job, name)) is not None
+    }
+    return Presentation(
+        words=job.words,
+        segment_resolution=job.segment_resolution,
+        display_as={
+            entry.phrase: entry.display_as
+            for entry in job.vocabulary
+            if entry.display_as is not None
+        },
+        vocabulary_filter=job.vocabulary_filter,
+        vocabulary_filter_method=job.vocabulary_filter_method,
+        subtitles=SubtitleOptions(**{"vtt_word_times": vtt_word_times, **asked}),
+    )
 
 
 def windows_fingerprint(engine: str, job: JobRequest, defaults: Options) -> str:
@@ -52,4 +81,5 @@ def windows_fingerprint(engine: str, job: JobRequest, defaults: Options) -> str:
 
 
 def _of_jobs(options: Options) -> dict[str, object]:
-    return {name: getattr(options, name) for name in _OF_JOBS}
+    # The vocabulary is the job's alone: no setting has a say in it.
+    return {name: getattr(options, name) for name in _OF_JOBS if name != "vocabulary"}

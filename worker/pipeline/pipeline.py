@@ -47,7 +47,7 @@ class Limits:
     Attributes:
         max_input_bytes: largest input that is fetched.
         max_failures: recorded failures after which a job is given up.
-        vtt_word_times: whether vtt files carry the times of words.
+        vtt_word_times: whether vtt files carry the times of words where a job doesn't say.
         options: what the engine is asked for where a job doesn't say.
     """
 

@@ -1,10 +1,16 @@
-"""The names of the files that the worker writes for a job (pure). They stand nowhere else."""
+"""The formats of a transcript, and the names of the files that the worker writes for a job (pure).
+
+They stand nowhere else, and apart from the renderers: a command's `--help` reads them.
+"""
 
 from __future__ import annotations
 
-from worker.results.formats import FORMAT_NAMES, Format
+from typing import Literal, get_args
 
-__all__ = ["CHECKPOINT", "ERROR", "TRANSCRIPT", "WRITTEN", "sibling"]
+__all__ = ["CHECKPOINT", "ERROR", "FORMAT_NAMES", "TRANSCRIPT", "WRITTEN", "Format", "sibling"]
+
+Format = Literal["json", "srt", "vtt", "tsv", "txt", "html"]
+FORMAT_NAMES: tuple[Format, ...] = get_args(Format)
 
 TRANSCRIPT = "transcript.json"
 """The result. It is written last: where it exists, the result is complete."""

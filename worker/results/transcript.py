@@ -9,11 +9,17 @@ All times are seconds from the start of the audio.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 SCHEMA_VERSION = 1
+
+SegmentResolution = Literal["sentence", "window"]
+LineWidth = Annotated[int, Field(ge=10, le=200)]
+LineCount = Annotated[int, Field(ge=1, le=10)]
+CueSeconds = Annotated[float, Field(ge=1.0, le=60.0, allow_inf_nan=False)]
+StartIndex = Annotated[int, Field(ge=0, le=1_000_000)]
 
 
 class _Model(BaseModel):
@@ -35,16 +41,36 @@ class Word(_Model):
     start: float
     end: float
     score: float | None = Field(default=None, description="0 to 1; null where not known")
+    vocabulary_filter_match: Literal[True] | None = Field(
+        default=None,
+        exclude_if=lambda value: value is None,
+        description="only there, and true, where the job's `vocabulary_filter` tags the word",
+    )
 
 
 class Segment(_Model):
-    """A window's text with times. Segments never overlap and never run backwards."""
+    """A sentence with its times, or a window (`Transcript.segment_resolution`).
+
+    Segments never overlap and never run backwards. How sure the model was is known for windows:
+    a sentence has what its window has, one of two windows the mean by characters, and the higher
+    temperature.
+    """
 
     id: int
     start: float
     end: float
     text: str
-    avg_logprob: float
+    avg_logprob: float = Field(description="mean log probability of the window's tokens")
+    no_speech_prob: float | None = Field(
+        default=None, description="that nothing was said in the window; null where not known"
+    )
+    temperature: float | None = Field(
+        default=None, description="at which the window was decoded; null where not known"
+    )
+    compression_ratio: float | None = Field(
+        default=None,
+        description="of the window's text: high where it repeats itself; null where not known",
+    )
     words: tuple[Word, ...] = ()
     language: str | None = Field(
         default=None, description="Whisper code of the language spoken; null where not known"
@@ -91,6 +117,21 @@ class EngineInfo(_Model):
     versions: Mapping[str, str]
 
 
+class SubtitleOptions(_Model):
+    """What a job asks of its subtitles: srt and vtt."""
+
+    max_line_width: LineWidth = Field(default=42, description="columns; wide characters take two")
+    max_line_count: LineCount = Field(default=2, description="lines of a cue")
+    max_cue_seconds: CueSeconds = 7.0
+    highlight_words: bool = Field(
+        default=False, description="each word underlined in its turn, in cues of its own"
+    )
+    vtt_word_times: bool = Field(
+        default=False, description="times of words in the vtt, `<00:00:01.000>`"
+    )
+    output_start_index: StartIndex = Field(default=1, description="number of the first cue")
+
+
 class Timings(_Model):
     """Seconds spent on this job, by stage. Stages of different jobs overlap in time."""
 
@@ -116,6 +157,7 @@ class Transcript(_Model):
     )
     task: Literal["transcribe", "translate"]
     text: str
+    segment_resolution: SegmentResolution = Field(default="window", description="what a segment is")
     segments: tuple[Segment, ...]
     word_times: Literal["aligned", "attention"] | None = Field(
         default=None, description="how the times of words were found; null without words"
@@ -126,6 +168,9 @@ class Transcript(_Model):
     engine: EngineInfo
     timings: Timings
     speed: float = Field(description="audio seconds per second from fetch to write")
+    subtitles: SubtitleOptions = Field(
+        default_factory=SubtitleOptions, description="how the srt and the vtt are made"
+    )
     metadata: Mapping[str, str] = Field(default_factory=dict)
 
 

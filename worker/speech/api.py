@@ -32,6 +32,7 @@ class Options:
         words: whether to find words and their times.
         prompt: text that the decoder is to take for what was said before.
         hotwords: words and names that the decoder is to prefer.
+        vocabulary: the same as a list of phrases, of which it is told as many as it has room for.
         carry_context: whether a window is prompted with the text of the windows before it: never
             (off), wherever that text stands (on), or there so far as it costs little (auto).
         language_options: Whisper codes that detection may choose from; empty: all of the model's.
@@ -47,6 +48,7 @@ class Options:
     words: bool = True
     prompt: str | None = None
     hotwords: str | None = None
+    vocabulary: tuple[str, ...] = ()
     carry_context: CarryContext = "auto"
     language_options: tuple[str, ...] = ()
     multilingual: bool = False
@@ -63,6 +65,8 @@ class WindowText(BaseModel):
         end: where its speech ends.
         text: empty where nothing was said.
         avg_logprob: mean log probability of the text's tokens.
+        no_speech_prob: that nothing was said; None where not known.
+        temperature: at which the text was decoded; None where not known.
         words: with their times; empty where none were asked for or found.
         language: the Whisper code it was decoded in; None where that is not known.
         carried: tokens of its text that the next window may be prompted with; empty where the
@@ -77,6 +81,8 @@ class WindowText(BaseModel):
     end: float
     text: str
     avg_logprob: float
+    no_speech_prob: float | None = None
+    temperature: float | None = None
     words: tuple[Word, ...] = ()
     language: str | None = None
     carried: tuple[int, ...] = ()

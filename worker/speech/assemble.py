@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from worker.results.presentation import Presentation
 from worker.results.transcript import (
     EngineInfo,
     InputInfo,
@@ -51,7 +52,7 @@ def assemble(
     engine: EngineInfo,
     timings: Timings,
     metadata: Mapping[str, str] | None = None,
-    words: bool = True,
+    presentation: Presentation | None = None,
 ) -> Transcript:
     """The transcript of one input.
 
@@ -67,12 +68,16 @@ def assemble(
         engine: `Transcriber.info`.
         timings: as far as they are known; `with_timings` sets them again after writing.
         metadata: echoed.
-        words: False leaves the words out.
+        presentation: how the text is shown; None: as it is where a job asks for nothing.
     """
+    presentation = presentation or Presentation()
     audio_seconds = round(recognition.audio_seconds, _DECIMALS)
     language = recognition.language
     segments = _in_order(
-        recognition.segments, audio_seconds, language.code if language else None, words=words
+        recognition.segments,
+        audio_seconds,
+        language.code if language else None,
+        words=presentation.words,
     )
     with_words = any(segment.words for segment in segments)
     return Transcript(
@@ -87,12 +92,14 @@ def assemble(
         ),
         task=task,
         text=_joined(segments, task),
+        segment_resolution="window",
         segments=segments,
         word_times=recognition.word_times if with_words else None,
         notes=recognition.notes,
         engine=engine,
         timings=timings,
         speed=_speed(audio_seconds, timings),
+        subtitles=presentation.subtitles,
         metadata=dict(metadata or {}),
     )
 

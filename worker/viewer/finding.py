@@ -16,7 +16,7 @@ from pydantic_core import from_json
 
 from worker.errors import SettingsError
 from worker.redact import quoted
-from worker.results.formats import FORMAT_NAMES
+from worker.results.names import FORMAT_NAMES
 from worker.results.transcript import Transcript
 
 __all__ = ["find_recording", "find_transcript", "is_file", "name_for_edits", "read_transcript"]

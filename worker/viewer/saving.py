@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from worker.results.corrections import Corrections, corrected
-from worker.results.formats import Format, render
+from worker.results.formats import render
+from worker.results.names import Format
 from worker.results.transcript import Transcript
 from worker.whole_files import WholeFiles
 

@@ -20,6 +20,7 @@ FIELDS = {
     "speakers": JobField("switch", default=False, flag=Flag("Name speakers.", kind="switch")),
     "punctuation": JobField("no default", flag=Flag("Punctuate, or not.", kind="switch")),
     "vocabulary": JobField("names", default=(), flag=Flag("Words, with commas.", kind="names")),
+    "spelled": JobField("phrases", flag=Flag("Phrases, and how shown.", kind="phrases")),
     "channels": JobField("names or none", flag=Flag("Channels.", kind="names")),
     "labels": JobField("pairs", flag=Flag("Labels.", kind="pairs", commands=("submit",))),
     "place": JobField("on no command line"),
@@ -38,6 +39,7 @@ class Request(BaseModel):
     speakers: bool = False
     punctuation: bool | None = None
     vocabulary: tuple[str, ...] = Field(default=(), strict=False)
+    spelled: dict[str, str | None] = Field(default_factory=dict)
     channels: list[str] | None = None
     labels: dict[str, str] = Field(default_factory=dict)
     place: str | None = None
@@ -69,6 +71,7 @@ def test_what_is_not_typed_has_its_default() -> None:
         (("--speakers", "--no-speakers"), {"speakers": False}),
         (("--no-punctuation",), {"punctuation": False}),
         (("--vocabulary", " a b , c,"), {"vocabulary": ("a b", "c")}),
+        (("--spelled", "a b, c = D d,"), {"spelled": {"a b": None, "c": "D d"}}),
         (("--channels", "1"), {"channels": ["1"]}),
         (("--channels", ""), {"channels": []}),
         (("--labels", "a=b=c", "--labels", "d="), {"labels": {"a": "b=c", "d": ""}}),

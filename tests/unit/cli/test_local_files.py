@@ -19,7 +19,7 @@ from worker.cli.progress import Progress
 from worker.cli.result_files import ResultFiles
 from worker.cli.targets import plan
 from worker.errors import EngineError, ErrorCode
-from worker.results.formats import Format
+from worker.results.names import Format
 from worker.results.transcript import Transcript
 from worker.speech.api import Options
 

@@ -13,7 +13,8 @@ from tests.fakes.engine import FakeEngine
 from tests.fakes.local_files import audio, found
 from worker.cli.result_files import ResultFiles, WriteError
 from worker.cli.targets import Existing, Target, plan
-from worker.results.formats import FORMAT_NAMES, Format, render
+from worker.results.formats import render
+from worker.results.names import FORMAT_NAMES, Format
 from worker.results.transcript import Segment, Transcript
 from worker.speech.api import Recognition
 from worker.speech.assemble import Input, assemble, timings

@@ -14,7 +14,7 @@ from worker.cli.figures import Stats, check_stats
 from worker.cli.media_files import MediaFile, find_files
 from worker.cli.targets import Plan, Taken, plan, result_names
 from worker.errors import SettingsError
-from worker.results.formats import Format
+from worker.results.names import Format
 
 FORMATS: tuple[Format, ...] = ("json", "srt")
 

@@ -216,6 +216,40 @@ def test_the_request_hash_is_the_same_in_every_release() -> None:
     )
     later_hash = "3227c2dac1b0844b2930f9e58752cd45f2b433b98f7d30e43fc04b1a169b3785"
     assert later.request_hash == later_hash
+    shown = only_job(
+        {
+            "input": INPUT,
+            "vocabulary": ["Löwe", {"Phrase": "Tiger", "DisplayAs": "Panthera tigris"}],
+            "vocabulary_filter": ["darn"],
+            "vocabulary_filter_method": "tag",
+            "segment_resolution": "window",
+            "max_line_width": 32,
+            "max_line_count": 1,
+            "max_cue_seconds": 5.5,
+            "highlight_words": True,
+            "vtt_word_times": True,
+            "output_start_index": 0,
+        }
+    )
+    assert shown.request_hash == "9b7be66ab9ea39cf7e5534ea7848cb8d0f24acdd09c0ed5b058c352aacaa7e6f"
+
+
+def test_a_vocabulary_is_the_same_in_each_of_its_forms() -> None:
+    forms: list[object] = [
+        {"Löwe": None, "Tiger": "Panthera tigris"},
+        ["Löwe", {"Phrase": "Tiger", "DisplayAs": "Panthera tigris"}],
+        [{"Phrase": " Löwe "}, {"Phrase": "Tiger", "DisplayAs": "Panthera tigris"}],
+    ]
+    jobs = [only_job({"input": INPUT, "vocabulary": form}) for form in forms]
+    assert len({job.request_hash for job in jobs}) == 1
+    assert {(entry.phrase, entry.display_as) for entry in jobs[0].vocabulary} == {
+        ("Löwe", None),
+        ("Tiger", "Panthera tigris"),
+    }
+    assert only_job(json.loads(jobs[0].body()) | {"job_id": None}) == jobs[0]
+    assert only_job({"input": INPUT, "vocabulary": []}).request_hash == (
+        only_job({"input": INPUT}).request_hash
+    )
 
 
 def test_the_order_of_language_options_changes_nothing() -> None:
@@ -326,7 +360,7 @@ def test_a_named_language_agrees_with_what_may_be_detected(
         ({"inptu": INPUT}, "field 'inptu' is unknown; the nearest known one is 'input'"),
         ({"input": INPUT, "langage": "de"}, "the nearest known one is 'language'"),
         ({"input": INPUT, "jobId": "x"}, "the nearest known one is 'job_id'"),
-        ({"input": INPUT, "word_timestamps": True}, "the nearest known one is 'words'"),
+        ({"input": INPUT, "word": True}, "the nearest known one is 'words'"),
         ({"input": INPUT, "format": "srt"}, "the nearest known one is 'formats'"),
         ({"input": INPUT, "etag": "x"}, "field 'etag' is unknown"),
         ({"input": INPUT, "version_id": "x"}, "field 'version_id' is unknown"),
@@ -1310,7 +1344,7 @@ def test_a_full_sized_body_takes_no_time(body: str) -> None:
 
 def test_reading_messages_needs_no_heavy_module() -> None:
     heavy = "{'torch', 'whisperx', 'faster_whisper', 'ctranslate2', 'av', 'numpy', 'boto3'}"
-    modules = "sys, worker.jobs.message, worker.results.formats"
+    modules = "sys, worker.jobs.message, worker.results.names"
     code = f"import {modules}; print(*({heavy} & sys.modules.keys()))"
     ran = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True

@@ -1,7 +1,13 @@
 from __future__ import annotations
 
-from worker.results.formats import FORMAT_NAMES
-from worker.results.names import CHECKPOINT, ERROR, TRANSCRIPT, WRITTEN, sibling
+from worker.results.names import (
+    CHECKPOINT,
+    ERROR,
+    FORMAT_NAMES,
+    TRANSCRIPT,
+    WRITTEN,
+    sibling,
+)
 
 
 def test_the_names_are_those_that_readers_look_for() -> None:

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.fakes.transcripts import ENGINE as BASE
+from worker.results.presentation import Presentation
 from worker.results.transcript import Language, Segment, Timings, Transcript, Word
 from worker.speech.api import Recognition
 from worker.speech.assemble import Input, assemble, timings, with_timings
@@ -66,7 +67,7 @@ def assembled(
         engine=ENGINE,
         timings=timings or Timings(),
         metadata={"a": "b"},
-        words=words,
+        presentation=Presentation(words=words),
     )
 
 

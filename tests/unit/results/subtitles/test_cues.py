@@ -14,20 +14,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.fakes.transcripts import ENGINE
-from worker.results.formats import (
-    FORMAT_NAMES,
-    FORMATS,
-    MAX_LINE_WIDTH,
-    MAX_LINES,
-    Cue,
-    cues,
-    render,
-    text_width,
-)
+from worker.results.formats import FORMATS, render
+from worker.results.names import FORMAT_NAMES
+from worker.results.subtitles.cues import MAX_LINE_WIDTH, MAX_LINES, Cue, cues, text_width
 from worker.results.transcript import (
     InputInfo,
     Language,
     Segment,
+    SubtitleOptions,
     Timings,
     Transcript,
     Word,
@@ -48,6 +42,10 @@ def transcript(*segments: Segment) -> Transcript:
         timings=Timings(),
         speed=1.0,
     )
+
+
+def with_word_times(whole: Transcript) -> Transcript:
+    return whole.model_copy(update={"subtitles": SubtitleOptions(vtt_word_times=True)})
 
 
 def segment(start: float, end: float, text: str, words: Sequence[Word] = ()) -> Segment:
@@ -403,7 +401,7 @@ def test_vtt_is_read_back_by_pysubs2(spoken: list[Segment]) -> None:
 @given(segments())
 def test_vtt_word_times_keep_the_rules_of_webvtt(spoken: list[Segment]) -> None:
     whole = transcript(*spoken)
-    text = render(whole, "vtt", word_timestamps_in_vtt=True)
+    text = render(with_word_times(whole), "vtt")
     blocks = text.split("\n\n")[1:]
     found = cues(whole)
     assert len(blocks) == len(found)
@@ -444,7 +442,7 @@ def test_vtt_example() -> None:
     assert render(whole, "vtt") == (
         "WEBVTT\n\n1\n00:00:01.000 --> 00:00:03.000\nR&amp;D &lt;3 you\n"
     )
-    assert render(whole, "vtt", word_timestamps_in_vtt=True) == (
+    assert render(with_word_times(whole), "vtt") == (
         "WEBVTT\n\n1\n00:00:01.000 --> 00:00:03.000\n"
         "R&amp;D <00:00:01.500>&lt;3 <00:00:02.250>you\n"
     )
@@ -453,7 +451,8 @@ def test_vtt_example() -> None:
 def test_vtt_shows_a_time_that_was_text() -> None:
     spoken = segment(0.0, 5.0, "<00:00:01.000>", words_of(("<00:00:01.000>", 1.0, 3.0)))
     for word_times in (False, True):
-        text = render(transcript(spoken), "vtt", word_timestamps_in_vtt=word_times)
+        whole = transcript(spoken)
+        text = render(with_word_times(whole) if word_times else whole, "vtt")
         assert text.endswith("\n&lt;00:00:01.000&gt;\n")
 
 
