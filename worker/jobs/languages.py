@@ -1,7 +1,5 @@
-"""The languages Whisper knows: codes, English names, and the nearest code to a wrong one (pure).
+"""The codes of languages in jobs and settings, and the nearest code to a wrong one (pure).
 
-The tokenizer's own tuple lives in a module that imports the speech libraries; messages are
-parsed without them, so the codes are kept here and a test holds the two equal.
 Which of them a model has is the model's business: `yue` came with large-v3, and a model
 that ends in `.en` knows one language.
 """
@@ -10,113 +8,9 @@ import difflib
 from collections.abc import Collection, Mapping
 from types import MappingProxyType
 
-__all__ = ["LANGUAGE_CODES", "LANGUAGE_NAMES", "in_order", "nearest_language"]
+from worker.results.languages import LANGUAGE_NAMES
 
-LANGUAGE_NAMES: Mapping[str, str] = MappingProxyType(
-    {
-        "af": "afrikaans",
-        "am": "amharic",
-        "ar": "arabic",
-        "as": "assamese",
-        "az": "azerbaijani",
-        "ba": "bashkir",
-        "be": "belarusian",
-        "bg": "bulgarian",
-        "bn": "bengali",
-        "bo": "tibetan",
-        "br": "breton",
-        "bs": "bosnian",
-        "ca": "catalan",
-        "cs": "czech",
-        "cy": "welsh",
-        "da": "danish",
-        "de": "german",
-        "el": "greek",
-        "en": "english",
-        "es": "spanish",
-        "et": "estonian",
-        "eu": "basque",
-        "fa": "persian",
-        "fi": "finnish",
-        "fo": "faroese",
-        "fr": "french",
-        "gl": "galician",
-        "gu": "gujarati",
-        "ha": "hausa",
-        "haw": "hawaiian",
-        "he": "hebrew",
-        "hi": "hindi",
-        "hr": "croatian",
-        "ht": "haitian creole",
-        "hu": "hungarian",
-        "hy": "armenian",
-        "id": "indonesian",
-        "is": "icelandic",
-        "it": "italian",
-        "ja": "japanese",
-        "jw": "javanese",
-        "ka": "georgian",
-        "kk": "kazakh",
-        "km": "khmer",
-        "kn": "kannada",
-        "ko": "korean",
-        "la": "latin",
-        "lb": "luxembourgish",
-        "ln": "lingala",
-        "lo": "lao",
-        "lt": "lithuanian",
-        "lv": "latvian",
-        "mg": "malagasy",
-        "mi": "maori",
-        "mk": "macedonian",
-        "ml": "malayalam",
-        "mn": "mongolian",
-        "mr": "marathi",
-        "ms": "malay",
-        "mt": "maltese",
-        "my": "myanmar",
-        "ne": "nepali",
-        "nl": "dutch",
-        "nn": "nynorsk",
-        "no": "norwegian",
-        "oc": "occitan",
-        "pa": "punjabi",
-        "pl": "polish",
-        "ps": "pashto",
-        "pt": "portuguese",
-        "ro": "romanian",
-        "ru": "russian",
-        "sa": "sanskrit",
-        "sd": "sindhi",
-        "si": "sinhala",
-        "sk": "slovak",
-        "sl": "slovenian",
-        "sn": "shona",
-        "so": "somali",
-        "sq": "albanian",
-        "sr": "serbian",
-        "su": "sundanese",
-        "sv": "swedish",
-        "sw": "swahili",
-        "ta": "tamil",
-        "te": "telugu",
-        "tg": "tajik",
-        "th": "thai",
-        "tk": "turkmen",
-        "tl": "tagalog",
-        "tr": "turkish",
-        "tt": "tatar",
-        "uk": "ukrainian",
-        "ur": "urdu",
-        "uz": "uzbek",
-        "vi": "vietnamese",
-        "yi": "yiddish",
-        "yo": "yoruba",
-        "zh": "chinese",
-        "yue": "cantonese",
-    }
-)
-"""English name of each code, lower case, as OpenAI's tokenizer lists them."""
+__all__ = ["LANGUAGE_CODES", "in_order", "nearest_language"]
 
 LANGUAGE_CODES: tuple[str, ...] = tuple(LANGUAGE_NAMES)
 """The 100 codes, in the order of faster-whisper's tokenizer."""

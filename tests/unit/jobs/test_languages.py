@@ -2,7 +2,8 @@
 
 import pytest
 
-from worker.jobs.languages import LANGUAGE_CODES, LANGUAGE_NAMES, nearest_language
+from worker.jobs.languages import LANGUAGE_CODES, nearest_language
+from worker.results.languages import LANGUAGE_NAMES
 
 
 def test_codes_are_those_of_the_tokenizer() -> None:
