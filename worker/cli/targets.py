@@ -1,9 +1,9 @@
 """Which file writes which results, and what is against it, before anything is done.
 
-Results have the name of their file: `talk.mp3` writes `talk.json`, `talk.srt`, ... What was found
-below a directory keeps its place there. Files that would write the same results keep more of their
-names: the directories that differ (`monday/talk.json`, `friday/talk.json`), or the extension
-(`talk.mp3.json`, `talk.wav.json`).
+Results have the name of their file: `talk.mp3` writes `talk.json`, `talk.srt`, `talk.openai.json`,
+... What was found below a directory keeps its place there. Files that would write the same results
+keep more of their names: the directories that differ (`monday/talk.json`, `friday/talk.json`), or
+the extension (`talk.mp3.json`, `talk.wav.json`).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from worker.cli.media_files import FileFailure, MediaFile
 from worker.cli.writable import Directories, file_problem
 from worker.errors import SettingsError
 from worker.redact import printable
-from worker.results.names import FORMAT_NAMES, Format
+from worker.results.names import FORMAT_NAMES, SHAPE_NAMES, Format, ending
 from worker.results.plural import counted
 
 __all__ = ["Existing", "Plan", "Taken", "Target", "plan", "result_names"]
@@ -47,7 +47,7 @@ class Target:
 
     def result(self, fmt: Format) -> Path:
         """The path of the result in a format, whether it is to be written or not."""
-        return self.stem.with_name(f"{self.stem.name}.{fmt}")
+        return _result(self.stem, fmt)
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,8 +131,9 @@ def result_names(files: Sequence[MediaFile]) -> list[PurePath]:
             for i in (group[k] for k in same):
                 names[i] = names[i].with_name(files[i].path.name)
     for one, two, *_ in _clashes(names):
+        both = max(names[one], names[two], key=lambda name: len(name.name))
         raise SettingsError(
-            f"{files[one].path} and {files[two].path} would both write {names[one]}.json: rename"
+            f"{files[one].path} and {files[two].path} would both write {both}.json: rename"
             " one, or transcribe them into different directories"
         )
     return names
@@ -155,7 +156,7 @@ class Taken:
     def __init__(self, files: Sequence[MediaFile], output_dir: Path) -> None:
         self._inputs = [file.path for file in files]
         stems = [output_dir / name for name in result_names(files)]
-        self._results = [stem.with_name(f"{stem.name}.{f}") for stem in stems for f in FORMAT_NAMES]
+        self._results = [_result(stem, fmt) for stem in stems for fmt in FORMAT_NAMES]
 
     def problem(self, path: Path) -> str | None:
         """What a path is that would be written, if it is one of those."""
@@ -196,15 +197,27 @@ def _identity(path: Path) -> tuple[int, int] | None:
 
 
 def _clashes(names: Sequence[PurePath]) -> list[list[int]]:
-    """The positions of names that occur more than once, together."""
+    """The positions of names whose results would have one name in some format, together."""
     positions: dict[PurePath, list[int]] = defaultdict(list)
     for i, name in enumerate(names):
-        positions[name].append(i)
+        positions[_without_shapes(name)].append(i)
     return [group for group in positions.values() if len(group) > 1]
 
 
+def _without_shapes(name: PurePath) -> PurePath:
+    """The name that `talk.openai` counts as: its json is called as `talk` may call a result too."""
+    while name.suffix[1:] in SHAPE_NAMES:
+        name = name.with_suffix("")
+    return name
+
+
 def _target(file: MediaFile, stem: Path, formats: Iterable[Format]) -> Target:
-    return Target(file, stem, {fmt: stem.with_name(f"{stem.name}.{fmt}") for fmt in formats})
+    return Target(file, stem, {fmt: _result(stem, fmt) for fmt in formats})
+
+
+def _result(stem: Path, fmt: Format) -> Path:
+    """The result in a format."""
+    return stem.with_name(stem.name + ending(fmt))
 
 
 def _refusal(there: Sequence[Path], with_results: int, files: int) -> str:

@@ -1,4 +1,4 @@
-"""A transcript in the forms people use: json, srt, vtt, tsv, txt and html (pure).
+"""A transcript in the forms people use: json, srt, vtt, tsv, txt, html and others' shapes (pure).
 
 What a job asks of its subtitles stands in the transcript itself (`Transcript.subtitles`), so that a
 file can be made anew from the json alone.
@@ -11,6 +11,9 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from worker.results.names import Format
+from worker.results.shapes.openai import openai
+from worker.results.shapes.transcribe import transcribe
+from worker.results.shapes.whisperx import whisperx
 from worker.results.spelling import one_line
 from worker.results.subtitles.files import srt, vtt
 
@@ -54,6 +57,9 @@ FORMATS: Mapping[Format, tuple[Callable[[Transcript], str], str]] = MappingProxy
         "tsv": (_tsv, "text/tab-separated-values; charset=utf-8"),
         "txt": (_txt, "text/plain; charset=utf-8"),
         "html": (_html, "text/html; charset=utf-8"),
+        "whisperx": (whisperx, "application/json"),
+        "openai": (openai, "application/json"),
+        "transcribe": (transcribe, "application/json"),
     }
 )
 """Each format's renderer and the content type of its object."""
@@ -64,7 +70,8 @@ def render(transcript: Transcript, fmt: Format) -> str:
 
     json is one line as `transcript_schema` describes; tsv has one segment a row (`start`, `end`
     in milliseconds, `text`), as OpenAI's whisper writes it; txt has one segment a line; html
-    is a page that stands by itself. A transcript without speech gives a valid empty file of each.
+    is a page that stands by itself; the rest are json as others write it, see
+    `worker.results.shapes`. A transcript without speech gives a valid empty file of each.
     """
     renderer, _ = FORMATS[fmt]
     return renderer(transcript)

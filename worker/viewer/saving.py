@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from worker.results.corrections import Corrections, corrected
 from worker.results.formats import render
-from worker.results.names import Format
+from worker.results.names import Format, ending
 from worker.results.transcript import Transcript
 from worker.whole_files import WholeFiles
 
@@ -99,7 +99,7 @@ class Edits:
             stem, left = self._write(texts)
             version = self._saved.version + (not known)
             self._saved = corrections.model_copy(update={"version": version})
-        endings = ", ".join(f".{fmt}" for fmt in FORMATS[:-1])
+        endings = ", ".join(map(ending, FORMATS[:-1]))
         said = f"Saved {stem}.json, {endings} in {self._folder.resolve()}"
         if left is not None:
             said += f"; {left.name} was changed by another program and is left as it is"
@@ -110,7 +110,7 @@ class Edits:
         stem = self._stem or self.free_stem()
         left = None
         while True:
-            files = {self._folder / f"{stem}.{fmt}": texts[fmt] for fmt in FORMATS}
+            files = {self._folder / f"{stem}{ending(fmt)}": texts[fmt] for fmt in FORMATS}
             try:
                 self._files.write(files.items(), before_moving=partial(self._check_own, files))
             except _ForeignFileError as error:
@@ -134,7 +134,7 @@ class Edits:
         return next(
             stem
             for stem in stems
-            if not any(os.path.lexists(self._folder / f"{stem}.{fmt}") for fmt in FORMATS)
+            if not any(os.path.lexists(self._folder / f"{stem}{ending(fmt)}") for fmt in FORMATS)
         )
 
 

@@ -14,7 +14,7 @@ from worker.cli.figures import Stats, check_stats
 from worker.cli.media_files import MediaFile, find_files
 from worker.cli.targets import Plan, Taken, plan, result_names
 from worker.errors import SettingsError
-from worker.results.names import Format
+from worker.results.names import FORMAT_NAMES, Format, ending
 
 FORMATS: tuple[Format, ...] = ("json", "srt")
 
@@ -58,9 +58,22 @@ def test_what_can_not_be_told_apart_is_refused() -> None:
         names(media("talk.mp3"), media("talk.wav"), media("b/talk.mp3.ogg"))
 
 
+def test_a_name_that_ends_like_a_shape_of_others_is_not_taken_for_one() -> None:
+    """`talk.openai.mp3` would have its json where `talk.mp3` has its `openai`."""
+    assert names(media("talk.mp3"), media("talk.openai.mp3"), media("other.openai.mp3")) == [
+        "talk.mp3", "talk.openai.mp3", "other.openai",
+    ]  # fmt: skip
+    assert names(media("a/talk.mp3"), media("b/talk.openai.mp3")) == ["a/talk", "b/talk.openai"]
+    with pytest.raises(SettingsError, match=r"would both write talk\.openai\.json: rename one"):
+        names(media("talk"), media("talk.openai"))
+
+
 @given(
     st.sets(
-        st.tuples(st.sampled_from(["", "a", "b", "a/c"]), st.sampled_from(["x", "y", "x.y"])),
+        st.tuples(
+            st.sampled_from(["", "a", "b", "a/c"]),
+            st.sampled_from(["x", "y", "x.y", "x.openai", "x.openai.whisperx"]),
+        ),
         max_size=6,
     ),
     st.lists(st.sampled_from([".mp3", ".wav"]), min_size=6, max_size=6),
@@ -71,7 +84,8 @@ def test_no_two_files_write_one_result(places: set[tuple[str, str]], extensions:
         for (folder, name), extension in zip(sorted(places), extensions, strict=False)
     ]
     chosen = names(*files)
-    assert len(set(chosen)) == len(files)
+    results = [f"{name}{ending(fmt)}" for name in chosen for fmt in FORMAT_NAMES]
+    assert len(set(results)) == len(results)
     assert not any(name.startswith(("/", "..")) for name in chosen)
 
 
