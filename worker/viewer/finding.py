@@ -16,7 +16,7 @@ from pydantic_core import from_json
 
 from worker.errors import SettingsError
 from worker.redact import quoted
-from worker.results.names import FORMAT_NAMES
+from worker.results.names import FORMAT_NAMES, ending, shape_in
 from worker.results.transcript import Transcript
 
 __all__ = ["find_recording", "find_transcript", "is_file", "name_for_edits", "read_transcript"]
@@ -24,7 +24,7 @@ __all__ = ["find_recording", "find_transcript", "is_file", "name_for_edits", "re
 MAX_TRANSCRIPT_BYTES = 256 * 1024**2
 """A transcript of two hours has three megabytes."""
 
-_RESULT_ENDINGS = frozenset(f".{name}" for name in FORMAT_NAMES)
+_RESULT_ENDINGS = frozenset(map(ending, FORMAT_NAMES))
 _EDITED = re.compile(r"\.edited(-\d+)?$")
 _UNSAFE = re.compile(r"[^\w.-]+")
 
@@ -97,20 +97,27 @@ def read_transcript(file: Path, name: object) -> Transcript:
         first = error.errors(include_input=False, include_url=False)[0]
         place = ".".join(map(str, first["loc"]))
         raise SettingsError(
-            _why_it_failed(content)
+            _what_it_is(content, str(name))
             or f"{name} is no transcript of this release: {place or 'the file'}: {first['msg']}"
         ) from None
 
 
-def _why_it_failed(content: bytes) -> str | None:
-    """What an error document says in a transcript's place."""
+def _what_it_is(content: bytes, name: str) -> str | None:
+    """What stands in a transcript's place, if we wrote that too."""
     try:
         document = from_json(content)  # refuses deep nesting, where `json` runs out of stack
     except ValueError:
         return None
-    if not isinstance(document, dict) or document.get("status") != "failed":
+    if not isinstance(document, dict):
         return None
-    return f"this job failed ({document.get('code')}): {quoted(str(document.get('message')), 300)}"
+    if document.get("status") == "failed":
+        message = quoted(str(document.get("message")), 300)
+        return f"this job failed ({document.get('code')}): {message}"
+    shape = shape_in(name)
+    if shape is None or "schema_version" in document:
+        return None
+    instead = f"{name[: -len(ending(shape))]}.json"
+    return f"{name} is a transcript in the shape '{shape}', for other programs: name {instead}"
 
 
 def find_recording(transcript_file: Path, transcript: Transcript) -> Path | None:

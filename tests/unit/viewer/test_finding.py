@@ -10,6 +10,7 @@ import pytest
 from tests.fakes.transcripts import segments, transcript
 from worker.errors import SettingsError
 from worker.results.formats import render
+from worker.results.names import SHAPE_NAMES, Format, ending
 from worker.results.transcript import Transcript
 from worker.viewer.finding import (
     find_recording,
@@ -54,6 +55,29 @@ def test_what_leads_nowhere_is_said(tmp_path: Path, name: str, why: str) -> None
         find_transcript(tmp_path / name)
 
 
+@pytest.mark.parametrize("shape", SHAPE_NAMES)
+def test_a_shape_of_others_is_not_shown_and_the_transcript_is_named(
+    tmp_path: Path, shape: Format
+) -> None:
+    file = tmp_path / f"talk{ending(shape)}"
+    file.write_text(render(MADE, shape))
+    path, _ = find_transcript(file)
+    with pytest.raises(
+        SettingsError, match=rf"talk\.{shape}\.json .*'{shape}'.*: name .*/talk\.json$"
+    ):
+        read_transcript(path, path)
+
+
+def test_a_transcript_whose_name_ends_like_a_shape_is_read(tmp_path: Path) -> None:
+    """That of `talk.openai.mp3`."""
+    file = tmp_path / "talk.openai.json"
+    file.write_text(render(MADE, "json"))
+    assert read_transcript(file, file) == MADE
+    file.write_text(render(MADE, "json").replace('"segments":', '"parts":'))
+    with pytest.raises(SettingsError, match="is no transcript of this release"):
+        read_transcript(file, file)
+
+
 @pytest.mark.parametrize("ending", [".json", ".flac", ".srt", ""])
 def test_a_name_that_no_file_can_have_is_said(tmp_path: Path, ending: str) -> None:
     with pytest.raises(SettingsError, match="can't be read: File name too long"):
@@ -77,6 +101,7 @@ def test_a_pipe_is_refused_and_not_waited_for(tmp_path: Path) -> None:
         ("s3://bucket/in/call-17.flac", ["call-17.flac", "talk.mp3"], "call-17.flac"),
         ("s3://bucket/in/call-17.flac", ["talk.mp3", "talk.srt", "talk.html"], "talk.mp3"),
         ("gone.flac", ["talk.srt", "talk.vtt", "talk.txt", "talk.tsv", "talk.html"], None),
+        ("gone.flac", ["talk.whisperx.json", "talk.openai.json", "talk.transcribe.json"], None),
         ("gone.flac", ["other.flac"], None),
         ("talk.json", [], None),
         ("../../secret", [], None),
