@@ -203,13 +203,14 @@ def _names(text: str | None, default: Sequence[str] | None) -> list[str] | None:
     return [name.strip() for name in text.split(",") if name.strip()]
 
 
-def _phrases(flag: str, text: str | None) -> dict[str, str | None]:
-    found: dict[str, str | None] = {}
-    for item in _names(text, None) or ():
+def _phrases(flag: str, text: str | None) -> list[dict[str, str | None]]:
+    found = []
+    for number, item in enumerate(_names(text, None) or (), 1):
         phrase, has_other, shown = (part.strip() for part in item.partition("="))
         if not phrase or (has_other and not shown):
-            raise SettingsError(f"{flag} {item}: write PHRASE, or PHRASE=SHOWN")
-        found[phrase] = shown or None
+            # Not quoted: a vocabulary is private, and what is said here may be kept.
+            raise SettingsError(f"{flag} item {number}: write PHRASE, or PHRASE=SHOWN")
+        found.append({"Phrase": phrase, "DisplayAs": shown or None})
     return found
 
 

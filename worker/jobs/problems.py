@@ -1,7 +1,7 @@
 """The sentences that refuse a wrong job: the field, its value and the fix (pure).
 
 Pydantic finds most of what is wrong; its errors become sentences here. Private values
-(`prompt`, `hotwords`, `metadata`) are never quoted.
+(`prompt`, `hotwords`, `vocabulary`, `vocabulary_filter`, `metadata`) are never quoted.
 """
 
 from __future__ import annotations
@@ -85,6 +85,7 @@ _FIXES = {
     "int_from_float": "it must be a whole number",
     "int_type": "it must be a whole number",
     "list_type": "it must be a list",
+    "string_too_short": "it must not be empty",
     "string_type": "it must be text",
     "string_unicode": UNICODE_FIX,
     "tuple_type": "it must be a list",

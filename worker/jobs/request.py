@@ -1,7 +1,7 @@
 """JobRequest: a job as its sender writes it, and what the settings say about every job (pure).
 
-The content of `prompt`, `hotwords` and `metadata` is private: no sentence quotes it, no repr
-shows it.
+The content of `prompt`, `hotwords`, `vocabulary`, `vocabulary_filter` and `metadata` is private: no
+sentence quotes it, no repr shows it.
 """
 
 from __future__ import annotations
@@ -34,7 +34,10 @@ from worker.jobs.vocabulary import (
     MAX_PHRASES,
     Phrase,
     VocabularyEntry,
+    distinct_entries,
+    distinct_phrases,
     listed,
+    listed_phrases,
 )
 from worker.redact import quoted
 from worker.results.names import FORMAT_NAMES, Format
@@ -259,25 +262,17 @@ class JobRequest(BaseModel):
     @field_validator("vocabulary")
     @classmethod
     def _check_vocabulary(cls, value: tuple[VocabularyEntry, ...]) -> tuple[VocabularyEntry, ...]:
-        texts = (text for entry in value for text in (entry.phrase, entry.display_as or ""))
-        if not all(map(_is_unicode, texts)):
-            raise PydanticCustomError("advice", UNICODE_FIX)
-        return value
+        return distinct_entries(value)
 
     @field_validator("vocabulary_filter", mode="before")
     @classmethod
-    def _bound_vocabulary_filter(cls, value: object) -> object:
-        # Before pydantic makes an error of each of a hostile list's items.
-        if isinstance(value, list) and len(value) > MAX_PHRASES:
-            raise PydanticCustomError("advice", f"it may have {MAX_PHRASES} words: shorten it")
-        return () if value is None else value
+    def _list_vocabulary_filter(cls, value: object) -> object:
+        return listed_phrases(value)
 
     @field_validator("vocabulary_filter")
     @classmethod
     def _check_vocabulary_filter(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        if not all(map(_is_unicode, value)):
-            raise PydanticCustomError("advice", UNICODE_FIX)
-        return value
+        return distinct_phrases(value)
 
     @field_validator("vocabulary_filter_method")
     @classmethod

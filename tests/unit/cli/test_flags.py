@@ -39,7 +39,7 @@ class Request(BaseModel):
     speakers: bool = False
     punctuation: bool | None = None
     vocabulary: tuple[str, ...] = Field(default=(), strict=False)
-    spelled: dict[str, str | None] = Field(default_factory=dict)
+    spelled: list[dict[str, str | None]] = Field(default_factory=list)
     channels: list[str] | None = None
     labels: dict[str, str] = Field(default_factory=dict)
     place: str | None = None
@@ -71,7 +71,15 @@ def test_what_is_not_typed_has_its_default() -> None:
         (("--speakers", "--no-speakers"), {"speakers": False}),
         (("--no-punctuation",), {"punctuation": False}),
         (("--vocabulary", " a b , c,"), {"vocabulary": ("a b", "c")}),
-        (("--spelled", "a b, c = D d,"), {"spelled": {"a b": None, "c": "D d"}}),
+        (
+            ("--spelled", "a b, c = D d,"),
+            {
+                "spelled": [
+                    {"Phrase": "a b", "DisplayAs": None},
+                    {"Phrase": "c", "DisplayAs": "D d"},
+                ]
+            },
+        ),
         (("--channels", "1"), {"channels": ["1"]}),
         (("--channels", ""), {"channels": []}),
         (("--labels", "a=b=c", "--labels", "d="), {"labels": {"a": "b=c", "d": ""}}),
@@ -107,6 +115,11 @@ def test_what_a_value_may_be_is_for_the_model_to_say() -> None:
 def test_a_pair_without_a_name_is_refused() -> None:
     with pytest.raises(SettingsError, match="--labels =x: write NAME=VALUE"):
         request("--labels", "=x")
+
+
+def test_a_phrase_without_words_is_refused_by_its_number() -> None:
+    with pytest.raises(SettingsError, match="--spelled item 2: write PHRASE, or PHRASE=SHOWN"):
+        request("--spelled", "hush, secret=")
 
 
 def test_a_command_has_the_flags_that_name_it() -> None:
