@@ -438,7 +438,13 @@ def test_the_log_has_phrases_that_operators_grep_and_nothing_that_was_said(
 
     logs.configure("DEBUG", "text")
     uri = place.upload("a", fake_audio(65))
-    place.send({"input": uri, "job_id": "a", "prompt": "mind the secret", "hotwords": "hidden"})
+    private = {
+        "prompt": "mind the secret",
+        "hotwords": "hidden",
+        "vocabulary": {"tricky": "riddle"},
+        "vocabulary_filter": ["unsaid"],
+    }
+    place.send({"input": uri, "job_id": "a", **private})
     assert place.daemon().code() is ExitCode.OK
     out = capsys.readouterr()
     line = next(text for text in out.err.splitlines() if "event=job.completed" in text)
@@ -446,7 +452,7 @@ def test_the_log_has_phrases_that_operators_grep_and_nothing_that_was_said(
     assert " seconds " in line
     for name in ("job_id=a", "audio_seconds=65.0", "speed=", "transcribe_seconds="):
         assert name in line
-    for said in ("window 0 of", "mind the secret", "hidden"):
+    for said in ("window 0 of", "mind the secret", "hidden", "tricky", "riddle", "unsaid"):
         assert said not in out.err + out.out
 
 

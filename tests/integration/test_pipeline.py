@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import wait
@@ -15,6 +16,7 @@ import pytest
 from tests.conftest import Aws, Queues
 from tests.fakes import local_input
 from tests.fakes.engine import PRIVATE_TEXT, FakeEngine, fake_audio
+from worker import logs
 from worker.aws.clients import Clients
 from worker.aws.notices import Notices
 from worker.aws.results import ResultStore
@@ -29,6 +31,7 @@ from worker.pipeline.pipeline import Limits, Pipeline
 from worker.pipeline.record import Run
 from worker.pipeline.task import Held, Task
 from worker.pipeline.workdir import WorkDir
+from worker.results.names import FORMAT_NAMES
 
 BUCKET = "audio"
 
@@ -116,6 +119,13 @@ class Bench:
     def names(self, job_id: str = "job") -> set[str]:
         listed = self.aws.s3.list_objects_v2(Bucket=BUCKET, Prefix=f"transcripts/{job_id}/")
         return {item["Key"].rpartition("/")[2] for item in listed.get("Contents", [])}
+
+    def everything(self) -> list[str]:
+        """Every object beside the inputs, and what S3 keeps with it."""
+        listed = self.aws.s3.list_objects_v2(Bucket=BUCKET, Prefix="transcripts/")["Contents"]
+        found = [self.aws.s3.get_object(Bucket=BUCKET, Key=item["Key"]) for item in listed]
+        bodies = [one["Body"].read().decode() for one in found]
+        return bodies + [str(one["ResponseMetadata"]) + str(one["Metadata"]) for one in found]
 
     def checkpoint(self, task: Task, **fields: Any) -> None:
         """Put a checkpoint as an earlier run would have left it."""
@@ -214,6 +224,39 @@ def test_what_the_job_asks_reaches_the_engine_and_nothing_of_it_the_disk(
     found = bench.read("transcript.json")
     assert found["word_times"] is None
     assert found["language"] == {"code": "de", "probability": None, "detected": False}
+
+
+@pytest.mark.usefixtures("loggers_as_before")
+def test_what_must_not_show_shows_nowhere(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:
+    logs.configure("DEBUG", "json")
+    bench.notify = bench.aws.make_queues("notices").url
+    bench.upload()
+    asked: dict[str, Any] = {
+        "formats": list(FORMAT_NAMES),
+        "vocabulary": {"window": "swordfish", "0": "zero"},
+        "vocabulary_filter": ["swordfish", "of"],
+        "metadata": {"case": "17"},
+    }
+    assert bench.run(bench.task(**asked)).answer is Answer.COMMITTED
+    found = bench.read("transcript.json")
+    first = found["segments"][0]
+    assert first["text"].startswith("*** zero *** ")
+    assert [word["word"] for word in first["words"]] == first["text"].split()
+    assert found["text"] == " ".join(segment["text"] for segment in found["segments"])
+    assert bench.run(bench.task("bad", **asked, input=bench.upload("in/bad", marker="bad"))).answer
+    assert bench.read("error.json", "bad")["code"] == "decode_failed"
+    assert bench.names("bad") == {"error.json"}
+    told = [*bench.everything(), *map(str, bench.dead())]
+    notices = bench.aws.sqs.receive_message(QueueUrl=bench.notify, MaxNumberOfMessages=10)
+    told += [message["Body"] for message in notices["Messages"]]
+    told += capsys.readouterr()
+    assert len(bench.names()) == len(FORMAT_NAMES)
+    assert sum("job.completed" in text for text in told) == 1, "the log is among it"
+    for text in told:
+        assert "swordfish" not in text
+        # The page's own markup has both words beside the text.
+        plain = re.sub(r"<(style|script)>.*?</\1>|<[^>]*>", "", text, flags=re.DOTALL)
+        assert not re.search(r"\bwindow \d| of [0-9a-f]{12}", plain)
 
 
 def test_audio_without_speech_commits_an_empty_transcript(bench: Bench) -> None:

@@ -19,6 +19,7 @@ from worker.results.transcript import (
     Transcript,
     Word,
 )
+from worker.results.wording import unmarked, worded
 from worker.speech.api import Recognition, Task
 from worker.speech.words.languages import is_spaced
 
@@ -79,6 +80,7 @@ def assemble(
         language.code if language else None,
         words=presentation.words,
     )
+    segments = worded(segments, presentation)
     with_words = any(segment.words for segment in segments)
     return Transcript(
         job_id=job_id,
@@ -95,7 +97,7 @@ def assemble(
         segment_resolution="window",
         segments=segments,
         word_times=recognition.word_times if with_words else None,
-        notes=recognition.notes,
+        notes=(*recognition.notes, *unmarked(segments, presentation)),
         engine=engine,
         timings=timings,
         speed=_speed(audio_seconds, timings),

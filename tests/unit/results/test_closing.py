@@ -1,0 +1,73 @@
+"""A text from which words were taken looks as if they had never been said."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from worker.results.closing import cut, says_something
+
+
+def without(text: str, word: str = "damn") -> str:
+    """A text without each of a word, the last first."""
+    while (first := text.rfind(word)) >= 0:
+        gone = cut(text, first, first + len(word))
+        text = text[: gone.first] + gone.mark + " " * gone.space + text[gone.end :]
+    return text
+
+
+@pytest.mark.parametrize(
+    ("text", "left"),
+    [
+        ("I damn know.", "I know."),
+        ("Well, damn, I know.", "Well, I know."),
+        ("I know damn, and you?", "I know and you?"),
+        ("damn, I know.", "I know."),
+        ("Oh, damn! I know.", "Oh! I know."),
+        ("I know. damn. And you?", "I know. And you?"),
+        ("I know, damn", "I know"),
+        ("Oh damn... no.", "Oh... no."),
+        ("damn, damn, damn!", ""),
+        ("yes \u2014 damn \u2014 no", "yes \u2014 no"),
+        ("well \u2014 damn.", "well."),
+        ("damn \u2014 no", "no"),
+        ('He said "damn!" and left.', "He said! and left."),
+        ('He said "damn you!" and left.', 'He said "you!" and left.'),
+        ('"You damn!" he said.', '"You!" he said.'),
+        ("yes (damn) no", "yes no"),
+        ("yes («damn») no", "yes no"),
+        ("yes (damn it) no", "yes (it) no"),
+        ("¡damn! Vamos.", "Vamos."),
+        ("¿damn, qué?", "¿qué?"),
+        ("damn's car, the damn\u2019s", "car, the"),
+        ("l'damn et d\u2019damn ici", "et ici"),
+        ("well-damn", "well"),
+        ("damn-well said", "well said"),
+        ("all-damn-day", "all-day"),
+        ("and/damn/or", "and/or"),
+        ("see damn.com now", "see com now"),
+        ("彼はdamn、行く。", "彼は行く。"),
+        ("はい。damn。行く。", "はい。行く。"),
+        ("彼はdamn。", "彼は。"),
+        ("हाँ damn। नहीं।", "हाँ। नहीं।"),
+        ("لا، damn؟ نعم", "لا؟ نعم"),
+        ("it is C# damn, yes", "it is C# yes"),
+    ],
+)
+def test_examples(text: str, left: str) -> None:
+    assert without(text) == left
+
+
+@settings(max_examples=300, deadline=None, derandomize=True)
+@given(st.text(alphabet="ab ,.!?\"'()-\u2014¿/«»…東。d", max_size=12), st.data())
+def test_other_words_stay_and_white_space_is_closed(other: str, data: st.DataObject) -> None:
+    at = data.draw(st.integers(0, len(other)))
+    text = f"{other[:at]} damn {other[at:]}"
+    left = without(text)
+    assert [c for c in left if c.isalnum()] == [c for c in other if c.isalnum()]
+    first = text.index("damn")
+    gone = cut(text, first, first + 4)
+    assert gone.first <= first < first + 4 <= gone.end
+    assert not left[gone.first - 1 : gone.first + 1].isspace() or gone.first == 0
+    assert says_something(left) == any(c.isalnum() for c in other)

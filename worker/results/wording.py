@@ -1,0 +1,146 @@
+"""Words that are shown otherwise than they are said, and words that must not show (pure).
+
+First phrases are shown as the job's vocabulary says, then its filter does its work on what is
+shown: Amazon Transcribe's order. What the filter names must not show either way: a phrase that it
+names is left as it was said, for the filter to find, unless more than it is shown otherwise.
+
+Text and words of a segment stay in agreement. Where the words didn't spell the text, they fall out
+of a segment whose text changes.
+"""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_right
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+
+from worker.results.closing import says_something
+from worker.results.phrases import Match, Phrases
+from worker.results.presentation import FilterMethod, Presentation
+from worker.results.spelled import Edit, Spelled, spelled
+from worker.results.transcript import Segment
+
+__all__ = ["MASK", "unmarked", "worded"]
+
+MASK = "***"
+"""What stands in a masked word's place; Amazon Transcribe's."""
+
+
+def worded(segments: Sequence[Segment], presentation: Presentation) -> tuple[Segment, ...]:
+    """The segments as the job's vocabulary and its filter have them shown.
+
+    A phrase may begin in one segment and end in the next, where no punctuation parts them: what it
+    is shown as then stands in the first of them. A segment of which nothing is left is left out.
+
+    Args:
+        segments: in order, with ids from 0.
+        presentation: what is asked.
+    """
+    if not (presentation.display_as or presentation.vocabulary_filter):
+        return tuple(segments)
+    hidden = Phrases(dict.fromkeys(presentation.vocabulary_filter, ""))
+    before = [spelled(segment.text, segment.words) for segment in segments]
+    lines = _displayed(before, Phrases(presentation.display_as), hidden)
+    lines = _filtered(lines, hidden, presentation.vocabulary_filter_method)
+    kept: list[Segment] = []
+    for segment, was, line in zip(segments, before, lines, strict=True):
+        if line is was or says_something(line.text):
+            update = {"id": len(kept), "text": line.text, "words": line.words}
+            kept.append(segment.model_copy(update=update))
+    return tuple(kept)
+
+
+def unmarked(segments: Sequence[Segment], presentation: Presentation) -> tuple[str, ...]:
+    """The note of a result in which tags were asked for and have no words to stand in."""
+    asked = presentation.vocabulary_filter and presentation.vocabulary_filter_method == "tag"
+    if not asked or not segments or any(segment.words for segment in segments):
+        return ()
+    return ("No word is tagged by 'vocabulary_filter': this result has no words, only text.",)
+
+
+def _displayed(lines: Sequence[Spelled], shown: Phrases, hidden: Phrases) -> list[Spelled]:
+    texts = [line.text for line in lines]
+    edits: dict[int, list[Edit]] = defaultdict(list)
+    moved: dict[int, list[tuple[int, int]]] = defaultdict(list)
+    for match in _unfiltered(shown.find(texts), hidden.find(texts)):
+        number, first, end = match.places[0]
+        edits[number].append(Edit(first, end, match.value))
+        for number, first, end in match.places[1:]:
+            moved[number].append((first, end))
+    # What moved to a segment before stood at the beginning: edits don't change its place.
+    return [
+        line.replaced(edits[number]).without(moved[number]) for number, line in enumerate(lines)
+    ]
+
+
+def _unfiltered(shown: Sequence[Match], hidden: Sequence[Match]) -> list[Match]:
+    """Of the matches to be shown otherwise those that the filter leaves to be.
+
+    One goes where the filter names the same words, or some of them and others beside.
+    """
+    ends = [_end(match) for match in hidden]
+    kept = []
+    for match in shown:
+        first, end = _first(match), _end(match)
+        number = bisect_right(ends, first)
+        stays = True
+        while stays and number < len(hidden) and _first(hidden[number]) < end:
+            inside = first <= _first(hidden[number]) and ends[number] <= end
+            stays = inside and (first, end) != (_first(hidden[number]), ends[number])
+            number += 1
+        if stays:
+            kept.append(match)
+    return kept
+
+
+def _first(match: Match) -> tuple[int, int]:
+    return match.places[0].text, match.places[0].first
+
+
+def _end(match: Match) -> tuple[int, int]:
+    return match.places[-1].text, match.places[-1].end
+
+
+def _filtered(lines: Sequence[Spelled], hidden: Phrases, method: FilterMethod) -> list[Spelled]:
+    done = [line if line.is_spelled else _own_words(line, hidden, method) for line in lines]
+    found = _found(done, hidden)
+    while found:
+        for number, places in found.items():
+            match method:
+                case "tag":
+                    done[number] = done[number].tagged(places)
+                case "mask":
+                    done[number] = _masked(done[number], places)
+                case "remove":
+                    done[number] = done[number].without(places)
+        # What closes over removed words may be a phrase that must not show.
+        found = _found(done, hidden) if method == "remove" else {}
+    return done
+
+
+def _found(lines: Sequence[Spelled], hidden: Phrases) -> Mapping[int, list[tuple[int, int]]]:
+    """Where the filter finds something, by the number of the text."""
+    found: dict[int, list[tuple[int, int]]] = defaultdict(list)
+    for match in hidden.find([line.text for line in lines]):
+        for number, first, end in match.places:
+            found[number].append((first, end))
+    return found
+
+
+def _masked(line: Spelled, places: Sequence[tuple[int, int]]) -> Spelled:
+    return line.replaced(
+        [Edit(first, end, re.sub(r"\S+", MASK, line.text[first:end])) for first, end in places]
+    )
+
+
+def _own_words(line: Spelled, hidden: Phrases, method: FilterMethod) -> Spelled:
+    """A line whose words are not its text's: they are searched by themselves."""
+    texts = [word.word for word in line.words]
+    of_words = spelled(" ".join(texts), line.words)
+    if not hidden.find([of_words.text]) and not hidden.find(["".join(texts)]):
+        return line
+    if method != "tag":
+        return Spelled(line.text)
+    found = _found([of_words], hidden)
+    return Spelled(line.text, of_words.tagged(found[0]).words)
