@@ -1,7 +1,8 @@
 """What a person corrected in a transcript, and the transcript with it (pure).
 
-A corrected word keeps its times and loses its score, which was the model's. Between words stands
-what stood there before. A word or a segment that was corrected to nothing is left out.
+A corrected word keeps its times and loses its score, which was the model's, and the filter's tag,
+which was another word's. Between words stands what stood there before. A word or a segment that was
+corrected to nothing is left out.
 """
 
 from __future__ import annotations
@@ -112,7 +113,9 @@ def _corrected(place: int, segment: Segment, corrections: SegmentCorrections) ->
 def _corrected_word(word: Word, text: str | None) -> Word | None:
     if text is None:
         return word
-    return word.model_copy(update={"word": text, "score": None}) if text else None
+    if not text:
+        return None
+    return word.model_copy(update={"word": text, "score": None, "vocabulary_filter_match": None})
 
 
 def _whole_text(transcript: Transcript, changed: list[Segment]) -> str:

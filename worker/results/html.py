@@ -75,7 +75,7 @@ def page(transcript: Transcript, viewing: Viewing | None = None) -> str:
         player=player,
         editing=editing,
         keys=keys,
-        legend=_part("legend.html") if _has_scores(transcript) else "",
+        legend=_legend(transcript),
         segments=_segments(transcript),
         about=_about(transcript),
     )
@@ -184,8 +184,15 @@ def _player(transcript: Transcript, viewing: Viewing) -> str:
 # -- segments and words -----------------------------------------------------------------------
 
 
-def _has_scores(transcript: Transcript) -> bool:
-    return any(_score(word) is not None for one in transcript.segments for word in one.words)
+def _legend(transcript: Transcript) -> str:
+    """What the marks on words mean, of those that are there."""
+    words = [word for segment in transcript.segments for word in segment.words]
+    parts = []
+    if any(_score(word) is not None for word in words):
+        parts.append(_part("legend.html"))
+    if any(word.vocabulary_filter_match for word in words):
+        parts.append(_part("legend-tagged.html"))
+    return f'<div class="legend" role="note">\n{"".join(parts)}</div>' if parts else ""
 
 
 def _segments(transcript: Transcript) -> str:
@@ -243,10 +250,11 @@ def _score(word: Word) -> float | None:
 
 def _word(word: Word, text: str) -> str:
     values: Sequence[str] = (_number(word.start), _number(word.end))
-    mark = ""
+    marks = ["tagged"] if word.vocabulary_filter_match else []
     score = _score(word)
     if score is not None:
         values = (*values, str(round(score * 100)))
         bound = next((n for n, bound in enumerate(DOUBTS) if score < bound), None)
-        mark = "" if bound is None else f' class="d{len(DOUBTS) - bound}"'
+        marks += [] if bound is None else [f"d{len(DOUBTS) - bound}"]
+    mark = f' class="{" ".join(marks)}"' if marks else ""
     return f'<span data-w="{" ".join(values)}"{mark}>{escape(text)}</span>'

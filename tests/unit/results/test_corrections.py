@@ -10,8 +10,10 @@ from pydantic import ValidationError
 from tests.fakes.transcripts import segments, transcript
 from worker.results.corrections import Corrections, SegmentCorrections, corrected
 from worker.results.formats import render
+from worker.results.presentation import Presentation
 from worker.results.spelling import one_line, spans
 from worker.results.transcript import Transcript
+from worker.results.wording import worded
 
 
 def of_words(**places: dict[int, str]) -> Corrections:
@@ -33,6 +35,19 @@ def test_a_word_keeps_its_time_and_loses_its_score() -> None:
     assert [word.score for word in after] == [0.9, 0.9, 0.9, None, None]
     assert result.segments[1] == made.segments[1]
     assert result.notes == ("Corrected by hand: 2 words.",)
+
+
+def test_a_corrected_word_loses_the_filters_tag_and_others_keep_theirs() -> None:
+    asked = Presentation(vocabulary_filter=("darn", "fog"), vocabulary_filter_method="tag")
+    made = transcript(*worded(segments("Darn fog."), asked))
+    (segment,) = corrected(made, of_words(s0={0: "Dark"})).segments
+    assert [word.vocabulary_filter_match for word in segment.words] == [None, True]
+
+
+def test_a_masked_word_is_corrected_as_any_other() -> None:
+    made = transcript(*worded(segments("Darn fog."), Presentation(vocabulary_filter=("darn",))))
+    assert made.segments[0].text == "*** fog."
+    assert corrected(made, of_words(s0={0: "Dark", 1: "frog."})).text == "Dark frog."
 
 
 def test_what_stands_between_words_stays() -> None:

@@ -16,8 +16,10 @@ from hypothesis import strategies as st
 from tests.fakes.transcripts import segments, transcript
 from worker.results.formats import render
 from worker.results.html import Viewing, page
+from worker.results.presentation import Presentation
 from worker.results.spelling import one_line
 from worker.results.transcript import Segment, Transcript, Word
+from worker.results.wording import worded
 
 VOID = {"meta", "input", "source", "path", "br"}
 HOSTILE = (
@@ -274,6 +276,21 @@ def luminance(colour: str) -> float:
     parts = [int(digits[i : i + 2], 16) / 255 for i in (0, 2, 4)]
     linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in parts]
     return sum(w * c for w, c in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
+
+
+def test_a_tagged_word_is_framed_and_the_legend_says_why() -> None:
+    asked = Presentation(vocabulary_filter=("darn",), vocabulary_filter_method="tag")
+    doubted, unknown = (segments("Darn fog.", scores=[score]) for score in (0.2, None))
+    text = page(transcript(*worded(doubted, asked)))
+    assert 'class="tagged d3">Darn</span>' in text
+    assert text.count('class="tagged') == 2, "the word and the legend"
+    assert 'id="shading"' in text
+    alone = page(transcript(*worded(unknown, asked)))
+    assert 'class="tagged">Darn</span>' in alone
+    assert 'class="legend"' in alone
+    assert 'id="shading"' not in alone
+    assert 'class="tagged"' not in page(transcript(*doubted))
+    assert 'class="legend"' not in page(transcript(*unknown))
 
 
 def test_text_has_the_contrast_that_accessibility_asks_for() -> None:
