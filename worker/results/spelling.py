@@ -9,7 +9,7 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Sequence
 
-__all__ = ["one_line", "respelled", "spans"]
+__all__ = ["one_line", "respelled", "says_something", "spans"]
 
 
 def one_line(text: str) -> str:
@@ -31,11 +31,11 @@ def spans(text: str, parts: Sequence[str]) -> list[tuple[int, int]] | None:
     done = 0
     for part in parts:
         first = text.find(part, done)
-        if first < 0 or _says_something(text[done:first]):
+        if first < 0 or says_something(text[done:first]):
             return None
         done = first + len(part)
         found.append((first, done))
-    return None if _says_something(text[done:]) else found
+    return None if says_something(text[done:]) else found
 
 
 def respelled(text: str, places: Sequence[tuple[int, int]], parts: Sequence[str]) -> str:
@@ -51,5 +51,6 @@ def respelled(text: str, places: Sequence[tuple[int, int]], parts: Sequence[str]
     return one_line("".join([*pieces, text[done:]]))
 
 
-def _says_something(between: str) -> bool:
-    return any(character.isalnum() for character in between)
+def says_something(text: str) -> bool:
+    """Whether it has a letter or a digit."""
+    return any(character.isalnum() for character in text)

@@ -61,7 +61,7 @@ def timed_by_words(line: str, words: Sequence[Word], start: float, end: float) -
         word_start = min(max(word.start * 1000, clock), end)
         word_end = min(max(word.end * 1000, word_start), end)
         for i in range(done, first):
-            starts[i] = ends[i] = word_start if opens(line[i]) else clock
+            starts[i] = ends[i] = word_start if opens(line[i]) or not done else clock
         done = after
         step = (word_end - word_start) / (done - first)
         for i in range(first, done):

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from worker.results.subtitles.cues import Cue, cues
+from worker.results.subtitles.highlighting import highlighted
 
 if TYPE_CHECKING:
     from worker.results.transcript import Transcript
@@ -13,6 +15,46 @@ if TYPE_CHECKING:
 __all__ = ["srt", "vtt"]
 
 _ZERO_WIDTH_SPACE = "\u200b"
+
+
+def srt(transcript: Transcript) -> str:
+    """The transcript as an srt file."""
+    shown = _shown(transcript, _srt_text, lambda cue: _srt_text(cue.text))
+    return "\n".join(_numbered(shown, transcript.subtitles.output_start_index, ","))
+
+
+def vtt(transcript: Transcript) -> str:
+    """The transcript as a WebVTT file.
+
+    Where words are underlined in cues of their own, no times of words stand in the text.
+    """
+    timed = transcript.subtitles.vtt_word_times
+    shown = _shown(
+        transcript, _vtt_text, lambda cue: _vtt_timed(cue) if timed else _vtt_text(cue.text)
+    )
+    # Numbers are optional, but parsers shared with srt mistake a line of digits for one.
+    return "\n".join(["WEBVTT\n", *_numbered(shown, transcript.subtitles.output_start_index, ".")])
+
+
+def _shown(
+    transcript: Transcript, escape: Callable[[str], str], plain: Callable[[Cue], str]
+) -> Iterator[tuple[float, float, str]]:
+    """What is shown: from when to when, in seconds, and the text as it is written."""
+    for cue in cues(transcript):
+        if not transcript.subtitles.highlight_words:
+            yield cue.start, cue.end, plain(cue)
+            continue
+        for start, end, first, last in highlighted(cue):
+            before, word, after = cue.text[:first], cue.text[first:last], cue.text[last:]
+            underlined = f"<u>{escape(word)}</u>" if word else ""
+            yield start / 1000, end / 1000, escape(before) + underlined + escape(after)
+
+
+def _numbered(
+    shown: Iterator[tuple[float, float, str]], first_number: int, point: str
+) -> Iterator[str]:
+    for number, (start, end, text) in enumerate(shown, first_number):
+        yield f"{number}\n{_timestamp(start, point)} --> {_timestamp(end, point)}\n{text}\n"
 
 
 def _timestamp(seconds: float, point: str) -> str:
@@ -25,50 +67,29 @@ def _timestamp(seconds: float, point: str) -> str:
 def _srt_text(text: str) -> str:
     r"""SRT has no escapes: a zero-width space keeps text from reading as markup.
 
-    Players take `<b>` and `{\an8}` for formatting, and `-->` ends a cue for some parsers.
+    Players take `<b>` and `{\an8}` for formatting, and `-->` ends a cue for some parsers. What ends
+    with the first half of one may be followed by a tag of ours.
     """
-    text = re.sub(r"<(?=[ /]*[A-Za-z])", "<" + _ZERO_WIDTH_SPACE, text)
-    text = text.replace("{\\", "{" + _ZERO_WIDTH_SPACE + "\\")
+    text = re.sub(r"<(?=[ /]*([A-Za-z]|$))", "<" + _ZERO_WIDTH_SPACE, text)
+    text = re.sub(r"\{(?=\\|$)", "{" + _ZERO_WIDTH_SPACE, text)
     return text.replace("-->", "--" + _ZERO_WIDTH_SPACE + ">")
 
 
-def _vtt_escape(text: str) -> str:
+def _vtt_text(text: str) -> str:
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
-def _vtt_text(cue: Cue, *, word_times: bool) -> str:
-    """The cue's text, escaped; with `word_times`, a timestamp before each word that may have one.
+def _vtt_timed(cue: Cue) -> str:
+    """The cue's text with a timestamp before each word that may have one.
 
     WebVTT wants them after the cue's start, before its end, and each later than the last.
     """
     parts: list[str] = []
     done = 0
     latest = round(cue.start * 1000)
-    for offset, seconds in cue.word_starts if word_times else ():
-        at = round(seconds * 1000)
+    for word in cue.words:
+        at = round(word.start_seconds * 1000)
         if latest < at < round(cue.end * 1000):
-            parts += [_vtt_escape(cue.text[done:offset]), f"<{_timestamp(seconds, '.')}>"]
-            done, latest = offset, at
-    return "".join([*parts, _vtt_escape(cue.text[done:])])
-
-
-def srt(transcript: Transcript) -> str:
-    """The transcript as an srt file."""
-    return "\n".join(
-        f"{number}\n{_timestamp(cue.start, ',')} --> {_timestamp(cue.end, ',')}\n"
-        f"{_srt_text(cue.text)}\n"
-        for number, cue in enumerate(cues(transcript), 1)
-    )
-
-
-def vtt(transcript: Transcript) -> str:
-    """The transcript as a WebVTT file."""
-    word_times = transcript.subtitles.vtt_word_times
-    blocks = ["WEBVTT\n"]
-    # Numbers are optional, but parsers shared with srt mistake a line of digits for one.
-    blocks += [
-        f"{number}\n{_timestamp(cue.start, '.')} --> {_timestamp(cue.end, '.')}\n"
-        f"{_vtt_text(cue, word_times=word_times)}\n"
-        for number, cue in enumerate(cues(transcript), 1)
-    ]
-    return "\n".join(blocks)
+            parts += [_vtt_text(cue.text[done : word.first]), f"<{_timestamp(at / 1000, '.')}>"]
+            done, latest = word.first, at
+    return "".join([*parts, _vtt_text(cue.text[done:])])

@@ -1,0 +1,86 @@
+"""The pieces of a cue on lines (pure)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from worker.results.subtitles.pieces import Ending, Mark, Piece
+
+__all__ = ["lay_out"]
+
+_BREAKS_CLAUSE = 0.1
+"""For a line that ends within a clause: lines end after punctuation where it is near (Netflix). The
+unit is a line that differs from the mean by a whole line, and the difference is squared: in lines
+of 42 columns, punctuation up to nine from the middle is preferred to the middle."""
+
+_ORPHAN = 1.0
+"""For a line with one word of a sentence that has others: worse than any difference in length."""
+
+
+def lay_out(pieces: Sequence[Piece], width: int) -> tuple[str, tuple[Mark, ...]]:
+    """The text of a cue and where its words stand in it.
+
+    On as few lines as will do (Netflix: one if it fits), of like length.
+
+    Args:
+        pieces: of the cue.
+        width: columns of a line; no piece is wider.
+    """
+    breaks = _breaks(pieces, width)
+    text = ""
+    marks: list[Mark] = []
+    for i, piece in enumerate(pieces):
+        if i > 0:
+            text += "\n" if i in breaks else " " * piece.spaced
+        for mark in piece.marks:
+            end = mark.end + len(text)
+            if mark.begins or not marks:
+                marks.append(mark._replace(first=mark.first + len(text), end=end))
+            else:
+                marks[-1] = marks[-1]._replace(end=end, end_ms=mark.end_ms)
+        text += piece.text
+    return text, tuple(marks)
+
+
+def _breaks(pieces: Sequence[Piece], width: int) -> frozenset[int]:
+    """The pieces that begin a line, the first among them."""
+    # least[end]: what is bad about so many lines that hold pieces[:end], and where they begin.
+    least: dict[int, tuple[float, frozenset[int]]] = {0: (0.0, frozenset())}
+    count, mean = _fewest(pieces, width)
+    for _ in range(count):
+        further: dict[int, tuple[float, frozenset[int]]] = {}
+        for first, (before, begun) in least.items():
+            for end, columns in _lines_from(first, pieces, width):
+                badness = before + ((columns - mean) / width) ** 2 + _breaking(pieces, first, end)
+                if end not in further or badness < further[end][0]:
+                    further[end] = badness, begun | {first}
+        least = further
+    return least[len(pieces)][1]
+
+
+def _lines_from(first: int, pieces: Sequence[Piece], width: int) -> Iterator[tuple[int, int]]:
+    """The lines that may begin with a piece: one past the last piece, and columns."""
+    columns = 0
+    for i in range(first, len(pieces)):
+        columns += pieces[i].width + (pieces[i].spaced and i > first)
+        if columns > width:
+            return
+        yield i + 1, columns
+
+
+def _fewest(pieces: Sequence[Piece], width: int) -> tuple[int, float]:
+    """How many lines are needed, and how long they are in the mean."""
+    count = total = first = 0
+    while first < len(pieces):
+        *_, (first, columns) = _lines_from(first, pieces, width)
+        count += 1
+        total += columns
+    return count, total / count
+
+
+def _breaking(pieces: Sequence[Piece], first: int, end: int) -> float:
+    """What is bad about where a line begins and ends."""
+    ending = pieces[end - 1].ending
+    badness = _BREAKS_CLAUSE if ending is Ending.WORD and end < len(pieces) else 0.0
+    whole = first > 0 and pieces[first - 1].ending is ending is Ending.SENTENCE
+    return badness + (_ORPHAN if end - first == 1 and not whole else 0.0)

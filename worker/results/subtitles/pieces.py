@@ -1,0 +1,212 @@
+"""A transcript as the pieces that its subtitles are made of: text that stays on one line (pure)."""
+
+# ruff: noqa: RUF001
+
+from __future__ import annotations
+
+import bisect
+import enum
+import itertools
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+from worker.results.sentence_ends import sentences
+from worker.results.spelling import one_line, says_something
+from worker.results.subtitles.line_breaks import (
+    character_ends,
+    joins_words,
+    line_ends,
+    parted_by_space,
+    text_width,
+)
+from worker.results.timed import Timed, opens, timed
+
+if TYPE_CHECKING:
+    from worker.results.transcript import Segment, Transcript
+
+__all__ = ["Ending", "Mark", "Piece", "pieces"]
+
+_LONGEST_PAUSE_MS = 1000
+"""No cue goes over a longer pause: its end would be read long before it is said."""
+
+_HESITATION_MS = 300
+"""Who pauses this long has come to the end of a clause, comma or none."""
+
+_CLAUSE_ENDS = tuple(",;:،؛、，；：၊፣፤៖–—…")
+_CLOSERS = " \"')]}»›”’」』）】》〉"
+"""What may follow the sign that ends a clause."""
+
+
+class Ending(enum.IntEnum):
+    """What ends with a piece."""
+
+    WORD = 0
+    CLAUSE = 1
+    SENTENCE = 2
+
+
+class Mark(NamedTuple):
+    """Where a word, or a part of one, stands in a text, and when it is said (milliseconds)."""
+
+    first: int
+    end: int
+    start_ms: float
+    end_ms: float
+    begins: bool
+    """Whether its word begins here, and not in the text before."""
+
+
+class Piece(NamedTuple):
+    """Text that stays on one line. Times in milliseconds.
+
+    Attributes:
+        text: without space around it.
+        width: columns of a line.
+        spaced: whether a space parts it from the piece before it where they share a line.
+        start: of its first word.
+        end: of its last word.
+        marks: its words; none where their times aren't known.
+        ending: what ends with it.
+        closes: whether no cue goes on after it.
+    """
+
+    text: str
+    width: int
+    spaced: bool
+    start: float
+    end: float
+    marks: tuple[Mark, ...]
+    ending: Ending = Ending.WORD
+    closes: bool = True
+
+
+def pieces(transcript: Transcript) -> list[Piece]:
+    """All text of a transcript, in order, as the pieces that no line break parts."""
+    spoken = [
+        (segment, text) for segment in transcript.segments if (text := one_line(segment.text))
+    ]
+    found: list[Piece] = []
+    for _, group in itertools.groupby(spoken, key=lambda pair: _voice(pair[0])):
+        found += _of_voice(transcript, list(group))
+    return found
+
+
+def _of_voice(transcript: Transcript, spoken: Sequence[tuple[Segment, str]]) -> Iterator[Piece]:
+    """The pieces of segments that may share cues, each with what is known when the next is."""
+    language = _written_in(transcript, spoken[0][0])
+    width = transcript.subtitles.max_line_width
+    ends = _sentence_ends(transcript, [text for _, text in spoken], language)
+    found: list[Piece] = []
+    for (segment, text), own_ends in zip(spoken, ends, strict=True):
+        line = timed(text, segment.words, segment.start * 1000, segment.end * 1000)
+        first, *others = _of_line(line, language, width, own_ends)
+        spaced = bool(found) and parted_by_space(found[-1].text, text)
+        found += [first._replace(spaced=spaced), *others]
+    for piece, following in itertools.pairwise(found):
+        pause = following.start - piece.end
+        ending = Ending.CLAUSE if pause >= _HESITATION_MS else Ending.WORD
+        yield piece._replace(ending=max(piece.ending, ending), closes=pause > _LONGEST_PAUSE_MS)
+    yield found[-1]
+
+
+def _voice(segment: Segment) -> tuple[str | None, ...]:
+    """What all text of a cue has in common."""
+    return (segment.language,)
+
+
+def _written_in(transcript: Transcript, segment: Segment) -> str | None:
+    """The Whisper code of the language that a segment's text is written in."""
+    if transcript.task == "translate":
+        return "en"
+    return segment.language or (transcript.language.code if transcript.language else None)
+
+
+def _sentence_ends(
+    transcript: Transcript, texts: Sequence[str], language: str | None
+) -> list[list[int]]:
+    """Where sentences end in each text: one past the last character, ascending.
+
+    Segments that are sentences end one each; a sentence may go on from one window into the next.
+    """
+    if transcript.segment_resolution == "sentence":
+        return [[len(text)] for text in texts]
+    ends = [end for _, end in sentences(" ".join(texts), language)]
+    found: list[list[int]] = []
+    first = done = 0
+    for text in texts:
+        after = bisect.bisect_right(ends, first + len(text))
+        found.append([end - first for end in ends[done:after]])
+        done = after
+        first += len(text) + 1
+    return found
+
+
+def _of_line(
+    line: Timed, language: str | None, width: int, sentence_ends: Sequence[int]
+) -> list[Piece]:
+    text = line.text
+    allowed = line_ends(text, language, width=width, words=line.words)
+    found: list[Piece] = []
+    first = following = 0
+    for end in sorted({*allowed, *_pauses(line)}):
+        marks = list(_marks(line, following, first, end))
+        # A word that isn't over goes on in the next piece.
+        following += len(marks) - (bool(marks) and line.words[following + len(marks) - 1][1] > end)
+        shown = text[first:end].strip()
+        found.append(
+            Piece(
+                text=shown,
+                width=text_width(shown),
+                spaced=first > 0 and text[first - 1] == " ",
+                start=line.starts[first],
+                end=line.ends[first + len(shown) - 1],
+                marks=tuple(marks),
+                ending=_ending(text, first, end, sentence_ends),
+            )
+        )
+        first = end
+    return found
+
+
+def _marks(line: Timed, following: int, first: int, end: int) -> Iterator[Mark]:
+    """The words in [first, end), of which `following` is the first; places from `first` on."""
+    while following < len(line.words) and line.words[following][0] < end:
+        word_first, word_end = line.words[following]
+        begins, stops = max(word_first, first), min(word_end, end)
+        yield Mark(
+            begins - first,
+            stops - first,
+            line.starts[begins],
+            line.ends[stops - 1],
+            begins == word_first,
+        )
+        following += 1
+
+
+def _pauses(line: Timed) -> Iterator[int]:
+    """Where the text has to be cut since a longer pause is there: before its next word."""
+    long = [
+        (done, first)
+        for (_, done), (first, _) in itertools.pairwise(line.words)
+        if line.starts[first] - line.ends[done - 1] > _LONGEST_PAUSE_MS
+    ]
+    if not long:
+        return
+    whole = character_ends(line.text)
+    for done, first in long:
+        at = first
+        while at > done and opens(line.text[at - 1]):
+            at -= 1
+        if at in whole:
+            yield at
+
+
+def _ending(text: str, first: int, end: int, sentence_ends: Sequence[int]) -> Ending:
+    """What ends with text[first:end]."""
+    at = bisect.bisect_right(sentence_ends, end) - 1
+    if at >= 0 and sentence_ends[at] > first and not says_something(text[sentence_ends[at] : end]):
+        return Ending.SENTENCE
+    said = text[first:end].rstrip(_CLOSERS)
+    if said.endswith(_CLAUSE_ENDS) or (text[end - 1] == " " and joins_words(text[end - 2])):
+        return Ending.CLAUSE
+    return Ending.WORD
