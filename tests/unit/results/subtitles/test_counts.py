@@ -1,0 +1,65 @@
+"""What is wrong with cues, counted over talks in many languages."""
+
+import pytest
+
+from tests.cue_counts import Counts, Shown, count
+from tests.spoken import segment, transcript, words_of
+from tests.talks import talk
+from worker.results.subtitles.cues import cues
+from worker.results.transcript import Transcript
+
+
+def counted(whole: Transcript) -> Counts:
+    return count([Shown(cue.start, cue.end, cue.text) for cue in cues(whole)], whole)
+
+
+def test_faults_are_counted() -> None:
+    """The counting itself, on cues with every fault."""
+    texts = ["Whoever", "says all of this in one second here", "is", "so fast.", "Well"]
+    words = words_of(
+        ("Whoever", 1.0, 1.5),
+        ("says all of this in one second", 1.5, 2.2),
+        ("here", 2.2, 2.5),
+        ("is", 4.0, 4.1),
+        ("so", 4.1, 4.3),
+        ("fast.", 5.6, 6.0),
+        ("Well", 7.5, 8.0),
+    )
+    whole = transcript(segment(1.0, 8.0, " ".join(texts), words))
+    times = [(1.0, 1.5), (1.5, 2.5), (4.0, 4.1), (4.1, 6.0), (7.5, 8.0)]
+    shown = [Shown(start, end, text) for (start, end), text in zip(times, texts, strict=True)]
+    assert count(shown, whole) == Counts(
+        cues=5,
+        fast=1,
+        fast_with_room=1,
+        short=3,
+        short_with_room=2,
+        orphans=3,
+        orphans_joinable=2,
+        orphan_lines=0,
+        over_pause=1,
+        unpunctuated=2,
+        unpunctuated_near=0,
+    )
+    for text, orphan_lines in (
+        ("Whoever says all of this in one second\nhere is", 0),
+        ("Whoever\nsays all of this in one second here is", 1),
+    ):
+        found = count([Shown(1.0, 4.1, text), *shown[3:]], whole)
+        assert (found.orphan_lines, found.over_pause) == (orphan_lines, 2)
+
+
+@pytest.mark.parametrize("language", ["en", "de", "ja", "zh", "ko", "ar", "hi", "th", "lo", "km"])
+def test_cues_of_a_talk_are_good_to_read(language: str) -> None:
+    found = counted(talk(language))
+    assert found.cues > 20
+    assert found.over_pause == 0
+    assert found.fast == found.short == 0
+    assert found.orphan_lines == 0
+    assert found.orphans_joinable <= 1
+
+
+@pytest.mark.parametrize("language", ["en", "ja", "zh", "ar", "hi"])
+def test_cues_end_at_punctuation(language: str) -> None:
+    found = counted(talk(language))
+    assert found.unpunctuated_near <= 0.05 * found.cues
