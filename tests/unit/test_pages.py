@@ -25,6 +25,7 @@ SHORT = (
     "worker/cli/README.md",
     "worker/bench/README.md",
     "worker/bench/gpu_test/README.md",
+    "worker/results/README.md",
     "worker/speech/README.md",
     "worker/speech/media/README.md",
     "worker/speech/model/README.md",
