@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from worker.results.presentation import Presentation
+from worker.results.spacing import is_spaced
 from worker.results.transcript import (
     EngineInfo,
     InputInfo,
@@ -21,7 +22,6 @@ from worker.results.transcript import (
 )
 from worker.results.wording import unmarked, worded
 from worker.speech.api import Recognition, Task
-from worker.speech.words.languages import is_spaced
 
 __all__ = ["Input", "assemble", "timings", "with_timings"]
 

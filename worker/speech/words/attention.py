@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from worker.results.spacing import is_spaced
 from worker.results.transcript import Word
 from worker.speech.windows import MEL_FRAMES_PER_SECOND, POSITIONS_PER_SECOND
 from worker.speech.words.fit import fit_words
-from worker.speech.words.languages import is_spaced
 from worker.speech.words.pauses import find_pauses, leave_pauses
 
 if TYPE_CHECKING:

@@ -12,11 +12,11 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from worker.results.spacing import LANGUAGES_WITHOUT_SPACES
 from worker.results.transcript import Word
 from worker.speech.api import Task
 from worker.speech.model.models import resolve
 from worker.speech.words.attention import align, words_from_alignment
-from worker.speech.words.languages import LANGUAGES_WITHOUT_SPACES
 
 if TYPE_CHECKING:
     from faster_whisper import WhisperModel

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from worker.speech.api import Task
+from typing import Literal
 
 __all__ = ["LANGUAGES_WITHOUT_SPACES", "is_spaced"]
 
 LANGUAGES_WITHOUT_SPACES = frozenset({"ja", "lo", "my", "th", "yue", "zh"})
 """Whisper codes; the list in Whisper's and faster-whisper's tokenizers (`split_to_word_tokens`).
-WhisperX's alignment has a shorter one of its own, for its models: see `whisperx_tables`."""
+WhisperX's alignment has a shorter one of its own, for its models: see
+`worker.speech.words.whisperx_tables`."""
 
 
-def is_spaced(language: str, task: Task) -> bool:
+def is_spaced(language: str, task: Literal["transcribe", "translate"]) -> bool:
     """Whether a text puts spaces between its words.
 
     Args:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from worker.speech.words.languages import LANGUAGES_WITHOUT_SPACES, is_spaced
+from worker.results.spacing import LANGUAGES_WITHOUT_SPACES, is_spaced
 
 
 @pytest.mark.parametrize("language", sorted(LANGUAGES_WITHOUT_SPACES))
