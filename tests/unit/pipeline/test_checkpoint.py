@@ -6,11 +6,13 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import model_validator
 
 from worker.pipeline import checkpoint
 from worker.pipeline.checkpoint import Checkpoint
 from worker.pipeline.record import Record, Run
 from worker.speech.api import Partial, WindowText
+from worker.speech.engine.segments import segments
 
 records = st.builds(
     Record,
@@ -63,6 +65,51 @@ def test_windows_of_the_release_before_languages_are_read() -> None:
         del document["partial"]["windows"][0][later]
     read = checkpoint.parse(json.dumps(document).encode())
     assert read == kept
+
+
+OLDER = b"""{"schema_version": 1, "job_id": "j", "request_hash": "h", "etag": "e",
+  "fingerprint": "f", "failures": 1, "deaths": 2, "suspect": true, "running": "alone",
+  "last_failure": "why", "partial": {"language": {"code": "en", "probability": 0.9,
+  "detected": true}, "word_times": "attention", "windows": [{"index": 0, "start": 0.0,
+  "end": 2.5, "text": "So it is.", "avg_logprob": -0.2, "words": [{"word": "So", "start": 0.1,
+  "end": 0.5, "score": null}], "language": "en", "carried": [7], "dropped_seconds": 0.0}]}}"""
+"""As a release wrote it whose windows didn't say how sure the model was."""
+
+
+def test_windows_that_do_not_say_how_sure_the_model_was_are_read() -> None:
+    read = checkpoint.parse(OLDER)
+    assert read is not None
+    assert read.record == Record(failures=1, deaths=2, suspect=True, running=Run.ALONE)
+    windows = read.windows_for("f")
+    assert windows is not None
+    (segment,) = segments(windows.windows, 3.0)
+    assert segment.text == "So it is."
+    assert (segment.no_speech_prob, segment.temperature) == (None, None)
+
+
+class _OlderPartial(Partial):
+    """The windows as that release reads them: it knows no more than these."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _no_more(cls, partial: Any) -> Any:
+        known = set(json.loads(OLDER)["partial"]["windows"][0])
+        assert all(set(window) <= known for window in partial["windows"])
+        return partial
+
+
+def test_that_release_reads_the_record_in_a_checkpoint_of_this_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(checkpoint, "Partial", _OlderPartial)
+    older = checkpoint.parse(OLDER)
+    assert older is not None
+    assert older.partial is not None
+    kept = _document().with_record(Record(deaths=2, suspect=True), partial=_windows(0))
+    read = checkpoint.parse(kept.dump())
+    assert read is not None
+    assert read.partial is None
+    assert read.record == Record(deaths=2, suspect=True)
 
 
 @given(st.binary(max_size=200))

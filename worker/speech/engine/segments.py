@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from worker.results.transcript import Segment, Word
 from worker.speech.api import WindowText
+from worker.speech.engine.scripts import compression_ratio
 from worker.speech.windows import Span, TimeMap
 from worker.speech.words.fit import fit_words
 
@@ -28,6 +29,11 @@ def segments(texts: Sequence[WindowText], audio_seconds: float) -> tuple[Segment
                 text=window.text,
                 language=window.language,
                 avg_logprob=round(window.avg_logprob, 4),
+                no_speech_prob=(
+                    None if window.no_speech_prob is None else round(window.no_speech_prob, 4)
+                ),
+                temperature=window.temperature,
+                compression_ratio=round(compression_ratio(window.text), 4),
                 words=tuple(fit_words(window.words, start, end)),
             )
         )

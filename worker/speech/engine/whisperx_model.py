@@ -238,7 +238,10 @@ class WhisperX:
 def _window_text(
     index: int, segment: Mapping[str, Any], words: Sequence[Word], language: str | None
 ) -> WindowText:
-    """One of WhisperX's segments with its words."""
+    """One of WhisperX's segments with its words.
+
+    WhisperX decodes each once, by beam search, and doesn't say how likely silence was.
+    """
     start, end = float(segment["start"]), float(segment["end"])
     return WindowText(
         index=index,
@@ -246,6 +249,7 @@ def _window_text(
         end=end,
         text=str(segment["text"]).strip(),
         avg_logprob=float(segment["avg_logprob"]),
+        temperature=0.0,
         words=tuple(fit_words(words, start, end)),
         language=language,
     )

@@ -167,6 +167,8 @@ class WindowState(Spanned):
             end=self.end,
             text=verdict.text,
             avg_logprob=chosen.avg_logprob,
+            no_speech_prob=chosen.no_speech,
+            temperature=chosen.temperature,
             words=tuple(words) if verdict.text else (),
             language=decoded.language,
             carried=self.passes_on,

@@ -17,6 +17,7 @@ from worker.results.transcript import Language, Word
 from worker.speech.api import Options, Partial, Recognition, WindowText
 from worker.speech.engine.context import adaptive_ladder
 from worker.speech.engine.language import VOTERS
+from worker.speech.engine.scripts import compression_ratio
 from worker.speech.engine.segments import segments, to_file_time
 from worker.speech.engine.state import FileState
 from worker.speech.engine.texts import Step
@@ -481,6 +482,23 @@ def test_whatever_the_windows_segments_keep_their_promises(
         times = [time for word in segment.words for time in (word.start, word.end)]
         assert times == sorted(times)
         assert all(segment.start <= time <= segment.end for time in times)
+
+
+def test_a_segment_says_how_sure_the_model_was_of_its_window() -> None:
+    known = WindowText(
+        index=0,
+        start=0,
+        end=1,
+        text="so so so so so so so so",
+        avg_logprob=-0.1,
+        no_speech_prob=0.123456,
+        temperature=0.2,
+    )
+    unknown = WindowText(index=1, start=1, end=2, text="so", avg_logprob=-0.1)
+    first, second = segments([known, unknown], 2.0)
+    assert (first.no_speech_prob, first.temperature) == (0.1235, 0.2)
+    assert first.compression_ratio == round(compression_ratio(known.text), 4) > 1
+    assert (second.no_speech_prob, second.temperature) == (None, None)
 
 
 def test_words_of_a_window_cut_from_two_spans_move_with_them() -> None:

@@ -49,6 +49,14 @@ def test_no_way_to_decode_a_window_is_tried_twice(
     assert not tried[0].prompt or tried[0].prompt == prompt
 
 
+def test_what_is_kept_says_how_sure_the_model_was() -> None:
+    window = asked(short=False)
+    window.tried(window.rung, said("It has never been surpassed.", -2.0))
+    window.tried(window.rung, said("It has never been surpassed.", -0.3))
+    kept = window.finished(())
+    assert (kept.avg_logprob, kept.no_speech_prob, kept.temperature) == (-0.3, 0.01, 0.2)
+
+
 @given(st.sampled_from([(), (1, 2, 3)]), st.floats(-1.0, -0.1))
 def test_a_short_text_that_is_unsure_is_decoded_again_plainly(
     prompt: tuple[int, ...], logprob: float
