@@ -65,7 +65,7 @@ class _Audio:
     def window(self, index: int, options: Options) -> WindowText:
         start = index * WINDOW_SECONDS
         end = min(self.seconds, start + WINDOW_SECONDS)
-        text = f"window {index} of {self.digest[:12]}"
+        text = f"Window {index} of {self.digest[:12]}."
         spoken: tuple[Word, ...] = ()
         if options.words:
             parts = text.split()

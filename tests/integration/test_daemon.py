@@ -452,7 +452,7 @@ def test_the_log_has_phrases_that_operators_grep_and_nothing_that_was_said(
     assert " seconds " in line
     for name in ("job_id=a", "audio_seconds=65.0", "speed=", "transcribe_seconds="):
         assert name in line
-    for said in ("window 0 of", "mind the secret", "hidden", "tricky", "riddle", "unsaid"):
+    for said in ("Window 0 of", "mind the secret", "hidden", "tricky", "riddle", "unsaid"):
         assert said not in out.err + out.out
 
 

@@ -15,7 +15,7 @@ import unicodedata
 from collections.abc import Iterator
 from typing import NamedTuple
 
-__all__ = ["sentences"]
+__all__ = ["is_ended", "sentences"]
 
 _MARKS = frozenset({"Ps", "Pe", "Pi", "Pf"})
 """Unicode's categories of brackets and quotation marks: opening, closing, and those that open in
@@ -100,6 +100,15 @@ def sentences(text: str, language: str | None) -> list[tuple[int, int]]:
     elif left:
         found.append((start, start + len(left)))
     return found
+
+
+def is_ended(text: str) -> bool:
+    """Whether a sign ends the last sentence of a text, maybe with quotation marks after it."""
+    from sentencex import get_sentence_boundaries
+
+    seen = _seen(text[-_LOOK_BACK:]).rstrip()
+    pieces = get_sentence_boundaries("en", seen)
+    return bool(pieces) and (pieces[-1]["boundary_symbol"] is not None or seen.endswith("…"))
 
 
 def _after_space(text: str, at: int) -> int:

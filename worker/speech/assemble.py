@@ -10,7 +10,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from worker.results.presentation import Presentation
+from worker.results.sentences import by_sentences
 from worker.results.spacing import is_spaced
+from worker.results.spelling import spans
 from worker.results.transcript import (
     EngineInfo,
     InputInfo,
@@ -74,12 +76,14 @@ def assemble(
     presentation = presentation or Presentation()
     audio_seconds = round(recognition.audio_seconds, _DECIMALS)
     language = recognition.language
-    segments = _in_order(
+    windows = _in_order(
         recognition.segments,
         audio_seconds,
         language.code if language else None,
         words=presentation.words,
     )
+    resolution = presentation.segment_resolution
+    segments = by_sentences(windows, task) if resolution == "sentence" else windows
     segments = worded(segments, presentation)
     with_words = any(segment.words for segment in segments)
     return Transcript(
@@ -93,8 +97,8 @@ def assemble(
             for code, seconds in recognition.languages
         ),
         task=task,
-        text=_joined(segments, task),
-        segment_resolution="window",
+        text=_text(windows, segments, task),
+        segment_resolution=resolution,
         segments=segments,
         word_times=recognition.word_times if with_words else None,
         notes=(*recognition.notes, *unmarked(segments, presentation)),
@@ -130,6 +134,16 @@ def with_timings(transcript: Transcript, timings: Timings) -> Transcript:
 
 def _speed(audio_seconds: float, timings: Timings) -> float:
     return round(audio_seconds / timings.total, 2) if timings.total > 0 else 0.0
+
+
+def _text(windows: Sequence[Segment], segments: Sequence[Segment], task: Task) -> str:
+    """All that was said, the same whether segments are windows or sentences.
+
+    Sentences stand in it as they stood in their windows, unless their words were changed since.
+    """
+    text = _joined(windows, task)
+    is_spelled = spans(text, [segment.text for segment in segments]) is not None
+    return text if is_spelled else _joined(segments, task)
 
 
 def _joined(segments: Sequence[Segment], task: Task) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -9,8 +11,9 @@ from pydantic import ValidationError
 
 from tests.fakes.transcripts import segments, transcript
 from worker.results.corrections import Corrections, SegmentCorrections, corrected
-from worker.results.formats import render
+from worker.results.formats import FORMATS, render
 from worker.results.presentation import Presentation
+from worker.results.sentences import by_sentences
 from worker.results.spelling import one_line, spans
 from worker.results.transcript import Transcript
 from worker.results.wording import worded
@@ -48,6 +51,32 @@ def test_a_masked_word_is_corrected_as_any_other() -> None:
     made = transcript(*worded(segments("Darn fog."), Presentation(vocabulary_filter=("darn",))))
     assert made.segments[0].text == "*** fog."
     assert corrected(made, of_words(s0={0: "Dark", 1: "frog."})).text == "Dark frog."
+
+
+def test_sentences_are_corrected_where_they_stand_in_the_text() -> None:
+    windows = segments("He left. And than", "we stayed. It rained.")
+    made = transcript(*windows)
+    made = made.model_copy(
+        update={
+            "segments": by_sentences(windows, "transcribe"),
+            "segment_resolution": "sentence",
+        }
+    )
+    result = corrected(made, of_words(s1={1: "then"}))
+    assert [s.text for s in result.segments] == ["He left.", "And then we stayed.", "It rained."]
+    assert result.text == "He left. And then we stayed. It rained."
+    assert result.segment_resolution == "sentence"
+    for fmt in FORMATS:
+        assert "than" not in render(result, fmt)
+
+
+def test_a_transcript_of_windows_is_read_shown_and_corrected() -> None:
+    document = json.loads(render(transcript(*segments("He left. It reigned.")), "json"))
+    del document["segment_resolution"]
+    older = Transcript.model_validate(document)
+    assert older.segment_resolution == "window"
+    assert "It" in render(older, "html")
+    assert corrected(older, of_words(s0={3: "rained."})).text == "He left. It rained."
 
 
 def test_what_stands_between_words_stays() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Literal
 
@@ -11,8 +11,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.fakes.transcripts import ENGINE as BASE
+from worker.results.formats import render
 from worker.results.presentation import Presentation
-from worker.results.transcript import Language, Segment, Timings, Transcript, Word
+from worker.results.transcript import (
+    Language,
+    Segment,
+    SegmentResolution,
+    Timings,
+    Transcript,
+    Word,
+)
 from worker.speech.api import Recognition
 from worker.speech.assemble import Input, assemble, timings, with_timings
 
@@ -56,6 +64,8 @@ def assembled(
     found: Recognition,
     *,
     words: bool = True,
+    resolution: SegmentResolution = "sentence",
+    display_as: Mapping[str, str] | None = None,
     task: Literal["transcribe", "translate"] = "transcribe",
     timings: Timings | None = None,
 ) -> Transcript:
@@ -67,13 +77,16 @@ def assembled(
         engine=ENGINE,
         timings=timings or Timings(),
         metadata={"a": "b"},
-        presentation=Presentation(words=words),
+        presentation=Presentation(
+            words=words, segment_resolution=resolution, display_as=display_as or {}
+        ),
     )
 
 
 def test_the_pieces_find_their_places() -> None:
     found = recognition([segment(0.03, 9.6, " Printing, "), segment(10, 12, "in the only sense")])
-    transcript = assembled(found, timings=timings(found, fetch=0.1, write=0.2, total=12.0))
+    spent = timings(found, fetch=0.1, write=0.2, total=12.0)
+    transcript = assembled(found, resolution="window", timings=spent)
     assert transcript.job_id == "call-17"
     assert transcript.input.model_dump() == {
         "uri": "s3://b/in/call-17.flac",
@@ -167,6 +180,56 @@ def test_words_are_left_out_where_the_job_said_so() -> None:
     assert without.segments[0].words == ()
 
 
+SPOKEN = [
+    segment(0, 4, "He left. And then", language="en"),
+    segment(4.5, 9, "we stayed. It rained.", language="en"),
+    segment(9, 12, "今日は。明", language="ja"),
+    segment(12, 15, "日も。", language="ja"),
+]
+
+
+def test_segments_are_sentences_or_windows_and_the_text_is_the_same() -> None:
+    sentences = assembled(recognition(SPOKEN))
+    windows = assembled(recognition(SPOKEN), resolution="window")
+    assert (sentences.segment_resolution, windows.segment_resolution) == ("sentence", "window")
+    assert [s.text for s in windows.segments] == [s.text for s in SPOKEN]
+    assert [s.text for s in sentences.segments] == [
+        "He left.",
+        "And then we stayed.",
+        "It rained.",
+        "今日は。",
+        "明日も。",
+    ]
+    assert sentences.text == windows.text
+    assert windows.text == "He left. And then we stayed. It rained. 今日は。明日も。"
+
+
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [("hi", "यह है।वह है। "), ("ja", "はい。 ええ。\u3000では"), ("en", "Yes.  No.\u00a0Well. ")],
+)
+def test_the_text_is_the_same_however_sentences_are_set_apart(code: str, said: str) -> None:
+    found = recognition([segment(0, 9, said), segment(9, 12, said)], code=code)
+    sentences = assembled(found)
+    assert len(sentences.segments) > 3
+    assert sentences.text == assembled(found, resolution="window").text
+
+
+def test_words_shown_otherwise_are_so_in_sentences_and_text() -> None:
+    found = recognition([segment(0, 5, "We saw it. It was the a p"), segment(5, 6, "eye. Yes.")])
+    transcript = assembled(found, display_as={"a p eye": "API"})
+    assert [s.text for s in transcript.segments] == ["We saw it.", "It was the API.", "Yes."]
+    assert transcript.text == "We saw it. It was the API. Yes."
+
+
+def test_a_line_of_txt_and_a_row_of_tsv_are_a_sentence() -> None:
+    transcript = assembled(recognition(SPOKEN[:2]))
+    said = [segment.text for segment in transcript.segments]
+    assert render(transcript, "txt").splitlines() == said
+    rows = [row.split("\t") for row in render(transcript, "tsv").splitlines()]
+    assert [text for _, _, text in rows[1:]] == said
+
+
 def test_timings_can_be_set_again() -> None:
     transcript = with_timings(assembled(recognition([])), Timings(write=1, total=30))
     assert transcript.speed == 2.0
@@ -180,17 +243,22 @@ segments = st.builds(
 )
 
 
-@given(st.lists(segments, max_size=6), st.floats(min_value=0, max_value=70))
+@given(
+    st.lists(segments, max_size=6),
+    st.floats(min_value=0, max_value=70),
+    st.sampled_from(["sentence", "window"]),
+)
 def test_times_stay_inside_the_audio_in_order_and_apart(
-    given_segments: list[Segment], seconds: float
+    given_segments: list[Segment], seconds: float, resolution: SegmentResolution
 ) -> None:
-    transcript = assembled(recognition(given_segments, seconds=seconds))
-    assert len(transcript.segments) == len(given_segments)
+    found = recognition(given_segments, seconds=seconds)
+    transcript = assembled(found, resolution=resolution)
+    assert resolution == "sentence" or len(transcript.segments) == len(given_segments)
     clock = 0.0
-    for found in transcript.segments:
-        assert clock <= found.start <= found.end <= transcript.input.audio_seconds
-        clock = found.end
-        inside = found.start
-        for word in found.words:
-            assert inside <= word.start <= word.end <= found.end
+    for each in transcript.segments:
+        assert clock <= each.start <= each.end <= transcript.input.audio_seconds
+        clock = each.end
+        inside = each.start
+        for word in each.words:
+            assert inside <= word.start <= word.end <= each.end
             inside = word.end

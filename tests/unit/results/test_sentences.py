@@ -1,0 +1,257 @@
+"""Windows cut into sentences: nothing is lost, times stay in order, edges of windows don't show."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from itertools import pairwise
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from worker.results.sentences import by_sentences
+from worker.results.spacing import LANGUAGES_WITHOUT_SPACES
+from worker.results.transcript import Segment, Word
+
+SPACELESS = re.compile(r"[。！？]?[^。！？\s]{1,3}[。！？]*|\S")  # noqa: RUF001  # full-width
+
+
+def words_of(text: str, start: float, seconds: float, language: str) -> list[Word]:
+    """The words of a text, each as long as the others."""
+    found = SPACELESS.findall(text) if language in LANGUAGES_WITHOUT_SPACES else text.split()
+    step = seconds / max(len(found), 1)
+    return [
+        Word(word=word, start=round(start + i * step, 3), end=round(start + (i + 1) * step, 3))
+        for i, word in enumerate(found)
+    ]
+
+
+def window(
+    text: str,
+    start: float = 0.0,
+    seconds: float = 10.0,
+    language: str = "en",
+    *,
+    words: Sequence[Word] | None = None,
+    figures: tuple[float, float | None, float | None, float | None] = (-0.2, None, None, None),
+) -> Segment:
+    spoken = words_of(text, start, seconds, language) if words is None else words
+    avg_logprob, no_speech_prob, temperature, compression_ratio = figures
+    return Segment(
+        id=0,
+        start=start,
+        end=round(start + seconds, 3),
+        text=text,
+        avg_logprob=avg_logprob,
+        no_speech_prob=no_speech_prob,
+        temperature=temperature,
+        compression_ratio=compression_ratio,
+        language=language,
+        words=tuple(spoken),
+    )
+
+
+def texts(*windows: Segment) -> list[str]:
+    return [segment.text for segment in by_sentences(windows, "transcribe")]
+
+
+def test_a_window_becomes_its_sentences_with_the_times_of_their_words() -> None:
+    found = by_sentences([window("Good day. How are you, Mr. Smith?", 10.0, 7.0)], "transcribe")
+    assert [(s.id, s.start, s.end, s.text) for s in found] == [
+        (0, 10.0, 12.0, "Good day."),
+        (1, 12.0, 17.0, "How are you, Mr. Smith?"),
+    ]
+    assert [[word.word for word in s.words] for s in found] == [
+        ["Good", "day."],
+        ["How", "are", "you,", "Mr.", "Smith?"],
+    ]
+
+
+def test_without_words_times_go_by_the_share_of_the_text() -> None:
+    first, second = by_sentences([window("Yes. No.", 0.0, 8.0, words=())], "transcribe")
+    assert (first.start, second.end) == (0.0, 8.0)
+    assert first.end == pytest.approx(4.0, abs=0.1)
+    assert second.start == pytest.approx(5.0, abs=0.1)
+
+
+@pytest.mark.parametrize(
+    ("pause", "expected"),
+    [
+        (0.0, ["He left.", "And then we met Mr. Smith again.", "It rained."]),
+        (1.0, ["He left.", "And then we met Mr. Smith again.", "It rained."]),
+        (1.01, ["He left.", "And then we met Mr.", "Smith again.", "It rained."]),
+    ],
+)
+def test_a_sentence_goes_over_the_edge_of_windows_where_the_pause_is_short(
+    pause: float, expected: list[str]
+) -> None:
+    windows = [
+        window("He left. And then we met Mr.", 0.0),
+        window("Smith again. It rained.", 10.0 + pause),
+    ]
+    assert texts(*windows) == expected
+    bare = [each.model_copy(update={"words": ()}) for each in windows]
+    assert texts(*bare) == expected
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "expected"),
+    [
+        ("We went", "home.", ["We went home."]),
+        ("We went", "Home is near.", ["We went Home is near."]),
+        ("We went.", "home again.", ["We went. home again."]),
+        ("We went.", "Home again.", ["We went.", "Home again."]),
+        ('"We went."', '"Home again."', ['"We went."', '"Home again."']),
+    ],
+)
+def test_what_stands_at_an_edge_decides(first: str, second: str, expected: list[str]) -> None:
+    assert texts(window(first), window(second, 10.2)) == expected
+
+
+def test_a_sentence_is_in_one_language() -> None:
+    spoken = [window("We went", 0.0), window("nach Hause. Ja.", 10.0, language="de")]
+    assert texts(*spoken) == ["We went", "nach Hause.", "Ja."]
+    assert [s.language for s in by_sentences(spoken, "transcribe")] == ["en", "de", "de"]
+
+
+def test_a_translation_is_cut_as_the_english_that_it_is() -> None:
+    spoken = [window("Mr. Sato came. He", language="ja"), window("sat.", 10.0, language="ja")]
+    found = by_sentences(spoken, "translate")
+    assert [s.text for s in found] == ["Mr. Sato came.", "He sat."]
+    assert {s.language for s in found} == {"ja"}
+
+
+def test_text_without_spaces_is_joined_without_any() -> None:
+    spoken = [window("今日は。明", language="ja"), window("日も。", 10.0, language="ja")]
+    assert texts(*spoken) == ["今日は。", "明日も。"]
+
+
+def test_a_word_is_never_cut() -> None:
+    said = [
+        Word(word="好", start=0, end=1),
+        Word(word="吗?我", start=1, end=2),
+        Word(word="好", start=2, end=3),
+    ]
+    assert texts(window("好吗?我好", language="zh", words=said)) == ["好吗?我好"]
+
+
+def test_a_long_pause_within_a_window_ends_a_sentence() -> None:
+    def paused(seconds: float) -> list[str]:
+        said = [*words_of("so we", 0, 1, "en"), *words_of("left it", 1 + seconds, 1, "en")]
+        return texts(window("so we left it", words=said))
+
+    assert paused(2.0) == ["so we left it"]
+    assert paused(2.1) == ["so we", "left it"]
+
+
+def test_text_without_full_stops_is_cut_at_its_longest_pauses() -> None:
+    run_on = [window("and so on " * 25 + "we go", 28.0 * i, 27.9) for i in range(20)]
+    found = by_sentences(run_on, "transcribe")
+    assert all(s.end - s.start <= 15.0 for s in found)
+    assert all(s.end - s.start > 4.0 for s in found)
+    ended = {s.end for s in found}
+    assert len([each for each in run_on if each.end in ended]) == 20  # the only pauses
+
+
+def test_a_sentence_may_be_as_long_as_a_window_but_no_longer() -> None:
+    said = "one two, three " * 20
+    assert texts(window(said + "end.", 0.0, 29.0)) == [said + "end."]
+    long = [window(said.strip(), 0.0, 29.0), window(said + "end.", 29.5, 29.0)]
+    assert texts(*long) == [said.strip(), said + "end."]
+
+
+def test_a_sentence_of_two_windows_is_as_sure_as_both_by_their_share_of_it() -> None:
+    spoken = [
+        window("Yes. We are", 0.0, figures=(-0.1, 0.2, 0.0, 1.0)),
+        window("here.", 10.0, figures=(-0.5, 0.4, 0.8, 2.0)),
+    ]
+    whole, both = by_sentences(spoken, "transcribe")
+    assert (whole.avg_logprob, whole.no_speech_prob) == (-0.1, 0.2)
+    assert (whole.temperature, whole.compression_ratio) == (0.0, 1.0)
+    assert both.text == "We are here."
+    assert both.avg_logprob == pytest.approx((-0.1 * 6 - 0.5 * 5) / 11, abs=1e-4)
+    assert both.no_speech_prob == pytest.approx((0.2 * 6 + 0.4 * 5) / 11, abs=1e-4)
+    assert both.compression_ratio == pytest.approx((1.0 * 6 + 2.0 * 5) / 11, abs=1e-4)
+    assert both.temperature == 0.8
+
+
+def test_what_is_not_known_of_one_window_is_not_known_of_its_sentence() -> None:
+    known = window("We are", figures=(-0.1, 0.2, 0.0, 1.0))
+    (found,) = by_sentences([known, window("here.", 10.0)], "transcribe")
+    assert (found.no_speech_prob, found.temperature, found.compression_ratio) == (None, None, None)
+
+
+SCRIPTS = st.sampled_from(
+    [
+        (
+            "en",
+            ["Well", "no.", "Mr.", "Smith", '"Go!"', "and", "left", "U.S.", "3.5", "…", "(So.)"],
+        ),
+        ("de", ["Das", "3.", "Haus", "z.", "B.", "groß.", "„Ja.“", "und", "Nein?"]),
+        ("ru", ["Он", "ушёл.", "г.", "Москва", "«Да.»", "и", "там…", "Нет!"]),  # noqa: RUF001
+        ("ar", ["مرحبا", "كيف", "حالك؟", "نعم.", "لا،"]),
+        ("hi", ["यह", "है।", "वह", "क्या?", "डॉ."]),
+        ("th", ["สวัสดี", "ครับ", "ไป", "ไหน"]),
+        ("ja", ["今日は", "です。", "はい", "「ええ。」", "と", "？", "Go!"]),  # noqa: RUF001
+        ("zh", ["你好", "吗?", "我很好。", "3.5万", "“好。”", "!"]),
+        ("ko", ["안녕하세요.", "네", "아니요?"]),
+        (None, ["Hi.", "你好。", "да", "😀"]),
+    ]
+)
+
+
+@st.composite
+def spoken(draw: st.DrawFn) -> list[Segment]:
+    """Windows in order, with words, without, or with words that don't spell the text."""
+    windows: list[Segment] = []
+    clock = 0.0
+    for _ in range(draw(st.integers(0, 6))):
+        language, vocabulary = draw(SCRIPTS)
+        said = draw(st.lists(st.sampled_from(vocabulary), min_size=1, max_size=25))
+        joined = "" if language in LANGUAGES_WITHOUT_SPACES else draw(st.sampled_from([" ", "  "]))
+        start = round(clock + draw(st.sampled_from([0.0, 0.3, 1.0, 1.5, 4.0])), 3)
+        clock = start
+        timed: list[Word] = []
+        for word in said:
+            begin = round(clock + draw(st.sampled_from([0.0, 0.0, 0.4, 2.5])), 3)
+            clock = round(begin + draw(st.sampled_from([0.0, 0.25, 0.8])), 3)
+            timed.append(Word(word=word, start=begin, end=clock))
+        kind = draw(st.sampled_from(["spelled", "none", "other"]))
+        if kind == "other":
+            timed = [word.model_copy(update={"word": "xyz"}) for word in timed]
+        windows.append(
+            Segment(
+                id=len(windows),
+                start=start,
+                end=clock,
+                text=joined.join(said),
+                avg_logprob=-0.5,
+                language=language,
+                words=() if kind == "none" else tuple(timed),
+            )
+        )
+    return windows
+
+
+@given(spoken(), st.sampled_from(["transcribe", "translate"]))
+@settings(max_examples=300, deadline=None)
+def test_nothing_is_lost_and_nothing_overlaps(windows: list[Segment], task: str) -> None:
+    found = by_sentences(windows, "translate" if task == "translate" else "transcribe")
+    assert [s.id for s in found] == list(range(len(found)))
+    assert "".join("".join(s.text for s in found).split()) == "".join(
+        "".join(s.text for s in windows).split()
+    )
+    assert all(s.text == s.text.strip() != "" for s in found)
+    assert [word.word for s in found for word in s.words] == [
+        word.word for s in windows for word in s.words
+    ]
+    for sentence in found:
+        assert sentence.start <= sentence.end
+        assert all(sentence.start <= w.start <= w.end <= sentence.end for w in sentence.words)
+        assert all(left.end <= right.start for left, right in pairwise(sentence.words))
+        assert sentence.avg_logprob == -0.5
+    assert all(left.end <= right.start for left, right in pairwise(found))
+    if windows and found:
+        assert windows[0].start <= found[0].start
+        assert found[-1].end <= windows[-1].end

@@ -1,0 +1,255 @@
+"""Windows of speech -> sentences, each with its times, its words and how sure the model was (pure).
+
+A window ends where speech pauses or where 30 s are full, seldom where a sentence does. Where the
+pause between two windows of one language is short, their texts are read as one, so that a sentence
+may go over their edge.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from bisect import bisect_left, bisect_right
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from operator import itemgetter
+from typing import Literal, NamedTuple
+
+from worker.results.sentence_ends import is_ended, sentences
+from worker.results.spacing import is_spaced
+from worker.results.spelling import one_line
+from worker.results.timed import Timed, opens, timed
+from worker.results.transcript import Segment, Word
+
+__all__ = ["by_sentences"]
+
+_JOINED = 1.0
+"""Seconds of pause over which no two windows are read as one. Longer ones hardly occur but between
+sentences, or in speech that is made up as it goes (E. Campione, J. Véronis: A large-scale
+multilingual study of silent pause duration, Speech Prosody 2002); nor does a subtitle stay on."""
+
+_PAUSE = 2.0
+"""Seconds of pause that end a sentence within a window, whatever its text says: the model doesn't
+hear most of such a pause, and so writes no full stop for it. Twice `_JOINED`, because the model
+read both sides together, and because times of words may be wrong."""
+
+_LONGEST = 30.0
+"""Seconds of a sentence: what Whisper hears at once. So no segment is longer than a window."""
+
+_LONGEST_OPEN = 15.0
+"""Seconds of a text that no full stop ends. Sometimes Whisper writes none for minutes, and Thai has
+none. Read aloud these are 40 words; few sentences have as many."""
+
+_LETTER = re.compile(r"\w")
+
+
+class _Cut(NamedTuple):
+    """Where a text may be cut: between two words, or between two windows.
+
+    Attributes:
+        at: the first character after it.
+        pause: in milliseconds, between what is said before and after it.
+    """
+
+    at: int
+    pause: float
+
+
+@dataclass(slots=True)
+class _Run:
+    """The text of windows that are read as one.
+
+    Attributes:
+        text: of all of them.
+        starts: of each character, in milliseconds.
+        ends: of each character, in milliseconds.
+        windows: each with its first character, in order.
+        words: each with its first character, or one that is said while it is, in order.
+        places: (first character, one past the last) of each word that is spelled in the text.
+        edges: where a window begins that isn't the first.
+    """
+
+    text: str = ""
+    starts: list[float] = field(default_factory=list)
+    ends: list[float] = field(default_factory=list)
+    windows: list[tuple[int, Segment]] = field(default_factory=list)
+    words: list[tuple[int, Word]] = field(default_factory=list)
+    places: list[tuple[int, int]] = field(default_factory=list)
+    edges: list[_Cut] = field(default_factory=list)
+
+    def add(self, window: Segment, times: Timed, between: str) -> None:
+        """Append a window, whose text stands apart from what is there by `between`."""
+        if self.text:
+            self.text += between
+            self.starts += [self.ends[-1]] * len(between)
+            self.ends += [self.ends[-1]] * len(between)
+        first = len(self.text)
+        self.text += window.text
+        self.starts += times.starts
+        self.ends += times.ends
+        self.windows.append((first, window))
+        if first:
+            pause = self.begins(first, len(self.text)) - self.ends[first - 1]
+            self.edges.append(_Cut(first, pause))
+        places = [(first + begin, first + after) for begin, after in times.words]
+        self.places += places
+        left = iter(places)
+        at = first
+        for word in window.words:
+            if not places:
+                middle = (word.start + word.end) * 500
+                at = first + max(bisect_right(times.starts, middle) - 1, 0)
+            elif one_line(word.word):
+                at, _ = next(left)
+            self.words.append((at, word))
+
+    def begins(self, first: int, after: int) -> float:
+        """When the first word in [first, after) begins, in milliseconds."""
+        letter = _LETTER.search(self.text, first, after)
+        return self.starts[letter.start() if letter else first]
+
+    def splits_a_word(self, at: int) -> bool:
+        """Whether a word has characters before `at` and from it on."""
+        before = bisect_left(self.places, (at, at)) - 1
+        return before >= 0 and self.places[before][1] > at
+
+    def cuts(self) -> list[_Cut]:
+        """Where it may be cut apart from sentences, in order."""
+        found = {cut.at: cut for cut in self.edges}
+        for (_, after), (first, _) in pairwise(self.places):
+            at = after + _ends_at(self.text[after:first])
+            found.setdefault(at, _Cut(at, self.starts[first] - self.ends[after - 1]))
+        return sorted(found.values())
+
+
+def by_sentences(
+    windows: Sequence[Segment], task: Literal["transcribe", "translate"]
+) -> tuple[Segment, ...]:
+    """The sentences that were said in windows.
+
+    Together they have the text of the windows, but for white space between sentences, and each of
+    their words once. They lie in the windows' times, in order and without overlap.
+
+    Args:
+        windows: in order, without overlap; each has text that neither begins nor ends with white
+            space, and words in order, inside its times.
+        task: what was asked; a translation is English.
+    """
+    found: list[Segment] = []
+    for run in _runs(windows, task):
+        language = "en" if task == "translate" else run.windows[0][1].language
+        words = deque(run.words)
+        for first, after in _pieces(run, language):
+            own = []
+            while words and words[0][0] < after:
+                own.append(words.popleft()[1])
+            found.append(_sentence(run, first, after, own, number=len(found)))
+    return tuple(found)
+
+
+def _runs(windows: Sequence[Segment], task: Literal["transcribe", "translate"]) -> Iterator[_Run]:
+    """The windows, as far as they are read as one."""
+    run = _Run()
+    for window in windows:
+        times = timed(window.text, window.words, window.start * 1000, window.end * 1000)
+        if run.text:
+            letter = _LETTER.search(window.text)
+            pause = times.starts[letter.start() if letter else 0] - run.ends[-1]
+            if pause > _JOINED * 1000 or window.language != run.windows[-1][1].language:
+                yield run
+                run = _Run()
+        spaced = window.language is None or is_spaced(window.language, task)
+        run.add(window, times, " " if spaced else "")
+    if run.text:
+        yield run
+
+
+def _pieces(run: _Run, language: str | None) -> Iterator[tuple[int, int]]:
+    """(first character, one past the last) of each sentence, or part of one that is too long."""
+    cuts = run.cuts()
+    begins = {first for first, _ in sentences(run.text, language) if not run.splits_a_word(first)}
+    begins.update(cut.at for cut in cuts if cut.pause > _PAUSE * 1000)
+    for first, end in pairwise([*sorted(begins), len(run.text)]):
+        longest = 1000 * (_LONGEST if is_ended(run.text[first:end]) else _LONGEST_OPEN)
+        pending = [(first, end)]
+        while pending:
+            start, after = pending.pop()
+            after = start + len(run.text[start:after].rstrip())
+            inside = cuts[bisect_right(cuts, (start, math.inf)) : bisect_left(cuts, (after,))]
+            if inside and run.ends[after - 1] - run.begins(start, after) > longest:
+                at = _best(run, start, after, inside)
+                pending += [(at, after), (start, at)]
+            else:
+                yield start, after
+
+
+def _best(run: _Run, start: int, after: int, cuts: Sequence[_Cut]) -> int:
+    """Where to cut what is too long: at the longest pause of its middle half."""
+    begins, ends = run.starts[start], run.ends[after - 1]
+
+    def away(cut: _Cut) -> float:
+        """Milliseconds from the middle."""
+        return abs(run.starts[cut.at] - (begins + ends) / 2)
+
+    inner = [cut for cut in cuts if away(cut) <= (ends - begins) / 4]
+    if not inner:
+        return min(cuts, key=away).at
+    return max(inner, key=lambda cut: (cut.pause, -away(cut))).at
+
+
+def _ends_at(between: str) -> int:
+    """How much of what stands between two words stays with the first where they are parted."""
+    parts = re.split(r"\s+", between)
+    if len(parts) > 1:
+        return len(between) - len(parts[-1])
+    return len(between.rstrip("".join(filter(opens, between))))
+
+
+def _sentence(run: _Run, first: int, after: int, words: Sequence[Word], *, number: int) -> Segment:
+    start = round(run.begins(first, after) / 1000, 3)
+    end = max(round(run.ends[after - 1] / 1000, 3), start)
+    from_ = bisect_right(run.windows, first, key=itemgetter(0)) - 1
+    until = bisect_left(run.windows, after, key=itemgetter(0))
+    windows = [window for _, window in run.windows[from_:until]]
+    shares = [
+        min(begin + len(window.text), after) - max(begin, first)
+        for begin, window in run.windows[from_:until]
+    ]
+    temperatures = [window.temperature for window in windows]
+    return Segment(
+        id=number,
+        start=start,
+        end=end,
+        text=run.text[first:after],
+        avg_logprob=_mean([window.avg_logprob for window in windows], shares) or 0.0,
+        no_speech_prob=_mean([window.no_speech_prob for window in windows], shares),
+        temperature=_highest(temperatures),
+        compression_ratio=_mean([window.compression_ratio for window in windows], shares),
+        words=tuple(_fitted(word, start, end) for word in words),
+        language=windows[0].language,
+    )
+
+
+def _mean(values: Sequence[float | None], weights: Sequence[int]) -> float | None:
+    """The weighted mean; None if a value isn't known."""
+    known = [value for value in values if value is not None]
+    if len(known) < len(values):
+        return None
+    whole = sum(value * weight for value, weight in zip(known, weights, strict=True))
+    return round(whole / sum(weights), 4)
+
+
+def _highest(values: Sequence[float | None]) -> float | None:
+    """The highest; None if one isn't known."""
+    known = [value for value in values if value is not None]
+    return max(known) if len(known) == len(values) else None
+
+
+def _fitted(word: Word, earliest: float, latest: float) -> Word:
+    """The word within its sentence; it lies elsewhere only where words don't spell the text."""
+    if earliest <= word.start <= word.end <= latest:
+        return word
+    start = min(max(word.start, earliest), latest)
+    return word.model_copy(update={"start": start, "end": min(max(word.end, start), latest)})
