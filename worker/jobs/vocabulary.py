@@ -13,8 +13,8 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 from pydantic_core import PydanticCustomError
 
-from worker.results.phrases import searched
 from worker.results.spelling import one_line
+from worker.results.wording.phrases import searched
 
 __all__ = [
     "MAX_PHRASES",

@@ -22,7 +22,7 @@ from worker.results.transcript import (
     Transcript,
     Word,
 )
-from worker.results.wording import unmarked, worded
+from worker.results.wording.worded import unmarked, worded
 from worker.speech.api import Recognition, Task
 
 __all__ = ["Input", "assemble", "timings", "with_timings"]

@@ -16,7 +16,7 @@ from worker.results.presentation import Presentation
 from worker.results.sentences import by_sentences
 from worker.results.spelling import one_line, spans
 from worker.results.transcript import Transcript
-from worker.results.wording import worded
+from worker.results.wording.worded import worded
 
 
 def of_words(**places: dict[int, str]) -> Corrections:

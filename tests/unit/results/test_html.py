@@ -19,7 +19,7 @@ from worker.results.html import Viewing, page
 from worker.results.presentation import Presentation
 from worker.results.spelling import one_line
 from worker.results.transcript import Segment, Transcript, Word
-from worker.results.wording import worded
+from worker.results.wording.worded import worded
 
 VOID = {"meta", "input", "source", "path", "br"}
 HOSTILE = (

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from worker.results.closing import cut, says_something
+from worker.results.wording.closing import cut, says_something
 
 
 def without(text: str, word: str = "damn") -> str:

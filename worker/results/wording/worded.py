@@ -15,11 +15,11 @@ from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
-from worker.results.closing import says_something
-from worker.results.phrases import Match, Phrases
 from worker.results.presentation import FilterMethod, Presentation
-from worker.results.spelled import Edit, Spelled, spelled
 from worker.results.transcript import Segment
+from worker.results.wording.closing import says_something
+from worker.results.wording.phrases import Match, Phrases
+from worker.results.wording.spelled import Edit, Spelled, spelled
 
 __all__ = ["MASK", "unmarked", "worded"]
 

@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 
 from tests.fakes import transcripts
 from worker.results.formats import FORMATS, render
-from worker.results.phrases import Phrases
 from worker.results.presentation import FilterMethod, Presentation
 from worker.results.spelling import spans
 from worker.results.transcript import Segment
-from worker.results.wording import MASK, unmarked, worded
+from worker.results.wording.phrases import Phrases
+from worker.results.wording.worded import MASK, unmarked, worded
 
 many = settings(max_examples=60, deadline=None, derandomize=True)
 METHODS: tuple[FilterMethod, ...] = ("mask", "remove", "tag")

@@ -15,7 +15,7 @@ from __future__ import annotations
 import unicodedata
 from typing import NamedTuple
 
-from worker.results.phrases import APOSTROPHES, HYPHENS, SIGNS, is_letter
+from worker.results.wording.phrases import APOSTROPHES, HYPHENS, SIGNS, is_letter
 
 __all__ = ["Cut", "cut", "says_something"]
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from worker.results.phrases import Phrases, searched
+from worker.results.wording.phrases import Phrases, searched
 
 many = settings(max_examples=150, deadline=None, derandomize=True)
 

@@ -7,9 +7,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-from worker.results.closing import Cut, cut
 from worker.results.spelling import spans
 from worker.results.transcript import Word
+from worker.results.wording.closing import Cut, cut
 
 __all__ = ["Edit", "Spelled", "spelled"]
 
@@ -93,7 +93,7 @@ class Spelled:
         return Spelled("".join(pieces), tuple(words), tuple(places))
 
     def without(self, taken: Sequence[tuple[int, int]]) -> Spelled:
-        """Without some of its characters, closed as `worker.results.closing` says.
+        """Without some of its characters, closed as `worker.results.wording.closing` says.
 
         Words that don't spell the text fall out.
 
