@@ -6,12 +6,13 @@ import unicodedata
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
+from worker.results.speech_times import Stretch, clipped, shared_out
 from worker.results.spelling import one_line, spans
 
 if TYPE_CHECKING:
     from worker.results.transcript import Word
 
-__all__ = ["Timed", "opens", "timed", "timed_by_proportion", "timed_by_words"]
+__all__ = ["Timed", "opens", "timed", "timed_by_speech", "timed_by_words"]
 
 
 class Timed(NamedTuple):
@@ -24,23 +25,27 @@ class Timed(NamedTuple):
     """(first character, one past the last) of each word; empty without word times."""
 
 
-def timed(text: str, words: Sequence[Word], start: float, end: float) -> Timed:
-    """Times of the characters of a text: of its words if they spell it, else in proportion.
+def timed(
+    text: str, words: Sequence[Word], start: float, end: float, speech: Sequence[Stretch] = ()
+) -> Timed:
+    """Times of the characters of a text: of its words if they spell it, else of its speech.
 
     Args:
         text: on one line, not empty.
         words: of it, maybe none; their times are in seconds.
         start: of the text, in milliseconds.
         end: of the text, in milliseconds.
+        speech: stretches of the text in which speech was heard, in seconds; none where that is
+            not known, and it may be all of it.
     """
-    return timed_by_words(text, words, start, end) or timed_by_proportion(text, start, end)
+    return timed_by_words(text, words, start, end) or timed_by_speech(text, start, end, speech)
 
 
-def timed_by_proportion(text: str, start: float, end: float) -> Timed:
-    """Times of the characters of `text`, each as long as the others; arguments as for `timed`."""
-    step = (end - start) / len(text)
-    edges = [start + i * step for i in range(len(text))] + [end]
-    return Timed(text, edges[:-1], edges[1:], ())
+def timed_by_speech(text: str, start: float, end: float, speech: Sequence[Stretch]) -> Timed:
+    """Times of the characters of `text`, shared out; arguments as for `timed`."""
+    within = start / 1000, end / 1000
+    starts, ends = shared_out(text, clipped(speech, *within) or [within])
+    return Timed(text, [at * 1000 for at in starts], [at * 1000 for at in ends], ())
 
 
 def timed_by_words(line: str, words: Sequence[Word], start: float, end: float) -> Timed | None:

@@ -1,0 +1,163 @@
+"""Times of characters by the stretches in which speech was heard, for want of word times (pure).
+
+Who speaks pauses where a sentence or a clause ends, more often than elsewhere. So each pause is put
+between two words, behind punctuation where some is near, such that every stretch of speech is about
+as long as its text at one even rate would be. That is how Gale and Church align the sentences of
+two languages by their lengths (https://aclanthology.org/J93-1004/). What is said within a stretch
+is shared out over it evenly. How right this is: `worker/speech/README.md`.
+"""
+
+from __future__ import annotations
+
+import bisect
+import unicodedata
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import NamedTuple
+
+__all__ = ["Stretch", "clipped", "shared_out"]
+
+Stretch = tuple[float, float]
+"""Start and end of a stretch of speech, in seconds of the audio."""
+
+_SENTENCE_ENDS = frozenset(".?!…。？！؟।۔።៕")  # noqa: RUF001
+_CLAUSE_ENDS = frozenset(",;:،؛、，；：၊፣៖—")  # noqa: RUF001
+_CLOSERS = " \"')]}»\u201d\u2019」』）】》〉"  # noqa: RUF001
+
+_WORTH = 1.6
+"""How much a pause behind the end of a sentence is worth for each second of it, in seconds by which
+speech and text differ in length. Half as much behind the end of a clause. 1.3 and 2.0 did as well.
+"""
+
+_LONG_PAUSE = 0.6
+"""Seconds; a longer pause ends no more than this one does."""
+
+_SLACK = 0.2
+"""Seconds added to the length of a stretch that a difference is weighed by: one word's hurry."""
+
+_WANDER = 4.0
+"""Seconds by which text may run ahead of an even rate or behind it. A bound on the work alone."""
+
+_LONGEST_WORD = 20
+"""Characters without a space; more are several words, of a script that writes no spaces."""
+
+
+class _Place(NamedTuple):
+    """Where a pause may stand in a text.
+
+    Attributes:
+        at: the character that follows it.
+        worth: 1 behind the end of a sentence, 0.5 of a clause, else 0.
+    """
+
+    at: int
+    worth: float
+
+
+def clipped(stretches: Sequence[Stretch], start: float, end: float) -> tuple[Stretch, ...]:
+    """What lies within [start, end] of some stretches."""
+    inside = ((max(first, start), min(last, end)) for first, last in stretches)
+    return tuple((first, last) for first, last in inside if first < last)
+
+
+def shared_out(text: str, stretches: Sequence[Stretch]) -> tuple[list[float], list[float]]:
+    """When each character of a text starts and when it ends, in seconds of the audio.
+
+    Args:
+        text: on one line, not empty.
+        stretches: in which it was said; at least one, in order, none empty or overlapping.
+
+    Returns:
+        Starts and ends, [characters], in order and each inside a stretch.
+    """
+    starts: list[float] = []
+    ends: list[float] = []
+    parts = pairwise(_edges(text, stretches))
+    for (first, last), (start, end) in zip(parts, stretches, strict=True):
+        said = len(text[first:last].rstrip()) or last - first
+        step = (end - start) / max(said, 1)
+        times = [min(start + number * step, end) for number in range(said)] + [end]
+        # The space before a pause takes no time.
+        times += [end] * (last - first - said)
+        starts += times[:-1]
+        ends += times[1:]
+    return starts, ends
+
+
+def _edges(text: str, stretches: Sequence[Stretch]) -> list[int]:
+    """The character at which the text of each stretch begins, and the text's length."""
+    if len(stretches) == 1:
+        return [0, len(text)]
+    places = [_Place(0, 0.0), *_places(text), _Place(len(text), 0.0)]
+    lengths = [end - start for start, end in stretches]
+    pauses = [following[0] - one[1] for one, following in pairwise(stretches)]
+    rate = sum(lengths) / len(text)
+    costs = {0: 0.0}
+    ways: list[dict[int, int]] = []
+    done = 0.0
+    for length, pause in zip(lengths, [*pauses, 0.0], strict=True):
+        done += length
+        targets = _near(places, done / rate, _WANDER / rate)
+        if len(ways) == len(pauses):
+            targets = range(len(places) - 1, len(places))
+        reached: dict[int, float] = {}
+        way: dict[int, int] = {}
+        for target in targets:
+            at, worth = places[target]
+            reached[target], way[target] = min(
+                (cost + _misfit((at - places[source].at) * rate, length), source)
+                for source, cost in costs.items()
+                if source <= target
+            )
+            reached[target] -= _WORTH * worth * min(pause, _LONG_PAUSE)
+        costs = reached
+        ways.append(way)
+    found = [len(places) - 1]
+    for way in reversed(ways):
+        found.append(way[found[-1]])
+    return [places[place].at for place in reversed(found)]
+
+
+def _misfit(expected: float, length: float) -> float:
+    """What it costs that text which should take some seconds is said in others."""
+    return (expected - length) ** 2 / (length + _SLACK)
+
+
+def _near(places: Sequence[_Place], at: float, reach: float) -> range:
+    """The places within reach of a character, or if there are none the one nearest to it."""
+    first = bisect.bisect_left(places, at - reach, key=lambda place: place.at)
+    end = bisect.bisect_right(places, at + reach, key=lambda place: place.at)
+    if first == end:
+        first = min(range(len(places)), key=lambda index: abs(places[index].at - at))
+        end = first + 1
+    return range(first, end)
+
+
+def _places(text: str) -> list[_Place]:
+    """Where words begin; in a script without spaces, wherever characters may be parted."""
+    found: list[_Place] = []
+    start = 0
+    for word in text.split(" "):
+        if start:
+            found.append(_Place(start, _worth(text[:start])))
+        if len(word) > _LONGEST_WORD:
+            found += [
+                _Place(at, _worth(text[:at]))
+                for at in range(start + 1, start + len(word))
+                if unicodedata.category(text[at])[0] in "LN" and not _joins(text[at - 1])
+            ]
+        start += len(word) + 1
+    return found
+
+
+def _joins(character: str) -> bool:
+    """Whether it belongs to what follows it: opening punctuation, and signs between letters."""
+    return unicodedata.category(character) in ("Ps", "Pi", "Pd", "Pc")
+
+
+def _worth(before: str) -> float:
+    """What it is worth to pause behind a text."""
+    said = before[-8:].rstrip(_CLOSERS)[-1:]
+    if said in _SENTENCE_ENDS:
+        return 1.0
+    return 0.5 if said in _CLAUSE_ENDS else 0.0
