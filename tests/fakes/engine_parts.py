@@ -105,6 +105,7 @@ def window(
         "kind": "window",
         "index": index,
         "spans": [[begins, begins + round(seconds * SAMPLE_RATE)]],
+        "speech": [[]],
         "frames": FRAMES,
     }
     feed.frame(header, features.tobytes() + pcm)

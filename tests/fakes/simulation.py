@@ -266,7 +266,7 @@ class Simulation:
         index, seconds = child.waiting
         begins = 30 * SAMPLE_RATE * index
         spans = [[begins, begins + round(seconds * SAMPLE_RATE)]]
-        header = {"kind": "window", "index": index, "spans": spans, "frames": 0}
+        header = {"kind": "window", "index": index, "spans": spans, "speech": [[]], "frames": 0}
         sound = np.array([child.number, index], dtype=np.int16)
         child.feed.frame(header, sound.tobytes())
 

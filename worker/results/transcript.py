@@ -72,6 +72,12 @@ class Segment(_Model):
         description="of the window's text: high where it repeats itself; null where not known",
     )
     words: tuple[Word, ...] = ()
+    speech: tuple[tuple[float, float], ...] = Field(
+        default=(),
+        exclude_if=lambda value: not value,
+        description="start and end of each stretch in which speech was heard; only there where the"
+        " segment has no words",
+    )
     language: str | None = Field(
         default=None, description="Whisper code of the language spoken; null where not known"
     )

@@ -68,6 +68,8 @@ class WindowText(BaseModel):
         no_speech_prob: that nothing was said; None where not known.
         temperature: at which the text was decoded; None where not known.
         words: with their times; empty where none were asked for or found.
+        speech: start and end of each stretch in which speech was heard, where the text has no
+            words; empty where not known.
         language: the Whisper code it was decoded in; None where that is not known.
         carried: tokens of its text that the next window may be prompted with; empty where the
             text was doubted or the window is silent.
@@ -84,6 +86,7 @@ class WindowText(BaseModel):
     no_speech_prob: float | None = None
     temperature: float | None = None
     words: tuple[Word, ...] = ()
+    speech: tuple[tuple[float, float], ...] = ()
     language: str | None = None
     carried: tuple[int, ...] = ()
     dropped_seconds: float = 0.0

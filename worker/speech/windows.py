@@ -63,11 +63,14 @@ class Span:
 
     Attributes:
         pause: samples without speech before it, however much padding they went into.
+        speech: the stretches of it, samples [start, end), in which speech was heard: all of it
+            but the padding. Empty where nobody knows.
     """
 
     start: int
     end: int
     pause: int = field(default=0, compare=False)
+    speech: tuple[tuple[int, int], ...] = field(default=(), compare=False)
 
     @property
     def length(self) -> int:
@@ -178,7 +181,7 @@ class Padder:
                     yield replace(self._held, end=start)
                 else:
                     yield replace(self._held, end=self._raw_end + self._pad)
-            self._held = Span(start, span.end, pause)
+            self._held = Span(start, span.end, pause, ((span.start, span.end),))
             self._raw_end = span.end
 
     def advance(self, position: int) -> Iterator[Span]:
@@ -220,6 +223,15 @@ class Spanned:
     def seconds(self) -> float:
         """Seconds of speech in it, which are decoded."""
         return sum(span.length for span in self.spans) / SAMPLE_RATE
+
+    @property
+    def speech(self) -> tuple[tuple[float, float], ...]:
+        """Seconds of the file, [start, end], of each stretch in which speech was heard."""
+        return tuple(
+            (start / SAMPLE_RATE, end / SAMPLE_RATE)
+            for span in self.spans
+            for start, end in span.speech or ((span.start, span.end),)
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -316,7 +328,8 @@ class WindowBuilder:
         joined: list[Span] = []
         for span in spans:
             if joined and span.start - joined[-1].end <= self._join_gap:
-                joined[-1] = replace(joined[-1], end=span.end)
+                before = joined[-1]
+                joined[-1] = replace(before, end=span.end, speech=before.speech + span.speech)
             else:
                 joined.append(span)
         return joined

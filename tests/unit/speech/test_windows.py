@@ -202,6 +202,23 @@ def test_windows_keep_all_speech_in_order_within_thirty_seconds(
 
 
 @given(raw_spans, window_options)
+def test_windows_know_where_their_speech_is_without_the_padding(
+    spans: list[Span], chosen: WindowOptions
+) -> None:
+    windows = build(pad_all(spans, (spans[-1].end if spans else 0) + 5000), chosen)
+    found = [span for window in windows for span in window.spans]
+    assert [one for span in found for one in span.speech] == [(one.start, one.end) for one in spans]
+    assert all(span.start <= span.speech[0][0] < span.speech[-1][1] <= span.end for span in found)
+    said = [(one.start / SAMPLE_RATE, one.end / SAMPLE_RATE) for one in spans]
+    assert [one for window in windows for one in window.speech] == said
+
+
+def test_where_nobody_knows_the_speech_of_a_window_is_all_of_it() -> None:
+    window = Window(0, (Span(0, 16_000), Span(48_000, 64_000)))
+    assert window.speech == ((0.0, 1.0), (3.0, 4.0))
+
+
+@given(raw_spans, window_options)
 def test_windows_do_not_depend_on_when_they_are_asked_for(
     spans: list[Span], chosen: WindowOptions
 ) -> None:

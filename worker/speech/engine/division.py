@@ -117,8 +117,15 @@ def cut(spans: Sequence[Span], frame: int) -> tuple[tuple[Span, ...], tuple[Span
     for span in spans:
         place = span.start + min(max(left, 0), span.length)
         if place > span.start:
-            before.append(Span(span.start, place, span.pause))
+            before.append(Span(span.start, place, span.pause, _within(span, span.start, place)))
         if place < span.end:
-            after.append(Span(place, span.end, 0 if place > span.start else span.pause))
+            pause = 0 if place > span.start else span.pause
+            after.append(Span(place, span.end, pause, _within(span, place, span.end)))
         left -= span.length
     return tuple(before), tuple(after)
+
+
+def _within(span: Span, start: int, end: int) -> tuple[tuple[int, int], ...]:
+    """The speech of a span that lies within [start, end)."""
+    inside = ((max(first, start), min(last, end)) for first, last in span.speech)
+    return tuple((first, last) for first, last in inside if first < last)

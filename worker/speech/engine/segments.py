@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from worker.results.speech_times import clipped
 from worker.results.transcript import Segment, Word
 from worker.speech.api import WindowText
 from worker.speech.engine.scripts import compression_ratio
@@ -12,14 +13,20 @@ from worker.speech.words.fit import fit_words
 
 
 def segments(texts: Sequence[WindowText], audio_seconds: float) -> tuple[Segment, ...]:
-    """Windows -> segments that never overlap and stay inside the audio; one for each text."""
+    """Windows -> segments that never overlap and stay inside the audio; one for each text.
+
+    A segment begins with its first word and ends with its last, or where its speech does: in the
+    padding around that nothing is said.
+    """
     found: list[Segment] = []
     reached = 0.0
     for window in texts:
         if not window.text:
             continue
-        start = _within(window.start, reached, audio_seconds)
-        end = _within(window.end, start, audio_seconds)
+        said = [(word.start, word.end) for word in window.words] or window.speech
+        first, last = (said[0][0], said[-1][1]) if said else (window.start, window.end)
+        start = _within(max(first, window.start), reached, audio_seconds)
+        end = _within(min(last, window.end), start, audio_seconds)
         reached = end
         found.append(
             Segment(
@@ -35,6 +42,9 @@ def segments(texts: Sequence[WindowText], audio_seconds: float) -> tuple[Segment
                 temperature=window.temperature,
                 compression_ratio=round(compression_ratio(window.text), 4),
                 words=tuple(fit_words(window.words, start, end)),
+                speech=clipped(
+                    [(round(one, 3), round(other, 3)) for one, other in window.speech], start, end
+                ),
             )
         )
     return tuple(found)

@@ -170,6 +170,7 @@ class WindowState(Spanned):
             no_speech_prob=chosen.no_speech,
             temperature=chosen.temperature,
             words=tuple(words) if verdict.text else (),
+            speech=self.speech if verdict.text and not words else (),
             language=decoded.language,
             carried=self.passes_on,
             dropped_seconds=round(self.seconds, 3) if dropped else 0.0,

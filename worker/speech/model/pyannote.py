@@ -50,6 +50,10 @@ class PyannoteDetector:
             Span(
                 int(chunk["start"] * SAMPLE_RATE),
                 min(int(chunk["end"] * SAMPLE_RATE), len(samples)),
+                speech=tuple(
+                    (int(start * SAMPLE_RATE), min(int(end * SAMPLE_RATE), len(samples)))
+                    for start, end in chunk["segments"]
+                ),
             )
             for chunk in merged
         ]

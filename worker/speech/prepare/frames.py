@@ -13,9 +13,9 @@ have limits.
 | ready | | |
 | taken | | |
 | opened | stated_seconds: length by the file's header, or null | |
-| window | index; spans: [[start, end], ...] in samples; frames, or done: true | features float32 |
-| | | [mels, frames], then samples int16 [n] if asked for; samples alone if frames is 0; |
-| | | nothing if done |
+| window | index; spans: [[start, end], ...] in samples; speech: a | features float32 |
+| | list like that for each span; frames, or done: true | [mels, frames], then samples |
+| | | int16 [n] if asked for; samples alone if frames is 0; nothing if done |
 | samples | | samples float32 [n], the next of the file; if configured |
 | progress | seconds: of audio decoded so far | |
 | end | audio_seconds; peak: largest amplitude, of 1; seconds: {stage: seconds}; | |
@@ -228,6 +228,7 @@ def window_frame(
         "kind": "window",
         "index": window.index,
         "spans": [[span.start, span.end] for span in window.spans],
+        "speech": [span.speech for span in window.spans],
     }
     if sound is None:
         return {**header, "done": True}, b""
@@ -248,7 +249,10 @@ def read_window(
         mels: bands of the features, as configured.
         samples: whether samples are wanted beside the sound, if they are there.
     """
-    spans = tuple(Span(start, end) for start, end in header["spans"])
+    spans = tuple(
+        Span(start, end, speech=tuple((first, last) for first, last in speech))
+        for (start, end), speech in zip(header["spans"], header["speech"], strict=True)
+    )
     if header.get("done"):
         return PreparedWindow(header["index"], spans, None, None)
     frames = int(header["frames"])

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from worker.speech.api import Options, Partial, WindowText
 from worker.speech.engine.batcher import Turn
-from worker.speech.engine.division import divided, middle
+from worker.speech.engine.division import cut, divided, middle
 from worker.speech.engine.order import FIRST_PART, MOST_PARTS, Order, whole
 from worker.speech.engine.resume import done, finished
 from worker.speech.engine.state import FileState
@@ -230,3 +230,10 @@ def test_a_window_is_cut_in_the_pause_in_its_middle_half() -> None:
     features = np.ones((80, 2001), dtype=np.float32)
     features[:, 100:200] = features[:, 1300:1340] = -1.0
     assert 1300 <= middle((Span(0, 320_000),), features) < 1340
+
+
+def test_the_parts_of_a_window_know_their_own_speech() -> None:
+    spans = (Span(0, 32_000, speech=((6_400, 12_800), (16_000, 25_600))), Span(64_000, 80_000))
+    before, after = cut(spans, 120)
+    assert [span.speech for span in before] == [((6_400, 12_800), (16_000, 19_200))]
+    assert [span.speech for span in after] == [((19_200, 25_600),), ()]

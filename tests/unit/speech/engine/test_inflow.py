@@ -57,7 +57,8 @@ def test_a_window_that_the_checkpoint_has_is_not_decoded() -> None:
     engine = parts()
     kept = WindowText(index=0, start=0.0, end=2.0, text="kept", avg_logprob=-0.1)
     file, feed = engine.file(resume=Partial(windows=(kept,)))
-    feed.frame({"kind": "window", "index": 0, "spans": [[0, 32_000]], "done": True}, b"")
+    header = {"kind": "window", "index": 0, "spans": [[0, 32_000]], "speech": [[]], "done": True}
+    feed.frame(header, b"")
     end(feed, 2.0)
     assert engine.batch() is None
     assert [segment.text for segment in file.future.result(0).segments] == ["kept"]

@@ -501,6 +501,19 @@ def test_a_segment_says_how_sure_the_model_was_of_its_window() -> None:
     assert (second.no_speech_prob, second.temperature) == (None, None)
 
 
+def test_a_segment_begins_with_what_is_said_in_its_window_and_ends_with_it() -> None:
+    window = WindowText(index=0, start=9.6, end=20.4, text="Oh, no.", avg_logprob=-0.1)
+    words = (Word(word="Oh,", start=10.03, end=10.3), Word(word="no.", start=18.0, end=18.5))
+    speech = ((10.0, 12.5), (17.9, 20.0001))
+    (bare,) = segments([window], 20.4)
+    assert (bare.start, bare.end, bare.speech) == (9.6, 20.4, ())
+    (worded,) = segments([window.model_copy(update={"words": words})], 20.4)
+    assert (worded.start, worded.end, worded.speech) == (10.03, 18.5, ())
+    (heard,) = segments([window.model_copy(update={"speech": speech})], 20.4)
+    assert (heard.start, heard.end) == (10.0, 20.0)
+    assert heard.speech == ((10.0, 12.5), (17.9, 20.0))
+
+
 def test_words_of_a_window_cut_from_two_spans_move_with_them() -> None:
     spans = (Span(16_000, 32_000), Span(80_000, 96_000))
     words = [

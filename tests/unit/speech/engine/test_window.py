@@ -6,6 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
+from worker.results.transcript import Word
 from worker.speech.engine.context import adaptive_ladder
 from worker.speech.engine.quality import SURE_LOGPROB
 from worker.speech.engine.window import Rung, WindowState, full_ladder
@@ -68,3 +69,11 @@ def test_a_short_text_that_is_unsure_is_decoded_again_plainly(
         assert window.rung == Rung(FULL_POSITIONS, 0.0)
         window.tried(window.rung, said("It has never been surpassed.", -0.05))
         assert window.verdict.text == "It has never been surpassed."
+
+
+def test_a_text_without_words_says_where_its_speech_was_heard() -> None:
+    window = asked()
+    window.spans = (Span(0, 48_000, speech=((6_400, 16_000), (24_000, 41_600))),)
+    window.tried(window.rung, said("It has never been surpassed.", -0.1))
+    assert window.finished(()).speech == ((0.4, 1.0), (1.5, 2.6))
+    assert window.finished([Word(word="It", start=0.4, end=0.6)]).speech == ()

@@ -120,12 +120,19 @@ def test_configuration_and_tasks_arrive_as_they_were(
 def test_windows_arrive_as_they_were(
     index: int, pairs: list[tuple[int, int]], frames: int, count: int | None
 ) -> None:
-    window = Window(index, tuple(Span(start, start + length) for start, length in pairs))
+    spans = [
+        Span(
+            start, start + length, speech=((start, start + 1), (start + length - 1, start + length))
+        )
+        for start, length in pairs
+    ]
+    window = Window(index, tuple(spans))
     rng = np.random.default_rng(index)
     features = rng.normal(size=(80, frames)).astype(np.float32)
     samples = None if not count else rng.uniform(-1, 1, size=count).astype(np.float32)
     found = read_window(*sent(window_frame(window, features, samples)), 80)
     assert (found.index, found.spans) == (window.index, window.spans)
+    assert [span.speech for span in found.spans] == [span.speech for span in spans]
     assert found.sound is not None
     np.testing.assert_array_equal(found.sound, features)
     if samples is None:

@@ -135,7 +135,10 @@ def test_finished_windows_are_named_but_not_computed(talk: Path, tools: Tools) -
     start = header["spans"][0][0] / SAMPLE_RATE
     end = header["spans"][-1][1] / SAMPLE_RATE
     again = windows_of(run(talk, tools, done=((0, start, end), (1, 1.0, 2.0))))
-    assert again[0] == ({**{k: header[k] for k in ("kind", "index", "spans")}, "done": True}, b"")
+    assert again[0] == (
+        {**{k: header[k] for k in ("kind", "index", "spans", "speech")}, "done": True},
+        b"",
+    )
     # The other is at another place than the checkpoint says: it is computed.
     assert again[1] == found[1]
 
