@@ -12,10 +12,11 @@ import pytest
 from numpy.typing import NDArray
 
 from tests.fakes.media import write_wav
-from tests.fakes.speech import samples_of
+from tests.fakes.speech import conversation, samples_of
 from tests.fakes.tiny_model import base_engine
 from tests.wording import alike, letters
 from worker.errors import ErrorCode, JobError
+from worker.results.timed import timed
 from worker.speech.api import EngineStats, Options
 from worker.speech.engine.engine import Engine
 from worker.speech.engine.quality import MAX_COMPRESSION
@@ -126,6 +127,29 @@ def test_texts_in_a_shared_batch_are_those_of_one_file_at_a_time(
     said = transcripts(speech_dir / "english")
     for path, text in zip(paths, alone, strict=True):
         assert alike(text, said[path.name]) > 0.8
+
+
+def test_without_words_a_text_begins_ends_and_pauses_with_its_speech(
+    engine: Engine, tmp_path: Path
+) -> None:
+    """Windows have 0.4 s of padding on either side, and pauses of up to 4 s in them."""
+    quiet = np.zeros(SAMPLE_RATE, dtype=np.float32)
+    # "Oh, I'm originally from Chicago also. I'm in New Jersey now though.", from 0.1 s on.
+    first = conversation()[18 * SAMPLE_RATE : round(21.6 * SAMPLE_RATE)]
+    # "Well, there's not much difference.", from 0.1 s on.
+    second = conversation()[round(21.7 * SAMPLE_RATE) : 24 * SAMPLE_RATE]
+    path = write_wav(
+        tmp_path / "pause.wav", np.concatenate([quiet, first, quiet, quiet, second, quiet])
+    )
+    submission = engine.submit(path, Options(language="en", words=False), name="pause")
+    (segment,) = submission.future.result(PATIENCE).segments
+    assert segment.words == ()
+    assert segment.start == pytest.approx(1.1, abs=0.1)
+    assert segment.end == pytest.approx(8.9, abs=0.1)
+    times = timed(segment.text, (), segment.start * 1000, segment.end * 1000, segment.speech)
+    goes_on = segment.text.index("Well")
+    assert max(times.ends[:goes_on]) == pytest.approx(4600, abs=100)
+    assert times.starts[goes_on] == pytest.approx(6700, abs=100)
 
 
 HOSTILE: dict[str, tuple[ErrorCode, str] | str] = {

@@ -109,7 +109,8 @@ def _edges(text: str, stretches: Sequence[Stretch]) -> list[int]:
                 for source, cost in costs.items()
                 if source <= target
             )
-            reached[target] -= _WORTH * worth * min(pause, _LONG_PAUSE)
+            if way[target] < target:
+                reached[target] -= _WORTH * worth * min(pause, _LONG_PAUSE)
         costs = reached
         ways.append(way)
     found = [len(places) - 1]

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from worker.results.presentation import Presentation
 from worker.results.sentences import by_sentences
 from worker.results.spacing import is_spaced
+from worker.results.speech_times import clipped
 from worker.results.spelling import spans
 from worker.results.transcript import (
     EngineInfo,
@@ -179,6 +180,7 @@ def _in_order(
                     "avg_logprob": round(segment.avg_logprob, 4),
                     "language": segment.language or language,
                     "words": _words_in_order(segment.words, start, end) if words else (),
+                    "speech": clipped(segment.speech, start, end),
                 }
             )
         )
