@@ -666,6 +666,9 @@ def test_texts_wait_for_the_aligner_and_a_failing_segment_gets_its_words_all_the
     assert [len(each) for each in words] == [1, 3, 1]
     assert words[0][0].score == 0.99
     assert words[1][0].score is None
+    # Shared out over the speech, which is 6 s from 7 s on, and not over the padding around it.
+    assert words[1][0].start == pytest.approx(7.0, abs=0.1)
+    assert words[1][-1].end == pytest.approx(13.0, abs=0.1)
     for segment in recognition.segments:
         assert segment.start <= segment.words[0].start
         assert segment.words[-1].end <= segment.end

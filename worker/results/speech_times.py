@@ -4,7 +4,11 @@ Who speaks pauses where a sentence or a clause ends, more often than elsewhere. 
 between two words, behind punctuation where some is near, such that every stretch of speech is about
 as long as its text at one even rate would be. That is how Gale and Church align the sentences of
 two languages by their lengths (https://aclanthology.org/J93-1004/). What is said within a stretch
-is shared out over it evenly. How right this is: `worker/speech/README.md`.
+is shared out over it evenly.
+
+In 12 minutes of read speech (84 sentences that begin within a window) sentences began 0.03 s off on
+average, 99 of 100 within 0.1 s; with text shared out evenly over its window 0.53 s off, over the
+speech in it 0.56 s. In eight conversations it was 0.14 s and 0.70 s.
 """
 
 from __future__ import annotations
@@ -64,7 +68,7 @@ def shared_out(text: str, stretches: Sequence[Stretch]) -> tuple[list[float], li
     """When each character of a text starts and when it ends, in seconds of the audio.
 
     Args:
-        text: on one line, not empty.
+        text: on one line.
         stretches: in which it was said; at least one, in order, none empty or overlapping.
 
     Returns:
@@ -86,8 +90,8 @@ def shared_out(text: str, stretches: Sequence[Stretch]) -> tuple[list[float], li
 
 def _edges(text: str, stretches: Sequence[Stretch]) -> list[int]:
     """The character at which the text of each stretch begins, and the text's length."""
-    if len(stretches) == 1:
-        return [0, len(text)]
+    if len(stretches) == 1 or not text:
+        return [0, *(len(text) for _ in stretches)]
     places = [_Place(0, 0.0), *_places(text), _Place(len(text), 0.0)]
     lengths = [end - start for start, end in stretches]
     pauses = [following[0] - one[1] for one, following in pairwise(stretches)]

@@ -75,8 +75,8 @@ class Segment(_Model):
     speech: tuple[tuple[float, float], ...] = Field(
         default=(),
         exclude_if=lambda value: not value,
-        description="start and end of each stretch in which speech was heard; only there where the"
-        " segment has no words",
+        description="start and end of each stretch in which speech was heard; only there where"
+        " words are missing",
     )
     language: str | None = Field(
         default=None, description="Whisper code of the language spoken; null where not known"

@@ -9,6 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from worker.results.speech_times import Stretch, clipped, shared_out
+from worker.results.timed import timed
+from worker.results.transcript import Word
 
 stretches = st.lists(
     st.tuples(st.integers(0, 4000), st.integers(30, 29_000)), min_size=1, max_size=15
@@ -88,6 +90,17 @@ def test_a_pause_far_from_punctuation_stands_between_two_words() -> None:
 def test_scripts_without_spaces_are_parted_at_their_punctuation() -> None:
     text = "私は学生です。あなたは先生ですか、それとも学生ですか。"
     assert said(text, (0.0, 1.6), (2.4, 6.0)) == ["私は学生です。", text[7:]]
+
+
+def test_words_that_spell_the_text_come_before_its_speech() -> None:
+    words = [Word(word="One", start=0.1, end=0.4), Word(word="two", start=0.5, end=0.9)]
+    speech = [(0.0, 0.5), (0.7, 1.0)]
+    assert timed("One two", words, 0, 1000, speech).starts[4] == 500.0
+    assert timed("One two", [], 0, 1000, speech).starts[4] == 700.0
+    assert timed("One two", words[:1], 0, 1000, speech).starts[4] == 700.0
+    # Of the speech counts what lies within the text's own times.
+    assert timed("One two", [], 0, 500, speech).ends[-1] == 500.0
+    assert timed("One two", [], 2000, 3000, speech).starts[0] == 2000.0
 
 
 def test_a_text_of_one_word_is_said_in_one_stretch() -> None:

@@ -107,7 +107,8 @@ def _is_in_several_languages(transcript: Transcript) -> bool:
 
 def _items(segment: Segment, text: str) -> Iterator[dict[str, Any]]:
     """The items of a segment, without ids."""
-    clock = timed(text, segment.words, segment.start * 1000, segment.end * 1000)
+    start, end = segment.start * 1000, segment.end * 1000
+    clock = timed(text, segment.words, start, end, segment.speech)
     for part in parts(text, segment.words, lambda place: _is_unspaced(text, place)):
         first = part.first
         for piece in _pieces(part.text):

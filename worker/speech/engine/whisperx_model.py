@@ -132,7 +132,7 @@ class WhisperX:
             detected = options.language is None
             language = Language(code=code, probability=None, detected=detected)
         found = segments(texts, audio.seconds)
-        spoken = sum(segment.end - segment.start for segment in found)
+        spoken = sum(text.end - text.start for text in texts if text.text)
         if not found:
             notes.append(unheard.note(audio.seconds, audio.peak, len(texts)))
         return Recognition(

@@ -7,11 +7,14 @@ their text wait. Then all windows of the file go one way. One thread aligns, for
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from worker.logs import get_logger
+from worker.results.speech_times import shared_out
+from worker.results.spelling import one_line
 from worker.results.transcript import Word
 from worker.speech.api import WordTimes
 from worker.speech.engine.file import File
@@ -20,7 +23,6 @@ from worker.speech.engine.shared import Shared
 from worker.speech.engine.state import FileState
 from worker.speech.model.decoding import Decoded
 from worker.speech.prepare.sound import to_float
-from worker.speech.words.fit import spread_words
 
 if TYPE_CHECKING:
     from worker.speech.words.align import Aligner, AlignItem
@@ -171,27 +173,29 @@ class WordRouter:
         with self._shared.changed:
             self._shared.step()
             for (file, index, _), words in zip(work, aligned, strict=True):
-                if not file.gone:
-                    file.state.spend("align", share)
-                    spans = file.state.windows[index].spans
-                    file.take_words(index, to_file_time(words, spans))
+                if file.gone:
+                    continue
+                file.state.spend("align", share)
+                spans = file.state.windows[index].spans
+                found = _spread(file, index) if words is None else to_file_time(words, spans)
+                file.take_words(index, found)
 
 
-def _words_of(aligner: Aligner, items: Sequence[AlignItem]) -> list[list[Word]]:
-    """The words of segments; one that can't be aligned gets its words spread over it."""
+def _words_of(aligner: Aligner, items: Sequence[AlignItem]) -> list[list[Word] | None]:
+    """The words of windows; None of one that can't be aligned."""
     from worker.speech.words.align import AlignmentError
 
     try:
-        return aligner.align(items)
+        return [*aligner.align(items)]
     except AlignmentError as error:
         if len(items) > 1:
             return [words for item in items for words in _words_of(aligner, [item])]
         log.warning(
             "words.spread",
-            message="A segment can't be aligned: its words are spread over it",
+            message="A window can't be aligned: its words are spread over its speech",
             error=str(error),
         )
-        return [spread_words(items[0].text.split(), items[0].start, items[0].end)]
+        return [None]
 
 
 def _item(file: File, index: int, language: str) -> AlignItem:
@@ -209,8 +213,14 @@ def _item(file: File, index: int, language: str) -> AlignItem:
 
 
 def _spread(file: File, index: int) -> tuple[Word, ...]:
-    """A window's words over its length, in proportion to their characters."""
-    window = file.state.windows[index]
-    return to_file_time(
-        spread_words(file.text_of(index).split(), 0.0, window.seconds), window.spans
+    """A window's words, in the file's time, shared out over its speech."""
+    text = one_line(file.text_of(index))
+    starts, ends = shared_out(text, file.state.windows[index].speech)
+    return tuple(
+        Word(
+            word=found.group(),
+            start=round(starts[found.start()], 3),
+            end=round(ends[found.end() - 1], 3),
+        )
+        for found in re.finditer(r"[^ ]+", text)
     )
