@@ -69,7 +69,10 @@ def milliseconds(seconds: float) -> int:
 
 @st.composite
 def segments(draw: st.DrawFn, *, with_words: bool | None = None) -> list[Segment]:
-    """Segments in order, from a blink to half a minute, with or without words, in any language."""
+    """Segments in order, from a blink to half a minute, with or without words, in any language.
+
+    Of those without words, some say where their speech was heard.
+    """
     found = []
     clock = 0
     for number in range(draw(st.integers(0, 3))):
@@ -88,6 +91,11 @@ def segments(draw: st.DrawFn, *, with_words: bool | None = None) -> list[Segment
                 )
                 for i, text in enumerate(texts)
             ]
+        edges = sorted(chance.sample(range(length + 1), 2 * chance.randint(0, 6)))
+        speech = [
+            ((clock + start) / 1000, (clock + end) / 1000)
+            for start, end in zip(edges[::2], edges[1::2], strict=True)
+        ]
         found.append(
             Segment(
                 id=number,
@@ -96,6 +104,7 @@ def segments(draw: st.DrawFn, *, with_words: bool | None = None) -> list[Segment
                 text="".join(text + chance.choice(GAPS) for text in texts),
                 avg_logprob=-0.2,
                 words=tuple(words),
+                speech=() if words else tuple(speech),
                 language=chance.choice(["en", "en", "ja", None]),
             )
         )

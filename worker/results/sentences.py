@@ -19,6 +19,7 @@ from typing import Literal, NamedTuple
 
 from worker.results.sentence_ends import is_ended, sentences
 from worker.results.spacing import is_spaced
+from worker.results.speech_times import Stretch, clipped
 from worker.results.spelling import one_line
 from worker.results.timed import Timed, opens, timed
 from worker.results.transcript import Segment, Word
@@ -68,7 +69,8 @@ class _Run:
         windows: each with its first character, in order.
         words: each with its first character, or one that is said while it is, in order.
         places: (first character, one past the last) of each word that is spelled in the text.
-        edges: where a window begins that isn't the first.
+        edges: where a window begins that isn't the first, and where speech pauses in a text of
+            which no words are known.
     """
 
     text: str = ""
@@ -93,6 +95,9 @@ class _Run:
         if first:
             pause = self.begins(first, len(self.text)) - self.ends[first - 1]
             self.edges.append(_Cut(first, pause))
+        if not times.words:
+            pauses = enumerate(zip(times.ends, times.starts[1:], strict=False), first + 1)
+            self.edges += [_Cut(at, begin - end) for at, (end, begin) in pauses if begin > end]
         places = [(first + begin, first + after) for begin, after in times.words]
         self.places += places
         left = iter(places)
@@ -153,7 +158,8 @@ def _runs(windows: Sequence[Segment], task: Literal["transcribe", "translate"]) 
     """The windows, as far as they are read as one."""
     run = _Run()
     for window in windows:
-        times = timed(window.text, window.words, window.start * 1000, window.end * 1000)
+        start, end = window.start * 1000, window.end * 1000
+        times = timed(window.text, window.words, start, end, window.speech)
         if run.text:
             letter = _LETTER.search(window.text)
             pause = times.starts[letter.start() if letter else 0] - run.ends[-1]
@@ -228,8 +234,19 @@ def _sentence(run: _Run, first: int, after: int, words: Sequence[Word], *, numbe
         temperature=_highest(temperatures),
         compression_ratio=_mean([window.compression_ratio for window in windows], shares),
         words=tuple(_fitted(word, start, end) for word in words),
+        speech=_speech(windows, start, end),
         language=windows[0].language,
     )
+
+
+def _speech(windows: Sequence[Segment], start: float, end: float) -> tuple[Stretch, ...]:
+    """Where a sentence of some windows was heard, unless the words of all of them say that."""
+    if not any(window.speech for window in windows):
+        return ()
+    stretches = [
+        one for window in windows for one in window.speech or ((window.start, window.end),)
+    ]
+    return clipped(stretches, start, end)
 
 
 def _mean(values: Sequence[float | None], weights: Sequence[int]) -> float | None:

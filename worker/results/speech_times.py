@@ -39,11 +39,17 @@ _LONG_PAUSE = 0.6
 _SLACK = 0.2
 """Seconds added to the length of a stretch that a difference is weighed by: one word's hurry."""
 
-_WANDER = 4.0
-"""Seconds by which text may run ahead of an even rate or behind it. A bound on the work alone."""
+_WANDER = 60
+"""Characters (4 s of English) by which text may run ahead of an even rate or behind it, at most. A
+bound on the work, however much text a segment has."""
 
 _LONGEST_WORD = 20
-"""Characters without a space; more are several words, of a script that writes no spaces."""
+"""Characters without a space; more are several words, of a script that writes no spaces. So are
+any number of kana and Chinese characters (U+3040 to U+9FFF)."""
+
+
+_MARKS = 8
+"""Characters before a place that are looked at: more than closing marks ever are."""
 
 
 class _Place(NamedTuple):
@@ -101,7 +107,7 @@ def _edges(text: str, stretches: Sequence[Stretch]) -> list[int]:
     done = 0.0
     for length, pause in zip(lengths, [*pauses, 0.0], strict=True):
         done += length
-        targets = _near(places, done / rate, _WANDER / rate)
+        targets = _near(places, done / rate)
         if len(ways) == len(pauses):
             targets = range(len(places) - 1, len(places))
         reached: dict[int, float] = {}
@@ -128,10 +134,10 @@ def _misfit(expected: float, length: float) -> float:
     return (expected - length) ** 2 / (length + _SLACK)
 
 
-def _near(places: Sequence[_Place], at: float, reach: float) -> range:
-    """The places within reach of a character, or if there are none the one nearest to it."""
-    first = bisect.bisect_left(places, at - reach, key=lambda place: place.at)
-    end = bisect.bisect_right(places, at + reach, key=lambda place: place.at)
+def _near(places: Sequence[_Place], at: float) -> range:
+    """The places near a character, or if there are none the one nearest to it."""
+    first = bisect.bisect_left(places, at - _WANDER, key=lambda place: place.at)
+    end = bisect.bisect_right(places, at + _WANDER, key=lambda place: place.at)
     if first == end:
         first = min(range(len(places)), key=lambda index: abs(places[index].at - at))
         end = first + 1
@@ -143,11 +149,11 @@ def _places(text: str) -> list[_Place]:
     found: list[_Place] = []
     start = 0
     for word in text.split(" "):
-        if start:
-            found.append(_Place(start, _worth(text[:start])))
-        if len(word) > _LONGEST_WORD:
+        if start and word:
+            found.append(_Place(start, _worth(text, start)))
+        if len(word) > _LONGEST_WORD or any("\u3040" <= one <= "\u9fff" for one in word):
             found += [
-                _Place(at, _worth(text[:at]))
+                _Place(at, _worth(text, at))
                 for at in range(start + 1, start + len(word))
                 if unicodedata.category(text[at])[0] in "LN" and not _joins(text[at - 1])
             ]
@@ -160,9 +166,9 @@ def _joins(character: str) -> bool:
     return unicodedata.category(character) in ("Ps", "Pi", "Pd", "Pc")
 
 
-def _worth(before: str) -> float:
-    """What it is worth to pause behind a text."""
-    said = before[-8:].rstrip(_CLOSERS)[-1:]
+def _worth(text: str, at: int) -> float:
+    """What it is worth to pause before a character."""
+    said = text[max(0, at - _MARKS) : at].rstrip(_CLOSERS)[-1:]
     if said in _SENTENCE_ENDS:
         return 1.0
     return 0.5 if said in _CLAUSE_ENDS else 0.0

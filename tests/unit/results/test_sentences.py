@@ -203,7 +203,10 @@ SCRIPTS = st.sampled_from(
 
 @st.composite
 def spoken(draw: st.DrawFn) -> list[Segment]:
-    """Windows in order, with words, without, or with words that don't spell the text."""
+    """Windows in order, with words, without, or with words that don't spell the text.
+
+    Of those without words, some say where their speech was heard.
+    """
     windows: list[Segment] = []
     clock = 0.0
     for _ in range(draw(st.integers(0, 6))):
@@ -217,7 +220,7 @@ def spoken(draw: st.DrawFn) -> list[Segment]:
             begin = round(clock + draw(st.sampled_from([0.0, 0.0, 0.4, 2.5])), 3)
             clock = round(begin + draw(st.sampled_from([0.0, 0.25, 0.8])), 3)
             timed.append(Word(word=word, start=begin, end=clock))
-        kind = draw(st.sampled_from(["spelled", "none", "other"]))
+        kind = draw(st.sampled_from(["spelled", "none", "heard", "other"]))
         if kind == "other":
             timed = [word.model_copy(update={"word": "xyz"}) for word in timed]
         windows.append(
@@ -228,7 +231,10 @@ def spoken(draw: st.DrawFn) -> list[Segment]:
                 text=joined.join(said),
                 avg_logprob=-0.5,
                 language=language,
-                words=() if kind == "none" else tuple(timed),
+                words=() if kind in ("none", "heard") else tuple(timed),
+                speech=tuple((one.start, one.end) for one in timed if one.start < one.end)
+                if kind == "heard"
+                else (),
             )
         )
     return windows
@@ -251,7 +257,33 @@ def test_nothing_is_lost_and_nothing_overlaps(windows: list[Segment], task: str)
         assert all(sentence.start <= w.start <= w.end <= sentence.end for w in sentence.words)
         assert all(left.end <= right.start for left, right in pairwise(sentence.words))
         assert sentence.avg_logprob == -0.5
+        assert all(sentence.start <= a < b <= sentence.end for a, b in sentence.speech)
+        assert all(left[1] <= right[0] for left, right in pairwise(sentence.speech))
     assert all(left.end <= right.start for left, right in pairwise(found))
     if windows and found:
         assert windows[0].start <= found[0].start
         assert found[-1].end <= windows[-1].end
+
+
+def test_without_words_a_sentence_begins_ends_and_pauses_with_its_speech() -> None:
+    first = window("It was late. He came in and", 0.0, 4.0, words=()).model_copy(
+        update={"speech": ((0.4, 1.3), (2.3, 3.6))}
+    )
+    second = window("said no.", 4.0, 1.0)
+    late, came = by_sentences([first, second], "transcribe")
+    assert (late.text, late.start, late.end) == ("It was late.", 0.4, 1.3)
+    assert late.speech == ((0.4, 1.3),)
+    assert (came.text, came.start, came.end) == ("He came in and said no.", 2.3, 5.0)
+    # Of the words of a part alone no renderer can make times of the whole.
+    assert [word.word for word in came.words] == ["said", "no."]
+    assert came.speech == ((2.3, 3.6), (4.0, 5.0))
+
+
+def test_without_words_a_long_pause_ends_a_sentence() -> None:
+    paused = window("They came and then they went", 0.0, 12.0, words=()).model_copy(
+        update={"speech": ((0.0, 3.0), (8.0, 12.0))}
+    )
+    assert [(one.start, one.end) for one in by_sentences([paused], "transcribe")] == [
+        (0.0, 3.0),
+        (8.0, 12.0),
+    ]

@@ -105,3 +105,10 @@ def test_words_that_spell_the_text_come_before_its_speech() -> None:
 
 def test_a_text_of_one_word_is_said_in_one_stretch() -> None:
     assert sorted(said("Hello.", (0.0, 0.1), (0.5, 1.0))) == ["", "Hello."]
+
+
+def test_however_long_a_text_is_its_pauses_are_found_in_time() -> None:
+    """A person may put any text in the place of what was heard (`corrections`)."""
+    where = [(float(at), at + 0.5) for at in range(10)]
+    starts, _ = shared_out("word, " * 16_000 + "end", where)
+    assert len(starts) == 96_003

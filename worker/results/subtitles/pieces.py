@@ -19,7 +19,7 @@ from worker.results.subtitles.line_breaks import (
     parted_by_space,
     text_width,
 )
-from worker.results.timed import Timed, opens, timed
+from worker.results.timed import Timed, timed
 
 if TYPE_CHECKING:
     from worker.results.transcript import Segment, Transcript
@@ -98,7 +98,8 @@ def _of_voice(transcript: Transcript, spoken: Sequence[tuple[Segment, str]]) -> 
     ends = _sentence_ends(transcript, [text for _, text in spoken], language)
     found: list[Piece] = []
     for (segment, text), own_ends in zip(spoken, ends, strict=True):
-        line = timed(text, segment.words, segment.start * 1000, segment.end * 1000)
+        start, end = segment.start * 1000, segment.end * 1000
+        line = timed(text, segment.words, start, end, segment.speech)
         first, *others = _of_line(line, language, width, own_ends)
         spaced = bool(found) and parted_by_space(found[-1].text, text)
         found += [first._replace(spaced=spaced), *others]
@@ -183,22 +184,17 @@ def _marks(line: Timed, following: int, first: int, end: int) -> Iterator[Mark]:
         following += 1
 
 
-def _pauses(line: Timed) -> Iterator[int]:
-    """Where the text has to be cut since a longer pause is there: before its next word."""
+def _pauses(line: Timed) -> list[int]:
+    """Where the text has to be cut since a longer pause is there: before what is said after it."""
     long = [
-        (done, first)
-        for (_, done), (first, _) in itertools.pairwise(line.words)
-        if line.starts[first] - line.ends[done - 1] > _LONGEST_PAUSE_MS
+        at
+        for at in range(1, len(line.text))
+        if line.starts[at] - line.ends[at - 1] > _LONGEST_PAUSE_MS
     ]
     if not long:
-        return
+        return []
     whole = character_ends(line.text)
-    for done, first in long:
-        at = first
-        while at > done and opens(line.text[at - 1]):
-            at -= 1
-        if at in whole:
-            yield at
+    return [at for at in long if at in whole]
 
 
 def _ending(text: str, first: int, end: int, sentence_ends: Sequence[int]) -> Ending:

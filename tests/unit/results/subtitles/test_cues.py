@@ -332,6 +332,18 @@ def test_without_words_the_pause_between_segments_is_a_pause() -> None:
     assert len(texts(*said)) == 2
 
 
+@pytest.mark.parametrize(
+    "text", ["When the rain had stopped they all went out.", "雨が止んだあと、みんなで出かけました"]
+)
+def test_without_words_no_cue_goes_over_a_pause_in_its_segment(text: str) -> None:
+    speech = ((1.0, 2.3), (4.2, 5.2))
+    spoken = segment(1.0, 5.2, text).model_copy(update={"speech": speech})
+    before, after = shown(spoken)
+    assert (before.start, after.start) == (1.0, 4.2)
+    assert before.end <= 4.2
+    assert after.end >= 5.2
+
+
 def test_two_lines_are_of_like_length() -> None:
     text = "It was the best of times, it was the worst of times"
     assert texts(segment(0.0, 5.0, text)) == [
