@@ -19,14 +19,12 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
+from worker.results.punctuation import CLAUSE_ENDS, CLOSERS, SENTENCE_ENDS
+
 __all__ = ["Stretch", "clipped", "shared_out"]
 
 Stretch = tuple[float, float]
 """Start and end of a stretch of speech, in seconds of the audio."""
-
-_SENTENCE_ENDS = frozenset(".?!…。？！؟।۔።៕")  # noqa: RUF001
-_CLAUSE_ENDS = frozenset(",;:،؛、，；：၊፣៖—")  # noqa: RUF001
-_CLOSERS = " \"')]}»\u201d\u2019」』）】》〉"  # noqa: RUF001
 
 _WORTH = 1.6
 """How much a pause behind the end of a sentence is worth for each second of it, in seconds by which
@@ -168,7 +166,7 @@ def _joins(character: str) -> bool:
 
 def _worth(text: str, at: int) -> float:
     """What it is worth to pause before a character."""
-    said = text[max(0, at - _MARKS) : at].rstrip(_CLOSERS)[-1:]
-    if said in _SENTENCE_ENDS:
+    said = text[max(0, at - _MARKS) : at].rstrip(CLOSERS)[-1:]
+    if said in SENTENCE_ENDS:
         return 1.0
-    return 0.5 if said in _CLAUSE_ENDS else 0.0
+    return 0.5 if said in CLAUSE_ENDS else 0.0

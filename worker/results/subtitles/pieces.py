@@ -1,7 +1,5 @@
 """A transcript as the pieces that its subtitles are made of: text that stays on one line (pure)."""
 
-# ruff: noqa: RUF001
-
 from __future__ import annotations
 
 import bisect
@@ -10,6 +8,7 @@ import itertools
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
+from worker.results.punctuation import CLAUSE_ENDS, CLOSERS, SENTENCE_ENDS
 from worker.results.sentence_ends import sentences
 from worker.results.spelling import one_line, says_something
 from worker.results.subtitles.line_breaks import (
@@ -32,9 +31,9 @@ _LONGEST_PAUSE_MS = 1000
 _HESITATION_MS = 300
 """Who pauses this long has come to the end of a clause, comma or none."""
 
-_CLAUSE_ENDS = tuple(",;:،؛、，；：၊፣፤៖–—…")
-_CLOSERS = " \"')]}»›”’」』）】》〉"
-"""What may follow the sign that ends a clause."""
+_CLAUSE_ENDS = CLAUSE_ENDS | SENTENCE_ENDS - {"."}
+"""`“Why?” he asked` ends a clause with its question mark; a full stop that ends no sentence is that
+of an abbreviation or a number."""
 
 
 class Ending(enum.IntEnum):
@@ -202,7 +201,7 @@ def _ending(text: str, first: int, end: int, sentence_ends: Sequence[int]) -> En
     at = bisect.bisect_right(sentence_ends, end) - 1
     if at >= 0 and sentence_ends[at] > first and not says_something(text[sentence_ends[at] : end]):
         return Ending.SENTENCE
-    said = text[first:end].rstrip(_CLOSERS)
-    if said.endswith(_CLAUSE_ENDS) or (text[end - 1] == " " and joins_words(text[end - 2])):
+    said = text[first:end].rstrip(CLOSERS)
+    if said[-1:] in _CLAUSE_ENDS or (text[end - 1] == " " and joins_words(text[end - 2])):
         return Ending.CLAUSE
     return Ending.WORD

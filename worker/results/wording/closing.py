@@ -15,24 +15,14 @@ from __future__ import annotations
 import unicodedata
 from typing import NamedTuple
 
+from worker.results.punctuation import CLOSERS, SENTENCE_ENDS
 from worker.results.wording.phrases import APOSTROPHES, HYPHENS, SIGNS, is_letter
 
 __all__ = ["Cut", "cut", "says_something"]
 
-_ENDERS = frozenset(
-    ".?!…‼⁇⁈⁉"
-    "\N{IDEOGRAPHIC FULL STOP}\N{FULLWIDTH FULL STOP}\N{HALFWIDTH IDEOGRAPHIC FULL STOP}"
-    "\N{FULLWIDTH QUESTION MARK}\N{FULLWIDTH EXCLAMATION MARK}"
-    "\N{ARABIC QUESTION MARK}\N{ARABIC FULL STOP}"
-    "\N{DEVANAGARI DANDA}\N{DEVANAGARI DOUBLE DANDA}"
-    "\N{ETHIOPIC FULL STOP}\N{KHMER SIGN KHAN}\N{MYANMAR SIGN SECTION}"
-)
 _JOINERS = HYPHENS | {"/"}
 _OPENERS = frozenset("\"'¿¡")
 _CLOSERS = frozenset("\"'\N{RIGHT SINGLE QUOTATION MARK}")
-
-_AFTER_ENDERS = "\"'\u201d\u2019»)]」』"
-"""What may stand between the end of a sentence and white space."""
 
 
 class Cut(NamedTuple):
@@ -101,7 +91,7 @@ def _kept(text: str, end: int, stop: int) -> tuple[str, str]:
     """Of the punctuation in [end, stop): what ends a sentence, and what closes."""
     enders, closers = "", ""
     for number in range(end, stop):
-        if text[number] in _ENDERS:
+        if text[number] in SENTENCE_ENDS:
             enders += text[number]
         elif _closes(text[number]):
             closers += text[number]
@@ -126,17 +116,18 @@ def _without_pairs(text: str, first: int, closers: str, enders: str) -> tuple[in
 
 
 def _ends_sentence(before: str) -> bool:
-    return before.rstrip(_AFTER_ENDERS)[-1:] in _ENDERS
+    return before.rstrip(CLOSERS)[-1:] in SENTENCE_ENDS
 
 
 def _without_weak(before: str) -> str:
     """Without the comma or dash that led to what was taken out."""
-    while before and (
-        before[-1].isspace()
-        or (_is_punctuation(before[-1]) and before[-1] not in _ENDERS and not _closes(before[-1]))
-    ):
+    while before and (before[-1].isspace() or _is_weak(before[-1])):
         before = before[:-1]
     return before
+
+
+def _is_weak(character: str) -> bool:
+    return _is_punctuation(character) and character not in SENTENCE_ENDS and not _closes(character)
 
 
 def _past_dash(text: str, rest: int) -> int:
