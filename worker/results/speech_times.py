@@ -17,7 +17,7 @@ import bisect
 import unicodedata
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from worker.results.punctuation import CLAUSE_ENDS, CLOSERS, SENTENCE_ENDS
 
@@ -25,6 +25,8 @@ __all__ = ["Stretch", "clipped", "shared_out"]
 
 Stretch = tuple[float, float]
 """Start and end of a stretch of speech, in seconds of the audio."""
+
+_Number = TypeVar("_Number", int, float)
 
 _WORTH = 1.6
 """How much a pause behind the end of a sentence is worth for each second of it, in seconds by which
@@ -62,8 +64,10 @@ class _Place(NamedTuple):
     worth: float
 
 
-def clipped(stretches: Sequence[Stretch], start: float, end: float) -> tuple[Stretch, ...]:
-    """What lies within [start, end] of some stretches."""
+def clipped(
+    stretches: Sequence[tuple[_Number, _Number]], start: _Number, end: _Number
+) -> tuple[tuple[_Number, _Number], ...]:
+    """What lies within [start, end] of some stretches, in seconds or in samples."""
     inside = ((max(first, start), min(last, end)) for first, last in stretches)
     return tuple((first, last) for first, last in inside if first < last)
 

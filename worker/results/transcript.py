@@ -69,7 +69,8 @@ class Segment(_Model):
     )
     compression_ratio: float | None = Field(
         default=None,
-        description="of the window's text: high where it repeats itself; null where not known",
+        description="of the window's text, as Whisper counts it: high where it repeats itself;"
+        " null where not known",
     )
     words: tuple[Word, ...] = ()
     speech: tuple[tuple[float, float], ...] = Field(

@@ -8,9 +8,9 @@ package doesn't name.
 from __future__ import annotations
 
 import json
-import zlib
 from typing import TYPE_CHECKING, Any
 
+from worker.results.compression import compression_ratio
 from worker.results.languages import LANGUAGE_NAMES, text_language
 from worker.results.shapes.parts import known
 from worker.results.spelling import one_line
@@ -58,12 +58,9 @@ def _segment(segment: Segment, text: str) -> dict[str, Any]:
 
     Tokens are known of no segment. `seek` is its start in hundredths of a second, Whisper's
     frames: each of our windows is sought by itself. How much a text repeats itself can be counted
-    where it isn't known: its bytes over its compressed bytes, as Whisper does.
+    where it isn't known.
     """
     ratio = known(segment.compression_ratio)
-    if ratio is None:
-        data = text.encode()
-        ratio = round(len(data) / len(zlib.compress(data)), 4)
     return {
         "id": segment.id,
         "seek": round(segment.start * 100),
@@ -73,6 +70,6 @@ def _segment(segment: Segment, text: str) -> dict[str, Any]:
         "tokens": [],
         "temperature": known(segment.temperature) or 0.0,
         "avg_logprob": known(segment.avg_logprob) or 0.0,
-        "compression_ratio": ratio,
+        "compression_ratio": compression_ratio(text) if ratio is None else ratio,
         "no_speech_prob": known(segment.no_speech_prob) or 0.0,
     }

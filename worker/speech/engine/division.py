@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from worker.results.speech_times import clipped
 from worker.speech.engine.window import WindowState
 from worker.speech.prepare import sound as sounds
 from worker.speech.prepare.features import features_of
@@ -117,15 +118,11 @@ def cut(spans: Sequence[Span], frame: int) -> tuple[tuple[Span, ...], tuple[Span
     for span in spans:
         place = span.start + min(max(left, 0), span.length)
         if place > span.start:
-            before.append(Span(span.start, place, span.pause, _within(span, span.start, place)))
+            heard = clipped(span.speech, span.start, place)
+            before.append(Span(span.start, place, span.pause, heard))
         if place < span.end:
             pause = 0 if place > span.start else span.pause
-            after.append(Span(place, span.end, pause, _within(span, place, span.end)))
+            heard = clipped(span.speech, place, span.end)
+            after.append(Span(place, span.end, pause, heard))
         left -= span.length
     return tuple(before), tuple(after)
-
-
-def _within(span: Span, start: int, end: int) -> tuple[tuple[int, int], ...]:
-    """The speech of a span that lies within [start, end)."""
-    inside = ((max(first, start), min(last, end)) for first, last in span.speech)
-    return tuple((first, last) for first, last in inside if first < last)

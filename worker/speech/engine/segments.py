@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from worker.results.compression import compression_ratio
 from worker.results.speech_times import clipped
 from worker.results.transcript import Segment, Word
 from worker.speech.api import WindowText
-from worker.speech.engine.scripts import compression_ratio
 from worker.speech.windows import Span, TimeMap
 from worker.speech.words.fit import fit_words
 
@@ -40,7 +40,7 @@ def segments(texts: Sequence[WindowText], audio_seconds: float) -> tuple[Segment
                     None if window.no_speech_prob is None else round(window.no_speech_prob, 4)
                 ),
                 temperature=window.temperature,
-                compression_ratio=round(compression_ratio(window.text), 4),
+                compression_ratio=compression_ratio(window.text),
                 words=tuple(fit_words(window.words, start, end)),
                 speech=clipped(
                     [(round(one, 3), round(other, 3)) for one, other in window.speech], start, end
