@@ -5,8 +5,11 @@ thirty languages. Three things are done about what it says. It takes what stands
 or brackets for one piece, and one stray mark would join minutes of speech: so it doesn't get to
 see them. Its lists of abbreviations were made for encyclopedias and hold words that people end
 sentences with (Italian `so`, `fa`, `via`): so a word in small letters before a capital is believed
-to be one only where it usually stands before a name. And what follows an end has a say.
+to be one only where it usually stands before a name (`abbreviations.py`). And what follows an end
+has a say.
 """
+
+# ruff: noqa: RUF001  # full-width signs
 
 from __future__ import annotations
 
@@ -14,6 +17,8 @@ import re
 import unicodedata
 from collections.abc import Iterator
 from typing import NamedTuple
+
+from worker.results.abbreviations import is_abbreviation
 
 __all__ = ["is_ended", "sentences"]
 
@@ -52,15 +57,25 @@ _SIGNS = re.compile(r"^\W+|[.…]+$")
 _FOLLOWER = re.compile(r"(?:['\u2019][stn]\s)?\w")
 """What comes next, but for signs. A Dutch sentence may begin with `'s Avonds` or `'t Is`."""
 
-_BEFORE_NAME = re.compile(
-    "dra?|drs|prof|sra?|srta|sres|sigg?|dott|avv|ing|mr|mrs|ms|mevr|dhr|mme|mlle|mgr|ste?|vs|cf"
-    "|np|tzn|ks|św|inż|hab|nr|tzv|ул|им|проф|акад|пл|гр|обл|д|د|डॉ",  # noqa: RUF001  # Russian
-    re.IGNORECASE,
-)
-"""Abbreviations in some language, ordinary words in none; a name or a number follows them."""
+_ELLIPSIS = re.compile(r"(?<![.…!?؟！？。])[.…]*(?:\.\.|…)$")
+"""Such as is the only stop there."""
 
-_FRENCH_TITLES = frozenset({"m", "mm"})
-"""Monsieur, Messieurs; sentencex lacks them."""
+_EAST_ASIAN = re.compile(r"[\u3040-\u9fff]")
+"""Kana and Chinese characters."""
+
+_SYLLABLE = re.compile(r"[\u3040-\u9fff\uac00-\ud7a3]")
+"""Those and Korean: one of them may be a word, `네.`"""
+
+_THAI = re.compile(r"[\u0e00-\u0e7f]")
+
+_LAUGHTER = re.compile(r"[(（](?:爆?笑\w?|[泣汗]|拍手)[)）]")
+"""Japanese: what the speaker or the audience does after a sentence."""
+
+_PARTICLE = re.compile(r"って|と[いか思聞言]")
+"""Japanese, after a quotation without marks: `どうした?って聞いた`."""
+
+_SAID = re.compile(r"\w{1,3}(?<!知)[说說问問喊答道](?=\W)")
+"""Chinese, after a quotation: `“你好！”他说。`"""
 
 _NOUNS_HAVE_CAPITALS = frozenset({"de", "lb"})
 """Whisper codes. There a capital after an abbreviation says nothing: `inkl. Mehrwertsteuer`."""
@@ -122,13 +137,15 @@ class _Place(NamedTuple):
 
     Attributes:
         text: the whole.
-        start: of what ends here, if it does: the first character after the last such place.
+        first: the first letter or digit of the sentence that ends here, if it does.
+        start: the first character after the last such place, whether a sentence ended there or not.
         stop: one past the stop.
         end: one past the quotation marks and brackets that are closed there.
         next: the first letter or digit after that.
     """
 
     text: str
+    first: int
     start: int
     stop: int
     end: int
@@ -146,19 +163,23 @@ class _Place(NamedTuple):
 
     @property
     def is_one_word(self) -> bool:
-        """Whether that word is all that would end here."""
+        """Whether that word is all that stands since the last such place."""
         return self.stop - self.start < _LOOK_BACK and len(self.before.split()) == 1
 
     @property
-    def is_glued(self) -> bool:
-        """Whether no white space follows."""
-        return not self.text[self.end].isspace()
+    def is_in_a_word(self) -> bool:
+        """Whether it stands where a text has no space though its sentences are parted by some."""
+        return not self.text[self.end].isspace() and not _needs_no_space(self)
+
+    @property
+    def is_ellipsis(self) -> bool:
+        """Whether an ellipsis is all that may end a sentence here."""
+        return _ELLIPSIS.search(self.before) is not None
 
     @property
     def begins_small(self) -> bool:
         """Whether what would end here begins with a small letter."""
-        first = _FOLLOWER.search(self.text, self.start, self.stop)
-        return first is not None and first.group()[-1].islower()
+        return self.first < self.stop and _is_small(self.text[self.first])
 
 
 def _ends(text: str, language: str) -> Iterator[int]:
@@ -166,7 +187,8 @@ def _ends(text: str, language: str) -> Iterator[int]:
     seen = _seen(text)
     told = set(_told(seen, language))
     start = 0
-    follower: re.Match[str] | None = None
+    follower = _FOLLOWER.search(text)
+    first = follower.end() - 1 if follower else 0
     for stop in sorted(told.union(match.end() for match in _STOP.finditer(seen))):
         if stop <= start:
             continue
@@ -175,13 +197,20 @@ def _ends(text: str, language: str) -> Iterator[int]:
             follower = _FOLLOWER.search(text, end)
         if follower is None:
             return
-        place = _Place(text, start, stop, end, follower.end() - 1)
-        if stop in told:
-            start = _after_space(text, end)
-            if not _goes_on(place, language):
-                yield end
+        place = _Place(text, first, start, stop, end, follower.end() - 1)
+        if place.is_in_a_word:
+            continue
+        if place.is_ellipsis:
+            is_end = _ends_with_ellipsis(place, language)
+        elif stop in told:
+            is_end = not _goes_on(place, language)
         elif _is_overlooked(place, language):
-            start = _after_space(text, end)
+            is_end = True
+        else:
+            continue
+        start = _after_space(text, end)
+        if is_end:
+            first = place.next
             yield end
 
 
@@ -203,7 +232,8 @@ def _closed(text: str, stop: int) -> int:
 
     French sets its marks off with a space.
     """
-    end = stop
+    laughter = _LAUGHTER.match(text, stop)
+    end = laughter.end() if laughter else stop
     while True:
         after = _after_space(text, end)
         category = unicodedata.category(text[after]) if after < len(text) else ""
@@ -231,46 +261,99 @@ def _told(seen: str, language: str) -> Iterator[int]:
                 yield stop
 
 
+def _needs_no_space(place: _Place) -> bool:
+    """Whether a sentence may end where no white space follows.
+
+    A full stop within `3.5`, `Node.js` or `أ.ف.ب` ends none. Scripts whose letters have no case
+    often write no spaces.
+    """
+    stop, next_ = place.text[place.stop - 1], place.text[place.next]
+    if _is_quoted(place):
+        return False
+    if stop in ".…":
+        return bool(_EAST_ASIAN.match(place.word[-1:]) and _EAST_ASIAN.match(next_))
+    return not stop.isascii() or unicodedata.category(next_) == "Lo"
+
+
+def _is_quoted(place: _Place) -> bool:
+    """Whether a Japanese or Chinese quotation ends here, and its sentence goes on.
+
+    Japanese puts a particle after it: `「はい。」と言った`. Without
+    marks only those count that begin hardly a sentence.
+    """
+    text, end = place.text, place.end
+    if end == place.stop:
+        return text[end - 1] not in "。." and _PARTICLE.match(text, end) is not None
+    if _SAID.match(text, end):
+        return True
+    follows = place.next == end and text[end - 1] not in ")）"
+    return follows and unicodedata.name(text[end], "").startswith("HIRAGANA")
+
+
+def _ends_with_ellipsis(place: _Place, language: str) -> bool:
+    """Whether an ellipsis ends a sentence: only a capital tells."""
+    if language == "en" and _ENGLISH_I.match(place.text, place.next):
+        return False
+    return place.text[place.next].isupper()
+
+
 def _goes_on(place: _Place, language: str) -> bool:
     """Whether a sentence goes on where sentencex ends it."""
     next_ = place.text[place.next]
-    if place.is_glued and not _needs_no_space(place):
-        return True
-    if next_.islower() and not place.begins_small:
+    if _is_small(next_) and not place.begins_small:
         return True  # UAX #29, SB8; unless all of it is in small letters
     before, word = place.before, place.word
     if not before.endswith("."):
         return False
-    if place.is_one_word and (word.isdigit() or "." in word or (len(word) == 1 and word.isupper())):
-        return True  # `J. Dupont`, `3. Bölüm`, `T.ex. Sverige`
-    if language == "fr" and word.casefold() in _FRENCH_TITLES:
+    if word and not (word[-1].isdigit() or _has_case(word[-1])) and _is_caseless_abbreviation(word):
         return True
+    if place.is_one_word and (_is_short_number(word) or _is_dotted(word) or _is_initial(word)):
+        return True  # `3. Bölüm`, `T.ex. Sverige`, `J. Dupont`
     if language in _NOUNS_HAVE_CAPITALS and _ORDINAL.search(before):
         return True
-    return _BEFORE_NAME.fullmatch(word) is not None
-
-
-def _needs_no_space(place: _Place) -> bool:
-    """Whether a sentence may end where no white space follows.
-
-    A full stop within `3.5` or `Node.js` ends none. Scripts whose letters have no case often
-    write no spaces. Japanese puts a particle after a quotation that goes on: `「はい。」と言った`.
-    """
-    next_ = place.text[place.next]
-    if place.end > place.stop and unicodedata.name(next_, "").startswith("HIRAGANA"):
-        return False
-    return not place.text[place.stop - 1].isascii() or unicodedata.category(next_) == "Lo"
+    return is_abbreviation(word, language, before_number=next_.isdigit())
 
 
 def _is_overlooked(place: _Place, language: str) -> bool:
     """Whether a sentence ends where sentencex doesn't end it."""
     if not place.text[place.next].isupper():
         return False
-    before, word = place.before, place.word
-    if before.endswith(("…", "..")):
-        return not (language == "en" and _ENGLISH_I.match(place.text, place.next))
+    word = place.word
     if word.casefold() == "no" or (language == "en" and word == "I" and not place.is_one_word):
         return True  # in its lists for `No. 5` and for initials
     if language in _NOUNS_HAVE_CAPITALS or len(word) < 2 or not word.isalpha():
         return False
-    return word.islower() and not _BEFORE_NAME.fullmatch(word)
+    return word.islower() and not is_abbreviation(word, language, before_number=False)
+
+
+def _has_case(character: str) -> bool:
+    """Whether it is a letter with a capital to begin a sentence with; Georgian has none."""
+    return character.lower() != character.title()
+
+
+def _is_small(character: str) -> bool:
+    return character != character.title()
+
+
+def _is_caseless_abbreviation(word: str) -> bool:
+    """Whether a full stop after a word of a script without capitals ends no sentence.
+
+    Thai ends none with it. Elsewhere a word of one letter is an initial.
+    """
+    if _THAI.match(word[-1]) or _is_dotted(word):
+        return True
+    return len(word) == 1 and word.isalpha() and not _SYLLABLE.match(word)
+
+
+def _is_dotted(word: str) -> bool:
+    """Whether letters in it stand for words: `z.B`, `T.ex`, `أ.ف.ب`; not `Node.js`, `10.30`."""
+    return "." in word and any(len(part) == 1 and part.isalpha() for part in word.split("."))
+
+
+def _is_short_number(word: str) -> bool:
+    """Whether it may count what follows."""
+    return word.isdigit() and len(word) <= 2
+
+
+def _is_initial(word: str) -> bool:
+    return len(word) == 1 and word.isupper()
