@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from worker.results.transcript import Segment, Transcript
 
-__all__ = ["LANGUAGE_NAMES", "segment_language", "text_language"]
+__all__ = ["LANGUAGE_NAMES", "segment_language", "text_language", "written_in"]
 
 LANGUAGE_NAMES: Mapping[str, str] = MappingProxyType(
     {
@@ -122,18 +122,25 @@ LANGUAGE_NAMES: Mapping[str, str] = MappingProxyType(
 """English name of each code, lower case, as OpenAI's tokenizer lists them."""
 
 
+def written_in(spoken: str | None, task: Literal["transcribe", "translate"]) -> str | None:
+    """The code of the language that a text is written in; None if not known.
+
+    Args:
+        spoken: code of the language that was heard; None if not known.
+        task: what was asked; a translation is English, whatever was spoken.
+    """
+    return "en" if task == "translate" else spoken
+
+
 def text_language(transcript: Transcript) -> str | None:
     """The code of the language a transcript's text is in; of several, the one most spoken.
 
     A translation is English, whatever was spoken. None where there was no speech.
     """
-    if transcript.task == "translate":
-        return "en"
-    return transcript.language.code if transcript.language else None
+    spoken = transcript.language.code if transcript.language else None
+    return written_in(spoken, transcript.task)
 
 
 def segment_language(transcript: Transcript, segment: Segment) -> str | None:
     """The code of the language a segment's text is in; None if not known."""
-    if transcript.task == "translate":
-        return "en"
-    return segment.language or text_language(transcript)
+    return written_in(segment.language, transcript.task) or text_language(transcript)

@@ -17,8 +17,9 @@ from itertools import pairwise
 from operator import itemgetter
 from typing import Literal, NamedTuple
 
+from worker.results.languages import written_in
 from worker.results.sentence_ends import is_ended, sentences
-from worker.results.spacing import is_spaced
+from worker.results.spacing import joint
 from worker.results.speech_times import Stretch, clipped
 from worker.results.spelling import one_line
 from worker.results.timed import Timed, opens, timed
@@ -81,19 +82,29 @@ class _Run:
     places: list[tuple[int, int]] = field(default_factory=list)
     edges: list[_Cut] = field(default_factory=list)
 
-    def add(self, window: Segment, times: Timed, between: str) -> None:
-        """Append a window, whose text stands apart from what is there by `between`."""
-        if self.text:
-            self.text += between
-            self.starts += [self.ends[-1]] * len(between)
-            self.ends += [self.ends[-1]] * len(between)
+    def pause_before(self, times: Timed) -> float:
+        """Milliseconds between what is said in it and in a window."""
+        begins = _said_first(times.text, times.words, 0, len(times.text))
+        return times.starts[begins] - self.ends[-1]
+
+    def add(self, window: Segment, times: Timed, between: str = "", pause: float = 0.0) -> None:
+        """Append a window.
+
+        Args:
+            window: the one that follows.
+            times: of its text.
+            between: what parts its text from what is there; nothing before the first.
+            pause: what `pause_before` says; before the first it is of no account.
+        """
+        self.text += between
+        self.starts += self.ends[-1:] * len(between)
+        self.ends += self.ends[-1:] * len(between)
         first = len(self.text)
         self.text += window.text
         self.starts += times.starts
         self.ends += times.ends
         self.windows.append((first, window))
         if first:
-            pause = self.begins(first, len(self.text)) - self.ends[first - 1]
             self.edges.append(_Cut(first, pause))
         if not times.words:
             pauses = enumerate(zip(times.ends, times.starts[1:], strict=False), first + 1)
@@ -112,8 +123,7 @@ class _Run:
 
     def begins(self, first: int, after: int) -> float:
         """When the first word in [first, after) begins, in milliseconds."""
-        letter = _LETTER.search(self.text, first, after)
-        return self.starts[letter.start() if letter else first]
+        return self.starts[_said_first(self.text, self.places, first, after)]
 
     def splits_a_word(self, at: int) -> bool:
         """Whether a word has characters before `at` and from it on."""
@@ -144,7 +154,7 @@ def by_sentences(
     """
     found: list[Segment] = []
     for run in _runs(windows, task):
-        language = "en" if task == "translate" else run.windows[0][1].language
+        language = written_in(run.windows[0][1].language, task)
         words = deque(run.words)
         for first, after in _pieces(run, language):
             own = []
@@ -157,17 +167,19 @@ def by_sentences(
 def _runs(windows: Sequence[Segment], task: Literal["transcribe", "translate"]) -> Iterator[_Run]:
     """The windows, as far as they are read as one."""
     run = _Run()
+    written: str | None = None
     for window in windows:
         start, end = window.start * 1000, window.end * 1000
         times = timed(window.text, window.words, start, end, window.speech)
+        language = written_in(window.language, task)
+        pause = run.pause_before(times) if run.text else math.inf
+        if language == written and pause <= _JOINED * 1000:
+            run.add(window, times, joint(written, language), pause)
+            continue
         if run.text:
-            letter = _LETTER.search(window.text)
-            pause = times.starts[letter.start() if letter else 0] - run.ends[-1]
-            if pause > _JOINED * 1000 or window.language != run.windows[-1][1].language:
-                yield run
-                run = _Run()
-        spaced = window.language is None or is_spaced(window.language, task)
-        run.add(window, times, " " if spaced else "")
+            yield run
+        run, written = _Run(), language
+        run.add(window, times)
     if run.text:
         yield run
 
@@ -205,6 +217,17 @@ def _best(run: _Run, start: int, after: int, cuts: Sequence[_Cut]) -> int:
     return max(inner, key=lambda cut: (cut.pause, -away(cut))).at
 
 
+def _said_first(text: str, places: Sequence[tuple[int, int]], first: int, after: int) -> int:
+    """The first character of the first word in text[first:after].
+
+    Signs that belong to no word take no time. Where a text has no words, its first letter is it.
+    """
+    letter = _LETTER.search(text, first, after)
+    said = letter.start() if letter else first
+    index = bisect_right(places, first, key=itemgetter(1))
+    return min(said, max(places[index][0], first)) if index < len(places) else said
+
+
 def _ends_at(between: str) -> int:
     """How much of what stands between two words stays with the first where they are parted."""
     parts = re.split(r"\s+", between)
@@ -224,18 +247,19 @@ def _sentence(run: _Run, first: int, after: int, words: Sequence[Word], *, numbe
         for begin, window in run.windows[from_:until]
     ]
     temperatures = [window.temperature for window in windows]
-    return Segment(
-        id=number,
-        start=start,
-        end=end,
-        text=run.text[first:after],
-        avg_logprob=_mean([window.avg_logprob for window in windows], shares) or 0.0,
-        no_speech_prob=_mean([window.no_speech_prob for window in windows], shares),
-        temperature=_highest(temperatures),
-        compression_ratio=_mean([window.compression_ratio for window in windows], shares),
-        words=tuple(_fitted(word, start, end) for word in words),
-        speech=_speech(windows, start, end),
-        language=windows[0].language,
+    return windows[0].model_copy(
+        update={
+            "id": number,
+            "start": start,
+            "end": end,
+            "text": run.text[first:after],
+            "avg_logprob": _mean([window.avg_logprob for window in windows], shares),
+            "no_speech_prob": _mean([window.no_speech_prob for window in windows], shares),
+            "temperature": _highest(temperatures),
+            "compression_ratio": _mean([window.compression_ratio for window in windows], shares),
+            "words": tuple(_fitted(word, start, end) for word in words),
+            "speech": _speech(windows, start, end),
+        }
     )
 
 

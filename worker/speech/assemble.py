@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from worker.results.languages import written_in
 from worker.results.presentation import Presentation
 from worker.results.sentences import by_sentences
-from worker.results.spacing import is_spaced
+from worker.results.spacing import joint
 from worker.results.speech_times import clipped
 from worker.results.spelling import spans
 from worker.results.transcript import (
@@ -148,15 +149,14 @@ def _text(windows: Sequence[Segment], segments: Sequence[Segment], task: Task) -
 
 
 def _joined(segments: Sequence[Segment], task: Task) -> str:
-    """The text of all segments; a space between two of them unless neither's language has any."""
-    text = ""
-    spaced = True
+    """The text of all segments, joined as their languages are written."""
+    parts: list[str] = []
+    before: str | None = None
     for segment in segments:
-        unspaced = segment.language is not None and not is_spaced(segment.language, task)
-        text += " " if text and (spaced or not unspaced) else ""
-        text += segment.text
-        spaced = not unspaced
-    return text
+        language = written_in(segment.language, task)
+        parts += [joint(before, language) if parts else "", segment.text]
+        before = language
+    return "".join(parts)
 
 
 def _in_order(

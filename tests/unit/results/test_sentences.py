@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from worker.results.sentences import by_sentences
 from worker.results.spacing import LANGUAGES_WITHOUT_SPACES
+from worker.results.spelling import spans
 from worker.results.transcript import Segment, Word
 
 SPACELESS = re.compile(r"[。！？]?[^。！？\s]{1,3}[。！？]*|\S")  # noqa: RUF001  # full-width
@@ -115,6 +116,17 @@ def test_a_sentence_is_in_one_language() -> None:
     assert [s.language for s in by_sentences(spoken, "transcribe")] == ["en", "de", "de"]
 
 
+def test_a_translation_is_joined_whatever_was_spoken() -> None:
+    spoken = [
+        window("We went to the big", language="es"),
+        window("house on the hill.", 10.0, language="de"),
+    ]
+    (found,) = by_sentences(spoken, "translate")
+    assert found.text == "We went to the big house on the hill."
+    assert found.language == "es"
+    assert len(by_sentences(spoken, "transcribe")) == 2
+
+
 def test_a_translation_is_cut_as_the_english_that_it_is() -> None:
     spoken = [window("Mr. Sato came. He", language="ja"), window("sat.", 10.0, language="ja")]
     found = by_sentences(spoken, "translate")
@@ -125,6 +137,34 @@ def test_a_translation_is_cut_as_the_english_that_it_is() -> None:
 def test_text_without_spaces_is_joined_without_any() -> None:
     spoken = [window("今日は。明", language="ja"), window("日も。", 10.0, language="ja")]
     assert texts(*spoken) == ["今日は。", "明日も。"]
+
+
+def test_where_only_a_space_parts_clauses_one_parts_windows() -> None:
+    spoken = [
+        window("ผมไปตลาด", 0.0, 5.0, language="th"),
+        window("แล้วกลับบ้าน", 5.0, 5.0, language="th"),
+    ]
+    assert texts(*spoken) == ["ผมไปตลาด แล้วกลับบ้าน"]
+
+
+@pytest.mark.parametrize("said", ['"I', "¿You", "(And", "...So", "'Tis", "«Oui"])
+def test_a_sentence_begins_with_the_first_word_that_is_said_in_it(said: str) -> None:
+    words = [
+        Word(word="Yes.", start=0.0, end=1.0),
+        Word(word=said, start=2.0, end=2.4),
+        Word(word="know.", start=2.4, end=3.0),
+    ]
+    text = " ".join(word.word for word in words)
+    first, second = by_sentences([window(text, 0.0, 3.0, words=words)], "transcribe")
+    assert (first.start, first.end) == (0.0, 1.0)
+    assert (second.start, second.end) == (2.0, 3.0)
+    assert second.words == tuple(words[1:])
+
+
+def test_signs_without_a_word_take_no_time_where_a_sentence_begins() -> None:
+    words = [Word(word="Yes", start=0.0, end=1.0), Word(word="No", start=2.0, end=2.4)]
+    _, second = by_sentences([window("Yes. - No.", 0.0, 3.0, words=words)], "transcribe")
+    assert (second.text, second.start) == ("- No.", 2.0)
 
 
 def test_a_word_is_never_cut() -> None:
@@ -176,6 +216,17 @@ def test_a_sentence_of_two_windows_is_as_sure_as_both_by_their_share_of_it() -> 
     assert both.temperature == 0.8
 
 
+class Marked(Segment):
+    """A window of which more is known."""
+
+    mark: str = ""
+
+
+def test_a_sentence_has_all_that_is_known_of_its_window() -> None:
+    known = Marked(**window("We are. Here.").model_dump(), mark="yes")
+    assert [getattr(s, "mark", None) for s in by_sentences([known], "transcribe")] == ["yes", "yes"]
+
+
 def test_what_is_not_known_of_one_window_is_not_known_of_its_sentence() -> None:
     known = window("We are", figures=(-0.1, 0.2, 0.0, 1.0))
     (found,) = by_sentences([known, window("here.", 10.0)], "transcribe")
@@ -188,6 +239,7 @@ SCRIPTS = st.sampled_from(
             "en",
             ["Well", "no.", "Mr.", "Smith", '"Go!"', "and", "left", "U.S.", "3.5", "…", "(So.)"],
         ),
+        ("es", ["¿Vienes?", "¡Sí!", "(no)", "...Bien", '"Él', 'vino."', "-", "Sr."]),
         ("de", ["Das", "3.", "Haus", "z.", "B.", "groß.", "„Ja.“", "und", "Nein?"]),
         ("ru", ["Он", "ушёл.", "г.", "Москва", "«Да.»", "и", "там…", "Нет!"]),  # noqa: RUF001
         ("ar", ["مرحبا", "كيف", "حالك؟", "نعم.", "لا،"]),
@@ -202,7 +254,9 @@ SCRIPTS = st.sampled_from(
 
 
 @st.composite
-def spoken(draw: st.DrawFn) -> list[Segment]:
+def spoken(
+    draw: st.DrawFn, kinds: Sequence[str] = ("spelled", "none", "heard", "other")
+) -> list[Segment]:
     """Windows in order, with words, without, or with words that don't spell the text.
 
     Of those without words, some say where their speech was heard.
@@ -220,7 +274,7 @@ def spoken(draw: st.DrawFn) -> list[Segment]:
             begin = round(clock + draw(st.sampled_from([0.0, 0.0, 0.4, 2.5])), 3)
             clock = round(begin + draw(st.sampled_from([0.0, 0.25, 0.8])), 3)
             timed.append(Word(word=word, start=begin, end=clock))
-        kind = draw(st.sampled_from(["spelled", "none", "heard", "other"]))
+        kind = draw(st.sampled_from(kinds))
         if kind == "other":
             timed = [word.model_copy(update={"word": "xyz"}) for word in timed]
         windows.append(
@@ -263,6 +317,17 @@ def test_nothing_is_lost_and_nothing_overlaps(windows: list[Segment], task: str)
     if windows and found:
         assert windows[0].start <= found[0].start
         assert found[-1].end <= windows[-1].end
+
+
+@given(spoken(kinds=["spelled"]))
+@settings(max_examples=300, deadline=None)
+def test_words_that_spell_the_text_are_the_same_in_sentences(windows: list[Segment]) -> None:
+    found = by_sentences(windows, "transcribe")
+    assert [word for s in found for word in s.words] == [word for s in windows for word in s.words]
+    for sentence in found:
+        assert spans(sentence.text, [word.word for word in sentence.words]) is not None
+        assert sentence.start == sentence.words[0].start
+        assert sentence.end - sentence.start <= 30.0 or len(sentence.words) == 1
 
 
 def test_without_words_a_sentence_begins_ends_and_pauses_with_its_speech() -> None:

@@ -132,6 +132,7 @@ def test_segments_without_text_are_left_out() -> None:
         ("ja", "transcribe", "一二"),
         ("ja", "translate", "一 二"),
         ("ko", "transcribe", "一 二"),
+        ("th", "transcribe", "一 二"),
     ],
 )
 def test_text_is_joined_as_its_language_is_written(
