@@ -16,8 +16,13 @@ from worker.speech.api import Options
 
 __all__ = ["engine_options", "presentation", "windows_fingerprint"]
 
-_OF_JOBS = [field.name for field in fields(Options) if field.name in JobRequest.model_fields]
-"""The options that a job can ask for; a fingerprint says nothing of the others."""
+_OF_JOBS = [
+    field.name
+    for field in fields(Options)
+    # The vocabulary is the job's alone, and has another form there.
+    if field.name in JobRequest.model_fields and field.name != "vocabulary"
+]
+"""The options that a job or a setting decides; a fingerprint says nothing of the others."""
 
 
 def engine_options(job: JobRequest, defaults: Options | None = None) -> Options:
@@ -29,8 +34,8 @@ def engine_options(job: JobRequest, defaults: Options | None = None) -> Options:
     """
     defaults = defaults or Options()
     asked = {name: value for name in _OF_JOBS if (value := getattr(job, name)) is not None}
-    asked["vocabulary"] = tuple(entry.phrase for entry in job.vocabulary)
-    options = replace(defaults, **asked)
+    phrases = tuple(entry.phrase for entry in job.vocabulary)
+    options = replace(defaults, vocabulary=phrases, **asked)
     if options.language is None:
         return options
     # A language that is named leaves nothing to detect, whatever the settings say of detection.
@@ -81,5 +86,4 @@ def windows_fingerprint(engine: str, job: JobRequest, defaults: Options) -> str:
 
 
 def _of_jobs(options: Options) -> dict[str, object]:
-    # The vocabulary is the job's alone: no setting has a say in it.
-    return {name: getattr(options, name) for name in _OF_JOBS if name != "vocabulary"}
+    return {name: getattr(options, name) for name in _OF_JOBS}
