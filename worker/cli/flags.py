@@ -7,6 +7,7 @@ A setting's flag comes from its declaration in `worker.settings`, a job's from
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -204,8 +205,20 @@ def _names(text: str | None, default: Sequence[str] | None) -> list[str] | None:
 
 
 def _phrases(flag: str, text: str | None) -> list[dict[str, str | None]]:
+    """The phrases of a line of comma-separated values, with how each is to be shown."""
+    try:
+        # White space in a phrase is all the same; a line break would end the line.
+        items = next(
+            csv.reader([" ".join((text or "").split())], skipinitialspace=True, strict=True)
+        )
+    except csv.Error:
+        raise SettingsError(
+            f'{flag}: double quotes stand around all of a phrase: write "A, B" or "A, B=SHOWN"'
+        ) from None
     found = []
-    for number, item in enumerate(_names(text, None) or (), 1):
+    for number, item in enumerate(items, 1):
+        if not item.strip():
+            continue
         phrase, has_other, shown = (part.strip() for part in item.partition("="))
         if not phrase or (has_other and not shown):
             # Not quoted: a vocabulary is private, and what is said here may be kept.

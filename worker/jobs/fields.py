@@ -26,7 +26,7 @@ Command = Literal["submit", "transcribe"]
 Kind = Literal["text", "integer", "number", "switch", "names", "pairs", "phrases"]
 """What a field holds. A switch is true or false, typed `--x` or `--no-x`; names are a list of
 texts, typed `--x a,b`; pairs are a map of texts, typed `--x NAME=VALUE` any number of times;
-phrases are a vocabulary, typed `--x a,b=SHOWN`."""
+phrases are a vocabulary, typed `--x 'a,b=SHOWN,"c, d"'`."""
 
 DEFAULT_FORMATS: tuple[Format, ...] = ("json", "srt", "vtt", "txt")
 
@@ -128,7 +128,8 @@ JOB_FIELDS: Mapping[str, JobField] = MappingProxyType(
             " (phrase: shown), or a list of {Phrase, DisplayAs}",
             default=(),
             flag=Flag(
-                "Phrases to favour, separated by commas; PHRASE=SHOWN says how one is shown.",
+                "Phrases to favour, separated by commas; PHRASE=SHOWN says how one is shown."
+                " One with a comma in it goes into double quotes.",
                 kind="phrases",
             ),
         ),

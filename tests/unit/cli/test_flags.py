@@ -80,6 +80,18 @@ def test_what_is_not_typed_has_its_default() -> None:
                 ]
             },
         ),
+        (
+            ("--spelled", 'a, "b, c", "d=D, Inc.",'),
+            {
+                "spelled": [
+                    {"Phrase": "a", "DisplayAs": None},
+                    {"Phrase": "b, c", "DisplayAs": None},
+                    {"Phrase": "d", "DisplayAs": "D, Inc."},
+                ]
+            },
+        ),
+        (("--spelled", ""), {"spelled": []}),
+        (("--spelled", "a\nb"), {"spelled": [{"Phrase": "a b", "DisplayAs": None}]}),
         (("--channels", "1"), {"channels": ["1"]}),
         (("--channels", ""), {"channels": []}),
         (("--labels", "a=b=c", "--labels", "d="), {"labels": {"a": "b=c", "d": ""}}),
@@ -120,6 +132,13 @@ def test_a_pair_without_a_name_is_refused() -> None:
 def test_a_phrase_without_words_is_refused_by_its_number() -> None:
     with pytest.raises(SettingsError, match="--spelled item 2: write PHRASE, or PHRASE=SHOWN"):
         request("--spelled", "hush, secret=")
+
+
+@pytest.mark.parametrize("typed", ['a, "secret', '"secret" b', '"'])
+def test_quotes_around_part_of_a_phrase_are_refused(typed: str) -> None:
+    with pytest.raises(SettingsError, match="--spelled: double quotes stand around all") as caught:
+        request("--spelled", typed)
+    assert "secret" not in str(caught.value)
 
 
 def test_a_command_has_the_flags_that_name_it() -> None:
