@@ -9,13 +9,14 @@ from __future__ import annotations
 import difflib
 from collections.abc import Collection, Sequence
 
-from pydantic_core import ErrorDetails
+from pydantic_core import ErrorDetails, PydanticCustomError
 
 from worker.jobs.inputs import input_forms
 from worker.redact import quoted
 
 __all__ = [
     "UNICODE_FIX",
+    "contains",
     "described",
     "explained",
     "kind_of",
@@ -30,23 +31,43 @@ _PROBLEMS_NAMED = 3
 """How many problems one sentence names; the rest are counted."""
 
 
+_NAMES_OF_OTHERS = {
+    "initial_prompt": "prompt",  # Whisper, WhisperX
+    "condition_on_previous_text": "carry_context",
+    "word_timestamps": "words",
+    "output_format": "formats",
+    "response_format": "formats",  # OpenAI's API
+    "timestamp_granularities": "words",
+    "MediaFileUri": "input",  # Amazon Transcribe
+    "LanguageCode": "language",
+    "IdentifyMultipleLanguages": "multilingual",
+    "VocabularyName": "vocabulary",
+}
+"""What others call a field, where another of ours is spelled more like it."""
+
+
 def unknown_fields(names: Sequence[str], known: Sequence[str]) -> list[str]:
-    """The sentences that refuse fields, each with the nearest known one."""
-    # No field name is as long as 40; difflib's time grows with the square of the length.
+    """The sentences that refuse fields, each with the known one of its meaning or spelling."""
     problems = []
     named = len(names) if len(names) <= _PROBLEMS_NAMED else _PROBLEMS_NAMED - 1
     for name in names[:named]:
-        likeness = {
-            field: difflib.SequenceMatcher(None, name[:40].lower(), field).ratio()
-            for field in known
-        }
-        nearest = max(known, key=likeness.__getitem__)
+        # No field name is as long as 40; difflib's time grows with the square of the length.
+        nearest = _NAMES_OF_OTHERS.get(name) or _most_like(name[:40].lower(), known)
         problems.append(
             f"field {quoted(name, 40)} is unknown; the nearest known one is '{nearest}'"
         )
     if len(names) > named:
         problems.append(f"{len(names)} fields in all are unknown")
     return problems
+
+
+def _most_like(name: str, known: Sequence[str]) -> str:
+    return max(known, key=lambda field: difflib.SequenceMatcher(None, name, field).ratio())
+
+
+def contains(why: str) -> PydanticCustomError:
+    """The error of a list in which something is wrong."""
+    return PydanticCustomError("contains", "{why}", {"why": why})
 
 
 def sentence(problems: Sequence[str]) -> str:
@@ -73,8 +94,12 @@ def kind_of(value: object) -> str:
 
 
 def described(value: object) -> str:
-    """A JSON value as a message shows it: text shortened, of the rest only what it is."""
-    return quoted(value) if isinstance(value, str) else kind_of(value)
+    """A JSON value as a message shows it: text and numbers shortened, else only what it is."""
+    if isinstance(value, str):
+        return quoted(value)
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        return quoted(str(value)).strip("'")
+    return kind_of(value)
 
 
 _FIXES = {
@@ -130,8 +155,6 @@ def explained(problem: ErrorDetails, *, private: Collection[str]) -> str:
             fix = f"it must be {context['expected']}"
         case _ if kind in _BOUNDS:
             key, words = _BOUNDS[kind]
-            if field not in private:
-                shown_value = quoted(str(value)).strip("'")
             fix = f"it must be {words} {context[key]}"
         case _:
             fix = _FIXES.get(kind, problem["msg"])

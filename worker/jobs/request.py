@@ -28,17 +28,15 @@ from worker.jobs.fields import JOB_FIELDS
 from worker.jobs.ids import JOB_ID_PATTERN, JOB_ID_RULE, is_job_id
 from worker.jobs.inputs import InputUri, JobInput
 from worker.jobs.languages import LANGUAGE_CODES, in_order, nearest_language
-from worker.jobs.problems import UNICODE_FIX, explained, metadata_problems, sentence, unknown_fields
-from worker.jobs.vocabulary import (
-    MAX_PHRASE_CHARACTERS,
-    MAX_PHRASES,
-    Phrase,
-    VocabularyEntry,
-    distinct_entries,
-    distinct_phrases,
-    listed,
-    listed_phrases,
+from worker.jobs.problems import (
+    UNICODE_FIX,
+    contains,
+    explained,
+    metadata_problems,
+    sentence,
+    unknown_fields,
 )
+from worker.jobs.vocabulary import PhraseList, Vocabulary
 from worker.redact import quoted
 from worker.results.names import FORMAT_NAMES, Format
 from worker.results.presentation import FilterMethod
@@ -79,49 +77,7 @@ def _is_unicode(text: str) -> bool:
     return not any("\ud800" <= character <= "\udfff" for character in text)
 
 
-def _contains(why: str) -> PydanticCustomError:
-    """The error of a list in which something is wrong."""
-    return PydanticCustomError("contains", "{why}", {"why": why})
-
-
-_PHRASE_SCHEMA = {"type": "string", "minLength": 1, "maxLength": MAX_PHRASE_CHARACTERS}
-
 PrivateText = Annotated[str, Field(max_length=MAX_PROMPT_CHARACTERS)]
-Vocabulary = Annotated[
-    tuple[VocabularyEntry, ...],
-    Field(strict=False, max_length=MAX_PHRASES),
-    WithJsonSchema(
-        {
-            "anyOf": [
-                {
-                    "type": "array",
-                    "maxItems": MAX_PHRASES,
-                    "items": {
-                        "anyOf": [
-                            _PHRASE_SCHEMA,
-                            {
-                                "type": "object",
-                                "properties": {
-                                    "Phrase": _PHRASE_SCHEMA,
-                                    "DisplayAs": {"anyOf": [_PHRASE_SCHEMA, {"type": "null"}]},
-                                },
-                                "required": ["Phrase"],
-                                "additionalProperties": False,
-                            },
-                        ]
-                    },
-                },
-                {
-                    "type": "object",
-                    "maxProperties": MAX_PHRASES,
-                    "additionalProperties": {"anyOf": [_PHRASE_SCHEMA, {"type": "null"}]},
-                },
-                {"type": "null"},
-            ]
-        }
-    ),
-]
-Phrases = Annotated[tuple[Phrase, ...], Field(strict=False, max_length=MAX_PHRASES)]
 LanguageCode = Annotated[str, WithJsonSchema({"type": "string", "enum": list(LANGUAGE_CODES)})]
 LanguageCodes = Annotated[
     tuple[LanguageCode, ...], Field(strict=False, max_length=len(LANGUAGE_CODES))
@@ -168,7 +124,7 @@ class JobRequest(BaseModel):
     language_options: LanguageCodes | None = _field("language_options")
     multilingual: bool | None = _field("multilingual")
     vocabulary: Vocabulary = _field("vocabulary", repr=False)
-    vocabulary_filter: Phrases = _field("vocabulary_filter", repr=False)
+    vocabulary_filter: PhraseList = _field("vocabulary_filter", repr=False)
     vocabulary_filter_method: FilterMethod = _field("vocabulary_filter_method")
     segment_resolution: SegmentResolution = _field("segment_resolution")
     max_line_width: LineWidth = _field("max_line_width")
@@ -217,10 +173,10 @@ class JobRequest(BaseModel):
             if code not in LANGUAGE_CODES:
                 near = nearest_language(code)
                 hint = f"did you mean '{near}'?" if near else "leave it out"
-                raise _contains(f"{quoted(code, 40)} is no Whisper language code; {hint}")
+                raise contains(f"{quoted(code, 40)} is no Whisper language code; {hint}")
         language = info.data.get("language")
         if value and language is not None and language not in value:
-            raise _contains(
+            raise contains(
                 f"it has {', '.join(in_order(value))} and not '{language}', which is the job's"
                 " 'language'; add it, or send only one of the two fields"
             )
@@ -254,26 +210,6 @@ class JobRequest(BaseModel):
     def _order_formats(cls, value: tuple[Format, ...]) -> tuple[Format, ...]:
         return tuple(name for name in FORMAT_NAMES if name == "json" or name in value)
 
-    @field_validator("vocabulary", mode="before")
-    @classmethod
-    def _list_vocabulary(cls, value: object) -> object:
-        return listed(value)
-
-    @field_validator("vocabulary")
-    @classmethod
-    def _check_vocabulary(cls, value: tuple[VocabularyEntry, ...]) -> tuple[VocabularyEntry, ...]:
-        return distinct_entries(value)
-
-    @field_validator("vocabulary_filter", mode="before")
-    @classmethod
-    def _list_vocabulary_filter(cls, value: object) -> object:
-        return listed_phrases(value)
-
-    @field_validator("vocabulary_filter")
-    @classmethod
-    def _check_vocabulary_filter(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        return distinct_phrases(value)
-
     @field_validator("vocabulary_filter_method")
     @classmethod
     def _check_vocabulary_filter_method(
@@ -281,7 +217,9 @@ class JobRequest(BaseModel):
     ) -> FilterMethod:
         if value == "tag" and info.data.get("words") is False:
             raise PydanticCustomError(
-                "advice", "tags stand in words, and 'words' is false: send another, or words"
+                "advice",
+                "tags stand in words, and the job's 'words' is false: send 'mask' or 'remove', or"
+                " leave 'words' out",
             )
         return value
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import time
 import unicodedata
-from typing import Any
 
 import pytest
+from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
 
 from worker.errors import JobError
-from worker.jobs.request import JobRequest, parse_request
+from worker.jobs.request import JobRequest, job_schema, parse_request
 from worker.jobs.vocabulary import MAX_PHRASE_CHARACTERS, MAX_PHRASES
 
 SECRET = "swordfish"
@@ -37,11 +37,8 @@ def test_a_phrase_that_is_there_twice_is_taken_once() -> None:
     assert found == ("Damn", "no")
 
 
-@pytest.mark.parametrize("nothing", [[], {}, None])
-def test_none_and_empty_are_the_same(nothing: Any) -> None:
-    assert asked(vocabulary=nothing) == asked()
-    if not isinstance(nothing, dict):
-        assert asked(vocabulary_filter=nothing) == asked()
+def test_empty_is_the_same_as_left_out() -> None:
+    assert asked(vocabulary=[]) == asked(vocabulary={}) == asked(vocabulary_filter=[]) == asked()
 
 
 _TOO_LONG = f"{SECRET} " * 40
@@ -49,6 +46,13 @@ _TOO_LONG = f"{SECRET} " * 40
 WRONG: list[tuple[str, object, str]] = [
     ("vocabulary", SECRET, "is text: it must be a list of phrases, or an object"),
     ("vocabulary", 5, "is a number: it must be a list"),
+    ("vocabulary", None, "is null: it must be a list"),
+    (
+        "vocabulary",
+        {"Phrase": SECRET, "DisplayAs": "AWS"},
+        ": an object with Phrase is one entry of a list: put it into a list",
+    ),
+    ("vocabulary", {"Phrase": SECRET, "SoundsLike": "a", "IPA": ""}, "entry of a list: put it"),
     ("vocabulary", [SECRET, 5], ": item 2 must be a phrase, or an object of Phrase and DisplayAs"),
     ("vocabulary", [[SECRET]], ": item 1 must be a phrase"),
     ("vocabulary", [{"Phrase": "a", SECRET: "b"}], ": item 1 must be a phrase, or an object of"),
@@ -58,8 +62,12 @@ WRONG: list[tuple[str, object, str]] = [
     ("vocabulary", {SECRET: {SECRET: SECRET}}, "item 1 'DisplayAs' is an object: it must be text"),
     ("vocabulary", {SECRET: ""}, "item 1 'DisplayAs' is text: it must not be empty"),
     ("vocabulary", {SECRET: " "}, "item 1 'DisplayAs' is text: it must not be empty"),
-    ("vocabulary", [SECRET, "..."], "item 2 'Phrase' is text: it has neither letters nor digits"),
-    ("vocabulary", [f"{SECRET}\ud800"], "item 1 'Phrase' is text: it must be valid Unicode"),
+    ("vocabulary", [SECRET, "..."], "' item 2 is text: it has neither letters nor digits, so that"),
+    ("vocabulary", [SECRET, "..."], "no words are found by it: leave it out"),
+    ("vocabulary", {"...": SECRET}, "'vocabulary' item 1 is text: it has neither letters nor"),
+    ("vocabulary", {SECRET: None, "": SECRET}, "'vocabulary' item 2 is text: it must not be empty"),
+    ("vocabulary", [{"Phrase": "!"}], "item 1 'Phrase' is text: it has neither letters nor"),
+    ("vocabulary", [f"{SECRET}\ud800"], "item 1 is text: it must be valid Unicode"),
     (
         "vocabulary",
         {"a": f"{SECRET}\ud800"},
@@ -77,6 +85,8 @@ WRONG: list[tuple[str, object, str]] = [
         ": items 2 and 3 are one phrase, shown in two ways: keep one of them",
     ),
     ("vocabulary_filter", SECRET, "is text: it must be a list"),
+    ("vocabulary_filter", None, "is null: it must be a list"),
+    ("vocabulary_filter", [SECRET, 1], "item 2 is a number: it must be text"),
     ("vocabulary_filter", {SECRET: 1}, "is an object: it must be a list"),
     ("vocabulary_filter", [{SECRET: 1}], "item 1 is an object: it must be text"),
     ("vocabulary_filter", [SECRET, None], "item 2 is null: it must be text"),
@@ -86,6 +96,7 @@ WRONG: list[tuple[str, object, str]] = [
     ("vocabulary_filter", [_TOO_LONG], f"and may have {MAX_PHRASE_CHARACTERS}: shorten it"),
     ("vocabulary_filter", [SECRET] * 100_000, ": it has 100000 phrases and may have 2000: shorten"),
     ("vocabulary_filter_method", "hide", "is 'hide': it must be 'mask', 'remove' or 'tag'"),
+    ("vocabulary_filter_method", 5, "is 5: it must be 'mask', 'remove' or 'tag'"),
 ]
 
 
@@ -104,8 +115,42 @@ def test_what_is_wrong_is_said_without_the_words(field: str, value: object, sent
 
 
 def test_tags_need_words_to_stand_in() -> None:
-    with pytest.raises(JobError, match="'vocabulary_filter_method' is 'tag': tags stand in words"):
+    with pytest.raises(JobError) as caught:
         asked(words=False, vocabulary_filter_method="tag")
+    assert str(caught.value) == (
+        "field 'vocabulary_filter_method' is 'tag': tags stand in words, and the job's 'words' is"
+        " false: send 'mask' or 'remove', or leave 'words' out"
+    )
+
+
+_GOOD_AND_BAD: list[tuple[str, object, bool]] = [
+    ("vocabulary", [], True),
+    ("vocabulary", {}, True),
+    ("vocabulary", ["a", {"Phrase": "b"}, {"Phrase": "c", "DisplayAs": None}], True),
+    ("vocabulary", {"a": "A", "b": None}, True),
+    ("vocabulary", {"Phrase": "a", "b": "B"}, True),
+    ("vocabulary", {"DisplayAs": "a"}, True),
+    ("vocabulary", {"Phrase": "a", "DisplayAs": "A"}, False),
+    ("vocabulary", {"Phrase": "a"}, False),
+    ("vocabulary", None, False),
+    ("vocabulary", [None], False),
+    ("vocabulary", [{"Phrase": "a", "IPA": "b"}], False),
+    ("vocabulary_filter", [], True),
+    ("vocabulary_filter", ["a"], True),
+    ("vocabulary_filter", None, False),
+    ("vocabulary_filter", {"a": "b"}, False),
+]
+
+
+@pytest.mark.parametrize(("field", "value", "is_good"), _GOOD_AND_BAD)
+def test_the_schema_takes_what_the_parser_takes(field: str, value: object, is_good: bool) -> None:
+    job = {"input": "s3://bucket/key", field: value}
+    assert Draft202012Validator(job_schema()).is_valid(job) is is_good
+    if is_good:
+        parse_request(job)
+    else:
+        with pytest.raises(JobError):
+            parse_request(job)
 
 
 def test_no_repr_tells_what_a_list_says() -> None:
