@@ -24,7 +24,7 @@ from worker.results.transcript import (
     Transcript,
     Word,
 )
-from worker.results.wording.worded import unmarked, worded
+from worker.results.wording.worded import notes_of_tags, worded
 from worker.speech.api import Recognition, Task
 
 __all__ = ["Input", "assemble", "timings", "with_timings"]
@@ -103,7 +103,7 @@ def assemble(
         segment_resolution=resolution,
         segments=segments,
         word_times=recognition.word_times if with_words else None,
-        notes=(*recognition.notes, *unmarked(segments, presentation)),
+        notes=(*recognition.notes, *notes_of_tags(segments, presentation)),
         engine=engine,
         timings=timings,
         speed=_speed(audio_seconds, timings),

@@ -6,7 +6,7 @@ from tests.spoken import segment, transcript
 from worker.results.punctuation import CLAUSE_ENDS, CLOSERS, SENTENCE_ENDS
 from worker.results.speech_times import shared_out
 from worker.results.subtitles.pieces import Ending, pieces
-from worker.results.wording.closing import cut
+from worker.results.wording.closing import removal
 
 SIGNS = sorted(SENTENCE_ENDS | CLAUSE_ENDS)
 
@@ -14,7 +14,7 @@ SIGNS = sorted(SENTENCE_ENDS | CLAUSE_ENDS)
 @pytest.mark.parametrize("stop", sorted(SENTENCE_ENDS))
 def test_what_ends_a_sentence_outlives_its_last_word(stop: str) -> None:
     text = f"so it was{stop} then"
-    gone = cut(text, 6, 9)
+    gone = removal(text, 6, 9)
     assert text[: gone.first] + gone.mark == f"so it{stop}"
 
 

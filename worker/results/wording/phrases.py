@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -27,7 +27,7 @@ __all__ = [
     "SIGNS",
     "Match",
     "Phrases",
-    "Place",
+    "TextPlace",
     "is_letter",
     "searched",
 ]
@@ -69,7 +69,7 @@ _END = ""
 """The key under which a tree's node says that a phrase ends there; no token is empty."""
 
 
-class Place(NamedTuple):
+class TextPlace(NamedTuple):
     """Where a phrase, or part of one, stands.
 
     Attributes:
@@ -92,7 +92,7 @@ class Match:
         value: what `Phrases` was told of the phrase.
     """
 
-    places: tuple[Place, ...]
+    places: tuple[TextPlace, ...]
     value: str
 
 
@@ -106,8 +106,10 @@ class Phrases:
 
     def __init__(self, phrases: Mapping[str, str]) -> None:
         self._tree: dict[str, Any] = {}
+        self._most_tokens = 0
         for phrase, value in phrases.items():
             for keys in _variants(phrase):
+                self._most_tokens = max(self._most_tokens, len(keys))
                 node = self._tree
                 for key in keys:
                     node = node.setdefault(key, {})
@@ -134,7 +136,37 @@ class Phrases:
                 done = end
         return found
 
-    def _longest(self, keys: Sequence[str], places: Sequence[Place], first: int) -> tuple[int, str]:
+    def reached(self, texts: Sequence[str], changed: Iterable[int]) -> list[range]:
+        """The numbers of the texts in which a match may stand that has a part in a changed one.
+
+        Args:
+            texts: as for `find`.
+            changed: numbers of texts, ascending.
+
+        Returns:
+            Ascending, without overlap.
+        """
+        found: list[range] = []
+        for number in changed:
+            first = self._reached(texts, range(number, -1, -1))
+            end = self._reached(texts, range(number, len(texts))) + 1
+            if found and first <= found[-1].stop:
+                first = found.pop().start
+            found.append(range(first, end))
+        return found
+
+    def _reached(self, texts: Sequence[str], numbers: range) -> int:
+        """The last of the texts, from the first on, that one phrase can reach."""
+        tokens = 0
+        for number in numbers[1:]:
+            tokens += sum(1 for _ in _tokens(texts[number]))
+            if tokens >= self._most_tokens:
+                return number
+        return numbers[-1]
+
+    def _longest(
+        self, keys: Sequence[str], places: Sequence[TextPlace], first: int
+    ) -> tuple[int, str]:
         """One past the last token of the longest phrase that begins there; 0 if none does."""
         node, end, value = self._tree, 0, ""
         for number in range(first, len(keys)):
@@ -273,19 +305,19 @@ def _key(token: str) -> str:
     return unicodedata.normalize("NFD", token).replace("i\N{COMBINING DOT ABOVE}", "i")
 
 
-def _tokens_of_all(texts: Sequence[str]) -> tuple[list[str], list[Place]]:
+def _tokens_of_all(texts: Sequence[str]) -> tuple[list[str], list[TextPlace]]:
     """The tokens of all texts, with white space between two texts whose scripts write any."""
     keys: list[str] = []
-    places: list[Place] = []
+    places: list[TextPlace] = []
     for number, text in enumerate(texts):
         between = bool(keys)
         for key, first, end in _tokens(text):
             if between and not _are_joined(keys[-1], key):
                 keys.append(" ")
-                places.append(Place(number, first, first))
+                places.append(TextPlace(number, first, first))
             between = False
             keys.append(key)
-            places.append(Place(number, first, end))
+            places.append(TextPlace(number, first, end))
     return keys, places
 
 
@@ -294,16 +326,16 @@ def _are_joined(before: str, after: str) -> bool:
     return " " in (before, after) or (_is_unspaced(before) and _is_unspaced(after))
 
 
-def _ends_text(places: Sequence[Place], number: int) -> bool:
+def _ends_text(places: Sequence[TextPlace], number: int) -> bool:
     return number + 1 == len(places) or places[number + 1].text != places[number].text
 
 
-def _merged(places: Sequence[Place]) -> tuple[Place, ...]:
+def _merged(places: Sequence[TextPlace]) -> tuple[TextPlace, ...]:
     """The places of tokens as one in each text."""
-    found: list[Place] = []
+    found: list[TextPlace] = []
     for place in places:
         if found and found[-1].text == place.text:
-            found[-1] = Place(place.text, found[-1].first, place.end)
+            found[-1] = TextPlace(place.text, found[-1].first, place.end)
         elif place.end > place.first:
             found.append(place)
     return tuple(found)

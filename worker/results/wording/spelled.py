@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -9,7 +10,7 @@ from typing import NamedTuple
 
 from worker.results.spelling import spans
 from worker.results.transcript import Word
-from worker.results.wording.closing import Cut, cut
+from worker.results.wording.closing import Removal, is_shown, removal
 
 __all__ = ["Edit", "Spelled", "spelled"]
 
@@ -105,7 +106,7 @@ class Spelled:
         for first, end in reversed(taken):
             # What closed over a later one may have taken the end of this one.
             if first < min(end, whole):
-                gone = cut(left.text, first, min(end, whole))
+                gone = removal(left.text, first, min(end, whole))
                 left = left._closed(gone)
                 whole = gone.first
         return left
@@ -127,7 +128,7 @@ class Spelled:
     def _rest(self) -> _Group:
         return _Group(len(self.text), len(self.text), (), slice(len(self.words), len(self.words)))
 
-    def _closed(self, gone: Cut) -> Spelled:
+    def _closed(self, gone: Removal) -> Spelled:
         mark = gone.mark + (" " if gone.space else "")
         text = self.text[: gone.first] + mark + self.text[gone.end :]
         words: list[Word] = []
@@ -137,7 +138,7 @@ class Spelled:
             if moved is None:
                 continue
             rest = text[slice(*moved)]
-            if rest == word.word or any(map(str.isalnum, rest)):
+            if rest == word.word or is_shown(rest):
                 words.append(word.model_copy(update={"word": rest}))
                 places.append(moved)
         return Spelled(text, tuple(words), tuple(places))
@@ -195,17 +196,17 @@ def _timed_anew(words: Sequence[Word], texts: Sequence[str]) -> list[Word]:
         edges.append(edges[-1] + step * len(text))
     times = [min(round(edge, _DECIMALS), end) for edge in edges[:-1]] + [end]
     return [
-        Word(word=text, start=times[number], end=times[number + 1], score=score)
-        for number, text in enumerate(texts)
+        words[0].model_copy(update={"word": text, "start": start, "end": end, "score": score})
+        for text, (start, end) in zip(texts, itertools.pairwise(times), strict=True)
     ]
 
 
-def _moved(place: tuple[int, int], gone: Cut, by: int) -> tuple[int, int] | None:
-    """Where a word stands after a cut; None if all of it went.
+def _moved(place: tuple[int, int], gone: Removal, by: int) -> tuple[int, int] | None:
+    """Where a word stands after characters were taken out; None if all of it went.
 
     Args:
         place: of the word before.
-        gone: the cut.
+        gone: what was taken out.
         by: how many characters the text has more than before.
     """
     first, end = place
@@ -214,6 +215,6 @@ def _moved(place: tuple[int, int], gone: Cut, by: int) -> tuple[int, int] | None
     if first >= gone.end:
         return first + by, end + by
     if first < gone.first:
-        # What stands on the word before the cut is the word's.
+        # What stands on the word before is the word's.
         return first, end + by if end > gone.end else gone.first + len(gone.mark)
     return (gone.end + by, end + by) if end > gone.end else None

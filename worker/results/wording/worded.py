@@ -13,15 +13,15 @@ from __future__ import annotations
 import re
 from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from worker.results.presentation import FilterMethod, Presentation
 from worker.results.transcript import Segment
-from worker.results.wording.closing import says_something
+from worker.results.wording.closing import is_shown
 from worker.results.wording.phrases import Match, Phrases
 from worker.results.wording.spelled import Edit, Spelled, spelled
 
-__all__ = ["MASK", "unmarked", "worded"]
+__all__ = ["MASK", "notes_of_tags", "worded"]
 
 MASK = "***"
 """What stands in a masked word's place; Amazon Transcribe's."""
@@ -31,7 +31,8 @@ def worded(segments: Sequence[Segment], presentation: Presentation) -> tuple[Seg
     """The segments as the job's vocabulary and its filter have them shown.
 
     A phrase may begin in one segment and end in the next, where no punctuation parts them: what it
-    is shown as then stands in the first of them. A segment of which nothing is left is left out.
+    is shown as then stands in the first of them. A segment from which words were taken is left out
+    if there is nothing else in it.
 
     Args:
         segments: in order, with ids from 0.
@@ -41,17 +42,17 @@ def worded(segments: Sequence[Segment], presentation: Presentation) -> tuple[Seg
         return tuple(segments)
     hidden = Phrases(dict.fromkeys(presentation.vocabulary_filter, ""))
     before = [spelled(segment.text, segment.words) for segment in segments]
-    lines = _displayed(before, Phrases(presentation.display_as), hidden)
-    lines = _filtered(lines, hidden, presentation.vocabulary_filter_method)
+    lines, moved = _displayed(before, Phrases(presentation.display_as), hidden)
+    lines, removed = _filtered(lines, hidden, presentation.vocabulary_filter_method)
     kept: list[Segment] = []
-    for segment, was, line in zip(segments, before, lines, strict=True):
-        if line is was or says_something(line.text):
+    for number, (segment, line) in enumerate(zip(segments, lines, strict=True)):
+        if number not in moved | removed or is_shown(line.text):
             update = {"id": len(kept), "text": line.text, "words": line.words}
             kept.append(segment.model_copy(update=update))
     return tuple(kept)
 
 
-def unmarked(segments: Sequence[Segment], presentation: Presentation) -> tuple[str, ...]:
+def notes_of_tags(segments: Sequence[Segment], presentation: Presentation) -> tuple[str, ...]:
     """The note of a result in which tags were asked for and have no words to stand in."""
     asked = presentation.vocabulary_filter and presentation.vocabulary_filter_method == "tag"
     if not asked or not segments or any(segment.words for segment in segments):
@@ -59,7 +60,10 @@ def unmarked(segments: Sequence[Segment], presentation: Presentation) -> tuple[s
     return ("No word is tagged by 'vocabulary_filter': this result has no words, only text.",)
 
 
-def _displayed(lines: Sequence[Spelled], shown: Phrases, hidden: Phrases) -> list[Spelled]:
+def _displayed(
+    lines: Sequence[Spelled], shown: Phrases, hidden: Phrases
+) -> tuple[list[Spelled], frozenset[int]]:
+    """The lines with their phrases as they are shown; numbers of those that only lost words."""
     texts = [line.text for line in lines]
     edits: dict[int, list[Edit]] = defaultdict(list)
     moved: dict[int, list[tuple[int, int]]] = defaultdict(list)
@@ -69,9 +73,11 @@ def _displayed(lines: Sequence[Spelled], shown: Phrases, hidden: Phrases) -> lis
         for number, first, end in match.places[1:]:
             moved[number].append((first, end))
     # What moved to a segment before stood at the beginning: edits don't change its place.
-    return [
-        line.replaced(edits[number]).without(moved[number]) for number, line in enumerate(lines)
+    displayed = [
+        line.replaced(edits.get(number, ())).without(moved.get(number, ()))
+        for number, line in enumerate(lines)
     ]
+    return displayed, frozenset(moved.keys() - edits.keys())
 
 
 def _unfiltered(shown: Sequence[Match], hidden: Sequence[Match]) -> list[Match]:
@@ -102,9 +108,13 @@ def _end(match: Match) -> tuple[int, int]:
     return match.places[-1].text, match.places[-1].end
 
 
-def _filtered(lines: Sequence[Spelled], hidden: Phrases, method: FilterMethod) -> list[Spelled]:
+def _filtered(
+    lines: Sequence[Spelled], hidden: Phrases, method: FilterMethod
+) -> tuple[list[Spelled], frozenset[int]]:
+    """The lines with the filter's work done; numbers of those from which it removed something."""
     done = [line if line.is_spelled else _own_words(line, hidden, method) for line in lines]
-    found = _found(done, hidden)
+    removed: set[int] = set()
+    found = _found(done, hidden, [range(len(done))])
     while found:
         for number, places in found.items():
             match method:
@@ -114,17 +124,30 @@ def _filtered(lines: Sequence[Spelled], hidden: Phrases, method: FilterMethod) -
                     done[number] = _masked(done[number], places)
                 case "remove":
                     done[number] = done[number].without(places)
+        if method != "remove":
+            break
+        removed.update(found)
         # What closes over removed words may be a phrase that must not show.
-        found = _found(done, hidden) if method == "remove" else {}
-    return done
+        texts = [line.text for line in done]
+        found = _found(done, hidden, hidden.reached(texts, sorted(found)))
+    return done, frozenset(removed)
 
 
-def _found(lines: Sequence[Spelled], hidden: Phrases) -> Mapping[int, list[tuple[int, int]]]:
-    """Where the filter finds something, by the number of the text."""
-    found: dict[int, list[tuple[int, int]]] = defaultdict(list)
-    for match in hidden.find([line.text for line in lines]):
-        for number, first, end in match.places:
-            found[number].append((first, end))
+def _found(
+    lines: Sequence[Spelled], hidden: Phrases, where: Sequence[range]
+) -> dict[int, list[tuple[int, int]]]:
+    """Where the filter finds something, by the number of the text.
+
+    Args:
+        lines: all of them.
+        hidden: what to find.
+        where: the numbers of the lines that are searched, each range by itself.
+    """
+    found: dict[int, list[tuple[int, int]]] = {}
+    for numbers in where:
+        for match in hidden.find([lines[number].text for number in numbers]):
+            for number, first, end in match.places:
+                found.setdefault(numbers[number], []).append((first, end))
     return found
 
 
@@ -142,5 +165,5 @@ def _own_words(line: Spelled, hidden: Phrases, method: FilterMethod) -> Spelled:
         return line
     if method != "tag":
         return Spelled(line.text)
-    found = _found([of_words], hidden)
-    return Spelled(line.text, of_words.tagged(found[0]).words)
+    found = _found([of_words], hidden, [range(1)])
+    return Spelled(line.text, of_words.tagged(found.get(0, ())).words)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Mapping, Sequence
 
 import pytest
@@ -14,8 +15,9 @@ from worker.results.formats import FORMATS, render
 from worker.results.presentation import FilterMethod, Presentation
 from worker.results.spelling import spans
 from worker.results.transcript import Segment
+from worker.results.wording.closing import is_shown
 from worker.results.wording.phrases import Phrases
-from worker.results.wording.worded import MASK, unmarked, worded
+from worker.results.wording.worded import MASK, notes_of_tags, worded
 
 many = settings(max_examples=60, deadline=None, derandomize=True)
 METHODS: tuple[FilterMethod, ...] = ("mask", "remove", "tag")
@@ -44,11 +46,18 @@ def shown(
     for segment in found:
         clock = segment.start
         assert not segment.words or spans(segment.text, texts_of(segment)) is not None
+        if segment.words:
+            assert meaningful("".join(texts_of(segment))) == meaningful(segment.text)
         for word in segment.words:
             assert word.word == word.word.strip() != ""
             assert clock <= word.start <= word.end <= segment.end
             clock = word.end
     return found
+
+
+def meaningful(text: str) -> str:
+    """Its letters, digits and signs."""
+    return "".join(filter(is_shown, text))
 
 
 def unspaced(text: str, *words: str) -> Segment:
@@ -132,6 +141,22 @@ def test_a_phrase_over_an_edge_is_shown_where_it_begins() -> None:
     assert only.text == "I met J. Smith"
 
 
+@pytest.mark.parametrize("mark", ["\u2014", "...", "\N{PILE OF POO}", "$"])
+def test_a_phrase_may_be_shown_as_a_mark(mark: str) -> None:
+    segments = shown("Hi.", "dash", "Oh, hi", display={"dash": mark, "hi": mark})
+    assert [one.text for one in segments] == [f"{mark}.", mark, f"Oh, {mark}"]
+    assert [word.word for word in segments[1].words] == [mark]
+    for name in FORMATS:
+        assert render(transcripts.transcript(*segments), name)
+
+
+def test_a_segment_shown_as_a_mark_goes_where_the_filter_took_the_rest() -> None:
+    display = {"dash": "\u2014"}
+    assert shown("damn dash", display=display, hidden=["damn"], method="remove") == ()
+    (after,) = shown("damn dash", display=display, hidden=["damn"])
+    assert after.text == "*** \u2014"
+
+
 # -- what must not show ---------------------------------------------------------------------------
 
 
@@ -160,6 +185,25 @@ def test_remove_leaves_words_and_text_in_agreement() -> None:
     assert texts_of(after) == ["Oh,", "I", "said!", "today."]
 
 
+@pytest.mark.parametrize(
+    ("text", "hidden", "left"),
+    [
+        ("l'idiot et d'idiots, L\u2019idiot !", "idiot", "et d'idiots!"),
+        ("It was $5 and 5%, no 5 €.", "5", "It was and no €."),
+        ("@damn #damn damn@x.com", "damn", "@x.com"),
+    ],
+)
+def test_remove_leaves_no_marks_behind(text: str, hidden: str, left: str) -> None:
+    (after,) = shown(text, hidden=[hidden], method="remove")
+    assert after.text == left
+    assert texts_of(after) == left.split()
+
+
+@pytest.mark.parametrize("text", ["$5", "Damn !", "« damn ! »", "#damn"])
+def test_nothing_is_left_of_a_segment_that_was_removed(text: str) -> None:
+    assert shown(text, hidden=["5", "damn"], method="remove") == ()
+
+
 def test_a_segment_of_which_nothing_is_left_is_left_out() -> None:
     found = shown("One.", '"Damn..."', "Two.", hidden=["damn"], method="remove")
     assert [segment.text for segment in found] == ["One.", "Two."]
@@ -168,6 +212,23 @@ def test_a_segment_of_which_nothing_is_left_is_left_out() -> None:
 def test_what_closes_over_removed_words_must_not_show_either() -> None:
     (after,) = shown("a x b c a a b b d", hidden=["a b", "x"], method="remove")
     assert after.text == "c d"
+
+
+def test_what_closes_over_removed_segments_must_not_show_either() -> None:
+    spoken = ("so a", "b", "x", "damn", "c", "d", "and x")
+    found = shown(*spoken, hidden=["damn", "x c", "a b d"], method="remove")
+    assert [one.text for one in found] == ["so", "and x"]
+
+
+def test_phrases_within_phrases_of_a_long_transcript_take_no_time() -> None:
+    loop = " ".join(["oh", *["a"] * 60, *["b"] * 60])
+    segments = transcripts.segments(loop, *["damn it all, he said to me"] * 4000, with_words=False)
+    asked = Presentation(vocabulary_filter=("a b",), vocabulary_filter_method="remove")
+    began = time.process_time()
+    found = worded(segments, asked)
+    assert time.process_time() - began < 2
+    assert found[0].text == "oh"
+    assert len(found) == 4001
 
 
 def test_tag_marks_words_and_changes_nothing() -> None:
@@ -234,24 +295,24 @@ def test_words_that_do_not_spell_the_text_are_searched_as_well() -> None:
 def test_without_words_a_note_says_that_tags_have_no_place() -> None:
     asked = Presentation(vocabulary_filter=("damn",), vocabulary_filter_method="tag")
     wordless = transcripts.segments("damn", with_words=False)
-    (note,) = unmarked(wordless, asked)
+    (note,) = notes_of_tags(wordless, asked)
     assert "damn" not in note
-    assert unmarked(transcripts.segments("damn"), asked) == ()
-    assert unmarked((), asked) == ()
-    assert unmarked(wordless, Presentation(vocabulary_filter=("damn",))) == ()
+    assert notes_of_tags(transcripts.segments("damn"), asked) == ()
+    assert notes_of_tags((), asked) == ()
+    assert notes_of_tags(wordless, Presentation(vocabulary_filter=("damn",))) == ()
 
 
 # -- whatever is said ------------------------------------------------------------------------------
 
-_WORDS = ("a", "b", "cé", "N", "東", "京", "it's", "x-y", "3.5")
+_WORDS = ("a", "b", "cé", "N", "東", "京", "it's", "x-y", "3.5", "#a", "$", "b%")
 _said = st.lists(
-    st.tuples(st.sampled_from(_WORDS), st.sampled_from(("", ",", ".", "!", ' "', ")", " —"))).map(
-        "".join
-    ),
+    st.tuples(
+        st.sampled_from(_WORDS), st.sampled_from(("", ",", ".", "!", " !", ' "', ")", " —"))
+    ).map("".join),
     min_size=1,
     max_size=8,
 ).map(" ".join)
-_spoken = st.lists(_said, min_size=1, max_size=3)
+_spoken = st.lists(_said, min_size=1, max_size=4)
 _phrases = st.lists(
     st.lists(st.sampled_from(_WORDS), min_size=1, max_size=3).map(" ".join), max_size=4
 )
