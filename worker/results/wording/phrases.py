@@ -7,7 +7,8 @@ count: they belong to their letter.
 
 A phrase is found where its words stand as whole words. An apostrophe or a hyphen ends a word, so
 that a name is found in its genitive as well; only `n't` belongs to its verb. Scripts that write no
-spaces have no words to see: there a phrase is found anywhere.
+spaces have no words to see: there a phrase is found anywhere, but not where it would leave half a
+syllable (`worker.results.wording.syllables`).
 
 Text and phrases are cut into tokens, and all phrases stand in one tree of tokens: the time that
 a search takes grows with the text, hardly with the number of phrases.
@@ -20,6 +21,8 @@ import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
+
+from worker.results.wording.syllables import cuts_syllable
 
 __all__ = [
     "APOSTROPHES",
@@ -130,7 +133,7 @@ class Phrases:
         for number, key in enumerate(keys):
             if number < done or key not in self._tree:
                 continue
-            end, value = self._longest(keys, places, number)
+            end, value = self._longest(texts, keys, places, number)
             if end:
                 found.append(Match(_merged(places[number:end]), value))
                 done = end
@@ -165,7 +168,11 @@ class Phrases:
         return numbers[-1]
 
     def _longest(
-        self, keys: Sequence[str], places: Sequence[TextPlace], first: int
+        self,
+        texts: Sequence[str],
+        keys: Sequence[str],
+        places: Sequence[TextPlace],
+        first: int,
     ) -> tuple[int, str]:
         """One past the last token of the longest phrase that begins there; 0 if none does."""
         node, end, value = self._tree, 0, ""
@@ -173,8 +180,10 @@ class Phrases:
             if keys[number] not in node:
                 break
             node = node[keys[number]]
+            if _END not in node or _is_cut_off(texts, places[first], places[number]):
+                continue
             # The full stop of an abbreviation is the sentence's as well where nothing follows.
-            if _END in node and not (keys[number] == "." and _ends_text(places, number)):
+            if keys[number] != "." or not _ends_text(places, number):
                 end, value = number + 1, node[_END]
         return end, value
 
@@ -324,6 +333,11 @@ def _tokens_of_all(texts: Sequence[str]) -> tuple[list[str], list[TextPlace]]:
 def _are_joined(before: str, after: str) -> bool:
     """Whether no white space is to be put between two tokens of different texts."""
     return " " in (before, after) or (_is_unspaced(before) and _is_unspaced(after))
+
+
+def _is_cut_off(texts: Sequence[str], first: TextPlace, last: TextPlace) -> bool:
+    """Whether what stands from one token to another is half a word of one text."""
+    return first.text == last.text and cuts_syllable(texts[last.text], first.first, last.end)
 
 
 def _ends_text(places: Sequence[TextPlace], number: int) -> bool:

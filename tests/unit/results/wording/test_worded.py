@@ -281,6 +281,12 @@ def test_in_a_script_without_spaces_part_of_a_word_is_filtered() -> None:
     assert tags_of(after) == ["東京都"]
 
 
+def test_no_half_of_a_syllable_is_left() -> None:
+    spoken = unspaced("คนบ้าอยู่บ้าน", "คน", "บ้า", "อยู่", "บ้าน")
+    (after,) = shown(spoken, hidden=["บ้า"])
+    assert (after.text, texts_of(after)) == ("คน***อยู่บ้าน", ["คน", "***", "อยู่", "บ้าน"])
+
+
 def test_words_that_do_not_spell_the_text_are_searched_as_well() -> None:
     spoken = unspaced("hundred and two", "102", "damn")
     for method in ("mask", "remove"):
