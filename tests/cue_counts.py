@@ -2,19 +2,18 @@
 
 It knows cues as a player does, from their times and their text, so that those of any program can be
 counted. Speed is in columns a second (a wide character is two, a combining mark none), without line
-breaks. A sentence ends with a word that ends in its punctuation; a word is one of the transcript's.
+breaks. A sentence ends with a word that ends in its punctuation; a clause also, in Thai, Lao, Khmer
+and Burmese, before a space. A word is one of the transcript's.
 """
-
-# ruff: noqa: RUF001
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from typing import NamedTuple
 
-from worker.results.subtitles.line_breaks import text_width
+from worker.results.punctuation import CLAUSE_ENDS, CLOSERS, SENTENCE_ENDS
+from worker.results.subtitles.line_breaks import joins_words, text_width
 from worker.results.transcript import Transcript
 
 MAX_PACE = 20.0
@@ -24,9 +23,6 @@ PAUSE_SECONDS = 1.0
 MAX_CUE_SECONDS = 7.0
 FRAMES_SECONDS = 0.1
 """Free time that is too short to be of use."""
-
-_SENTENCE = re.compile(r"[.?!…。？！؟।។။][\"'’”»)\]」』）]*$")
-_CLAUSE = re.compile(r"[.?!…。？！؟।។။,;:،؛、，；：–—][\"'’”»)\]」』）]*$")
 
 
 class Shown(NamedTuple):
@@ -48,7 +44,7 @@ class Counts:
         short: under 5/6 of a second.
         short_with_room: of these, those that could have been as long.
         orphans: one word, of a sentence with more.
-        orphans_joinable: of these, those without a longer pause on both sides.
+        orphans_joinable: of these, those that no longer pause parts from the others.
         orphan_lines: lines of one word, of a sentence with more, in cues of several lines.
         over_pause: with a pause of more than a second between two of their words.
         unpunctuated: that end neither with punctuation nor before a longer pause.
@@ -77,13 +73,21 @@ NOTHING = Counts(*[0] * len(fields(Counts)))
 
 
 class _Said(NamedTuple):
-    """A word of the transcript, by its place among all characters that are not space."""
+    """A word of the transcript, by its place among all characters that are not space.
+
+    Attributes:
+        start: seconds.
+        stop: seconds.
+        ends: whether a sentence ends with it.
+        pauses: whether at least a clause does.
+    """
 
     first: int
     end: int
     start: float
     stop: float
-    text: str
+    ends: bool
+    pauses: bool
 
 
 def count(shown: Sequence[Shown], transcript: Transcript) -> Counts:
@@ -97,30 +101,29 @@ def count(shown: Sequence[Shown], transcript: Transcript) -> Counts:
         done += length
     number = {word.first: i for i, word in enumerate(said)}
 
+    def begins(word: _Said) -> bool:
+        at = number[word.first]
+        return at == 0 or said[at - 1].ends
+
     def single(words: Sequence[_Said]) -> bool:
         """Whether it is one word of a sentence that has more."""
-        if len(words) != 1:
-            return False
-        at = number[words[0].first]
-        begins = at == 0 or bool(_SENTENCE.search(said[at - 1].text))
-        return not (begins and _SENTENCE.search(words[0].text))
+        return len(words) == 1 and not (begins(words[0]) and words[0].ends)
 
     def pause_after(word: _Said) -> bool:
         at = number[word.first]
         return at + 1 == len(said) or said[at + 1].start - word.stop > PAUSE_SECONDS
 
-    def isolated(word: _Said) -> bool:
-        at = number[word.first]
-        return pause_after(word) and (at == 0 or pause_after(said[at - 1]))
+    def joinable(word: _Said) -> bool:
+        """Whether the word before it or after it is of its sentence, without a longer pause."""
+        before = not begins(word) and not pause_after(said[number[word.first] - 1])
+        return before or not (word.ends or pause_after(word))
 
     fast = [cue for cue in shown if _pace(cue) > MAX_PACE]
     short = [cue for cue in shown if cue.end - cue.start < SHORT_SECONDS - 0.001]
     room = _room(shown, found, transcript.input.audio_seconds)
     orphans = [words for words in found if single(words)]
     loose = [
-        (cue, words)
-        for cue, words in zip(shown, found, strict=True)
-        if words and not _CLAUSE.search(cue.text) and not pause_after(words[-1])
+        words for words in found if words and not words[-1].pauses and not pause_after(words[-1])
     ]
     return Counts(
         cues=len(shown),
@@ -131,13 +134,12 @@ def count(shown: Sequence[Shown], transcript: Transcript) -> Counts:
         short=len(short),
         short_with_room=sum(room(cue) + cue.end - cue.start >= SHORT_SECONDS for cue in short),
         orphans=len(orphans),
-        orphans_joinable=sum(not isolated(words[0]) for words in orphans),
+        orphans_joinable=sum(joinable(words[0]) for words in orphans),
         orphan_lines=sum(map(single, _lines(shown, said))),
         over_pause=sum(any(map(pause_after, words[:-1])) for words in found),
         unpunctuated=len(loose),
         unpunctuated_near=sum(
-            any(_CLAUSE.search(word.text) for word in words[len(words) // 2 : -1])
-            for _, words in loose
+            any(word.pauses for word in words[len(words) // 2 : -1]) for words in loose
         ),
     )
 
@@ -178,13 +180,19 @@ def _said(transcript: Transcript) -> list[_Said]:
     found = []
     done = 0
     for segment in transcript.segments:
+        places = [place for place, one in enumerate(segment.text) if not one.isspace()]
         rest = _squeezed(segment.text)
         at = 0
         for word in segment.words:
             text = _squeezed(word.word)
             at = rest.index(text, at)
-            found.append(_Said(done + at, done + at + len(text), word.start, word.end, text))
-            at += len(text)
+            end = at + len(text)
+            sign = text.rstrip(CLOSERS)[-1:]
+            ends = sign in SENTENCE_ENDS
+            spaced = end == len(rest) or places[end] > places[end - 1] + 1
+            pauses = ends or sign in CLAUSE_ENDS or (spaced and joins_words(text[-1]))
+            found.append(_Said(done + at, done + end, word.start, word.end, ends, pauses))
+            at = end
         done += len(rest)
     return found
 

@@ -32,6 +32,10 @@ _TOO_SHORT = 2.0
 _ORPHAN = 2.0
 """A word without the others of its sentence says nothing."""
 
+_STRANDED = 2.0
+"""The beginning of a sentence behind the end of another, without even a clause, says as little.
+With `_NEXT_SENTENCE` that is worse than two full lines at 22 columns a second (2.5)."""
+
 _TOO_FAST = 1.0
 """A cue that can't be read at 20 columns a second [N] ..."""
 
@@ -42,8 +46,9 @@ _UNEVEN = 0.5
 """For the share of a cue that is empty, squared, where a sentence takes several cues: so they are
 of like length, and not one full and one with the rest."""
 
-_MOST_PIECES = 120
-"""In a cue: more than are read in a minute at the slowest, whatever lines would hold."""
+_MOST_PIECES = 300
+"""In a cue; a piece is a word or more. People say 150 words a minute, in a hurry 250, and no cue is
+longer than a minute: so this only bounds the work, where a text has more words than its time."""
 
 
 def choose(
@@ -113,8 +118,8 @@ class _Table:
             *(LEAD_MS if pause >= 2 * LEAD_MS else 0 for pause in pauses),
         ]
         self._spaced = [piece.spaced for piece in pieces]
-        self._closes = [piece.closes for piece in pieces]
-        self._ended = [piece.ending is Ending.SENTENCE for piece in pieces]
+        # Beyond a long pause no word has others that it could be shown with.
+        self._ended = [piece.closes or piece.ending is Ending.SENTENCE for piece in pieces]
         self._begun = [True, *self._ended]
         self._columns = [0, *itertools.accumulate(piece.width + piece.spaced for piece in pieces)]
         self._sentences = [0, *itertools.accumulate(self._ended)]
@@ -126,7 +131,10 @@ class _Table:
         milliseconds = min(
             self._starts[end] - self._starts[first] + self._leads[first], self._longest
         )
-        badness = _NEXT_SENTENCE * (self._sentences[end - 1] - self._sentences[first])
+        others = self._sentences[end - 1] - self._sentences[first]
+        badness = _NEXT_SENTENCE * others
+        if others and self.endings[end] == _ENDS[Ending.WORD]:
+            badness += _STRANDED
         badness += _ORPHAN * self._orphans(first, end)
         unread = columns - milliseconds / 1000 * MAX_PACE
         if unread > 0:
@@ -143,5 +151,5 @@ class _Table:
         if first == last:
             return not (self._begun[first] and self._ended[first])
         tail = self._ended[first] and not self._begun[first]
-        head = self._begun[last] and not (self._ended[last] or self._closes[last])
+        head = self._begun[last] and not self._ended[last]
         return tail + head

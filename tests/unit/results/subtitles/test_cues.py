@@ -306,6 +306,32 @@ def test_segments_that_are_sentences_are_not_joined_without_need() -> None:
     assert len(cues(whole.model_copy(update={"segment_resolution": "sentence"}))) == 2
 
 
+def test_a_sentence_begins_in_a_cue_of_its_own_though_it_is_said_fast() -> None:
+    """At 22 columns a second, with a slow sentence before it whose cue had room."""
+    words = []
+    clock = 0.0
+    asked = (
+        "Do you know that his eminence has been making fresh complaints against your musketeers?"
+    )
+    for text, speed in (
+        ("They were against your musketeers.", 14),
+        (asked, 22),
+        ("It was a long day for all of us.", 14),
+    ):
+        for word in text.split():
+            end = clock + (len(word) + 1) / speed
+            words.append(Word(word=word, start=clock, end=end))
+            clock = end
+    found = texts(segment(0.0, clock, " ".join(word.word for word in words), words))
+    assert found[0] == "They were against your musketeers."
+    assert found[1].startswith("Do you")
+
+
+def test_a_word_between_the_end_of_a_sentence_and_a_pause_has_a_cue_of_its_own() -> None:
+    spoken = paced("All of us went home. And | then it began to rain.", pause=1.5)
+    assert texts(spoken) == ["All of us went home.", "And", "then it began to rain."]
+
+
 def test_short_sentences_share_a_cue_where_each_would_be_gone_too_soon() -> None:
     assert texts(paced("Yes. No. I do. You don't. We did.", seconds=0.3)) == [
         "Yes. No. I do.",
@@ -398,6 +424,13 @@ def test_chinese_breaks_between_its_words() -> None:
     found = shown(segment(0.0, len(said) / 2, "".join(said), words))
     lines = [line for cue in found for line in cue.text.split("\n")]
     assert {*edges(lines)} <= {*edges(said)}
+
+
+def test_as_much_as_can_be_read_in_a_minute_fits_the_longest_cue() -> None:
+    options = SubtitleOptions(max_line_width=200, max_line_count=10, max_cue_seconds=60.0)
+    said = paced("and so it went on " * 36 + "and then it ended.", seconds=0.32)
+    (cue,) = shown(said, options=options)
+    assert len(cue.words) == 184
 
 
 # --- what it costs --------------------------------------------------------------------------
