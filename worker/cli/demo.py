@@ -293,7 +293,9 @@ def _print(console: Console, results: Sequence[tuple[Path, Transcript]]) -> None
     for folder, transcript in results:
         lines = Table.grid(padding=(0, 2))
         for cue in cues(transcript):
-            lines.add_row(f"[cyan]{cue.start:6.2f}[/]", escape(" ".join(cue.text.split())))
+            lines.add_row(
+                f"[cyan]{cue.start_ms / 1000:6.2f}[/]", escape(" ".join(cue.text.split()))
+            )
         language = transcript.language.code if transcript.language else "no speech"
         languages = ", ".join([language, *(share.code for share in transcript.languages[1:])])
         about = f"{languages}, {transcript.input.audio_seconds:.1f} s of audio"

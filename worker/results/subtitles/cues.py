@@ -3,30 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from worker.results.subtitles.choosing import choose
 from worker.results.subtitles.layout import lay_out
 from worker.results.subtitles.line_breaks import text_width
-from worker.results.subtitles.pieces import pieces
+from worker.results.subtitles.pieces import CueWord, pieces
 from worker.results.subtitles.timing import settle
 
 if TYPE_CHECKING:
-    from worker.results.subtitles.pieces import Mark
     from worker.results.transcript import Transcript
 
 __all__ = ["Cue", "CueWord", "cues"]
-
-
-class CueWord(NamedTuple):
-    """A word, or a part of one, in a cue."""
-
-    first: int
-    """Its first character in the cue's text."""
-    end: int
-    """One past its last."""
-    start_seconds: float
-    end_seconds: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,14 +22,14 @@ class Cue:
     """One subtitle.
 
     Attributes:
-        start: seconds, a whole number of milliseconds.
-        end: seconds, a whole number of milliseconds, after `start`.
+        start_ms: whole milliseconds.
+        end_ms: whole milliseconds, after `start_ms`.
         text: lines joined by newlines; plain, not escaped for any format.
         words: in it; empty where the times of words aren't known.
     """
 
-    start: float
-    end: float
+    start_ms: int
+    end_ms: int
     text: str
     words: tuple[CueWord, ...] = ()
 
@@ -66,10 +54,6 @@ def cues(transcript: Transcript) -> list[Cue]:
         longest=round(options.max_cue_seconds * 1000),
     )
     return [
-        Cue(start / 1000, end / 1000, text, tuple(map(_word, marks)))
-        for (text, marks), (start, end) in zip(shown, spans, strict=True)
+        Cue(start, end, text, words)
+        for (text, words), (start, end) in zip(shown, spans, strict=True)
     ]
-
-
-def _word(mark: Mark) -> CueWord:
-    return CueWord(mark.first, mark.end, mark.start_ms / 1000, mark.end_ms / 1000)

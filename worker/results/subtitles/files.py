@@ -38,30 +38,30 @@ def vtt(transcript: Transcript) -> str:
 
 def _shown(
     transcript: Transcript, escape: Callable[[str], str], plain: Callable[[Cue], str]
-) -> Iterator[tuple[float, float, str]]:
-    """What is shown: from when to when, in seconds, and the text as it is written."""
+) -> Iterator[tuple[int, int, str]]:
+    """What is shown: from when to when, in milliseconds, and the text as it is written."""
     for cue in cues(transcript):
         if not transcript.subtitles.highlight_words:
-            yield cue.start, cue.end, plain(cue)
+            yield cue.start_ms, cue.end_ms, plain(cue)
             continue
-        for start, end, first, last in highlighted(cue):
-            before, word, after = cue.text[:first], cue.text[first:last], cue.text[last:]
+        for start_ms, end_ms, first, end in highlighted(cue):
+            before, word, after = cue.text[:first], cue.text[first:end], cue.text[end:]
             underlined = f"<u>{escape(word)}</u>" if word else ""
-            yield start / 1000, end / 1000, escape(before) + underlined + escape(after)
+            yield start_ms, end_ms, escape(before) + underlined + escape(after)
 
 
 def _numbered(
-    shown: Iterator[tuple[float, float, str]], first_number: int, point: str
+    shown: Iterator[tuple[int, int, str]], first_number: int, point: str
 ) -> Iterator[str]:
     for number, (start, end, text) in enumerate(shown, first_number):
         yield f"{number}\n{_timestamp(start, point)} --> {_timestamp(end, point)}\n{text}\n"
 
 
-def _timestamp(seconds: float, point: str) -> str:
-    minutes, milliseconds = divmod(round(seconds * 1000), 60_000)
+def _timestamp(milliseconds: int, point: str) -> str:
+    seconds, part = divmod(milliseconds, 1000)
+    minutes, seconds = divmod(seconds, 60)
     hours, minutes = divmod(minutes, 60)
-    whole, part = divmod(milliseconds, 1000)
-    return f"{hours:02d}:{minutes:02d}:{whole:02d}{point}{part:03d}"
+    return f"{hours:02d}:{minutes:02d}:{seconds:02d}{point}{part:03d}"
 
 
 def _srt_text(text: str) -> str:
@@ -86,10 +86,9 @@ def _vtt_timed(cue: Cue) -> str:
     """
     parts: list[str] = []
     done = 0
-    latest = round(cue.start * 1000)
+    latest = cue.start_ms
     for word in cue.words:
-        at = round(word.start_seconds * 1000)
-        if latest < at < round(cue.end * 1000):
-            parts += [_vtt_text(cue.text[done : word.first]), f"<{_timestamp(at / 1000, '.')}>"]
-            done, latest = word.first, at
+        if latest < word.start_ms < cue.end_ms:
+            parts += [_vtt_text(cue.text[done : word.first]), f"<{_timestamp(word.start_ms, '.')}>"]
+            done, latest = word.first, word.start_ms
     return "".join([*parts, _vtt_text(cue.text[done:])])

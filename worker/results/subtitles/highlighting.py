@@ -15,22 +15,27 @@ __all__ = ["Highlight", "highlighted"]
 
 
 class Highlight(NamedTuple):
-    """A time in which a cue has one word, or none, underlined. Times in whole milliseconds."""
+    """A time in which a cue has one word, or none, underlined.
 
-    start: int
-    end: int
+    Attributes:
+        start_ms: whole milliseconds.
+        end_ms: whole milliseconds.
+        first: the word's first character in the text of the cue.
+        end: one past its last; nothing is underlined if it is `first`.
+    """
+
+    start_ms: int
+    end_ms: int
     first: int
-    """The word's first character in the text of the cue; nothing is underlined if it is `last`."""
-    last: int
-    """One past its last."""
+    end: int
 
 
 def highlighted(cue: Cue) -> Iterator[Highlight]:
     """What is underlined when, from the start of the cue to its end without a gap."""
-    clock, closes = round(cue.start * 1000), round(cue.end * 1000)
+    clock, closes = cue.start_ms, cue.end_ms
     for word in cue.words:
-        start = max(clock, round(word.start_seconds * 1000))
-        end = min(round(word.end_seconds * 1000), closes)
+        start = max(clock, word.start_ms)
+        end = min(word.end_ms, closes)
         if start < end:
             if clock < start:
                 yield Highlight(clock, start, 0, 0)

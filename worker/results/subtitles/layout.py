@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from worker.results.subtitles.pieces import Ending, Mark, Piece
+from worker.results.subtitles.pieces import CueWord, Ending, Piece
 
 __all__ = ["lay_out"]
 
@@ -17,7 +17,7 @@ _ORPHAN = 1.0
 """For a line with one word of a sentence that has others: worse than any difference in length."""
 
 
-def lay_out(pieces: Sequence[Piece], width: int) -> tuple[str, tuple[Mark, ...]]:
+def lay_out(pieces: Sequence[Piece], width: int) -> tuple[str, tuple[CueWord, ...]]:
     """The text of a cue and where its words stand in it.
 
     On as few lines as will do (Netflix: one if it fits), of like length.
@@ -28,18 +28,18 @@ def lay_out(pieces: Sequence[Piece], width: int) -> tuple[str, tuple[Mark, ...]]
     """
     breaks = _breaks(pieces, width)
     text = ""
-    marks: list[Mark] = []
+    words: list[CueWord] = []
     for i, piece in enumerate(pieces):
         if i > 0:
             text += "\n" if i in breaks else " " * piece.spaced
-        for mark in piece.marks:
-            end = mark.end + len(text)
-            if mark.begins or not marks:
-                marks.append(mark._replace(first=mark.first + len(text), end=end))
+        for word in piece.words:
+            end = word.end + len(text)
+            if word.begins or not words:
+                words.append(word._replace(first=word.first + len(text), end=end))
             else:
-                marks[-1] = marks[-1]._replace(end=end, end_ms=mark.end_ms)
+                words[-1] = words[-1]._replace(end=end, end_ms=word.end_ms)
         text += piece.text
-    return text, tuple(marks)
+    return text, tuple(words)
 
 
 def _breaks(pieces: Sequence[Piece], width: int) -> frozenset[int]:

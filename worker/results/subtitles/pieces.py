@@ -23,7 +23,7 @@ from worker.results.timed import Timed, timed
 if TYPE_CHECKING:
     from worker.results.transcript import Segment, Transcript
 
-__all__ = ["Ending", "Mark", "Piece", "pieces"]
+__all__ = ["CueWord", "Ending", "Piece", "pieces"]
 
 _LONGEST_PAUSE_MS = 1000
 """No cue goes over a longer pause: its end would be read long before it is said."""
@@ -44,15 +44,22 @@ class Ending(enum.IntEnum):
     SENTENCE = 2
 
 
-class Mark(NamedTuple):
-    """Where a word, or a part of one, stands in a text, and when it is said (milliseconds)."""
+class CueWord(NamedTuple):
+    """Where a word, or a part of one, stands in the text of a piece or a cue, and when it is said.
+
+    Attributes:
+        first: its first character.
+        end: one past its last.
+        start_ms: whole milliseconds.
+        end_ms: whole milliseconds.
+        begins: whether its word begins here, and not in the text before.
+    """
 
     first: int
     end: int
-    start_ms: float
-    end_ms: float
-    begins: bool
-    """Whether its word begins here, and not in the text before."""
+    start_ms: int
+    end_ms: int
+    begins: bool = True
 
 
 class Piece(NamedTuple):
@@ -64,7 +71,7 @@ class Piece(NamedTuple):
         spaced: whether a space parts it from the piece before it where they share a line.
         start: of its first word.
         end: of its last word.
-        marks: its words; none where their times aren't known.
+        words: in it; none where their times aren't known.
         ending: what ends with it.
         closes: whether no cue goes on after it.
     """
@@ -74,7 +81,7 @@ class Piece(NamedTuple):
     spaced: bool
     start: float
     end: float
-    marks: tuple[Mark, ...]
+    words: tuple[CueWord, ...]
     ending: Ending = Ending.WORD
     closes: bool = True
 
@@ -149,9 +156,9 @@ def _of_line(
     found: list[Piece] = []
     first = following = 0
     for end in sorted({*allowed, *_pauses(line)}):
-        marks = list(_marks(line, following, first, end))
+        words = list(_words(line, following, first, end))
         # A word that isn't over goes on in the next piece.
-        following += len(marks) - (bool(marks) and line.words[following + len(marks) - 1][1] > end)
+        following += len(words) - (bool(words) and line.words[following + len(words) - 1][1] > end)
         shown = text[first:end].strip()
         found.append(
             Piece(
@@ -160,7 +167,7 @@ def _of_line(
                 spaced=first > 0 and text[first - 1] == " ",
                 start=line.starts[first],
                 end=line.ends[first + len(shown) - 1],
-                marks=tuple(marks),
+                words=tuple(words),
                 ending=_ending(text, first, end, sentence_ends),
             )
         )
@@ -168,16 +175,16 @@ def _of_line(
     return found
 
 
-def _marks(line: Timed, following: int, first: int, end: int) -> Iterator[Mark]:
+def _words(line: Timed, following: int, first: int, end: int) -> Iterator[CueWord]:
     """The words in [first, end), of which `following` is the first; places from `first` on."""
     while following < len(line.words) and line.words[following][0] < end:
         word_first, word_end = line.words[following]
         begins, stops = max(word_first, first), min(word_end, end)
-        yield Mark(
+        yield CueWord(
             begins - first,
             stops - first,
-            line.starts[begins],
-            line.ends[stops - 1],
+            round(line.starts[begins]),
+            round(line.ends[stops - 1]),
             begins == word_first,
         )
         following += 1

@@ -46,22 +46,19 @@ def test_faults_are_counted() -> None:
 
 
 def test_a_word_is_no_orphan_that_a_pause_parts_from_the_others_of_its_sentence() -> None:
-    words = words_of(("It", 0, 1), ("ends.", 2.5, 3), ("So", 3.2, 4), ("is", 5.5, 6), ("it.", 6, 7))
-    whole = transcript(segment(0.0, 7.0, "It ends. So is it.", words))
-    shown = [
-        Shown(0, 1, "It"),
-        Shown(2.5, 3, "ends."),
-        Shown(3.2, 5, "So"),
-        Shown(5.5, 7, "is it."),
-    ]
-    assert (count(shown, whole).orphans, count(shown, whole).orphans_joinable) == (3, 0)
+    words = words_of(("It", 0, 1), ("ends.", 3, 4), ("So", 4, 5), ("is", 7, 8), ("it.", 8, 9))
+    whole = transcript(segment(0.0, 9.0, "It ends. So is it.", words))
+    shown = [Shown(0, 1, "It"), Shown(3, 4, "ends."), Shown(4, 5, "So"), Shown(7, 9, "is it.")]
+    found = count(shown, whole)
+    assert (found.orphans, found.orphans_joinable) == (3, 0)
 
 
 @pytest.mark.parametrize("resolution", ["sentence", "window"])
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_cues_of_a_talk_are_good_to_read(language: str, resolution: SegmentResolution) -> None:
     whole = talk(language, resolution)
-    found = count([Shown(cue.start, cue.end, cue.text) for cue in cues(whole)], whole)
+    shown = [Shown(one.start_ms / 1000, one.end_ms / 1000, one.text) for one in cues(whole)]
+    found = count(shown, whole)
     assert found.cues > 30
     assert found.over_pause == 0
     assert found.fast == found.short == 0

@@ -80,10 +80,9 @@ def test_cues_never_overlap_nor_stay_too_long(
     found = cues(whole)
     clock = 0
     for cue in found:
-        start, end = milliseconds(cue.start), milliseconds(cue.end)
-        assert (start / 1000, end / 1000) == (cue.start, cue.end)
-        assert clock <= start < end <= start + milliseconds(options.max_cue_seconds)
-        clock = end
+        assert clock <= cue.start_ms < cue.end_ms
+        assert cue.end_ms <= cue.start_ms + milliseconds(options.max_cue_seconds)
+        clock = cue.end_ms
     # Less than a millisecond for each cue: only then is more time taken than there is.
     assert clock <= max(milliseconds(whole.input.audio_seconds), len(found))
 
@@ -139,13 +138,11 @@ def test_words_know_where_they_stand_and_when_they_are_said(
     assert "".join(squeezed(text) for text, _ in marked) == "".join(
         squeezed(word.word) for word in said
     )
-    clock = 0.0
-    starts = {milliseconds(word.start) for word in said}
+    clock = 0
     for _, word in marked:
-        assert clock <= word.start_seconds + 1e-6
-        assert word.start_seconds <= word.end_seconds + 1e-6
-        clock = word.end_seconds
-    assert starts == starts & {milliseconds(word.start_seconds) for _, word in marked}
+        assert clock <= word.start_ms <= word.end_ms
+        clock = word.end_ms
+    assert {milliseconds(word.start) for word in said} <= {word.start_ms for _, word in marked}
 
 
 def test_a_segment_shorter_than_its_cues_loses_no_text() -> None:
@@ -157,23 +154,23 @@ def test_a_segment_shorter_than_its_cues_loses_no_text() -> None:
         found = shown(*spoken)
         assert squeezed("".join(cue.text for cue in found)) == "crowded" * 60 + "then"
         for earlier, later in itertools.pairwise(found):
-            assert earlier.start < earlier.end <= later.start
+            assert earlier.start_ms < earlier.end_ms <= later.start_ms
 
 
 def test_words_crowded_at_the_end_of_the_audio_stay_inside_it() -> None:
     words = words_of(("one", 50.0, 51.0), *[("crowded", 60.0, 60.0)] * 60)
     found = shown(segment(50.0, 60.0, "one" + " crowded" * 60, words))
     assert len(found) > 4
-    assert found[-1].end == 60.0
+    assert found[-1].end_ms == 60_000
     for earlier, later in itertools.pairwise(found):
-        assert 50.0 <= earlier.start < earlier.end <= later.start < later.end
+        assert 50_000 <= earlier.start_ms < earlier.end_ms <= later.start_ms < later.end_ms
 
 
 def test_word_times_outside_the_segment_or_backwards_do_no_harm() -> None:
     words = words_of(("one", 0.0, 3.0), ("two", 1.0, 2.0), ("three", 90.0, 80.0), ("four", 4, 5))
     (cue,) = shown(segment(2.0, 3.5, "one two three four", words))
-    assert (cue.start, cue.end) == (2.0, 3.5)
-    assert [word.start_seconds for word in cue.words] == [2.0, 3.0, 3.5, 3.5]
+    assert (cue.start_ms, cue.end_ms) == (2000, 3500)
+    assert [word.start_ms for word in cue.words] == [2000, 3000, 3500, 3500]
 
 
 # --- when a cue is shown --------------------------------------------------------------------
@@ -184,46 +181,46 @@ def test_a_cue_starts_and_ends_with_its_words() -> None:
         0.5, 20.0, " Hello there.", words_of((" Hello", 2.0, 2.5), (" there.", 2.6, 4.25))
     )
     assert shown(spoken) == [
-        Cue(2.0, 4.25, "Hello there.", (CueWord(0, 5, 2.0, 2.5), CueWord(6, 12, 2.6, 4.25)))
+        Cue(2000, 4250, "Hello there.", (CueWord(0, 5, 2000, 2500), CueWord(6, 12, 2600, 4250)))
     ]
 
 
 def test_signs_before_the_first_word_come_with_it() -> None:
     (cue,) = shown(segment(0.0, 9.0, "… — so", words_of(("so", 5.0, 6.5))))
-    assert (cue.start, cue.text) == (5.0, "… — so")
+    assert (cue.start_ms, cue.text) == (5000, "… — so")
 
 
 def test_a_short_cue_stays_a_second_where_there_is_room() -> None:
     yes = segment(1.0, 2.1, "Yes.", words_of(("Yes.", 2.0, 2.1)))
-    assert shown(yes)[0].end == 3.0
+    assert shown(yes)[0].end_ms == 3000
     # Two frames before the next cue.
-    assert shown(yes, paced("No, that is not true at all.", 2.99))[0].end == 2.91
+    assert shown(yes, paced("No, that is not true at all.", 2.99))[0].end_ms == 2910
     at_the_end = segment(59.0, 60.0, "Yes.", words_of(("Yes.", 59.1, 59.2)))
-    assert shown(at_the_end)[0].end == 60.0
+    assert shown(at_the_end)[0].end_ms == 60_000
 
 
 def test_a_fast_cue_stays_until_it_can_be_read() -> None:
     text = "Whoever says all of this in a second is"
     (cue,) = shown(paced(text, seconds=0.1))
-    assert cue.end == pytest.approx(len(text) / 17, abs=0.002)
+    assert cue.end_ms == pytest.approx(len(text) / 17 * 1000, abs=2)
     first, _ = shown(paced(text, seconds=0.1), paced("This is what he says then.", 2.0))
     # As much as can be read at 20 characters a second, rather than a gap.
-    assert first.end == 1.95
+    assert first.end_ms == 1950
     first, _ = shown(paced(text, seconds=0.1), paced("This is what he says then.", 1.9))
-    assert first.end == 1.9
+    assert first.end_ms == 1900
 
 
 def test_a_cue_begins_up_to_half_a_second_early_where_there_is_no_room_after_it() -> None:
     yes = segment(3.0, 3.4, "Yes.", words_of(("Yes.", 3.0, 3.4)))
     no = paced("It was never said by any of us here and you know this.", 3.4)
-    assert shown(yes, no)[0] == Cue(2.566, 3.4, "Yes.", (CueWord(0, 4, 3.0, 3.4),))
+    assert shown(yes, no)[0] == Cue(2566, 3400, "Yes.", (CueWord(0, 4, 3000, 3400),))
 
 
 def test_a_word_that_takes_longer_than_a_cue_may_is_shown_for_seven_seconds() -> None:
     spoken = segment(0.0, 25.0, "Ooooh yes", words_of(("Ooooh", 1.0, 20.0), ("yes", 20.0, 21.0)))
-    assert [(cue.start, cue.end, cue.text) for cue in shown(spoken)] == [
-        (1.0, 8.0, "Ooooh"),
-        (20.0, 21.0, "yes"),
+    assert [(cue.start_ms, cue.end_ms, cue.text) for cue in shown(spoken)] == [
+        (1000, 8000, "Ooooh"),
+        (20_000, 21_000, "yes"),
     ]
 
 
@@ -232,7 +229,8 @@ def test_without_words_time_is_shared_in_proportion_to_characters() -> None:
     found = shown(segment(0.0, 19.9, text))
     assert [cue.text.count("abcd") for cue in found] == [13, 13, 14]
     # Each character has 100 ms; a cue of 13 words starts with its first and ends with its last.
-    assert [(cue.start, cue.end) for cue in found] == [(0.0, 6.4), (6.5, 12.9), (13.0, 19.9)]
+    times = [(cue.start_ms, cue.end_ms) for cue in found]
+    assert times == [(0, 6400), (6500, 12_900), (13_000, 19_900)]
     assert all(cue.words == () for cue in found)
 
 
@@ -251,7 +249,7 @@ def test_punctuation_that_no_word_has_stays_in_the_text() -> None:
         words_of(("Well", 1.0, 1.5), ("he said", 2.0, 3.0), ("no", 3.5, 4.0)),
     )
     (cue,) = shown(spoken)
-    assert (cue.start, cue.end, cue.text) == (1.0, 4.0, "“Well” — he said: (no)!")
+    assert (cue.start_ms, cue.end_ms, cue.text) == (1000, 4000, "“Well” — he said: (no)!")
 
 
 # --- what a cue holds -----------------------------------------------------------------------
@@ -365,9 +363,9 @@ def test_without_words_no_cue_goes_over_a_pause_in_its_segment(text: str) -> Non
     speech = ((1.0, 2.3), (4.2, 5.2))
     spoken = segment(1.0, 5.2, text).model_copy(update={"speech": speech})
     before, after = shown(spoken)
-    assert (before.start, after.start) == (1.0, 4.2)
-    assert before.end <= 4.2
-    assert after.end >= 5.2
+    assert (before.start_ms, after.start_ms) == (1000, 4200)
+    assert before.end_ms <= 4200
+    assert after.end_ms >= 5200
 
 
 def test_two_lines_are_of_like_length() -> None:
@@ -407,7 +405,7 @@ def test_options_bound_lines_and_seconds() -> None:
         assert max(cue.text.count("\n") for cue in found) < options.max_line_count
         widest = max(len(line) for cue in found for line in cue.text.split("\n"))
         assert widest <= options.max_line_width
-        assert max(cue.end - cue.start for cue in found) <= options.max_cue_seconds
+        assert max(cue.end_ms - cue.start_ms for cue in found) <= options.max_cue_seconds * 1000
     assert len(shown(spoken, options=SubtitleOptions(max_line_count=3))[0].text.split("\n")) == 3
 
 

@@ -11,7 +11,6 @@ from hypothesis import given
 from tests.spoken import (
     OPTIONS,
     examples,
-    milliseconds,
     segment,
     segments,
     transcript,
@@ -45,10 +44,7 @@ def read_back(text: str, format_: str) -> list[tuple[int, int, str]]:
 
 def as_read(found: list[Cue]) -> list[tuple[int, int, str]]:
     """What a reader that writes line breaks as pysubs2 does should find."""
-    return [
-        (milliseconds(cue.start), milliseconds(cue.end), cue.text.replace("\n", "\\N"))
-        for cue in found
-    ]
+    return [(cue.start_ms, cue.end_ms, cue.text.replace("\n", "\\N")) for cue in found]
 
 
 @examples
@@ -77,11 +73,11 @@ def as_highlighted(found: list[Cue]) -> list[tuple[int, int, str]]:
     """What pysubs2 should find where words are underlined: it has tags of its own for that."""
     expected = []
     for cue in found:
-        for start, end, first, last in highlighted(cue):
+        for start_ms, end_ms, first, end in highlighted(cue):
             text = cue.text
-            if first < last:
-                text = f"{text[:first]}{{\\u1}}{text[first:last]}{{\\u0}}{text[last:]}"
-            expected.append((start, end, text.replace("\n", "\\N")))
+            if first < end:
+                text = f"{text[:first]}{{\\u1}}{text[first:end]}{{\\u0}}{text[end:]}"
+            expected.append((start_ms, end_ms, text.replace("\n", "\\N")))
     return expected
 
 
@@ -101,10 +97,10 @@ def test_underlined_words_are_read_back_by_pysubs2(spoken: list[Segment]) -> Non
 def test_a_highlighted_cue_is_shown_all_the_time(spoken: list[Segment]) -> None:
     for cue in cues(transcript(*spoken)):
         parts = list(highlighted(cue))
-        assert parts[0].start == milliseconds(cue.start)
-        assert parts[-1].end == milliseconds(cue.end)
+        assert parts[0].start_ms == cue.start_ms
+        assert parts[-1].end_ms == cue.end_ms
         for part, following in itertools.pairwise(parts):
-            assert part.start < part.end == following.start
+            assert part.start_ms < part.end_ms == following.start_ms
         assert len(parts) == 1 or cue.words
 
 
@@ -124,7 +120,7 @@ def test_vtt_word_times_keep_the_rules_of_webvtt(spoken: list[Segment]) -> None:
                 r"<(\d\d):(\d\d):(\d\d)\.(\d{3})>", payload
             )
         ]
-        inside = [milliseconds(cue.start), *times, milliseconds(cue.end)]
+        inside = [cue.start_ms, *times, cue.end_ms]
         assert inside == sorted(set(inside))
         plain = re.sub(r"<\d\d:\d\d:\d\d\.\d{3}>", "", payload)
         assert html.unescape(plain) == cue.text
