@@ -16,6 +16,11 @@ __all__ = ["srt", "vtt"]
 
 _ZERO_WIDTH_SPACE = "\u200b"
 
+_SHOWN_BRACES = str.maketrans(
+    "{}", "\N{FULLWIDTH LEFT CURLY BRACKET}\N{FULLWIDTH RIGHT CURLY BRACKET}"
+)
+"""Braces that every player of srt shows."""
+
 
 def srt(transcript: Transcript) -> str:
     """The transcript as an srt file."""
@@ -67,12 +72,13 @@ def _timestamp(milliseconds: int, point: str) -> str:
 def _srt_text(text: str) -> str:
     r"""SRT has no escapes: a zero-width space keeps text from reading as markup.
 
-    Players take `<b>` and `{\an8}` for formatting, and `-->` ends a cue for some parsers. What ends
-    with the first half of one may be followed by a tag of ours.
+    Players take `<b>` for formatting, and `-->` ends a cue for some parsers. What ends with the
+    first half of one may be followed by a tag of ours. Braces are written as their wide forms:
+    FFmpeg, and so mpv, makes SubStation Alpha of every srt, in which all that stands in braces is
+    hidden, be it `{\an8}`, `{Y:i}` or `{so}`.
     """
     text = re.sub(r"<(?=[ /]*([A-Za-z]|$))", "<" + _ZERO_WIDTH_SPACE, text)
-    text = re.sub(r"\{(?=\\|$)", "{" + _ZERO_WIDTH_SPACE, text)
-    return text.replace("-->", "--" + _ZERO_WIDTH_SPACE + ">")
+    return text.translate(_SHOWN_BRACES).replace("-->", "--" + _ZERO_WIDTH_SPACE + ">")
 
 
 def _vtt_text(text: str) -> str:

@@ -8,6 +8,7 @@ import itertools
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
+from worker.results.languages import segment_language
 from worker.results.punctuation import CLAUSE_ENDS, CLOSERS, SENTENCE_ENDS
 from worker.results.sentence_ends import sentences
 from worker.results.spelling import one_line, says_something
@@ -29,7 +30,9 @@ _LONGEST_PAUSE_MS = 1000
 """No cue goes over a longer pause: its end would be read long before it is said."""
 
 _HESITATION_MS = 300
-"""Who pauses this long has come to the end of a clause, comma or none."""
+"""Who pauses this long has come to the end of a clause, comma or none. Shorter pauses than 250 ms
+may be those of the sounds themselves (F. Goldman-Eisler, Psycholinguistics, 1968); times of words
+are in steps of 20 ms, and so a little more is asked."""
 
 _CLAUSE_ENDS = CLAUSE_ENDS | SENTENCE_ENDS - {"."}
 """`“Why?” he asked` ends a clause with its question mark; a full stop that ends no sentence is that
@@ -92,14 +95,17 @@ def pieces(transcript: Transcript) -> list[Piece]:
         (segment, text) for segment in transcript.segments if (text := one_line(segment.text))
     ]
     found: list[Piece] = []
-    for _, group in itertools.groupby(spoken, key=lambda pair: _voice(pair[0])):
-        found += _of_voice(transcript, list(group))
+    for language, group in itertools.groupby(
+        spoken, key=lambda pair: segment_language(transcript, pair[0])
+    ):
+        found += _of_language(transcript, list(group), language)
     return found
 
 
-def _of_voice(transcript: Transcript, spoken: Sequence[tuple[Segment, str]]) -> Iterator[Piece]:
+def _of_language(
+    transcript: Transcript, spoken: Sequence[tuple[Segment, str]], language: str | None
+) -> Iterator[Piece]:
     """The pieces of segments that may share cues, each with what is known when the next is."""
-    language = _written_in(transcript, spoken[0][0])
     width = transcript.subtitles.max_line_width
     ends = _sentence_ends(transcript, [text for _, text in spoken], language)
     found: list[Piece] = []
@@ -114,18 +120,6 @@ def _of_voice(transcript: Transcript, spoken: Sequence[tuple[Segment, str]]) -> 
         ending = Ending.CLAUSE if pause >= _HESITATION_MS else Ending.WORD
         yield piece._replace(ending=max(piece.ending, ending), closes=pause > _LONGEST_PAUSE_MS)
     yield found[-1]
-
-
-def _voice(segment: Segment) -> tuple[str | None, ...]:
-    """What all text of a cue has in common."""
-    return (segment.language,)
-
-
-def _written_in(transcript: Transcript, segment: Segment) -> str | None:
-    """The Whisper code of the language that a segment's text is written in."""
-    if transcript.task == "translate":
-        return "en"
-    return segment.language or (transcript.language.code if transcript.language else None)
 
 
 def _sentence_ends(

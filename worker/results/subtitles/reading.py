@@ -21,7 +21,7 @@ _PACE = 17.0
 """Columns a second that are aimed at."""
 
 _COMFORTABLE_MS = 1000
-
+"""Aimed at for the shortest text: as much above the least as `_PACE` is below the most."""
 
 LEAD_MS = 500
 """How long before its first word a cue may begin where it could not be read otherwise. The BBC's

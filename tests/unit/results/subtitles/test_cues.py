@@ -17,6 +17,7 @@ from tests.spoken import (
     transcript,
     words_of,
 )
+from worker.results.languages import segment_language
 from worker.results.subtitles.cues import Cue, CueWord, cues
 from worker.results.subtitles.line_breaks import text_width
 from worker.results.transcript import Segment, SubtitleOptions, Word
@@ -104,12 +105,23 @@ def test_no_cue_goes_over_a_pause_of_more_than_a_second(
 @examples
 @given(segments(), OPTIONS)
 def test_no_cue_has_two_languages(spoken: list[Segment], options: SubtitleOptions) -> None:
+    whole = transcript(*spoken, options=options)
     said = [one for one in spoken if squeezed(one.text)]
-    ends = {*edges(texts(*spoken, options=options))}
+    ends = {*edges([cue.text for cue in cues(whole)])}
     for end, (one, following) in zip(
         edges([one.text for one in said]), itertools.pairwise(said), strict=False
     ):
-        assert one.language == following.language or end in ends
+        same = segment_language(whole, one) == segment_language(whole, following)
+        assert same or end in ends
+
+
+def test_a_cue_of_a_translation_may_be_of_what_was_said_in_two_languages() -> None:
+    first, second = paced("Then they asked us"), paced("to come in.", 1.4)
+    whole = transcript(
+        first.model_copy(update={"language": "ja"}), second.model_copy(update={"language": "de"})
+    )
+    assert len(cues(whole)) == 2
+    assert len(cues(whole.model_copy(update={"task": "translate"}))) == 1
 
 
 @examples

@@ -21,7 +21,7 @@ from worker.results.subtitles.cues import Cue, cues
 from worker.results.subtitles.highlighting import highlighted
 from worker.results.transcript import Segment, SubtitleOptions, Transcript
 
-ZERO_WIDTH_SPACE = "\N{ZERO WIDTH SPACE}"
+WIDE_BRACES = "\N{FULLWIDTH LEFT CURLY BRACKET}\N{FULLWIDTH RIGHT CURLY BRACKET}"
 WORD_TIMES = SubtitleOptions(vtt_word_times=True)
 HIGHLIGHTED = SubtitleOptions(highlight_words=True)
 
@@ -42,6 +42,11 @@ def read_back(text: str, format_: str) -> list[tuple[int, int, str]]:
     return [(event.start, event.end, event.text) for event in events]
 
 
+def unguarded(text: str) -> str:
+    """What srt is to show, without what keeps it from reading as markup."""
+    return text.replace("\N{ZERO WIDTH SPACE}", "").translate(str.maketrans(WIDE_BRACES, "{}"))
+
+
 def as_read(found: list[Cue]) -> list[tuple[int, int, str]]:
     """What a reader that writes line breaks as pysubs2 does should find."""
     return [(cue.start_ms, cue.end_ms, cue.text.replace("\n", "\\N")) for cue in found]
@@ -52,8 +57,7 @@ def as_read(found: list[Cue]) -> list[tuple[int, int, str]]:
 def test_srt_is_read_back_by_pysubs2(spoken: list[Segment], options: SubtitleOptions) -> None:
     whole = transcript(*spoken, options=options)
     read = [
-        (start, end, text.replace(ZERO_WIDTH_SPACE, ""))
-        for start, end, text in read_back(render(whole, "srt"), "srt")
+        (start, end, unguarded(text)) for start, end, text in read_back(render(whole, "srt"), "srt")
     ]
     assert read == as_read(cues(whole))
 
@@ -87,7 +91,7 @@ def test_underlined_words_are_read_back_by_pysubs2(spoken: list[Segment]) -> Non
     whole = transcript(*spoken, options=HIGHLIGHTED)
     expected = as_highlighted(cues(whole))
     read = read_back(render(whole, "srt"), "srt")
-    assert [(*times, text.replace(ZERO_WIDTH_SPACE, "")) for *times, text in read] == expected
+    assert [(*times, unguarded(text)) for *times, text in read] == expected
     read = read_back(render(whole, "vtt"), "vtt")
     assert [(*times, html.unescape(text)) for *times, text in read] == expected
 
@@ -175,13 +179,15 @@ def test_words_are_underlined_one_after_the_other() -> None:
     )
 
 
-@pytest.mark.parametrize(("before", "word"), [("<", "b>"), ("{", "\\an8}"), ("</", "u>")])
+@pytest.mark.parametrize(
+    ("before", "word"), [("<", "b>"), ("{", "\\an8}"), ("{", "b}"), ("</", "u>")]
+)
 def test_a_tag_of_ours_makes_no_markup_of_text_around_it(before: str, word: str) -> None:
     spoken = segment(0.0, 5.0, before + word, words_of((before, 1.0, 2.0), (word, 2.0, 3.0)))
     whole = transcript(spoken, options=HIGHLIGHTED)
     for _, _, text in read_back(render(whole, "srt"), "srt"):
         shown = text.replace("{\\u1}", "").replace("{\\u0}", "")
-        assert shown.replace(ZERO_WIDTH_SPACE, "") == before + word
+        assert unguarded(shown) == before + word
         assert text.count("{\\u1}") == 1
 
 
@@ -206,10 +212,20 @@ def test_vtt_shows_a_time_that_was_text() -> None:
         assert text.endswith("\n&lt;00:00:01.000&gt;\n")
 
 
+@pytest.mark.parametrize(
+    "text", ["so {b} it", "{Y:i}so", "{\\an8} so", "{so}", "} so {", "{0}{25}"]
+)
+def test_srt_shows_what_stands_in_braces(text: str) -> None:
+    """pysubs2 hides it as SubStation Alpha does, into which FFmpeg makes every srt."""
+    (read,) = pysubs2.SSAFile.from_string(
+        render(transcript(segment(0.0, 5.0, text)), "srt"), format_="srt"
+    )
+    assert unguarded(read.plaintext) == text
+
+
 def test_srt_shows_markup_instead_of_obeying_it() -> None:
     text = render(transcript(segment(0.0, 5.0, "a <b>bold</b> {\\an8} --> 3 < 4")), "srt")
     (read,) = pysubs2.SSAFile.from_string(text, format_="srt")
-    assert read.text.replace(ZERO_WIDTH_SPACE, "") == "a <b>bold</b> {\\an8} --> 3 < 4"
-    assert "{\N{ZERO WIDTH SPACE}\\an8}" in text
+    assert unguarded(read.text) == "a <b>bold</b> {\\an8} --> 3 < 4"
     assert "3 < 4" in text
     assert text.count("-->") == 1
