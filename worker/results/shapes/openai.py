@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from worker.results.compression import compression_ratio
 from worker.results.languages import LANGUAGE_NAMES, text_language
-from worker.results.shapes.parts import known
+from worker.results.shapes.slices import known
 from worker.results.spelling import one_line
 
 if TYPE_CHECKING:

@@ -4,8 +4,9 @@ Written after the developer guide: "Data input and output" (output), "Filtering 
 "Language identification with batch transcription jobs". There times, confidences and scores are
 strings, ids are numbers, times are seconds, and `audio_segments` name their items by id. An item of
 type `punctuation` has no times and the confidence 0.0. Programs write a space before each item but
-punctuation; so whatever a word begins with (a quotation mark, a bracket, `¿`) stays with it,
-and only what comes behind it is an item of its own.
+punctuation; so whatever a word begins with (a quotation mark, a bracket, `¿`) stays with it, and so
+does what stands alone before it (a dash, French `«`). Only what comes behind a word is an item of
+its own; a space between the two, as French has, is lost.
 
 What a transcript doesn't know: the account, whose id is twelve zeros, and the region of a language,
 so that codes are Whisper's (`en`, not `en-US`). A confidence of 0.0 is also that of a word whose
@@ -16,11 +17,11 @@ from __future__ import annotations
 
 import json
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from worker.results.languages import segment_language, text_language
-from worker.results.shapes.parts import Part, known, parts
+from worker.results.shapes.slices import Slice, known, slices
 from worker.results.spelling import one_line
 from worker.results.timed import Timed, opens, timed
 
@@ -109,16 +110,14 @@ def _items(segment: Segment, text: str) -> Iterator[dict[str, Any]]:
     """The items of a segment, without ids."""
     start, end = segment.start * 1000, segment.end * 1000
     clock = timed(text, segment.words, start, end, segment.speech)
-    for part in parts(text, segment.words, lambda place: _is_unspaced(text, place)):
-        first = part.first
-        for piece in _pieces(part.text):
-            yield from _items_of_piece(piece, first, part, clock)
-            first += len(piece)
+    cut = slices(text, segment.words, lambda place: _is_unspaced(text, place))
+    for first, piece, of in _pieces(text, cut):
+        yield from _items_of_piece(piece, first, of, clock)
 
 
-def _items_of_piece(piece: str, first: int, part: Part, clock: Timed) -> Iterator[dict[str, Any]]:
+def _items_of_piece(piece: str, first: int, of: Slice, clock: Timed) -> Iterator[dict[str, Any]]:
     """A word, if it is one, and the punctuation behind it."""
-    spoken = [place for place, character in enumerate(piece) if not _is_mark(character)]
+    spoken = [place for place, character in enumerate(piece) if _is_spoken(character)]
     end = spoken[-1] + 1 if spoken else 0
     if spoken:
         # A mark has no time of its own, but it may have a share of its word's.
@@ -129,24 +128,57 @@ def _items_of_piece(piece: str, first: int, part: Part, clock: Timed) -> Iterato
             "type": "pronunciation",
             "alternatives": [
                 {
-                    "confidence": _UNKNOWN_CONFIDENCE if part.score is None else str(part.score),
+                    "confidence": _UNKNOWN_CONFIDENCE if of.score is None else str(of.score),
                     "content": piece[:end],
                 }
             ],
             "start_time": _seconds(clock.starts[sounds]),
             "end_time": _seconds(clock.ends[first + len(piece) - 1]),
         }
-        if any(said.vocabulary_filter_match for said in part.words):
+        if any(said.vocabulary_filter_match for said in of.words):
             word["vocabularyFilterMatch"] = True
         yield word
-    for mark in piece[end:]:
+    for mark in piece[end:].replace(" ", ""):
         yield {
             "type": "punctuation",
             "alternatives": [{"confidence": _UNKNOWN_CONFIDENCE, "content": mark}],
         }
 
 
-def _pieces(text: str) -> Iterator[str]:
+def _pieces(text: str, cut: Iterable[Slice]) -> Iterator[tuple[int, str, Slice]]:
+    """Words, each with what stands around it: its first character, its text, the slice it is in.
+
+    What stands alone between two words is the end of the first, but for what opens something and
+    for a dash: so a dash has its space on both sides, whatever it means. Before the first word all
+    belongs to that.
+    """
+    waiting: int | None = None
+    worded = False
+    for of in cut:
+        first = of.first
+        for piece in _parted(of.text):
+            after = first + len(piece)
+            if any(map(_is_spoken, piece)):
+                begin = first if waiting is None else waiting
+                yield begin, text[begin:after], of
+                waiting, worded = None, True
+            elif waiting is None:
+                leads = (place for place, mark in enumerate(piece) if _leads(mark))
+                behind = next(leads, len(piece)) if worded else 0
+                if behind:
+                    yield first, piece[:behind], of
+                if behind < len(piece):
+                    waiting = first + behind
+            first = after
+    if waiting is not None:
+        yield waiting, text[waiting:], of
+
+
+def _leads(mark: str) -> bool:
+    return opens(mark) or mark in "¿¡" or unicodedata.category(mark) == "Pd"
+
+
+def _parted(text: str) -> Iterator[str]:
     """Text without spaces, cut at the punctuation of scripts that write none.
 
     A piece ends behind punctuation as wide as a letter, or before such as opens a quotation. Other
@@ -160,6 +192,10 @@ def _pieces(text: str) -> Iterator[str]:
             yield text[begin:place]
             begin = place
     yield text[begin:]
+
+
+def _is_spoken(character: str) -> bool:
+    return not (character == " " or _is_mark(character))
 
 
 def _is_mark(character: str) -> bool:

@@ -12,16 +12,17 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from worker.results.languages import text_language
-from worker.results.shapes.parts import Part, known, parts
+from worker.results.shapes.slices import Slice, known, slices
 from worker.results.spelling import one_line
 
 if TYPE_CHECKING:
     from worker.results.transcript import Segment, Transcript
 
-__all__ = ["LANGUAGES_WITHOUT_SPACES", "whisperx"]
+__all__ = ["LANGUAGES_JOINED_WITHOUT_SPACES", "whisperx"]
 
-LANGUAGES_WITHOUT_SPACES = ("ja", "zh")
-"""Those of `whisperx.utils`."""
+LANGUAGES_JOINED_WITHOUT_SPACES = ("ja", "zh")
+"""Codes of the languages whose words WhisperX's writers join without spaces (in `whisperx.utils`:
+`LANGUAGES_WITHOUT_SPACES`). Which languages are written so is in `worker.results.spacing`."""
 
 
 def whisperx(transcript: Transcript) -> str:
@@ -48,19 +49,19 @@ def whisperx(transcript: Transcript) -> str:
 def _segment(segment: Segment, text: str, language: str, *, aligned: bool) -> dict[str, Any]:
     written: dict[str, Any] = {"start": segment.start, "end": segment.end, "text": text}
     if aligned:
-        unspaced = language in LANGUAGES_WITHOUT_SPACES
+        unspaced = language in LANGUAGES_JOINED_WITHOUT_SPACES
         written["words"] = [
-            _word(part) for part in parts(text, segment.words, lambda _place: unspaced)
+            _word(one) for one in slices(text, segment.words, lambda _place: unspaced)
         ]
     if (mean := known(segment.avg_logprob)) is not None:
         written["avg_logprob"] = mean
     return written
 
 
-def _word(part: Part) -> dict[str, Any]:
-    written: dict[str, Any] = {"word": part.text}
-    if part.words:
-        written |= {"start": part.words[0].start, "end": part.words[-1].end}
-    if part.score is not None:
-        written["score"] = part.score
+def _word(one: Slice) -> dict[str, Any]:
+    written: dict[str, Any] = {"word": one.text}
+    if one.words:
+        written |= {"start": one.words[0].start, "end": one.words[-1].end}
+    if one.score is not None:
+        written["score"] = one.score
     return written

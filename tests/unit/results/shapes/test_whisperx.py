@@ -14,7 +14,7 @@ from whisperx import schema, utils
 from tests.fakes.any_transcripts import as_json, transcripts
 from tests.fakes.transcripts import segments, transcript
 from worker.results.formats import render
-from worker.results.shapes.whisperx import LANGUAGES_WITHOUT_SPACES
+from worker.results.shapes.whisperx import LANGUAGES_JOINED_WITHOUT_SPACES
 from worker.results.transcript import Language, Segment, Transcript, Word
 
 # As WhisperX's command passes them where nothing is asked.
@@ -105,7 +105,7 @@ def test_its_writers_write_the_same_text(made: Transcript) -> None:
         written("vtt", result, highlight_words=highlighted)
     said = [text.replace("-->", "->") for text in subtitles(written("srt", result))]
     meant = [text.replace("-->", "->") for text in texts(made)]
-    if result["language"] in LANGUAGES_WITHOUT_SPACES:  # its writers drop the spaces there
+    if result["language"] in LANGUAGES_JOINED_WITHOUT_SPACES:  # its writers drop the spaces there
         said, meant = squeezed(said), squeezed(meant)
     assert said == meant
 
@@ -129,8 +129,8 @@ def test_its_keys_are_those_of_whisperxs_types(made: Transcript) -> None:
         assert result["word_segments"] == words
 
 
-def test_the_languages_without_spaces_are_whisperxs() -> None:
-    assert list(LANGUAGES_WITHOUT_SPACES) == utils.LANGUAGES_WITHOUT_SPACES
+def test_the_languages_joined_without_spaces_are_whisperxs() -> None:
+    assert list(LANGUAGES_JOINED_WITHOUT_SPACES) == utils.LANGUAGES_WITHOUT_SPACES
 
 
 def test_words_that_no_space_parts_are_one_but_in_japanese_and_chinese() -> None:

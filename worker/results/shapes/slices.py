@@ -1,7 +1,7 @@
-"""A segment's text cut into parts, and the words that are spoken in each (pure).
+"""A segment's text cut into slices, and the words that are spoken in each (pure).
 
 Whole texts are cut, not single words: what stands between words (a dash, a quotation mark that no
-word has) is lost nowhere, and the parts spell the text again.
+word has) is lost nowhere, and the slices spell the text again.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ from worker.results.spelling import one_line, spans
 if TYPE_CHECKING:
     from worker.results.transcript import Word
 
-__all__ = ["Part", "known", "parts"]
+__all__ = ["Slice", "known", "slices"]
 
 _DECIMALS = 3
 
 
-class Part(NamedTuple):
-    """A piece of a line without white space around it.
+class Slice(NamedTuple):
+    """Some of a line, without white space around it.
 
     Attributes:
         first: its first character's place in the line.
-        text: the piece.
+        text: what is in it.
         words: those that are spoken in it, in order; empty where the words don't spell the line.
     """
 
@@ -41,13 +41,13 @@ class Part(NamedTuple):
         return round(sum(scores) / len(scores), _DECIMALS) if scores else None
 
 
-def parts(line: str, words: Sequence[Word], may_cut: Callable[[int], bool]) -> list[Part]:
+def slices(line: str, words: Sequence[Word], may_cut: Callable[[int], bool]) -> list[Slice]:
     """A line cut at its spaces, never inside a word, and before some words.
 
     Args:
         line: text on one line.
         words: of it, maybe none.
-        may_cut: whether a part may begin with the word at this place, where no space is before it.
+        may_cut: whether a slice may begin with the word at this place, where no space is before it.
     """
     spelled = [(word, text) for word in words if (text := one_line(word.word))]
     places = spans(line, [text for _, text in spelled]) or []
@@ -56,14 +56,14 @@ def parts(line: str, words: Sequence[Word], may_cut: Callable[[int], bool]) -> l
     edges |= {
         first for first, _ in places if first > 0 and line[first - 1] != " " and may_cut(first)
     }
-    found: list[Part] = []
+    found: list[Slice] = []
     following = 0
     for first, after in zip(sorted(edges), [*sorted(edges)[1:], len(line)], strict=True):
         end = following
         while end < len(places) and places[end][0] < after:
             end += 1
         said = [word for word, _ in spelled[following:end]]
-        found.append(Part(first, line[first:after].rstrip(), said))
+        found.append(Slice(first, line[first:after].rstrip(), said))
         following = end
     return found
 
