@@ -26,6 +26,7 @@ SHORT = (
     "worker/bench/README.md",
     "worker/bench/gpu_test/README.md",
     "worker/results/README.md",
+    "worker/results/subtitles/README.md",
     "worker/speech/README.md",
     "worker/speech/media/README.md",
     "worker/speech/model/README.md",
