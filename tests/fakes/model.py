@@ -19,7 +19,7 @@ from worker.results.transcript import EngineInfo, Word
 from worker.speech.api import Options
 from worker.speech.config import EngineConfig
 from worker.speech.model.choices import Device
-from worker.speech.model.decoding import Decoded, Request
+from worker.speech.model.decoding import Decoded, Listed, Request
 from worker.speech.model.loaded import Loaded
 from worker.speech.model.memory import Budget, WindowCost
 from worker.speech.model.weights import Dimensions
@@ -82,6 +82,10 @@ class FakeModel:
         if options.prompt not in self._prompts:
             self._prompts.append(options.prompt or "")
         return (self._prompts.index(options.prompt or ""),)
+
+    def listed(self, vocabulary: Sequence[str]) -> Listed:
+        words = ([zlib.crc32(word.encode()) for word in phrase.split()] for phrase in vocabulary)
+        return Listed(begins=0, blank=1, phrases=tuple(map(tuple, words)))
 
     def start_length(self) -> int:
         return 4

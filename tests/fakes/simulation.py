@@ -29,6 +29,7 @@ from worker.speech.engine.file import File
 from worker.speech.engine.flow import Flow
 from worker.speech.engine.guard import Guard
 from worker.speech.engine.inflow import FileFeed, Inflow, most_held_seconds
+from worker.speech.engine.own_prompt import NONE, OwnPrompt
 from worker.speech.engine.shared import Shared
 from worker.speech.engine.state import FileState
 from worker.speech.engine.text_loop import TextLoop
@@ -166,8 +167,18 @@ class Simulation:
         self._paused: list[_Child] = []
         self._files: list[File] = []
 
-    def run(self, jobs: Sequence[tuple[float, ...]]) -> Report:
-        """Transcribes files, given by the seconds of speech in their windows."""
+    def run(
+        self,
+        jobs: Sequence[tuple[float, ...]],
+        own: Callable[[int], OwnPrompt] = lambda _: NONE,
+    ) -> Report:
+        """Transcribes files.
+
+        Args:
+            jobs: each the seconds of speech in its windows.
+            own: the part that a job, by its number, has in its prompts.
+        """
+        self._own = own
         self._queue.extend(jobs)
         self._take()
         while self._queue or self.shared.files:
@@ -221,10 +232,15 @@ class Simulation:
                 f"job-{len(self._files)}",
                 Options(language="en", words=False),
                 self.feedback.ladder,
+                own=self._own(len(self._files)),
                 prompting=carry.ON_CARD,
             )
             file = File(
-                self.flow, self.shared.new_number(), state, start_length=4, word_times="none"
+                self.flow,
+                self.shared.new_number(),
+                state,
+                start_length=4,
+                word_times="none",
             )
             self._files.append(file)
             self.shared.files[file.number] = file

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Protocol
 
@@ -25,6 +25,8 @@ CarryContext = Literal["auto", "off", "on"]
 @dataclass(frozen=True, slots=True)
 class Options:
     """What a caller asks of one audio file.
+
+    What the texts among them say is private, so a repr shows none of them.
 
     Attributes:
         language: Whisper language code, or None to detect it.
@@ -46,9 +48,9 @@ class Options:
     language: str | None = None
     task: Task = "transcribe"
     words: bool = True
-    prompt: str | None = None
-    hotwords: str | None = None
-    vocabulary: tuple[str, ...] = ()
+    prompt: str | None = field(default=None, repr=False)
+    hotwords: str | None = field(default=None, repr=False)
+    vocabulary: tuple[str, ...] = field(default=(), repr=False)
     carry_context: CarryContext = "auto"
     language_options: tuple[str, ...] = ()
     multilingual: bool = False

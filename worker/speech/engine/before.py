@@ -59,7 +59,7 @@ class TextBefore:
 
         Args:
             index: of the window.
-            own_tokens: of the job's own prompt and hotwords.
+            own_tokens: of the job's own part of the prompt.
         """
         return carry.prompt(self._passed_on(index), max(1, own_tokens), self.lengths)
 

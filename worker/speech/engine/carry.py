@@ -32,9 +32,13 @@ class Prompting:
     short: bool
 
 
+FEW_LENGTHS = (128, LENGTHS[-1])
+"""Tokens of a whole prompt where one more length costs more than what it leaves out: on a card, and
+where a vocabulary is all of the prompt."""
+
 ON_CPU = Prompting(LENGTHS, short=True)
 
-ON_CARD = Prompting((128, LENGTHS[-1]), short=False)
+ON_CARD = Prompting(FEW_LENGTHS, short=False)
 """On a card a batch takes nearly as long with two windows as with twenty, and each kind of window
 is one more batch. In 3207 words of long recordings the two lengths have 499 errors in place of 491
 (base, int8)."""
@@ -49,14 +53,38 @@ CHAIN = 32
 a file of hours is not bound to one window at a time while others fill the batches."""
 
 
+def list_room(own: int, *, carries: bool) -> int:
+    """Tokens that a job's vocabulary may take of its prompts.
+
+    All that its prompt and hotwords leave; or, where the text before a window is to have a place
+    there too, that share of it which leaves the text `WORTH_A_LOOK` tokens where there are neither:
+    102 of 222.
+
+    Args:
+        own: tokens of prompt and hotwords, with the one that begins any prompt.
+        carries: whether windows are prompted with the text before them.
+    """
+    room, most = LENGTHS[-1] - own, LENGTHS[-1] - 1
+    return max(0, room * (most - WORTH_A_LOOK) // most if carries else room)
+
+
+def filled(size: int) -> int:
+    """The length to which a prompt with a vocabulary, and without text before it, is filled up.
+
+    Args:
+        size: its tokens; at most the longest of `LENGTHS`.
+    """
+    return next(length for length in FEW_LENGTHS if length >= size)
+
+
 def prompt(before: Iterable[Sequence[int]], own: int, lengths: Sequence[int]) -> tuple[int, ...]:
     """The tokens of the text before a window that its prompt takes.
 
     Args:
         before: the tokens of the windows before it, the nearest first; none for one that passes
             nothing on, where the text before the window ends.
-        own: tokens of the prompt that are not the window's to choose: the job's own prompt and
-            hotwords, or the one token that begins any prompt.
+        own: tokens of the prompt that are not the window's to choose: the job's own part, or the
+            one token that begins any prompt.
         lengths: see `Prompting`.
 
     Returns:

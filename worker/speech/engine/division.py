@@ -99,6 +99,7 @@ def divided(
                 samples=None if window.samples is None else window.samples[samples],
                 rungs=window.rungs,
                 language=window.language,
+                vocabulary=window.vocabulary,
             )
         )
         start = end or start

@@ -32,6 +32,7 @@ from worker.speech.engine.file import File
 from worker.speech.engine.flow import Flow
 from worker.speech.engine.guard import Guard
 from worker.speech.engine.inflow import Inflow, most_held_seconds
+from worker.speech.engine.own_prompt import OwnPrompt, own_prompt
 from worker.speech.engine.resume import done
 from worker.speech.engine.shared import Shared
 from worker.speech.engine.state import FileState
@@ -225,12 +226,14 @@ class Engine(Transcriber):
         parts.loaded.check(options)
         if not parts.loaded.model.multilingual:
             options = replace(options, language="en")
+        carries = options.carry_context != "off"
+        own = own_prompt(parts.loaded.model, options, carries=carries)
         with shared.changed:
             if shared.failure is not None:
                 raise EngineError(f"the engine has stopped: {shared.failure}")
             if shared.stopping:
                 raise EngineError("the engine is stopped")
-            file = self._file(parts, options, name=name, resume=resume, alone=alone)
+            file = self._file(parts, options, own, name=name, resume=resume, alone=alone)
             feed = parts.inflow.feed(
                 file,
                 PrepareTask(
@@ -254,24 +257,29 @@ class Engine(Transcriber):
 
     @staticmethod
     def _file(
-        parts: _Running, options: Options, *, name: str, resume: Partial | None, alone: bool
+        parts: _Running,
+        options: Options,
+        own: OwnPrompt,
+        *,
+        name: str,
+        resume: Partial | None,
+        alone: bool,
     ) -> File:
         loaded, model = parts.loaded, parts.loaded.model
-        context = model.context(options)
         state = FileState(
             name=name,
             options=options,
             ladder=parts.feedback.ladder,
-            own_tokens=len(context),
+            own=own,
             prompting=carry.ON_CARD if loaded.device.is_card else carry.ON_CPU,
             resume=resume,
             stages_left={stage.name for stage in parts.inflow.stages},
+            notes=list(own.notes),
         )
         return File(
             parts.flow,
             parts.shared.new_number(),
             state,
-            context=context,
             start_length=model.start_length(),
             word_times=parts.router.mode_for(state),
             alone=alone,

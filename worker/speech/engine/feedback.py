@@ -83,7 +83,8 @@ class Feedback:
             return
         assert window.sound is not None
         # Only the encoder's length is to differ.
-        carried = window.stands[0].prompted
+        stands = window.stands[0]
+        carried, told = stands.prompted, bool(stands.told)
         number = self._shared.new_number()
         item = self._audits.offer(
             number,
@@ -94,11 +95,11 @@ class Feedback:
                 seconds=window.seconds,
                 language=language,
                 task=file.state.options.task,
-                context=file.context,
+                context=file.context(carried, told=told),
                 carried=carried,
             ),
             text=decoded.text,
-            prompt_length=file.prompt_length(carried),
+            prompt_length=file.prompt_length(carried, told=told),
             now=self._shared.clock(),
         )
         if item is not None:

@@ -36,7 +36,6 @@ class File(Submission):
         number: unique in the engine, smaller for an earlier file; the batcher's name for it.
         state: its windows and what is known of them.
         alone: whether it shares no batch.
-        context: tokens of its prompt and hotwords.
         start_length: tokens of the start sequence.
         word_times: how its words get their times; `aligned` may become `attention`.
         attention: words from attention, by window, kept while aligning may still turn out to be
@@ -53,7 +52,6 @@ class File(Submission):
         number: int,
         state: FileState,
         *,
-        context: tuple[int, ...] = (),
         start_length: int,
         word_times: WordTimes,
         alone: bool = False,
@@ -61,7 +59,6 @@ class File(Submission):
         self.number = number
         self.state = state
         self.alone = alone
-        self.context = context
         self.start_length = start_length
         self.word_times = word_times
         self.attention: dict[int, tuple[Word, ...]] = {}
@@ -91,10 +88,14 @@ class File(Submission):
         """See `api.Submission`."""
         self._owner.cancel(self)
 
-    def prompt_length(self, carried: Sequence[int]) -> int:
-        """Tokens before the text: context, text before the window, start sequence."""
-        # Where there is no context, one token says that what follows it came before.
-        own = len(self.context) or bool(carried)
+    def context(self, carried: Sequence[int], *, told: bool) -> tuple[int, ...]:
+        """Tokens of the job's own part of a window's prompt; see `OwnPrompt.tokens`."""
+        return self.state.own.tokens(len(carried), told=told)
+
+    def prompt_length(self, carried: Sequence[int], *, told: bool) -> int:
+        """Tokens before the text: the job's own, the text before the window, start sequence."""
+        # Where the job has none, one token says that what follows it came before.
+        own = len(self.context(carried, told=told)) or bool(carried)
         return own + len(carried) + self.start_length
 
     def text_of(self, index: int) -> str:

@@ -96,7 +96,7 @@ class Flow(Owner):
             language=window.language,
             languages=file.state.options.language_options,
             task=file.state.options.task,
-            context=file.context,
+            context=file.context(rung.prompt, told=rung.told),
             carried=rung.prompt,
             # The check of a short window needs to know when its last word ends.
             want_words=item.key.positions < FULL_POSITIONS or attention,
@@ -223,7 +223,7 @@ class Flow(Owner):
                 job=file.number,
                 index=index,
                 key=Key(
-                    prompt_length=file.prompt_length(rung.prompt),
+                    prompt_length=file.prompt_length(rung.prompt, told=rung.told),
                     temperature=rung.temperature,
                     positions=rung.positions,
                     alone=file.number if file.alone else None,

@@ -8,11 +8,11 @@ length of a text is bounded by how fast people speak. What becomes of a text tha
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import lru_cache
 
-from worker.speech.engine.repeats import echoes, says_again, says_often
+from worker.speech.engine.repeats import echoes, recites, says_again, says_often
 from worker.speech.engine.scripts import compression_ratio, letters, seconds_to_say
 
 TEMPERATURES = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
@@ -61,9 +61,10 @@ class Doubt(StrEnum):
     EARLY_END = "early_end"
     SPARSE = "sparse"
     ECHO = "echo"
+    LISTED = "listed"
 
 
-LOOPS = frozenset({Doubt.COMPRESSION, Doubt.LENGTH, Doubt.REPEATS, Doubt.ECHO})
+LOOPS = frozenset({Doubt.COMPRESSION, Doubt.LENGTH, Doubt.REPEATS, Doubt.ECHO, Doubt.LISTED})
 """Doubts that mean a loop. A loop has a high log-probability, so that never speaks for it."""
 
 
@@ -82,6 +83,8 @@ class Attempt:
         temperature: of sampling; 0 is beam search.
         prompted: tokens of the text before the window that it was prompted with; such texts get
             more checks.
+        told: the phrases of the job's vocabulary that the decoder was told; such texts get more
+            checks.
         stopped: whether it has as many tokens as the decoder can write.
         words_failed: whether the end of the last word was asked for and could not be found.
     """
@@ -95,13 +98,14 @@ class Attempt:
     heard_until: float | None = None
     temperature: float = 0.0
     prompted: tuple[int, ...] = ()
+    told: tuple[str, ...] = field(default=(), repr=False)
     stopped: bool = False
     words_failed: bool = False
 
     @property
     def plain(self) -> bool:
-        """Whether it was decoded as Whisper is surest: 30 s of encoder, no text before it."""
-        return not self.short and not self.prompted
+        """Whether it was decoded as Whisper is surest: 30 s of encoder, nothing said before."""
+        return not self.short and not self.prompted and not self.told
 
 
 def is_silence(attempt: Attempt) -> bool:
@@ -132,13 +136,16 @@ def doubts(attempt: Attempt) -> tuple[Doubt, ...]:
         found.append(Doubt.REPEATS)
     if ends_early(attempt):
         found.append(Doubt.EARLY_END)
-    sparse = (attempt.prompted or attempt.temperature > 0.0) and is_sparse(attempt)
+    led = attempt.prompted or attempt.told or attempt.temperature > 0.0
+    sparse = led and is_sparse(attempt)
     slow = attempt.short and seconds_to_say(attempt.text) < SLOW_SHARE * attempt.seconds
     wordless = not attempt.plain and attempt.text and not letters(attempt.text)
     if sparse or slow or wordless:
         found.append(Doubt.SPARSE)
     if echoes(attempt.text, attempt.tokens, attempt.prompted):
         found.append(Doubt.ECHO)
+    if recites(attempt.text, attempt.told):
+        found.append(Doubt.LISTED)
     return tuple(found)
 
 

@@ -15,7 +15,7 @@ from functools import lru_cache
 
 from worker.speech.engine.scripts import letters, seconds_to_say, words
 
-__all__ = ["echoes", "said_once", "says_again", "says_often"]
+__all__ = ["echoes", "recites", "said_once", "says_again", "says_often"]
 
 MIN_WORDS = 3
 """Words that follow themselves at once are a repeat; fewer are common speech ("no, no", "very, very
@@ -87,6 +87,31 @@ def echoes(text: str, tokens: Sequence[int], before: Sequence[int]) -> bool:
     run = min(len(tokens), math.ceil(len(tokens) * ECHO_SECONDS / seconds))
     runs = {tuple(before[at : at + run]) for at in range(len(before) - run + 1)}
     return any(tuple(tokens[at : at + run]) in runs for at in range(len(tokens) - run + 1))
+
+
+def recites(text: str, phrases: Sequence[str]) -> bool:
+    """Whether a text is nothing but phrases of a list in its order, or says a long run of them.
+
+    So the decoder fills a window in which nothing is said.
+
+    Args:
+        text: of the window.
+        phrases: that the decoder was told before it.
+    """
+    said, listed = letters(text), [letters(phrase) for phrase in phrases]
+    return bool(said) and any(_recites_from(said, listed[at:]) for at in range(len(listed)))
+
+
+def _recites_from(said: str, listed: Sequence[str]) -> bool:
+    """The same with the first phrase as the first that is recited."""
+    run = ""
+    for count, phrase in enumerate(listed, 1):
+        run += phrase
+        if run not in said:
+            return False
+        if run == said or (count > 1 and seconds_to_say(run) >= ECHO_SECONDS):
+            return True
+    return False
 
 
 def _is_multiple(parts: Sequence[str], least: int) -> bool:

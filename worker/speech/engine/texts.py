@@ -26,6 +26,7 @@ from worker.speech.engine.division import divided, middle
 from worker.speech.engine.language import LanguageVote
 from worker.speech.engine.language_parts import parts
 from worker.speech.engine.order import FIRST_PART, Order
+from worker.speech.engine.own_prompt import NONE, OwnPrompt
 from worker.speech.engine.quality import doubts
 from worker.speech.engine.resume import Finished, finished
 from worker.speech.engine.verdict import Outcome, holds_more
@@ -65,7 +66,7 @@ class WindowTexts:
         name: the job id, for logs.
         options: what was asked.
         ladder: chooses the rungs of a window when it arrives.
-        own_tokens: of the job's own prompt and hotwords, which leave less room for others.
+        own: the job's own part of its prompts, which leaves less room for others.
         prompting: how windows are prompted with the text before them.
         resume: finished windows of an earlier run, or None.
         language: given, decided, or None while it is being found out.
@@ -87,7 +88,7 @@ class WindowTexts:
     name: str
     options: Options
     ladder: Ladder
-    own_tokens: int = 0
+    own: OwnPrompt = NONE
     prompting: carry.Prompting = carry.ON_CPU
     resume: Partial | None = None
     language: Language | None = None
@@ -143,7 +144,7 @@ class WindowTexts:
                 step += self.known(self.tongues.know(index, languages))
             return step
         language = self.language.code if self.language else None
-        window = WindowState(index, spans, sound, samples, ())
+        window = WindowState(index, spans, sound, samples, (), vocabulary=self.own.vocabulary)
         window.rungs = self._rungs(window, language)
         self.windows[index] = window
         if self.votes and not self.vote.asks(index):
@@ -315,7 +316,7 @@ class WindowTexts:
             window.language = self.language.code
         other = window.language not in (None, self.before.language(index))
         if self._carries and not self.votes and not other:
-            window.prompt = self.before.prompt(index, self.own_tokens)
+            window.prompt = self.before.prompt(index, self.own.size)
             if window.prompt and not self.prompting.short:
                 window.rungs = full_ladder(window.seconds)
         return Step(ready=(index,))
@@ -343,7 +344,7 @@ class WindowTexts:
         if self.before.awaited(window):
             return Step()
         if window.language == self.before.language(window.index):
-            window.prompt = self.before.prompt(window.index, self.own_tokens)
+            window.prompt = self.before.prompt(window.index, self.own.size)
         least = 1 if self.options.carry_context == "on" else carry.WORTH_A_LOOK
         ready = len(window.prompt) >= least
         return Step(ready=(window.index,)) if ready else self._choose(window)

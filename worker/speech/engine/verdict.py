@@ -42,6 +42,10 @@ with music; see `worker/speech/README.md` for the figures."""
 ALIKE = 0.8
 """Share of letters, in order, that make two texts the same."""
 
+SAID = 0.6
+"""The same for a phrase of the job's vocabulary, decoded with that and without: without, a name is
+often spelled otherwise."""
+
 REPEATED = frozenset({Doubt.REPEATS, Doubt.COMPRESSION})
 """Doubts that a second attempt may refute, by saying the same."""
 
@@ -165,7 +169,8 @@ def _standing(attempts: Sequence[Attempt]) -> Attempt | None:
     if not doubts(last):
         if is_unsure(last):
             return None
-        return next((attempt for attempt in unsure if _is_better(attempt, last)), last)
+        said = [each for each in earlier if _was_said(each, last)]
+        return next(iter(said or [each for each in unsure if _is_better(each, last)]), last)
     for attempt in earlier:
         confirmed = _confirmed(attempt, last, by_chance=False)
         if confirmed is not None:
@@ -182,6 +187,19 @@ def _is_better(attempt: Attempt, other: Attempt) -> bool:
     if is_silence(other) or seconds_to_say(attempt.text) < ALIKE * seconds_to_say(other.text):
         return False
     return attempt.avg_logprob > other.avg_logprob
+
+
+def _was_said(attempt: Attempt, plain: Attempt) -> bool:
+    """Whether a text that is the job's vocabulary was heard: so it is decoded plainly as well."""
+    if set(doubts(attempt)) != {Doubt.LISTED} or not plain.plain:
+        return False
+    return _alike(attempt, plain) >= SAID
+
+
+def _alike(one: Attempt, other: Attempt) -> float:
+    """Share of letters, in order, that two texts have in common; what is repeated counts once."""
+    first, second = said_once(one.text), said_once(other.text)
+    return SequenceMatcher(None, first, second, autojunk=False).ratio()
 
 
 def _confirmed(one: Attempt, other: Attempt, *, by_chance: bool) -> Attempt | None:
@@ -212,8 +230,7 @@ def _confirmed(one: Attempt, other: Attempt, *, by_chance: bool) -> Attempt | No
         or (one.plain == other.plain and not by_chance)
     ):
         return None
-    first, second = said_once(one.text), said_once(other.text)
-    if SequenceMatcher(None, first, second, autojunk=False).ratio() < ALIKE:
+    if _alike(one, other) < ALIKE:
         return None
     lengths = [seconds_to_say(each.text) for each in repeating]
     if min(lengths) >= ALIKE * max(lengths):

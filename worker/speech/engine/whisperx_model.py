@@ -19,6 +19,7 @@ from worker.results.transcript import Language, Word
 from worker.speech import unheard
 from worker.speech.api import Options, Recognition, WindowText
 from worker.speech.config import EngineConfig
+from worker.speech.engine.own_prompt import own_prompt
 from worker.speech.engine.segments import segments
 from worker.speech.model import device as devices
 from worker.speech.model.detection import among, ranking_of
@@ -103,14 +104,15 @@ class WhisperX:
             JobError: WhisperX fails on this file.
             EngineError: the device is broken.
         """
+        own = own_prompt(self.loaded.model, options, carries=False)
         began = time.monotonic()
         try:
-            result = self._transcribe(audio.samples, options)
+            result = self._transcribe(audio.samples, options, own.vocabulary)
         except RuntimeError as error:
             raise self._verdict(error) from error
         seconds = {**audio.prepare_seconds, "transcribe": time.monotonic() - began}
         code = str(result["language"]) if result["segments"] else None
-        notes = list(audio.notes)
+        notes = [*audio.notes, *own.notes]
         if options.carry_context == "on":
             notes.append(
                 "carry_context = 'on' was not followed: the standard transcriber decodes each "
@@ -146,12 +148,16 @@ class WhisperX:
             languages=((code, spoken),) if code is not None and found else (),
         )
 
-    def _transcribe(self, samples: NDArray[np.float32], options: Options) -> Mapping[str, Any]:
+    def _transcribe(
+        self, samples: NDArray[np.float32], options: Options, vocabulary: Sequence[str]
+    ) -> Mapping[str, Any]:
         if not len(samples):
             return {"segments": [], "language": None}
         pipeline = self._pipeline
+        # WhisperX knows no list: its phrases stand before the hotwords, as one text.
+        hotwords = " ".join([*(f"{phrase}," for phrase in vocabulary), options.hotwords or ""])
         pipeline.options = replace(
-            pipeline.options, initial_prompt=options.prompt, hotwords=options.hotwords
+            pipeline.options, initial_prompt=options.prompt, hotwords=hotwords.strip() or None
         )
         pipeline.tokenizer = None
         try:

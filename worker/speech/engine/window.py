@@ -27,11 +27,13 @@ class Rung:
         positions: encoder length.
         temperature: of sampling; 0 is beam search.
         prompt: tokens of the text before the window, maybe none.
+        told: whether the decoder is told the job's vocabulary.
     """
 
     positions: int
     temperature: float
     prompt: tuple[int, ...] = ()
+    told: bool = False
 
 
 class Ladder(Protocol):
@@ -68,7 +70,7 @@ class WindowState(Spanned):
         spans: the parts of the file it is made of.
         sound: what the model gets; None once nothing decodes it any more.
         samples: int16 [n] at 16 kHz, where alignment will need them.
-        rungs: what is tried without a prompt, in order, until a text passes the checks.
+        rungs: what is tried plainly, in order, until a text passes the checks.
         language: that it is to be decoded in; None while that is not known.
         prompt: the text before it, for its first attempt or for the look; empty until that is
             known.
@@ -77,6 +79,7 @@ class WindowState(Spanned):
         phase: how far it is.
         attempts: the decodings so far, until a text stands.
         look: the decoding after that, with the text before the window, if there was one.
+        vocabulary: phrases that the decoder is told of; maybe none.
     """
 
     index: int
@@ -91,18 +94,26 @@ class WindowState(Spanned):
     phase: Phase = Phase.ASKED
     attempts: list[tuple[Attempt, Decoded]] = field(default_factory=list)
     look: tuple[Attempt, Decoded] | None = None
+    vocabulary: tuple[str, ...] = field(default=(), repr=False)
 
     @property
     def rung(self) -> Rung:
         """What to decode next.
 
         The text before the window is tried once: first, or, if that wasn't known then, after a
-        text stands without it. What fails with it is tried without it.
+        text stands without it. What fails with it is tried without it, and what then fails in full
+        with the vocabulary is tried without that.
         """
         first = (self._left or self.rungs[-1:])[0]
+        told = bool(self.vocabulary)
         if self.prompt and (self.phase is Phase.LOOKING or not self.attempts):
             positions = FULL_POSITIONS if self.phase is Phase.LOOKING else first.positions
-            return Rung(positions, 0.0, self.prompt)
+            return Rung(positions, 0.0, self.prompt, told)
+        if told and not any(
+            attempt.told and not attempt.short and not attempt.prompted
+            for attempt, _ in self.attempts
+        ):
+            return Rung(first.positions, 0.0, told=True)
         return first
 
     @property
@@ -190,6 +201,7 @@ class WindowState(Spanned):
             heard_until=decoded.words[-1].end if decoded.words else None,
             temperature=rung.temperature,
             prompted=rung.prompt,
+            told=self.vocabulary if rung.told else (),
             stopped=decoded.stopped,
             words_failed=decoded.words_failed,
         )

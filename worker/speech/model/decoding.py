@@ -10,7 +10,7 @@ from worker.speech.api import Task
 from worker.speech.model.detection import Ranking
 from worker.speech.prepare.sound import Sound
 
-__all__ = ["BEST_OF", "Decoded", "Request"]
+__all__ = ["BEST_OF", "Decoded", "Listed", "Request"]
 
 BEST_OF = 5
 """Texts sampled at temperatures over 0, of which the likeliest is taken (Whisper's default)."""
@@ -26,7 +26,7 @@ class Request:
         language: Whisper code, or None to detect it from this window.
         languages: codes that are detected among; empty: all.
         task: transcribe or translate.
-        context: tokens of prompt and hotwords (see `Whisper.context`), maybe none.
+        context: tokens of the job's own prompt (see `engine.own_prompt`), maybe none.
         carried: tokens of the text before the window, maybe none.
         want_words: whether to find word times from attention (see `Decoded.with_words`).
         unless: says of the text whether they need not be found all the same.
@@ -41,6 +41,21 @@ class Request:
     languages: tuple[str, ...] = ()
     want_words: bool = False
     unless: Callable[[str], bool] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """A job's vocabulary as tokens of a model.
+
+    Attributes:
+        begins: the token that begins any prompt.
+        blank: a space's.
+        phrases: those of each phrase, with what parts it from the next.
+    """
+
+    begins: int
+    blank: int
+    phrases: tuple[tuple[int, ...], ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ from worker.speech.api import Options
 from worker.speech.config import SPANS, WINDOWS, EngineConfig
 from worker.speech.model import choices, memory, models, suppressed
 from worker.speech.model import device as devices
-from worker.speech.model.decoding import Decoded, Request
+from worker.speech.model.decoding import Decoded, Listed, Request
 from worker.speech.model.extras import without_whisperx
 from worker.speech.model.memory import Budget
 from worker.speech.model.rehearsal import rehearse
@@ -80,6 +80,10 @@ class Model(Protocol):
 
     def context(self, options: Options) -> tuple[int, ...]:
         """Tokens of prompt and hotwords."""
+        ...
+
+    def listed(self, vocabulary: Sequence[str]) -> Listed:
+        """The tokens of phrases to favour."""
         ...
 
     def start_length(self) -> int:

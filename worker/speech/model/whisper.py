@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from worker.errors import ErrorCode, JobError
 from worker.logs import get_logger
 from worker.speech.api import Options, Task
-from worker.speech.model.decoding import BEST_OF, Decoded, Request
+from worker.speech.model.decoding import BEST_OF, Decoded, Listed, Request
 from worker.speech.model.detection import PIECE_SECONDS, Ranking, among, pieces, ranking_of, spoken
 from worker.speech.model.log_mel import LogMel
 from worker.speech.model.memory import is_out_of_memory, is_stale
@@ -168,9 +168,7 @@ class Whisper:
         tokens = [tokenizer.sot_prev]
         for text in (options.hotwords, options.prompt):
             if text:
-                # A prompt that spells `<|startoftranscript|>` must not become that token.
-                found = tokenizer.encode(" " + text.strip())
-                tokens += [token for token in found if token < tokenizer.eot]
+                tokens += _text_tokens(tokenizer, text)
         if len(tokens) > PROMPT_TOKENS:
             raise JobError(
                 ErrorCode.PROMPT_TOO_LONG,
@@ -179,6 +177,15 @@ class Whisper:
             )
         return tuple(tokens)
 
+    def listed(self, vocabulary: Sequence[str]) -> Listed:
+        """The tokens of phrases to favour, each with the comma of a list."""
+        tokenizer = self.tokenizer("en", "transcribe")
+        return Listed(
+            begins=tokenizer.sot_prev,
+            blank=tokenizer.encode(" ")[0],
+            phrases=tuple(tuple(_text_tokens(tokenizer, f"{text},")) for text in vocabulary),
+        )
+
     def start_length(self) -> int:
         """Tokens of a start sequence: start, language and task (if multilingual), no times."""
         return 4 if self.multilingual else 2
@@ -186,7 +193,7 @@ class Whisper:
     def prompt(self, request: Request, language: str) -> list[int]:
         """The tokens that a window's decoding begins with.
 
-        The job's own context, the text before the window, the start sequence, no times.
+        The job's own prompt, the text before the window, the start sequence, no times.
         """
         tokenizer = self.tokenizer(language, request.task)
         own = request.context or ((tokenizer.sot_prev,) if request.carried else ())
@@ -363,6 +370,12 @@ class Whisper:
                     else replace(decoded[index], read_words=found[position].words)
                 )
         return decoded
+
+
+def _text_tokens(tokenizer: Tokenizer, text: str) -> list[int]:
+    """A text's tokens, none of them special, though it spell `<|startoftranscript|>`."""
+    found = tokenizer.encode(" " + text.strip())
+    return [token for token in found if token < tokenizer.eot]
 
 
 def _try_align(find: Callable[[], list[Alignment]], windows: int) -> list[Alignment] | None:

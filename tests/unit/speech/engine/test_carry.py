@@ -15,6 +15,7 @@ from worker.results.transcript import Language
 from worker.speech.api import CarryContext, Options, Partial, WindowText
 from worker.speech.engine import carry
 from worker.speech.engine.batcher import Turn
+from worker.speech.engine.own_prompt import OwnPrompt
 from worker.speech.engine.state import FileState
 from worker.speech.engine.texts import Step
 from worker.speech.engine.window import Phase, Rung, full_ladder
@@ -84,7 +85,6 @@ class Run:
             "job",
             Options(language="en", carry_context=self.mode),
             full_ladder,
-            own_tokens=0,
             resume=self.resume,
         )
         self.waiting: set[int] = set()
@@ -353,7 +353,7 @@ def test_resumed_windows_pass_on_what_they_said() -> None:
 
 @pytest.mark.parametrize("own", [0, 1, 30, 150, 223])
 def test_the_jobs_own_prompt_comes_first_and_leaves_the_rest_of_the_room(own: int) -> None:
-    state = FileState("job", Options(language="en"), full_ladder, own_tokens=own)
+    state = FileState("job", Options(language="en"), full_ladder, own=OwnPrompt((7,) * own))
     for index in range(8):
         spans = (Span(index * 480_000, index * 480_000 + 48_000),)
         state.add_window(index, spans, FEATURES, None)
