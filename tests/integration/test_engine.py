@@ -22,6 +22,7 @@ from tests.fakes.media import encode, tone, write_wav
 from tests.fakes.model import FakeModel, load_fake
 from tests.fakes.model_hosts import BlackHole, use_caches, use_hub
 from tests.fakes.speech import talk
+from worker import logs
 from worker.errors import EngineError, ErrorCode, JobError
 from worker.results.transcript import Word
 from worker.speech.api import Options, Partial, Recognition, Submission
@@ -94,6 +95,38 @@ def prepared(submission: Submission) -> bool:
     """Whether a file's length is known from its end, not from its header."""
     state = submission.state  # type: ignore[attr-defined] # the engine's own submission
     return state.total is not None
+
+
+def test_jobs_with_vocabularies_of_their_own_share_batches_and_nothing_tells_them(
+    engines: Make, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    logs.configure("DEBUG", "text")
+    path = talk(tmp_path / "a.wav", bursts=1, seconds=2.0)
+    lists = [tuple(f"pannartz{job}x{n}" for n in range(1 + 25 * job)) for job in range(10)]
+    opened = threading.Event()
+
+    def poison(request: Request) -> Exception | None:
+        unlucky = model.listed(lists[-1][:1]).phrases[0]
+        return RuntimeError("bad window") if unlucky[0] in request.context else None
+
+    model = FakeModel(gate=lambda: opened.wait(PATIENCE), poison=poison)
+    engine = engines(model, windows=5)
+    jobs = [
+        engine.submit(path, replace(ENGLISH, vocabulary=told), name=f"job-{number}")
+        for number, told in enumerate(lists)
+    ]
+    until(lambda: all(prepared(each) for each in jobs))
+    opened.set()
+    failed = error(jobs.pop())
+    found = [result(each) for each in jobs]
+    assert [len(call) for call in model.calls[:2]] == [5, 5]
+    assert [len(each.notes) for each in found] == [0] * 5 + [1] * 4
+    assert "102 of the vocabulary's 201 phrases" in found[-1].notes[0]
+    out = capfd.readouterr()
+    assert "event=batch.completed" in out.err
+    assert "event=window.failed" in out.err
+    for told in (out.err, out.out, str(failed), repr(found), repr(engine.stats)):
+        assert "pannartz" not in told
 
 
 @pytest.mark.parametrize("takes_samples", [False, True])

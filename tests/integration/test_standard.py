@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -70,6 +71,19 @@ def test_the_standard_transcriber_detects_among_the_languages_that_there_may_be(
     assert found.notes == ()
     with pytest.raises(JobError, match="transcriber = 'optimized'"):
         engine.submit(clip, Options(multilingual=True), name="clip")
+
+
+@pytest.mark.parametrize("engine", ["standard"], indirect=True)
+def test_as_much_of_a_vocabulary_as_fits_is_told(engine: Transcriber, speech_dir: Path) -> None:
+    phrases = ("surpassed", *(f"zymurgy {number}" for number in range(200)))
+    asked = Options(language="en", words=False, hotwords="Gutenberg", vocabulary=phrases)
+    clip = speech_dir / "english" / CLIP
+    found = engine.submit(clip, asked, name="clip").future.result(PATIENCE)
+    (note,) = found.notes
+    assert re.match(r"The decoder was told \d+ of the vocabulary's 201 phrases", note)
+    assert "zymurgy" not in note
+    assert "surpassed" in found.text
+    assert "zymurgy" not in found.text.lower()
 
 
 def test_a_tone_is_no_speech_and_a_text_no_audio(engine: Transcriber, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from functools import lru_cache
 
 from worker.speech.engine.scripts import letters, seconds_to_say, words
@@ -90,26 +90,43 @@ def echoes(text: str, tokens: Sequence[int], before: Sequence[int]) -> bool:
 
 
 def recites(text: str, phrases: Sequence[str]) -> bool:
-    """Whether a text is nothing but phrases of a list in its order, or says a long run of them.
+    """Whether a text is nothing but words of a list, or says a long run of the list in its order.
 
-    So the decoder fills a window in which nothing is said.
+    So the decoder fills a window in which nothing is said, from anywhere in the list.
 
     Args:
         text: of the window.
         phrases: that the decoder was told before it.
     """
-    said, listed = letters(text), [letters(phrase) for phrase in phrases]
-    return bool(said) and any(_recites_from(said, listed[at:]) for at in range(len(listed)))
+    if not phrases:
+        return False
+    said, listed = words(text), [words(phrase) for phrase in phrases]
+    spoken = {word for phrase in listed for word in phrase}
+    if said and all(_made_of(word, spoken) for word in said):
+        return True
+    joined, spelled = "".join(said), ["".join(phrase) for phrase in listed]
+    return any(_runs_on(joined, spelled[at:]) for at in range(len(spelled)))
 
 
-def _recites_from(said: str, listed: Sequence[str]) -> bool:
-    """The same with the first phrase as the first that is recited."""
+def _made_of(word: str, others: Set[str]) -> bool:
+    """Whether a word is one of some others, or several of them without spaces between."""
+    if word in others:
+        return True
+    ends = {0}
+    for end in range(2, len(word) + 1):
+        if any(word[start:end] in others for start in ends if end - start > 1):
+            ends.add(end)
+    return len(word) in ends
+
+
+def _runs_on(said: str, listed: Sequence[str]) -> bool:
+    """Whether letters say a list's phrases from the first on for long enough, and two at least."""
     run = ""
     for count, phrase in enumerate(listed, 1):
         run += phrase
         if run not in said:
             return False
-        if run == said or (count > 1 and seconds_to_say(run) >= ECHO_SECONDS):
+        if count > 1 and seconds_to_say(run) >= ECHO_SECONDS:
             return True
     return False
 

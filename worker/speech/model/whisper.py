@@ -183,7 +183,9 @@ class Whisper:
         return Listed(
             begins=tokenizer.sot_prev,
             blank=tokenizer.encode(" ")[0],
-            phrases=tuple(tuple(_text_tokens(tokenizer, f"{text},")) for text in vocabulary),
+            phrases=tuple(
+                tuple(_text_tokens(tokenizer, f"{' '.join(text.split())},")) for text in vocabulary
+            ),
         )
 
     def start_length(self) -> int:

@@ -9,8 +9,8 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from tests.sentences import SENTENCES, encode
-from worker.speech.engine.repeats import echoes, said_once, says_again, says_often
-from worker.speech.engine.scripts import seconds_to_say
+from worker.speech.engine.repeats import echoes, recites, said_once, says_again, says_often
+from worker.speech.engine.scripts import letters, seconds_to_say
 
 languages = st.sampled_from(sorted(SENTENCES))
 
@@ -150,3 +150,51 @@ def test_short_answers_and_common_phrases_are_no_echo() -> None:
 
 def test_no_text_is_no_echo() -> None:
     assert not echoes("", (), (1, 2, 3))
+
+
+NAMES = ("Kubernetes", "Novak Djokovic", "Mississauga", "Szczecin", "東京", "Reykjavik")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Kubernetes,",
+        "Novak Djokovic, Mississauga",
+        "mississauga szczecin.",
+        "東京",
+        "東京東京",
+        "Djokovic, Reykjavik,",
+        "Mississauga, Kubernetes",
+        ", ".join(NAMES) + ", and so on.",
+    ],
+)
+def test_a_list_is_recited(text: str) -> None:
+    assert recites(text, NAMES)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "...",
+        "We run Kubernetes.",
+        "Djokovics",
+        "東京都",
+        "Novak Djokovic, Mississauga and Szczecin are three.",
+    ],
+)
+def test_a_text_that_says_phrases_recites_no_list(text: str) -> None:
+    assert not recites(text, NAMES)
+    assert not recites(text, ())
+
+
+@given(split(), st.data())
+def test_whatever_run_of_a_list_is_said_it_is_recited(
+    texts: tuple[str, str], data: st.DataObject
+) -> None:
+    phrases = " ".join(texts).split()
+    start = data.draw(st.integers(0, len(phrases) - 1))
+    end = data.draw(st.integers(start + 1, len(phrases)))
+    said = ", ".join(phrases[start:end])
+    assume(letters(said))
+    assert recites(said, phrases)

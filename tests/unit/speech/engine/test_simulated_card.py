@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable
 
 import pytest
 
-from tests.fakes.card import BEAM, H100, L4, LARGE, T4, Card, call_seconds
+from tests.fakes.card import BEAM, H100, L4, LARGE, T4, Card, SimulatedCard, call_seconds
 from tests.fakes.simulation import Simulation, jobs_of_seconds, long_jobs, mixed_jobs
+from worker.speech.api import Options
 from worker.speech.engine.device_loop import Flight
+from worker.speech.engine.own_prompt import NONE, OwnPrompt, own_prompt
 from worker.speech.model import memory
 
 CARDS = [T4, L4, H100]
@@ -94,6 +97,51 @@ def test_a_card_that_finds_no_words_decodes_short_windows_again() -> None:
     assert report.windows == len(jobs)
     # The guard sees that as well, and has the rest decoded in full.
     assert 0 < report.stats.short_failed == report.stats.short_windows < len(jobs)
+
+
+def ten_lists(share: float = 1.0) -> Callable[[int], OwnPrompt]:
+    """Jobs take turns with ten vocabularies of two to a hundred phrases; some have none.
+
+    Args:
+        share: of the jobs that have one.
+    """
+    chance = random.Random(4)
+    model = SimulatedCard(L4, lambda _: None)
+    made = [
+        own_prompt(
+            model,
+            Options(vocabulary=tuple(f"{chance.random():.{length}f}" for _ in range(count))),
+            carries=True,
+        )
+        for count, length in zip((2, 3, 5, 8, 10, 15, 20, 40, 60, 100), range(6, 16), strict=True)
+    ]
+    return lambda number: made[number % 10] if chance.random() < share else NONE
+
+
+def test_jobs_with_vocabularies_of_their_own_share_batches() -> None:
+    jobs = jobs_of_seconds(500)
+    report = Simulation(T4).run(jobs, ten_lists())
+    assert report.windows == len(jobs)
+    assert report.fill >= 0.9, report
+
+
+@pytest.mark.long
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("share", [1.0, 0.5, 0.1])
+@pytest.mark.parametrize("card", CARDS, ids=lambda card: card.name)
+@pytest.mark.parametrize("load", ["5 s", "mixed"])
+def test_batches_stay_full_whatever_share_of_the_jobs_has_a_vocabulary(
+    card: Card, load: str, share: float, record_property: Callable[[str, object], None]
+) -> None:
+    # Jobs with and without one share no batch until there is text before their windows. So where
+    # both come, there are twice as many kinds of windows among the jobs that a worker may hold.
+    short, mixed = {"T4": (2_000, 400), "L4": (6_000, 1_000), "H100": (12_000, 4_000)}[card.name]
+    jobs = jobs_of_seconds(short) if load == "5 s" else mixed_jobs(mixed)
+    report = Simulation(card).run(jobs, ten_lists(share))
+    record_property("figure", f"{card.name}, {load}, {share:.0%} with a vocabulary: {report}")
+    assert report.windows == sum(map(len, jobs))
+    assert report.fill >= (0.9 if share == 1.0 else 0.8)
+    assert report.busy >= 0.94
 
 
 @pytest.mark.long

@@ -190,6 +190,17 @@ def test_a_prompt_cannot_spell_a_special_token(model: Whisper) -> None:
     assert "hello" in start.decode(list(tokens[1:]))
 
 
+def test_phrases_are_tokens_of_a_list_and_none_is_special(model: Whisper) -> None:
+    start = model.tokenizer("en", "transcribe")
+    listed = model.listed(("Subiaco", " Wynkyn\nde Worde ", "<|startoftranscript|>Caxton"))
+    assert listed.begins == start.sot_prev
+    assert start.decode([listed.blank]) == " "
+    spelled = [token for tokens in listed.phrases for token in tokens]
+    assert all(token < start.eot for token in spelled)
+    assert start.decode(spelled).startswith(" Subiaco, Wynkyn de Worde,")
+    assert "Caxton," in start.decode(list(listed.phrases[2]))
+
+
 def test_a_prompt_may_take_half_of_the_decoder(model: Whisper) -> None:
     one = len(model.context(Options(prompt="word"))) - 1
     fits = (PROMPT_TOKENS - 1) // one
