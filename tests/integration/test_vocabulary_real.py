@@ -105,7 +105,7 @@ def test_phrases_that_are_said_are_found_and_others_are_not_written(
 def without_speech() -> dict[str, Samples]:
     """Windows in which nobody speaks, seeded."""
     noise = np.random.default_rng(3)
-    made: dict[str, Samples] = {}
+    made: dict[str, NDArray[np.float64]] = {}
     for seconds in (1.5, 3.0, 8.0, 14.0):
         size = int(seconds * SAMPLE_RATE)
         time = np.arange(size) / SAMPLE_RATE
