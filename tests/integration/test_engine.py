@@ -110,7 +110,7 @@ def test_jobs_with_vocabularies_of_their_own_share_batches_and_nothing_tells_the
         return RuntimeError("bad window") if unlucky[0] in request.context else None
 
     model = FakeModel(gate=lambda: opened.wait(PATIENCE), poison=poison)
-    engine = engines(model, windows=5)
+    engine = engines(model, windows=5, max_wait=PATIENCE)
     jobs = [
         engine.submit(path, replace(ENGLISH, vocabulary=told), name=f"job-{number}")
         for number, told in enumerate(lists)

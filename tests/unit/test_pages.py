@@ -28,6 +28,7 @@ SHORT = (
     "worker/results/README.md",
     "worker/results/subtitles/README.md",
     "worker/speech/README.md",
+    "worker/speech/engine/README.md",
     "worker/speech/media/README.md",
     "worker/speech/model/README.md",
 )

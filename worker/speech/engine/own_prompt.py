@@ -39,8 +39,8 @@ class OwnPrompt:
         vocabulary: the phrases that the decoder is told.
         listed: their tokens.
         begins: the token that begins any prompt.
-        blank: the token that fills prompts: a space, which nobody says. Repeated phrases did better
-            in no way, and were written where they were not said (`worker/speech/README.md`).
+        blank: the token that fills prompts: a space. Of all that was tried it alone did no harm
+            (`worker/speech/engine/README.md`).
         asked: phrases in the job's vocabulary, told or not.
     """
 
