@@ -295,7 +295,7 @@ def spoken(
 
 
 @given(spoken(), st.sampled_from(["transcribe", "translate"]))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=80, deadline=None)
 def test_nothing_is_lost_and_nothing_overlaps(windows: list[Segment], task: str) -> None:
     found = by_sentences(windows, "translate" if task == "translate" else "transcribe")
     assert [s.id for s in found] == list(range(len(found)))
@@ -320,7 +320,7 @@ def test_nothing_is_lost_and_nothing_overlaps(windows: list[Segment], task: str)
 
 
 @given(spoken(kinds=["spelled"]))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=80, deadline=None)
 def test_words_that_spell_the_text_are_the_same_in_sentences(windows: list[Segment]) -> None:
     found = by_sentences(windows, "transcribe")
     assert [word for s in found for word in s.words] == [word for s in windows for word in s.words]

@@ -453,7 +453,15 @@ def test_two_hours_take_seconds() -> None:
     assert time.process_time() - started < 5
 
 
-@pytest.mark.parametrize("text", ["x" * 100_000, "あ" * 33_000, "a " * 10_000, "\u0301" * 50_000])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "x" * 100_000,
+        pytest.param("あ" * 33_000, marks=pytest.mark.long),
+        pytest.param("a " * 10_000, marks=pytest.mark.long),
+        "\u0301" * 50_000,
+    ],
+)
 def test_one_huge_segment_takes_seconds(text: str) -> None:
     started = time.process_time()
     shown(segment(0.0, 30.0, text))
