@@ -239,7 +239,8 @@ def test_scripts_of_several_bytes_lose_no_speech_without_a_note(
     found = submission.future.result(PATIENCE)
     lost = found.audio_seconds - sum(each.end - each.start for each in found.segments)
     named = [note for note in found.notes if "s of speech have no text" in note]
-    assert lost < 4.0 or named, found
+    # Pauses, and what lies between words, are in no segment.
+    assert lost < 6.0 or named, found
     for segment in found.segments:
         # Not what chance writes at temperature 1, and no loop.
         assert segment.avg_logprob >= FLOOR_LOGPROB

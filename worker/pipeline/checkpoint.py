@@ -107,8 +107,8 @@ class Checkpoint(BaseModel):
 def parse(body: bytes | None) -> Checkpoint | None:
     """The checkpoint in `body`; None if there is none, or none with a record that can be read.
 
-    Keys that this release doesn't know are ignored. Windows that it can't read are left out, so
-    they are decoded again; so are all windows if the engine's fingerprint can't be read.
+    Keys that this release doesn't know are ignored. Where it can't read a window, all of them are
+    left out and decoded again; so they are if the engine's fingerprint can't be read.
     """
     if body is None:
         return None

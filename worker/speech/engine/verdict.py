@@ -190,10 +190,14 @@ def _is_better(attempt: Attempt, other: Attempt) -> bool:
 
 
 def _was_said(attempt: Attempt, plain: Attempt) -> bool:
-    """Whether a text that is the job's vocabulary was heard: so it is decoded plainly as well."""
-    if set(doubts(attempt)) != {Doubt.LISTED} or not plain.plain:
+    """Whether a text that is the job's vocabulary was heard: so it is decoded plainly as well.
+
+    It may spell otherwise what the plain decoding says, and add nothing to it.
+    """
+    if set(doubts(attempt)) != {Doubt.LISTED} or not plain.plain or is_silence(plain):
         return False
-    return _alike(attempt, plain) >= SAID
+    adds = ALIKE * seconds_to_say(attempt.text) > seconds_to_say(plain.text)
+    return not adds and _alike(attempt, plain) >= SAID
 
 
 def _alike(one: Attempt, other: Attempt) -> float:

@@ -113,3 +113,21 @@ def test_a_text_that_names_the_vocabulary_stands_where_something_alike_is_heard_
     window.tried(window.rung, said("Swine Heim and Panarts.", -0.6))
     assert window.exhausted
     assert window.verdict.text == "Sweynheim and Pannartz."
+
+
+@pytest.mark.parametrize(
+    ("told", "plain", "logprob", "no_speech"),
+    [
+        ("Thank you.", "Thank you.", -1.05, 0.9),  # plainly decoded it is silence
+        ("Anna Smith, Bob Jones, Carla Diaz", "Anna Smith and Bob Jones", -0.4, 0.1),
+    ],
+)
+def test_a_vocabulary_adds_nothing_to_what_is_heard_without_it(
+    told: str, plain: str, logprob: float, no_speech: float
+) -> None:
+    listed = ("Thank you", "Anna Smith", "Bob Jones", "Carla Diaz")
+    window = asked(short=False, vocabulary=listed)
+    window.tried(window.rung, said(told, -0.4))
+    window.tried(window.rung, replace(said(plain, logprob), no_speech=no_speech))
+    assert window.verdict.attempt.text == plain
+    assert not window.verdict.attempt.told
