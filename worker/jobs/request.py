@@ -46,6 +46,7 @@ from worker.results.transcript import (
     LineWidth,
     SegmentResolution,
     StartIndex,
+    Task,
 )
 from worker.uris import S3Prefix
 
@@ -115,7 +116,7 @@ class JobRequest(BaseModel):
     job_id: str | None = _field("job_id", json_schema_extra={"pattern": JOB_ID_PATTERN})
     output: S3Prefix | None = _field("output")
     language: str | None = _field("language", json_schema_extra={"enum": [*LANGUAGE_CODES, None]})
-    task: Literal["transcribe", "translate"] = _field("task")
+    task: Task = _field("task")
     formats: tuple[Format, ...] = _field("formats", strict=False, max_length=_MAX_FORMATS)
     words: bool = _field("words")
     prompt: PrivateText | None = _field("prompt", repr=False)

@@ -21,10 +21,11 @@ from pathlib import Path
 from string import Template
 from typing import TYPE_CHECKING
 
+from worker.results.languages import written_in
 from worker.results.spelling import one_line, spans
 
 if TYPE_CHECKING:
-    from worker.results.transcript import Segment, Transcript, Word
+    from worker.results.transcript import Segment, Task, Transcript, Word
 
 __all__ = ["DOUBTS", "Viewing", "page"]
 
@@ -211,8 +212,8 @@ def _speaker(segment: Segment) -> str | None:
     return getattr(segment, "speaker", None)
 
 
-def _segment(number: int, segment: Segment, task: str, speaker: str | None) -> str:
-    language = "en" if task == "translate" else segment.language
+def _segment(number: int, segment: Segment, task: Task, speaker: str | None) -> str:
+    language = written_in(segment.language, task)
     spoken_in = f' lang="{_name(language)}"' if language else ""
     times = f"{_number(segment.start)} {_number(segment.end)}"
     said_by = f'<span class="speaker"><bdi>{_name(speaker)}</bdi></span>' if speaker else ""

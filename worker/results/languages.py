@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from worker.results.transcript import Segment, Transcript
+    from worker.results.transcript import Segment, Task, Transcript
 
 __all__ = ["LANGUAGE_NAMES", "segment_language", "text_language", "written_in"]
 
@@ -122,7 +122,7 @@ LANGUAGE_NAMES: Mapping[str, str] = MappingProxyType(
 """English name of each code, lower case, as OpenAI's tokenizer lists them."""
 
 
-def written_in(spoken: str | None, task: Literal["transcribe", "translate"]) -> str | None:
+def written_in(spoken: str | None, task: Task) -> str | None:
     """The code of the language that a text is written in; None if not known.
 
     Args:

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from operator import itemgetter
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 from worker.results.languages import written_in
 from worker.results.sentence_ends import is_ended, sentences
@@ -23,7 +23,7 @@ from worker.results.spacing import joint
 from worker.results.speech_times import Stretch, clipped
 from worker.results.spelling import one_line
 from worker.results.timed import Timed, opens, timed
-from worker.results.transcript import Segment, Word
+from worker.results.transcript import Segment, Task, Word
 
 __all__ = ["by_sentences"]
 
@@ -139,9 +139,7 @@ class _Run:
         return sorted(found.values())
 
 
-def by_sentences(
-    windows: Sequence[Segment], task: Literal["transcribe", "translate"]
-) -> tuple[Segment, ...]:
+def by_sentences(windows: Sequence[Segment], task: Task) -> tuple[Segment, ...]:
     """The sentences that were said in windows.
 
     Together they have the text of the windows, but for white space between sentences, and each of
@@ -164,7 +162,7 @@ def by_sentences(
     return tuple(found)
 
 
-def _runs(windows: Sequence[Segment], task: Literal["transcribe", "translate"]) -> Iterator[_Run]:
+def _runs(windows: Sequence[Segment], task: Task) -> Iterator[_Run]:
     """The windows, as far as they are read as one."""
     run = _Run()
     written: str | None = None

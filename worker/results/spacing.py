@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import TYPE_CHECKING
+
+from worker.results.languages import written_in
+
+if TYPE_CHECKING:
+    from worker.results.transcript import Task
 
 __all__ = ["LANGUAGES_WITHOUT_SPACES", "is_spaced", "joint"]
 
@@ -27,11 +32,11 @@ def joint(first: str | None, second: str | None) -> str:
     return "" if spaceless else " "
 
 
-def is_spaced(language: str, task: Literal["transcribe", "translate"]) -> bool:
+def is_spaced(language: str, task: Task) -> bool:
     """Whether a text puts spaces between its words.
 
     Args:
         language: Whisper code of the language spoken.
         task: what was asked; a translation is English, whatever was spoken.
     """
-    return task == "translate" or language not in LANGUAGES_WITHOUT_SPACES
+    return written_in(language, task) not in LANGUAGES_WITHOUT_SPACES

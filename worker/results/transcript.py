@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 SCHEMA_VERSION = 1
 
+Task = Literal["transcribe", "translate"]
 SegmentResolution = Literal["sentence", "window"]
 LineWidth = Annotated[int, Field(ge=10, le=200)]
 LineCount = Annotated[int, Field(ge=1, le=10)]
@@ -162,7 +163,7 @@ class Transcript(_Model):
     languages: tuple[LanguageShare, ...] = Field(
         default=(), description="all that were decoded, the one most spoken first"
     )
-    task: Literal["transcribe", "translate"]
+    task: Task
     text: str
     segment_resolution: SegmentResolution = Field(default="window", description="what a segment is")
     segments: tuple[Segment, ...]

@@ -14,10 +14,9 @@ from typing import Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict
 
-from worker.results.transcript import EngineInfo, Language, Segment, Word
+from worker.results.transcript import EngineInfo, Language, Segment, Task, Word
 from worker.speech.media.raw import RawAudio
 
-Task = Literal["transcribe", "translate"]
 WordTimes = Literal["aligned", "attention", "none"]
 CarryContext = Literal["auto", "off", "on"]
 

@@ -20,12 +20,13 @@ from worker.results.transcript import (
     InputInfo,
     LanguageShare,
     Segment,
+    Task,
     Timings,
     Transcript,
     Word,
 )
 from worker.results.wording.worded import notes_of_tags, worded
-from worker.speech.api import Recognition, Task
+from worker.speech.api import Recognition
 
 __all__ = ["Input", "assemble", "timings", "with_timings"]
 

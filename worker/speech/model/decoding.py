@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
-from worker.results.transcript import Word
-from worker.speech.api import Task
+from worker.results.transcript import Task, Word
 from worker.speech.model.detection import Ranking
 from worker.speech.prepare.sound import Sound
 

@@ -21,7 +21,8 @@ from numpy.typing import NDArray
 
 from worker.errors import ErrorCode, JobError
 from worker.logs import get_logger
-from worker.speech.api import Options, Task
+from worker.results.transcript import Task
+from worker.speech.api import Options
 from worker.speech.model.decoding import BEST_OF, Decoded, Listed, Request
 from worker.speech.model.detection import PIECE_SECONDS, Ranking, among, pieces, ranking_of, spoken
 from worker.speech.model.log_mel import LogMel

@@ -13,8 +13,7 @@ import numpy.typing as npt
 import pytest
 
 from worker.results.spacing import LANGUAGES_WITHOUT_SPACES
-from worker.results.transcript import Word
-from worker.speech.api import Task
+from worker.results.transcript import Task, Word
 from worker.speech.model.models import resolve
 from worker.speech.words.attention import align, words_from_alignment
 
