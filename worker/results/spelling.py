@@ -7,9 +7,13 @@ agree on which characters are which word's.
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
-__all__ = ["one_line", "respelled", "says_something", "spans"]
+if TYPE_CHECKING:
+    from worker.results.transcript import Word
+
+__all__ = ["one_line", "placed", "respelled", "says_something", "spans"]
 
 
 def one_line(text: str) -> str:
@@ -36,6 +40,15 @@ def spans(text: str, parts: Sequence[str]) -> list[tuple[int, int]] | None:
         done = first + len(part)
         found.append((first, done))
     return None if says_something(text[done:]) else found
+
+
+def placed(line: str, words: Iterable[Word]) -> list[tuple[Word, tuple[int, int]]] | None:
+    """The words of a line that can be seen, each with its span; None if they don't spell it."""
+    spelled = [(word, text) for word in words if (text := one_line(word.word))]
+    places = spans(line, [text for _, text in spelled])
+    if places is None:
+        return None
+    return [(word, place) for (word, _), place in zip(spelled, places, strict=True)]
 
 
 def respelled(text: str, places: Sequence[tuple[int, int]], parts: Sequence[str]) -> str:

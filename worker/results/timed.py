@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from worker.results.speech_times import Stretch, clipped, shared_out
-from worker.results.spelling import one_line, spans
+from worker.results.spelling import placed
 
 if TYPE_CHECKING:
     from worker.results.transcript import Word
@@ -54,15 +54,14 @@ def timed_by_words(line: str, words: Sequence[Word], start: float, end: float) -
     Punctuation between words takes no time: it belongs to the word before it, or, where it
     opens a quotation or a bracket, to the word after it.
     """
-    spelled = [(word, text) for word in words if (text := one_line(word.word))]
-    places = spans(line, [text for _, text in spelled])
-    if not places:
+    spelled = placed(line, words)
+    if not spelled:
         return None
     starts = [start] * len(line)
     ends = [start] * len(line)
     done = 0
     clock = start
-    for (word, _), (first, after) in zip(spelled, places, strict=True):
+    for word, (first, after) in spelled:
         word_start = min(max(word.start * 1000, clock), end)
         word_end = min(max(word.end * 1000, word_start), end)
         for i in range(done, first):
@@ -74,7 +73,7 @@ def timed_by_words(line: str, words: Sequence[Word], start: float, end: float) -
             ends[i] = starts[i] + step
         ends[done - 1] = clock = word_end
     starts[done:] = ends[done:] = [clock] * (len(line) - done)
-    return Timed(line, starts, ends, places)
+    return Timed(line, starts, ends, [place for _, place in spelled])
 
 
 def opens(character: str) -> bool:

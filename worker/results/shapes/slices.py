@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from worker.results.spelling import one_line, spans
+from worker.results.spelling import placed
 
 if TYPE_CHECKING:
     from worker.results.transcript import Word
@@ -49,8 +49,8 @@ def slices(line: str, words: Sequence[Word], may_cut: Callable[[int], bool]) -> 
         words: of it, maybe none.
         may_cut: whether a slice may begin with the word at this place, where no space is before it.
     """
-    spelled = [(word, text) for word in words if (text := one_line(word.word))]
-    places = spans(line, [text for _, text in spelled]) or []
+    spelled = placed(line, words) or []
+    places = [place for _, place in spelled]
     inside = {place for first, after in places for place in range(first + 1, after)}
     edges = {run.start() for run in re.finditer(r"[^ ]+", line)} - inside
     edges |= {
