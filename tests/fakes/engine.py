@@ -214,6 +214,7 @@ class FakeEngine:
         name: str,
         resume: Partial | None = None,
         alone: bool = False,
+        scratch: Path | None = None,
     ) -> Submission:
         self.check(options)
         audio = _read(path)

@@ -173,6 +173,14 @@ def _make_job_option(name: str, field: JobField, flag: Flag) -> click.Option:
                 callback=_converted(lambda text: _names(text, default)),
                 help=flag.help,
             )
+        case "track":
+            return click.Option(
+                [dashed],
+                default=default,
+                metavar="N|all",
+                callback=_converted(_track),
+                help=flag.help,
+            )
         case "phrases":
             return click.Option(
                 [dashed],
@@ -202,6 +210,11 @@ def _names(text: str | None, default: Sequence[str] | None) -> list[str] | None:
     if text is None:  # not typed, and the default is no text: None or empty
         return None if default is None else list(default)
     return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def _track(text: str | None) -> int | str | None:
+    """A number, or the text: what is neither a number nor `all` is refused as in a message."""
+    return int(text) if text is not None and text.isascii() and text.isdigit() else text
 
 
 def _phrases(flag: str, text: str | None) -> list[dict[str, str | None]]:

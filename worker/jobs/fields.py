@@ -23,10 +23,10 @@ __all__ = ["DEFAULT_FORMATS", "JOB_FIELDS", "Command", "Flag", "JobField", "Kind
 
 Command = Literal["submit", "transcribe"]
 
-Kind = Literal["text", "integer", "number", "switch", "names", "pairs", "phrases"]
+Kind = Literal["text", "integer", "number", "switch", "names", "pairs", "phrases", "track"]
 """What a field holds. A switch is true or false, typed `--x` or `--no-x`; names are a list of
 texts, typed `--x a,b`; pairs are a map of texts, typed `--x NAME=VALUE` any number of times;
-phrases are a vocabulary, typed `--x 'a,b=SHOWN,"c, d"'`."""
+phrases are a vocabulary, typed `--x 'a,b=SHOWN,"c, d"'`; a track is a number or `all`."""
 
 DEFAULT_FORMATS: tuple[Format, ...] = ("json", "srt", "vtt", "txt")
 
@@ -122,6 +122,38 @@ JOB_FIELDS: Mapping[str, JobField] = MappingProxyType(
             " default the setting `multilingual`",
             flag=Flag("Write each stretch of speech in its own language.", kind="switch"),
             unset=False,
+        ),
+        "diarize": JobField(
+            "whether the result says who speaks: each word and each segment has a `speaker`",
+            default=False,
+            flag=Flag("Say who speaks.", kind="switch"),
+        ),
+        "min_speakers": JobField(
+            "the least number of speakers to tell apart; needs `diarize`",
+            flag=Flag("The least number of speakers to tell apart.", kind="integer"),
+        ),
+        "max_speakers": JobField(
+            "the greatest number of speakers to tell apart; needs `diarize`",
+            flag=Flag("The greatest number of speakers to tell apart.", kind="integer"),
+        ),
+        "channel_identification": JobField(
+            "whether each channel is transcribed on its own, as of a call with a party on each;"
+            " not with `diarize`",
+            default=False,
+            flag=Flag("Transcribe each channel on its own.", kind="switch"),
+        ),
+        "audio_stream": JobField(
+            "which audio track of the file is transcribed, counted from 0, or `all`: each on its"
+            " own; default the first that is marked and has sound",
+            flag=Flag("Which audio track to transcribe, counted from 0, or all.", kind="track"),
+        ),
+        "channel_labels": JobField(
+            "what the channels are called, in their order (with `audio_stream` = all: the"
+            " tracks); default ch_0, ch_1, ... (track_0, track_1, ...)",
+            default=(),
+            flag=Flag(
+                "What the channels, or the tracks, are called, separated by commas.", kind="names"
+            ),
         ),
         "vocabulary": JobField(
             "phrases to favour, as a list; with how they are to be shown as an object"

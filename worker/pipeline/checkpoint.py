@@ -67,7 +67,7 @@ class Checkpoint(BaseModel):
     @property
     def worthless(self) -> bool:
         """Whether nothing is in it that the next run needs."""
-        return self.record.clean and not (self.partial and self.partial.windows)
+        return self.record.clean and not (self.partial and self.partial.finished)
 
     def of(self, *, job_id: str, request_hash: str, etag: str) -> bool:
         """Whether it belongs to this job on this input."""

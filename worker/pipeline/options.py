@@ -22,7 +22,18 @@ _OF_JOBS = [
     # The vocabulary is the job's alone, and has another form there.
     if field.name in JobRequest.model_fields and field.name != "vocabulary"
 ]
-"""The options that a job or a setting decides; a fingerprint says nothing of the others."""
+"""The options that a job or a setting decides."""
+
+_OF_JOBS_ALONE = {
+    "diarize",
+    "min_speakers",
+    "max_speakers",
+    "channel_identification",
+    "channel_labels",
+    "audio_stream",
+}
+"""Of those, the ones that no setting decides: a fingerprint says nothing of them, so that
+checkpoints of earlier releases, which knew none of them, keep theirs."""
 
 
 def engine_options(job: JobRequest, defaults: Options | None = None) -> Options:
@@ -36,6 +47,9 @@ def engine_options(job: JobRequest, defaults: Options | None = None) -> Options:
     asked = {name: value for name in _OF_JOBS if (value := getattr(job, name)) is not None}
     phrases = tuple(entry.phrase for entry in job.vocabulary)
     options = replace(defaults, vocabulary=phrases, **asked)
+    if job.diarize:
+        # Who speaks is told word by word; a result without words drops them at its end.
+        options = replace(options, words=True)
     if options.language is None:
         return options
     # A language that is named leaves nothing to detect, whatever the settings say of detection.
@@ -86,4 +100,4 @@ def windows_fingerprint(engine: str, job: JobRequest, defaults: Options) -> str:
 
 
 def _of_jobs(options: Options) -> dict[str, object]:
-    return {name: getattr(options, name) for name in _OF_JOBS}
+    return {name: getattr(options, name) for name in _OF_JOBS if name not in _OF_JOBS_ALONE}

@@ -69,6 +69,7 @@ class Submit:
             name=job.job_id,
             resume=resume,
             alone=task.run is Run.ALONE,
+            scratch=task.folder,
         )
         log.info(
             "job.started",
@@ -77,5 +78,5 @@ class Submit:
             message_id=task.message.message_id,
             bytes=task.size,
             receive_count=task.message.receive_count,
-            windows_kept=len(resume.windows) if resume else 0,
+            windows_kept=resume.finished if resume else 0,
         )

@@ -23,6 +23,11 @@ CueSeconds = Annotated[float, Field(ge=1.0, le=60.0, allow_inf_nan=False)]
 StartIndex = Annotated[int, Field(ge=0, le=1_000_000)]
 
 
+NOT_ASKED = ""
+"""The `speaker` of a word or a segment where the job asked for none; left out of the json. Where it
+did, None says that nobody is heard."""
+
+
 class _Model(BaseModel):
     """Results are values: built once, never changed."""
 
@@ -47,12 +52,19 @@ class Word(_Model):
         exclude_if=lambda value: value is None,
         description="only there, and true, where the job's `vocabulary_filter` tags the word",
     )
+    speaker: str | None = Field(
+        default=NOT_ASKED,
+        exclude_if=lambda value: value == NOT_ASKED,
+        description="label of who says it; null where nobody is heard; only there where the job"
+        " asks for speakers",
+    )
 
 
 class Segment(_Model):
     """A sentence with its times, or a window (`Transcript.segment_resolution`).
 
-    Segments never overlap and never run backwards. How sure the model was is known for windows:
+    Segments are in order of their start, and those of one channel never overlap. One ends where
+    the speaker changes. How sure the model was is known for windows:
     a sentence has what its window has, one of two windows the mean by characters, and the higher
     temperature.
     """
@@ -83,6 +95,56 @@ class Segment(_Model):
     language: str | None = Field(
         default=None, description="Whisper code of the language spoken; null where not known"
     )
+    speaker: str | None = Field(
+        default=NOT_ASKED,
+        exclude_if=lambda value: value == NOT_ASKED,
+        description="label of who speaks; null where nobody is heard; only there where the job"
+        " asks for speakers",
+    )
+    channel: str | None = Field(
+        default=None,
+        exclude_if=lambda value: value is None,
+        description="label of the channel, or of the track, that it was said in; only there where"
+        " each is transcribed on its own",
+    )
+
+
+class Speaker(_Model):
+    """Who was told apart from others by the voice."""
+
+    label: str = Field(description="SPEAKER_00, SPEAKER_01, ... in order of first speech")
+    seconds: float = Field(description="in which the voice is heard")
+    turns: int = Field(description="how many there are of it in the transcript's `turns`")
+    words: int = Field(description="how many words have the label")
+
+
+class Turn(_Model):
+    """A stretch in which a speaker is heard. Those of two speakers may overlap."""
+
+    speaker: str
+    start: float
+    end: float
+
+
+class Channel(_Model):
+    """A channel of the audio, or a track of the file, that was transcribed on its own."""
+
+    label: str
+    audio_stream: int | None = Field(
+        description="number of the track among the file's, from 0; null where the job named none"
+        " and the channels are those of the track that is taken then"
+    )
+    channel: int | None = Field(
+        description="number of the channel in its track, from 0; null where tracks are mixed into"
+        " one channel each"
+    )
+    same_as: str | None = Field(
+        default=None,
+        description="label of the channel that holds the same samples, and has the text",
+    )
+    language: Language | None = Field(description="null where there was no speech")
+    seconds: float = Field(description="of speech")
+    text: str
 
 
 class Language(_Model):
@@ -122,6 +184,11 @@ class EngineInfo(_Model):
     notes: tuple[str, ...] = Field(
         default=(), description="choices the worker made by itself, such as the CPU on `auto`"
     )
+    diarizer: str | None = Field(
+        default=None,
+        exclude_if=lambda value: value is None,
+        description="what told the speakers apart; only there where the job asks for speakers",
+    )
     versions: Mapping[str, str]
 
 
@@ -148,6 +215,11 @@ class Timings(_Model):
     windows: float = 0.0
     transcribe: float = 0.0
     align: float = 0.0
+    diarize: float = Field(
+        default=0.0,
+        exclude_if=lambda value: not value,
+        description="only there where the job asks for speakers",
+    )
     write: float = 0.0
     total: float = 0.0
 
@@ -167,6 +239,22 @@ class Transcript(_Model):
     text: str
     segment_resolution: SegmentResolution = Field(default="window", description="what a segment is")
     segments: tuple[Segment, ...]
+    speakers: tuple[Speaker, ...] | None = Field(
+        default=None,
+        exclude_if=lambda value: value is None,
+        description="in order of first speech; only there where the job asks for speakers",
+    )
+    turns: tuple[Turn, ...] | None = Field(
+        default=None,
+        exclude_if=lambda value: value is None,
+        description="who is heard when, in order of start; only there where the job asks for"
+        " speakers",
+    )
+    channels: tuple[Channel, ...] | None = Field(
+        default=None,
+        exclude_if=lambda value: value is None,
+        description="in their order; only there where each is transcribed on its own",
+    )
     word_times: Literal["aligned", "attention"] | None = Field(
         default=None, description="how the times of words were found; null without words"
     )

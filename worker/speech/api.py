@@ -12,9 +12,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Protocol
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
-from worker.results.transcript import EngineInfo, Language, Segment, Task, Word
+from worker.results.speakers import Diarization
+from worker.results.transcript import Channel, EngineInfo, Language, Segment, Task, Word
 from worker.speech.media.raw import RawAudio
 
 WordTimes = Literal["aligned", "attention", "none"]
@@ -40,6 +41,14 @@ class Options:
             Where `language` is given, nothing is detected.
         multilingual: whether each window is decoded in its own language, instead of all in one;
             not with `language`.
+        diarize: whether to tell speakers apart.
+        min_speakers: the least number of them; None: one.
+        max_speakers: the greatest number of them; None: as many as are found.
+        channel_identification: whether each channel is transcribed on its own; not with `diarize`.
+        channel_labels: what channels, or tracks, are called, in their order; those beyond are
+            called ch_0, ch_1, ... or track_0, track_1, ...
+        audio_stream: number of the audio track to transcribe, from 0; `all`: each on its own (not
+            with the other two); None: the first that is marked and has sound.
         raw: what the file holds, if it has no header; None lets FFmpeg find out. For local files:
             no job asks for it.
     """
@@ -53,6 +62,12 @@ class Options:
     carry_context: CarryContext = "auto"
     language_options: tuple[str, ...] = ()
     multilingual: bool = False
+    diarize: bool = False
+    min_speakers: int | None = None
+    max_speakers: int | None = None
+    channel_identification: bool = False
+    channel_labels: tuple[str, ...] = ()
+    audio_stream: int | Literal["all"] | None = None
     raw: RawAudio | None = None
 
 
@@ -98,6 +113,13 @@ class Partial(BaseModel):
 
     A submission that resumes from it keeps each of these windows whose index, start and end are
     found again in the audio, and decodes the others anew.
+
+    Attributes:
+        language: of the file.
+        word_times: how words got their times.
+        windows: those that are finished.
+        channels: the same of each channel, or track, where each is transcribed on its own; nothing
+            else is there then. A release that knows none never gets such a job.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -105,6 +127,12 @@ class Partial(BaseModel):
     language: Language | None = None
     word_times: Literal["aligned", "attention"] | None = None
     windows: tuple[WindowText, ...] = ()
+    channels: tuple[Partial, ...] = Field(default=(), exclude_if=lambda value: not value)
+
+    @property
+    def finished(self) -> int:
+        """How many windows it has, in all channels."""
+        return len(self.windows) + sum(channel.finished for channel in self.channels)
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,12 +143,16 @@ class Recognition:
         audio_seconds: length of the decoded audio.
         language: of the file, the one most spoken in it where there are several; None where
             there was no speech to detect it in.
-        segments: in order, never overlapping, inside the audio.
+        segments: windows in order of their start, inside the audio; those of one channel never
+            overlap.
         word_times: how words got their times; None without words.
-        seconds: this file's share of each stage (decode, windows, transcribe, align).
+        seconds: this file's share of each stage (decode, windows, transcribe, align, diarize).
         windows: how many windows the file had; `resumed` of them came from a checkpoint.
         notes: what the engine decided by itself for this file, one sentence each.
         languages: (Whisper code, seconds of speech decoded in it), the most seconds first.
+        diarization: who speaks when; None where nobody asked for it.
+        channels: of each channel, or track, in their order, where each was transcribed on its own:
+            `Channel.text` is empty, and made of the segments that have its label.
     """
 
     audio_seconds: float
@@ -132,6 +164,8 @@ class Recognition:
     resumed: int = 0
     notes: tuple[str, ...] = ()
     languages: tuple[tuple[str, float], ...] = ()
+    diarization: Diarization | None = None
+    channels: tuple[Channel, ...] | None = None
 
     @property
     def text(self) -> str:
@@ -277,6 +311,7 @@ class Transcriber(Protocol):
         name: str,
         resume: Partial | None = None,
         alone: bool = False,
+        scratch: Path | None = None,
     ) -> Submission:
         """Queue a local file.
 
@@ -286,6 +321,8 @@ class Transcriber(Protocol):
             name: the job id, for logs.
             resume: finished windows of an earlier submission of the same file.
             alone: whether its windows share no batch with those of other files.
+            scratch: a folder for files that are needed until the future is done; None where
+                there is none, and the engine makes one.
 
         Raises:
             JobError: the loaded model can't do what the options ask.

@@ -219,6 +219,7 @@ class Engine(Transcriber):
         name: str,
         resume: Partial | None = None,
         alone: bool = False,
+        scratch: Path | None = None,
     ) -> Submission:
         """See `api.Transcriber`."""
         parts = self._parts

@@ -186,9 +186,10 @@ class StandardTranscriber(Transcriber):
         name: str,
         resume: Partial | None = None,
         alone: bool = False,
+        scratch: Path | None = None,
     ) -> Submission:
         """See `api.Transcriber`. Files are always alone here, and never resumed."""
-        del name, resume, alone
+        del name, resume, alone, scratch
         self.check(options)
         file = _StandardFile(self, path, options)
         with self._changed:
