@@ -8,6 +8,7 @@ A setting's flag comes from its declaration in `worker.settings`, a job's from
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -173,6 +174,8 @@ def _make_job_option(name: str, field: JobField, flag: Flag) -> click.Option:
                 callback=_converted(lambda text: _names(text, default)),
                 help=flag.help,
             )
+        case "labels":
+            return click.Option([dashed], callback=_converted(_labels), help=flag.help)
         case "track":
             return click.Option(
                 [dashed],
@@ -212,9 +215,15 @@ def _names(text: str | None, default: Sequence[str] | None) -> list[str] | None:
     return [name.strip() for name in text.split(",") if name.strip()]
 
 
+def _labels(text: str | None) -> list[str]:
+    """Each label at its place: an empty one between two others is refused as in a message."""
+    return [label.strip() for label in text.split(",")] if text and text.strip() else []
+
+
 def _track(text: str | None) -> int | str | None:
     """A number, or the text: what is neither a number nor `all` is refused as in a message."""
-    return int(text) if text is not None and text.isascii() and text.isdigit() else text
+    # The bound is for `int`, which takes only so many digits.
+    return int(text) if text and re.fullmatch(r"[0-9]{1,9}", text) else text
 
 
 def _phrases(flag: str, text: str | None) -> list[dict[str, str | None]]:

@@ -23,10 +23,13 @@ __all__ = ["DEFAULT_FORMATS", "JOB_FIELDS", "Command", "Flag", "JobField", "Kind
 
 Command = Literal["submit", "transcribe"]
 
-Kind = Literal["text", "integer", "number", "switch", "names", "pairs", "phrases", "track"]
+Kind = Literal[
+    "text", "integer", "number", "switch", "names", "labels", "pairs", "phrases", "track"
+]
 """What a field holds. A switch is true or false, typed `--x` or `--no-x`; names are a list of
-texts, typed `--x a,b`; pairs are a map of texts, typed `--x NAME=VALUE` any number of times;
-phrases are a vocabulary, typed `--x 'a,b=SHOWN,"c, d"'`; a track is a number or `all`."""
+texts, typed `--x a,b`; labels are the same, but each belongs to its place, and none is left out;
+pairs are a map of texts, typed `--x NAME=VALUE` any number of times; phrases are a vocabulary,
+typed `--x 'a,b=SHOWN,"c, d"'`; a track is a number or `all`."""
 
 DEFAULT_FORMATS: tuple[Format, ...] = ("json", "srt", "vtt", "txt")
 
@@ -133,7 +136,8 @@ JOB_FIELDS: Mapping[str, JobField] = MappingProxyType(
             flag=Flag("The least number of speakers to tell apart.", kind="integer"),
         ),
         "max_speakers": JobField(
-            "the greatest number of speakers to tell apart; needs `diarize`",
+            "the greatest number of speakers to tell apart, at least `min_speakers`; needs"
+            " `diarize`",
             flag=Flag("The greatest number of speakers to tell apart.", kind="integer"),
         ),
         "channel_identification": JobField(
@@ -144,15 +148,17 @@ JOB_FIELDS: Mapping[str, JobField] = MappingProxyType(
         ),
         "audio_stream": JobField(
             "which audio track of the file is transcribed, counted from 0, or `all`: each on its"
-            " own; default the first that is marked and has sound",
+            " own, not with `diarize` or `channel_identification`; default the first that is marked"
+            " default and has sound, else the first that has",
             flag=Flag("Which audio track to transcribe, counted from 0, or all.", kind="track"),
         ),
         "channel_labels": JobField(
             "what the channels are called, in their order (with `audio_stream` = all: the"
-            " tracks); default ch_0, ch_1, ... (track_0, track_1, ...)",
+            " tracks); those without a label are called ch_0, ch_1, ... (track_0, track_1, ...) by"
+            " their number",
             default=(),
             flag=Flag(
-                "What the channels, or the tracks, are called, separated by commas.", kind="names"
+                "What the channels, or the tracks, are called, separated by commas.", kind="labels"
             ),
         ),
         "vocabulary": JobField(

@@ -41,6 +41,9 @@ _NAMES_OF_OTHERS = {
     "MediaFileUri": "input",  # Amazon Transcribe
     "LanguageCode": "language",
     "IdentifyMultipleLanguages": "multilingual",
+    "ShowSpeakerLabels": "diarize",
+    "speaker_labels": "diarize",  # AssemblyAI
+    "multichannel": "channel_identification",  # AssemblyAI, Deepgram
     "VocabularyName": "vocabulary",
 }
 """What others call a field, where another of ours is spelled more like it."""

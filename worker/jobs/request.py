@@ -36,6 +36,13 @@ from worker.jobs.problems import (
     sentence,
     unknown_fields,
 )
+from worker.jobs.speakers import (
+    NEVER_TOGETHER,
+    AudioStream,
+    ChannelIdentification,
+    ChannelLabels,
+    SpeakerBound,
+)
 from worker.jobs.vocabulary import PhraseList, Vocabulary
 from worker.redact import quoted
 from worker.results.names import FORMAT_NAMES, Format
@@ -63,13 +70,6 @@ __all__ = [
 DEFAULT_PREFIX = "transcripts/"
 """Where results go in the input's bucket when neither the job nor the settings name an output."""
 
-MAX_CHANNELS = 32
-"""Channels, or tracks, of one file that are transcribed each on its own: each is decoded and kept
-as a file is."""
-
-MAX_AUDIO_STREAM = 999
-"""The greatest number of an audio track: no file has as many."""
-
 MAX_PROMPT_CHARACTERS = 4096
 """Ample for the 223 tokens that Whisper's decoder takes; the engine counts those."""
 
@@ -90,10 +90,6 @@ LanguageCode = Annotated[str, WithJsonSchema({"type": "string", "enum": list(LAN
 LanguageCodes = Annotated[
     tuple[LanguageCode, ...], Field(strict=False, max_length=len(LANGUAGE_CODES))
 ]
-SpeakerCount = Annotated[int, Field(ge=1, le=30)]
-AudioStream = Annotated[int, Field(ge=0, le=MAX_AUDIO_STREAM)] | Literal["all"]
-ChannelLabel = Annotated[str, Field(max_length=64)]
-ChannelLabels = Annotated[tuple[ChannelLabel, ...], Field(strict=False, max_length=MAX_CHANNELS)]
 
 
 def _field(name: str, **rules: Any) -> Any:
@@ -120,7 +116,7 @@ class JobRequest(BaseModel):
         strict=True,
         hide_input_in_errors=True,
         title="Job",
-        json_schema_extra={"not": _BOTH_LANGUAGE_AND_MULTILINGUAL},
+        json_schema_extra={"not": {"anyOf": [_BOTH_LANGUAGE_AND_MULTILINGUAL, *NEVER_TOGETHER]}},
     )
 
     input: JobInput = Field(description=JOB_FIELDS["input"].description)
@@ -136,10 +132,10 @@ class JobRequest(BaseModel):
     language_options: LanguageCodes | None = _field("language_options")
     multilingual: bool | None = _field("multilingual")
     diarize: bool = _field("diarize")
-    min_speakers: SpeakerCount | None = _field("min_speakers")
-    max_speakers: SpeakerCount | None = _field("max_speakers")
-    channel_identification: bool = _field("channel_identification")
-    audio_stream: AudioStream | None = _field("audio_stream")
+    min_speakers: SpeakerBound = _field("min_speakers")
+    max_speakers: SpeakerBound = _field("max_speakers")
+    channel_identification: ChannelIdentification = _field("channel_identification")
+    audio_stream: AudioStream = _field("audio_stream")
     channel_labels: ChannelLabels = _field("channel_labels")
     vocabulary: Vocabulary = _field("vocabulary", repr=False)
     vocabulary_filter: PhraseList = _field("vocabulary_filter", repr=False)
@@ -227,91 +223,6 @@ class JobRequest(BaseModel):
     @classmethod
     def _order_formats(cls, value: tuple[Format, ...]) -> tuple[Format, ...]:
         return tuple(name for name in FORMAT_NAMES if name == "json" or name in value)
-
-    @field_validator("min_speakers", "max_speakers")
-    @classmethod
-    def _check_speakers(cls, value: int | None, info: ValidationInfo) -> int | None:
-        if value is None:
-            return None
-        if not info.data.get("diarize"):
-            raise PydanticCustomError(
-                "advice",
-                "nobody is told apart without 'diarize': send that as true, or leave this out",
-            )
-        least = info.data.get("min_speakers")
-        if info.field_name == "max_speakers" and least is not None and value < least:
-            raise PydanticCustomError(
-                "advice", f"it is less than 'min_speakers', which is {least}: exchange the two"
-            )
-        return value
-
-    @field_validator("channel_identification")
-    @classmethod
-    def _check_channel_identification(cls, value: bool, info: ValidationInfo) -> bool:
-        if value and info.data.get("diarize"):
-            raise PydanticCustomError(
-                "advice",
-                "with 'diarize' voices are told apart in all channels together, here each channel"
-                " is a party of its own: send only one of the two fields",
-            )
-        return value
-
-    @field_validator("audio_stream", mode="before")
-    @classmethod
-    def _check_form_of_audio_stream(cls, value: object) -> object:
-        if value is None or value == "all":
-            return value
-        if type(value) is int and 0 <= value <= MAX_AUDIO_STREAM:  # not a bool
-            return value
-        raise PydanticCustomError(
-            "advice",
-            f"it must be a number of an audio track, 0 to {MAX_AUDIO_STREAM}, or 'all'",
-        )
-
-    @field_validator("audio_stream")
-    @classmethod
-    def _check_audio_stream(
-        cls, value: AudioStream | None, info: ValidationInfo
-    ) -> AudioStream | None:
-        if value != "all":
-            return value
-        for other, why in (
-            ("diarize", "voices are told apart in one track"),
-            ("channel_identification", "each track is transcribed as one channel"),
-        ):
-            if info.data.get(other):
-                raise PydanticCustomError(
-                    "advice", f"{why}: name the track, or leave out '{other}'"
-                )
-        return value
-
-    @field_validator("channel_labels", mode="before")
-    @classmethod
-    def _bound_channel_labels(cls, value: object) -> object:
-        # Before pydantic makes an error of each of a hostile list's items.
-        if isinstance(value, list) and len(value) > MAX_CHANNELS:
-            raise PydanticCustomError("advice", f"it must name at most {MAX_CHANNELS} channels")
-        return value
-
-    @field_validator("channel_labels")
-    @classmethod
-    def _check_channel_labels(cls, value: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
-        by_channel = info.data.get("channel_identification")
-        if value and not by_channel and info.data.get("audio_stream") != "all":
-            raise PydanticCustomError(
-                "advice",
-                "there is one channel without 'channel_identification' or 'audio_stream': 'all';"
-                " send one of these, or leave this out",
-            )
-        for label in value:
-            if label != label.strip() or not label.isprintable() or not label:
-                raise contains(
-                    f"{quoted(label, 40)}, which isn't a label: letters that show, without space"
-                    " around them"
-                )
-        if len(set(value)) < len(value):
-            raise PydanticCustomError("advice", "each label must be another one")
-        return value
 
     @field_validator("vocabulary_filter_method")
     @classmethod

@@ -22,6 +22,8 @@ FIELDS = {
     "vocabulary": JobField("names", default=(), flag=Flag("Words, with commas.", kind="names")),
     "spelled": JobField("phrases", flag=Flag("Phrases, and how shown.", kind="phrases")),
     "channels": JobField("names or none", flag=Flag("Channels.", kind="names")),
+    "channel_labels": JobField("labels", default=(), flag=Flag("Labels.", kind="labels")),
+    "audio_stream": JobField("a track", flag=Flag("Track.", kind="track")),
     "labels": JobField("pairs", flag=Flag("Labels.", kind="pairs", commands=("submit",))),
     "place": JobField("on no command line"),
 }
@@ -41,6 +43,8 @@ class Request(BaseModel):
     vocabulary: tuple[str, ...] = Field(default=(), strict=False)
     spelled: list[dict[str, str | None]] = Field(default_factory=list)
     channels: list[str] | None = None
+    channel_labels: list[str] = Field(default_factory=list)
+    audio_stream: int | str | None = None
     labels: dict[str, str] = Field(default_factory=dict)
     place: str | None = None
 
@@ -94,6 +98,14 @@ def test_what_is_not_typed_has_its_default() -> None:
         (("--spelled", "a\nb"), {"spelled": [{"Phrase": "a b", "DisplayAs": None}]}),
         (("--channels", "1"), {"channels": ["1"]}),
         (("--channels", ""), {"channels": []}),
+        (("--channel-labels", "agent, Löwe & Co"), {"channel_labels": ["agent", "Löwe & Co"]}),
+        (("--channel-labels", ",customer"), {"channel_labels": ["", "customer"]}),
+        (("--channel-labels", " "), {"channel_labels": []}),
+        (("--audio-stream", "0"), {"audio_stream": 0}),
+        (("--audio-stream", "all"), {"audio_stream": "all"}),
+        (("--audio-stream", "-1"), {"audio_stream": "-1"}),
+        (("--audio-stream", "1.0"), {"audio_stream": "1.0"}),
+        (("--audio-stream", "9" * 5000), {"audio_stream": "9" * 5000}),
         (("--labels", "a=b=c", "--labels", "d="), {"labels": {"a": "b=c", "d": ""}}),
     ],
 )

@@ -18,6 +18,8 @@ OF_KIND = {
     "number": 1.5,
     "switch": True,
     "names": ["a", "b"],
+    "labels": ["a", "b"],
+    "track": "all",
     "pairs": {"a": "b"},
 }
 """A value of each kind of flag, as a message has it."""

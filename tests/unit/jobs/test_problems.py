@@ -76,6 +76,11 @@ def test_a_huge_number_is_shown_short() -> None:
         ("VocabularyName", "vocabulary"),
         ("VocabularyFilterName", "vocabulary_filter"),
         ("VocabularyFilterMethod", "vocabulary_filter_method"),
+        ("ShowSpeakerLabels", "diarize"),
+        ("speaker_labels", "diarize"),
+        ("MaxSpeakerLabels", "max_speakers"),
+        ("ChannelIdentification", "channel_identification"),
+        ("multichannel", "channel_identification"),
     ],
 )
 def test_a_field_as_others_call_it_is_known_for_what_it_means(of_others: str, ours: str) -> None:

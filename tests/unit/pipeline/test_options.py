@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from worker.jobs.request import JobRequest, parse_request
-from worker.pipeline.options import engine_options, windows_fingerprint
+from worker.pipeline.options import engine_options, presentation, windows_fingerprint
 from worker.speech.api import Options
 from worker.speech.media.raw import RawAudio
 
@@ -39,7 +39,9 @@ def test_every_option_of_the_engine_comes_from_a_field_of_its_name() -> None:
         "language_options": ["de", "nl"],
         "multilingual": True,
     }
-    assert set(asked) == {field.name for field in fields(Options)} - OF_FILES
+    told = {"diarize": True, "min_speakers": 2, "max_speakers": 4, "audio_stream": 1}
+    split = {"channel_identification": True, "channel_labels": ["agent", "customer"]}
+    assert {*asked, *told, *split} == {field.name for field in fields(Options)} - OF_FILES
     wanted = Options(
         task="translate",
         words=False,
@@ -52,6 +54,20 @@ def test_every_option_of_the_engine_comes_from_a_field_of_its_name() -> None:
     )
     assert engine_options(job(**asked)) == wanted
     assert engine_options(job(language="de")) == Options(language="de")
+    assert engine_options(job(**told)) == Options(
+        diarize=True, min_speakers=2, max_speakers=4, audio_stream=1
+    )
+    assert engine_options(job(**split)) == Options(
+        channel_identification=True, channel_labels=("agent", "customer")
+    )
+    assert engine_options(job(audio_stream="all")) == Options(audio_stream="all")
+
+
+def test_who_speaks_is_told_by_words_also_where_the_result_has_none() -> None:
+    asked = job(diarize=True, words=False)
+    assert engine_options(asked).words
+    assert not presentation(asked).words
+    assert not engine_options(job(channel_identification=True, words=False)).words
 
 
 def test_a_job_that_asks_for_nothing_gets_the_engines_defaults() -> None:
@@ -86,8 +102,37 @@ def test_an_option_that_no_job_has_is_no_part_of_a_fingerprint(settings: Options
     assert windows_fingerprint("f", job(), other) == windows_fingerprint("f", job(), settings)
 
 
-def test_a_checkpoint_of_an_earlier_release_is_still_known() -> None:
-    assert windows_fingerprint("f", job(), SETTINGS) == "f-b843ba97f0527244"
+@pytest.mark.parametrize(
+    ("asked", "fingerprint"),
+    [
+        ({}, "f-b843ba97f0527244"),
+        ({"language": "en"}, "f-6c34e6667adeb737"),
+        ({"words": False, "prompt": "Dr. Löwe"}, "f-e55f35aed29fa8e1"),
+        ({"task": "translate", "hotwords": "Löwe", "multilingual": True}, "f-725ee40287a491db"),
+        (
+            {"carry_context": "on", "language_options": ["de", "nl"], "multilingual": False},
+            "f",
+        ),
+    ],
+)
+def test_a_checkpoint_of_an_earlier_release_is_still_known(
+    asked: dict[str, Any], fingerprint: str
+) -> None:
+    # As the release before speakers, channels and tracks wrote them.
+    assert windows_fingerprint("f", job(**asked), SETTINGS) == fingerprint
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"diarize": True, "min_speakers": 2, "max_speakers": 3, "audio_stream": 1},
+        {"channel_identification": True, "channel_labels": ["agent"]},
+        {"audio_stream": "all"},
+    ],
+)
+def test_what_no_setting_decides_is_no_part_of_a_fingerprint(asked: dict[str, Any]) -> None:
+    assert windows_fingerprint("f", job(**asked), SETTINGS) == "f-b843ba97f0527244"
+    assert windows_fingerprint("f", job(**asked), Options()) == "f"
 
 
 choices = st.sampled_from([None, "auto", "off", "on"])
