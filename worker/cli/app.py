@@ -105,10 +105,10 @@ def _top(*, port: int, every: float, once: bool) -> None:
         watch(Console(), port, seconds=every, once=once)
 
 
-def _demo(*, files: Sequence[Path], output_dir: Path, timeout: float) -> ExitCode:
+def _demo(*, files: Sequence[Path], speakers: bool, output_dir: Path, timeout: float) -> ExitCode:
     from worker.cli.demo import show
 
-    return show(files, output_dir, timeout=timeout)
+    return show(files, output_dir, timeout=timeout, speakers=speakers)
 
 
 def _print_version(ctx: click.Context, param: click.Parameter, wanted: bool) -> None:
@@ -215,6 +215,11 @@ app = _Commands(
                     type=PATH,
                     metavar="[FILE]...",
                     help="Media files; a recorded call if none.",
+                ),
+                click.Option(
+                    ["--speakers"],
+                    is_flag=True,
+                    help="Say who speaks; needs the extra `speakers`.",
                 ),
                 click.Option(
                     ["--output-dir"],

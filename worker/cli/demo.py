@@ -21,6 +21,13 @@ from worker.cli.demo_aws import BUCKET, DemoAws, demo_aws
 from worker.cli.demo_daemon import MODEL, DemoDaemon, running_daemon
 from worker.cli.demo_earlier import not_ours
 from worker.cli.demo_faults import Ending, faults
+from worker.cli.demo_speakers import (
+    COMMAND,
+    SAMPLE_SPEAKERS,
+    lines_of_speakers,
+    speakers_fault,
+    table_of_speakers,
+)
 from worker.cli.interrupts import ended_as_by_ctrl_c
 from worker.cli.media_files import FileFailure, readable_size
 from worker.cli.progress import FileProgress, Finished, Progress, of_files
@@ -45,7 +52,9 @@ EXIT_SECONDS = 60.0
 POLL_SECONDS = 0.3
 
 
-def show(files: Sequence[Path], output_dir: Path, *, timeout: float) -> ExitCode:
+def show(
+    files: Sequence[Path], output_dir: Path, *, timeout: float, speakers: bool = False
+) -> ExitCode:
     """Run the demo, and print what came of it.
 
     Args:
@@ -53,6 +62,7 @@ def show(files: Sequence[Path], output_dir: Path, *, timeout: float) -> ExitCode
         output_dir: `<job id>/transcript.json` and its siblings are copied there, and the
             daemon's log.
         timeout: seconds for all of it.
+        speakers: whether the jobs ask who speaks; the call without files has two speakers.
 
     Returns:
         OK if everything was as it should be.
@@ -64,7 +74,7 @@ def show(files: Sequence[Path], output_dir: Path, *, timeout: float) -> ExitCode
     """
     ends = time.monotonic() + timeout
     paths = _readable(files) or [sample_recording()]
-    jobs = _plan([str(path) for path in paths])
+    jobs = _plan([str(path) for path in paths], {"diarize": True} if speakers else {})
     log_path = _prepare(output_dir, jobs)
     # Whatever ends this process, except SIGKILL, ends the daemon with it.
     with ended_as_by_ctrl_c(), screen() as shown:
@@ -73,7 +83,9 @@ def show(files: Sequence[Path], output_dir: Path, *, timeout: float) -> ExitCode
             list(send(aws.clients.sqs, aws.queue_url, upload_each(aws.clients.s3, jobs)))
             shown.say(f"{counted(len(jobs), 'job')} sent to {aws.queue_url}")
             shown.say(f"the worker's log: {log_path}")
-            with running_daemon(aws.queue_url, log_path, files=len(jobs)) as daemon:
+            with running_daemon(
+                aws.queue_url, log_path, files=len(jobs), speakers=speakers
+            ) as daemon:
                 try:
                     answers = _watch(shown, aws, daemon, jobs, ends)
                 except KeyboardInterrupt:
@@ -92,14 +104,23 @@ def show(files: Sequence[Path], output_dir: Path, *, timeout: float) -> ExitCode
                 )
             results, missing = _download(aws, jobs, output_dir)
             ending = replace(ending, leftovers=aws.leftovers(), missing=missing)
-    _print(Console(), results)
-    found = faults(ending)
+    if speakers:
+        expected = None if files else SAMPLE_SPEAKERS
+        sentences = [speakers_fault(transcript, expected=expected) for _, transcript in results]
+        ending = replace(ending, untold=[sentence for sentence in sentences if sentence])
+    _print(Console(), results, speakers=speakers)
+    return _say_how_it_ended(faults(ending), speakers=speakers)
+
+
+def _say_how_it_ended(found: Sequence[str], *, speakers: bool) -> ExitCode:
     console = Console(stderr=True)
     for fault in found:
         console.print(f"[red]not as it should be:[/] {escape(fault)}", soft_wrap=True)
     if found:
         return ExitCode.FAILURE
     console.print("[green]everything as it should be[/]: results complete, queues empty, exit 0")
+    if not speakers:
+        console.print(f"who speaks is shown by {COMMAND} (over 4 GB of packages)")
     return ExitCode.OK
 
 
@@ -194,10 +215,10 @@ def short_ids() -> Callable[[str], str]:
     return new_id
 
 
-def _plan(inputs: Sequence[str]) -> list[Planned]:
+def _plan(inputs: Sequence[str], asked: Mapping[str, object]) -> list[Planned]:
     return plan(
         inputs,
-        {},
+        asked,
         upload_to=f"s3://{BUCKET}/in/",
         output=f"s3://{BUCKET}/out/",
         new_id=short_ids(),
@@ -288,17 +309,22 @@ def _download(
     return results, missing
 
 
-def _print(console: Console, results: Sequence[tuple[Path, Transcript]]) -> None:
-    """The transcripts, and where their files lie."""
+def _print(console: Console, results: Sequence[tuple[Path, Transcript]], *, speakers: bool) -> None:
+    """The transcripts, who speaks in them if that was asked, and where their files lie."""
     for folder, transcript in results:
-        lines = Table.grid(padding=(0, 2))
-        for cue in cues(transcript):
-            lines.add_row(
-                f"[cyan]{cue.start_ms / 1000:6.2f}[/]", escape(" ".join(cue.text.split()))
-            )
         language = transcript.language.code if transcript.language else "no speech"
         languages = ", ".join([language, *(share.code for share in transcript.languages[1:])])
         about = f"{languages}, {transcript.input.audio_seconds:.1f} s of audio"
+        lines = lines_of_speakers(folder) if speakers else _timed_lines(transcript)
         console.print(Panel(lines, title=escape(transcript.job_id), subtitle=about))
+        if transcript.speakers is not None:
+            console.print(table_of_speakers(transcript))
         files = ", ".join(sorted(path.name for path in folder.iterdir()))
         console.print(f"{escape(printable(str(folder)))}/: {files}", soft_wrap=True)
+
+
+def _timed_lines(transcript: Transcript) -> Table:
+    lines = Table.grid(padding=(0, 2))
+    for cue in cues(transcript):
+        lines.add_row(f"[cyan]{cue.start_ms / 1000:6.2f}[/]", escape(" ".join(cue.text.split())))
+    return lines

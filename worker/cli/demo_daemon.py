@@ -90,13 +90,16 @@ class DemoDaemon:
 
 
 @contextmanager
-def running_daemon(queue_url: str, log_path: Path, *, files: int) -> Iterator[DemoDaemon]:
+def running_daemon(
+    queue_url: str, log_path: Path, *, files: int, speakers: bool = False
+) -> Iterator[DemoDaemon]:
     """The daemon on a queue, with the base model; it is ended even if the block raises.
 
     Args:
         queue_url: the queue.
         log_path: of its log.
         files: how many will come: it has no more children than those.
+        speakers: whether jobs will ask who speaks.
     """
     port = _free_port()
     command = [
@@ -111,6 +114,9 @@ def running_daemon(queue_url: str, log_path: Path, *, files: int) -> Iterator[De
         "--num-workers", str(children_for(files)),
         "--log-file", str(log_path),
     ]  # fmt: skip
+    if speakers:
+        # No other is fetched for a demo, whoever has an account at the hub.
+        command += ["--diarize-model", "packaged"]
     with error_path(log_path).open("wb") as errors:
         errors.write(f"{ERRORS_BEGIN}\n".encode())
         errors.flush()

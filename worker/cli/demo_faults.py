@@ -24,6 +24,7 @@ class Ending:
         timeout: that time, in seconds.
         leftovers: a sentence for each queue that still has messages.
         missing: a sentence for each file that no result has.
+        untold: a sentence for each result whose speakers are not told apart as they should be.
     """
 
     answers: Answers
@@ -34,6 +35,7 @@ class Ending:
     timeout: float
     leftovers: Sequence[str] = field(default_factory=tuple)
     missing: Sequence[str] = field(default_factory=tuple)
+    untold: Sequence[str] = field(default_factory=tuple)
 
 
 def faults(ending: Ending) -> list[str]:
@@ -53,7 +55,7 @@ def faults(ending: Ending) -> list[str]:
         return [f"the worker ended without an answer for {unanswered}"]
     if ending.exit_code is None:
         return ["the worker didn't end itself when it was idle"]
-    return [*ending.leftovers, *ending.missing]
+    return [*ending.leftovers, *ending.missing, *ending.untold]
 
 
 def _died(code: int, last_error: str) -> str:

@@ -19,11 +19,12 @@ WELL = Ending(
 )
 LEFT = "1 messages are still on the queue"
 MISSING = "s3://demo/out/a/transcript.srt isn't there"
+UNTOLD = "a: its transcript doesn't say who speaks"
 
 
 def spoilt(ending: Ending) -> Ending:
     """With what follows from any cause."""
-    return replace(ending, leftovers=[LEFT], missing=[MISSING])
+    return replace(ending, leftovers=[LEFT], missing=[MISSING], untold=[UNTOLD])
 
 
 def test_nothing_to_say() -> None:
@@ -62,4 +63,4 @@ def test_one_cause_is_one_sentence_whatever_it_spoilt(ending: Ending, said: str)
 
 
 def test_what_was_left_or_is_missing_is_said_if_there_is_no_other_cause() -> None:
-    assert faults(spoilt(WELL)) == [LEFT, MISSING]
+    assert faults(spoilt(WELL)) == [LEFT, MISSING, UNTOLD]

@@ -98,6 +98,14 @@ def test_a_machine_with_a_card_gets_what_the_card_needs(checkout: Checkout) -> N
     assert checkout.prepare() == (0, [])
 
 
+def test_a_demo_of_speakers_gets_what_tells_them_apart(checkout: Checkout) -> None:
+    assert checkout.prepare() == (0, LIGHT)
+    assert checkout.prepare('"$(kind_for_demo call.wav --speakers)"') == (0, FULL)
+    assert checkout.stamp().startswith("full ")
+    # What has all serves the other demo as well.
+    assert checkout.prepare('"$(kind_for_demo call.wav)"') == (0, [])
+
+
 def test_a_changed_lock_is_installed_and_the_environment_keeps_its_kind(
     checkout: Checkout,
 ) -> None:
