@@ -241,6 +241,21 @@ def test_every_setting_that_means_something_for_files_is_a_flag_of_transcribe() 
             ("submit", "s3://bucket/key", "--dry-run", "--language", "de", "--multilingual"),
             "field 'multilingual' is true: the job's 'language' is 'de'",
         ),
+        (
+            (
+                *FILE,
+                "--channel-labels",
+                ",customer",
+                "--audio-stream",
+                "ALL",
+                "--max-speakers",
+                "2",
+            ),
+            "field 'max_speakers' is 2: speakers are told apart only with 'diarize': send that as"
+            " true, or leave this out; field 'audio_stream' is 'ALL': it must be the number of an"
+            " audio track, 0 to 999, or 'all'; field 'channel_labels' item 1 is '': it must not be"
+            " empty",
+        ),
         (("submit", "s3://bucket/key"), "--queue-url"),
         (("submit",), "INPUT"),
         (("submit", "--queue-url", "http://127.0.0.1:9/q"), "INPUT"),
@@ -378,6 +393,7 @@ def test_a_dry_run_shows_what_was_typed_and_nothing_else() -> None:
     done = command(
         "submit", "s3://bucket/key", "--dry-run", "--stable-ids",
         "--carry-context", "auto", "--language-options", "fr,de", "--no-multilingual",
+        "--channel-identification", "--channel-labels", "agent,客服", "--audio-stream", "1",
     )  # fmt: skip
     assert done.returncode == ExitCode.OK
     assert json.loads(done.stdout) == {
@@ -386,6 +402,9 @@ def test_a_dry_run_shows_what_was_typed_and_nothing_else() -> None:
         "carry_context": "auto",
         "language_options": ["de", "fr"],
         "multilingual": False,
+        "channel_identification": True,
+        "audio_stream": 1,
+        "channel_labels": ["agent", "客服"],
     }
 
 
