@@ -88,6 +88,30 @@ def test_a_transcript_of_the_release_before_languages_is_valid() -> None:
     assert found.segments[0].language is None
 
 
+def test_a_transcript_that_says_who_speaks_is_valid() -> None:
+    (segment,) = DOCUMENTED["segments"]
+    word = {"word": "Printing,", "start": 0.03, "end": 0.56, "score": None, "speaker": None}
+    channel = {
+        "label": "agent", "audio_stream": None, "channel": 0, "same_as": None,
+        "language": DOCUMENTED["language"], "seconds": 9.1, "text": "Printing, ...",
+    }  # fmt: skip
+    told = DOCUMENTED | {
+        "segments": [segment | {"words": [word], "speaker": "SPEAKER_00", "channel": "agent"}],
+        "speakers": [{"label": "SPEAKER_00", "seconds": 9.1, "turns": 1, "words": 0}],
+        "turns": [{"speaker": "SPEAKER_00", "start": 0.0, "end": 9.1}],
+        "channels": [channel],
+        "engine": DOCUMENTED["engine"] | {"diarizer": "packaged"},
+        "timings": DOCUMENTED["timings"] | {"diarize": 1.5},
+    }
+    validator("transcript").validate(told)
+    written = json.loads(Transcript.model_validate_json(json.dumps(told)).model_dump_json())
+    validator("transcript").validate(written)
+    for name in ("speakers", "turns", "channels"):
+        assert written[name] == told[name]
+    assert written["segments"][0]["words"][0]["speaker"] is None
+    assert written["engine"]["diarizer"] == "packaged"
+
+
 def test_a_transcript_without_speech_is_valid() -> None:
     silent = DOCUMENTED | {"language": None, "text": "", "segments": []}
     validator("transcript").validate(silent)
