@@ -14,10 +14,10 @@
 #
 #   step                             plain image                         baked image
 #   EC2 start, cloud-init            about 1 min                         the same
-#   7.4 GB of packages               1 min with uv on a fast link        0: same lock, skipped
+#   7.5 GB of packages               1 min with uv on a fast link        0: same lock, skipped
 #                                    (measured once, not on EC2);
 #                                    writing them to gp3 at its base
-#                                    125 MB/s is 59 s by itself
+#                                    125 MB/s is 60 s by itself
 #   weights, large-v3, 3.1 GB        hub at 50 to 100 MB/s: 31 to 62 s   bucket in the region to the
 #                                                                        instance store at 200 MB/s:
 #                                                                        16 s
@@ -26,7 +26,9 @@
 #                                                                        than the disk; not measured
 #   GPU test, warm-up                not measured                        the same
 #
-# So the packages are baked and the weights are not: a root volume made from a snapshot is filled
+# The models that tell speakers apart are packages: 0.1 GB of these, and no weights to fetch.
+#
+# So the packages are baked and Whisper's weights are not: a root volume made from a snapshot is filled
 # lazily, and 3 GB of weights read through it would start slower than the same file fetched from a
 # bucket to the instance store, which is no part of an image anyway. If the first import is what
 # you wait for, EBS fast snapshot restore or a volume initialization rate removes it, for money.

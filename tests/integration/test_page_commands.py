@@ -210,7 +210,7 @@ def test_each_command_of_a_page_is_run_as_written(
     aws.make_bucket("bucket")
     if page == RUNNING:
         aws.make_bucket("my-artifacts")
-        for name in ("a.wav", "b.wav", "c.wav", "audio/d.wav"):
+        for name in ("a.wav", "b.wav", "c.wav", "d.wav", "e.wav", "audio/d.wav"):
             aws.s3.put_object(Bucket="bucket", Key=name, Body=fake_audio(1.0))
         # There is a worker, as the page takes for granted where it waits for a result.
         text = f"export WORKER_QUEUE_URL=URL\ntranscription-worker run &\n{text}"
