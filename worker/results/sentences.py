@@ -1,41 +1,28 @@
 """Windows of speech -> sentences, each with its times, its words and how sure the model was (pure).
 
-A window ends where speech pauses or where 30 s are full, seldom where a sentence does. Where the
-pause between two windows of one language is short, their texts are read as one, so that a sentence
-may go over their edge.
+Whatever a segment is, it ends where the speaker changes: between the last word of one and the first
+of another, where a sentence ends, or else at the longest pause.
 """
 
 from __future__ import annotations
 
 import math
-import re
 from bisect import bisect_left, bisect_right
-from collections import deque
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
-from operator import itemgetter
-from typing import NamedTuple
 
 from worker.results.languages import written_in
+from worker.results.runs import Cut, Run, runs
 from worker.results.sentence_ends import is_ended, sentences
-from worker.results.spacing import joint
-from worker.results.speech_times import Stretch, clipped
-from worker.results.spelling import one_line
-from worker.results.timed import Timed, opens, timed
-from worker.results.transcript import Segment, Task, Word
+from worker.results.transcript import Segment, Task
 
-__all__ = ["by_sentences"]
-
-_JOINED = 1.0
-"""Seconds of pause over which no two windows are read as one. Longer ones hardly occur but between
-sentences, or in speech that is made up as it goes (E. Campione, J. Véronis: A large-scale
-multilingual study of silent pause duration, Speech Prosody 2002); nor does a subtitle stay on."""
+__all__ = ["by_sentences", "by_speakers"]
 
 _PAUSE = 2.0
 """Seconds of pause that end a sentence within a window, whatever its text says: the model doesn't
-hear most of such a pause, and so writes no full stop for it. Twice `_JOINED`, because the model
-read both sides together, and because times of words may be wrong."""
+hear most of such a pause, and so writes no full stop for it. Twice the pause over which windows
+aren't read as one, because the model read both sides together, and because times of words may be
+wrong."""
 
 _LONGEST = 30.0
 """Seconds of a sentence: what Whisper hears at once. So no segment is longer than a window."""
@@ -44,155 +31,52 @@ _LONGEST_OPEN = 15.0
 """Seconds of a text that no full stop ends. Sometimes Whisper writes none for minutes, and Thai has
 none. Read aloud these are 40 words; few sentences have as many."""
 
-_LETTER = re.compile(r"\w")
-
-
-class _Cut(NamedTuple):
-    """Where a text may be cut: between two words, or between two windows.
-
-    Attributes:
-        at: the first character after it.
-        pause: in milliseconds, between what is said before and after it.
-    """
-
-    at: int
-    pause: float
-
-
-@dataclass(slots=True)
-class _Run:
-    """The text of windows that are read as one.
-
-    Attributes:
-        text: of all of them.
-        starts: of each character, in milliseconds.
-        ends: of each character, in milliseconds.
-        windows: each with its first character, in order.
-        words: each with its first character, or one that is said while it is, in order.
-        places: (first character, one past the last) of each word that is spelled in the text.
-        edges: where a window begins that isn't the first, and where speech pauses in a text of
-            which no words are known.
-    """
-
-    text: str = ""
-    starts: list[float] = field(default_factory=list)
-    ends: list[float] = field(default_factory=list)
-    windows: list[tuple[int, Segment]] = field(default_factory=list)
-    words: list[tuple[int, Word]] = field(default_factory=list)
-    places: list[tuple[int, int]] = field(default_factory=list)
-    edges: list[_Cut] = field(default_factory=list)
-
-    def pause_before(self, times: Timed) -> float:
-        """Milliseconds between what is said in it and in a window."""
-        begins = _said_first(times.text, times.words, 0, len(times.text))
-        return times.starts[begins] - self.ends[-1]
-
-    def add(self, window: Segment, times: Timed, between: str = "", pause: float = 0.0) -> None:
-        """Append a window.
-
-        Args:
-            window: the one that follows.
-            times: of its text.
-            between: what parts its text from what is there; nothing before the first.
-            pause: what `pause_before` says; before the first it is of no account.
-        """
-        self.text += between
-        self.starts += self.ends[-1:] * len(between)
-        self.ends += self.ends[-1:] * len(between)
-        first = len(self.text)
-        self.text += window.text
-        self.starts += times.starts
-        self.ends += times.ends
-        self.windows.append((first, window))
-        if first:
-            self.edges.append(_Cut(first, pause))
-        if not times.words:
-            pauses = enumerate(zip(times.ends, times.starts[1:], strict=False), first + 1)
-            self.edges += [_Cut(at, begin - end) for at, (end, begin) in pauses if begin > end]
-        places = [(first + begin, first + after) for begin, after in times.words]
-        self.places += places
-        left = iter(places)
-        at = first
-        for word in window.words:
-            if not places:
-                middle = (word.start + word.end) * 500
-                at = first + max(bisect_right(times.starts, middle) - 1, 0)
-            elif one_line(word.word):
-                at, _ = next(left)
-            self.words.append((at, word))
-
-    def begins(self, first: int, after: int) -> float:
-        """When the first word in [first, after) begins, in milliseconds."""
-        return self.starts[_said_first(self.text, self.places, first, after)]
-
-    def splits_a_word(self, at: int) -> bool:
-        """Whether a word has characters before `at` and from it on."""
-        before = bisect_left(self.places, (at, at)) - 1
-        return before >= 0 and self.places[before][1] > at
-
-    def cuts(self) -> list[_Cut]:
-        """Where it may be cut apart from sentences, in order."""
-        found = {cut.at: cut for cut in self.edges}
-        for (_, after), (first, _) in pairwise(self.places):
-            at = after + _ends_at(self.text[after:first])
-            found.setdefault(at, _Cut(at, self.starts[first] - self.ends[after - 1]))
-        return sorted(found.values())
-
 
 def by_sentences(windows: Sequence[Segment], task: Task) -> tuple[Segment, ...]:
-    """The sentences that were said in windows.
+    """The sentences that were said in windows, each by one speaker.
 
     Together they have the text of the windows, but for white space between sentences, and each of
     their words once. They lie in the windows' times, in order and without overlap.
 
     Args:
         windows: in order, without overlap; each has text that neither begins nor ends with white
-            space, and words in order, inside its times.
+            space, and words in order, inside its times. Where speakers are told apart, words have
+            theirs, and a window without words has the one who says most of it.
         task: what was asked; a translation is English.
     """
     found: list[Segment] = []
-    for run in _runs(windows, task):
+    for run in runs(windows, task):
         language = written_in(run.windows[0][1].language, task)
-        words = deque(run.words)
-        for first, after in _pieces(run, language):
-            own = []
-            while words and words[0][0] < after:
-                own.append(words.popleft()[1])
-            found.append(_sentence(run, first, after, own, number=len(found)))
+        found += run.segments(_pieces(run, language), len(found))
     return tuple(found)
 
 
-def _runs(windows: Sequence[Segment], task: Task) -> Iterator[_Run]:
-    """The windows, as far as they are read as one."""
-    run = _Run()
-    written: str | None = None
+def by_speakers(windows: Sequence[Segment], task: Task) -> tuple[Segment, ...]:
+    """The windows, each cut where the speaker changes; arguments as for `by_sentences`."""
+    found: list[Segment] = []
     for window in windows:
-        start, end = window.start * 1000, window.end * 1000
-        times = timed(window.text, window.words, start, end, window.speech)
-        language = written_in(window.language, task)
-        pause = run.pause_before(times) if run.text else math.inf
-        if language == written and pause <= _JOINED * 1000:
-            run.add(window, times, joint(written, language), pause)
+        if len({word.speaker for word in window.words if word.speaker}) < 2:
+            found.append(window.model_copy(update={"id": len(found)}))
             continue
-        if run.text:
-            yield run
-        run, written = _Run(), language
-        run.add(window, times)
-    if run.text:
-        yield run
+        run = Run.of(window)
+        ends = _sentence_begins(run, written_in(window.language, task))
+        begins = sorted({0, *_changes(run, ends, run.cuts())})
+        pieces = [_stripped(run, *piece) for piece in pairwise([*begins, len(run.text)])]
+        found += run.segments(pieces, len(found))
+    return tuple(found)
 
 
-def _pieces(run: _Run, language: str | None) -> Iterator[tuple[int, int]]:
+def _pieces(run: Run, language: str | None) -> Iterator[tuple[int, int]]:
     """(first character, one past the last) of each sentence, or part of one that is too long."""
     cuts = run.cuts()
-    begins = {first for first, _ in sentences(run.text, language) if not run.splits_a_word(first)}
+    begins = _sentence_begins(run, language)
     begins.update(cut.at for cut in cuts if cut.pause > _PAUSE * 1000)
+    begins.update(_changes(run, begins, cuts))
     for first, end in pairwise([*sorted(begins), len(run.text)]):
         longest = 1000 * (_LONGEST if is_ended(run.text[first:end]) else _LONGEST_OPEN)
         pending = [(first, end)]
         while pending:
-            start, after = pending.pop()
-            after = start + len(run.text[start:after].rstrip())
+            start, after = _stripped(run, *pending.pop())
             inside = cuts[bisect_right(cuts, (start, math.inf)) : bisect_left(cuts, (after,))]
             if inside and run.ends[after - 1] - run.begins(start, after) > longest:
                 at = _best(run, start, after, inside)
@@ -201,11 +85,37 @@ def _pieces(run: _Run, language: str | None) -> Iterator[tuple[int, int]]:
                 yield start, after
 
 
-def _best(run: _Run, start: int, after: int, cuts: Sequence[_Cut]) -> int:
+def _sentence_begins(run: Run, language: str | None) -> set[int]:
+    """The first character of each sentence."""
+    return {first for first, _ in sentences(run.text, language) if not run.splits_a_word(first)}
+
+
+def _changes(run: Run, begins: Iterable[int], cuts: Sequence[Cut]) -> Iterator[int]:
+    """Where to cut because the speaker changes: once between each two who follow each other.
+
+    What is said between them, and nobody is heard to say, stays with one of them.
+
+    Args:
+        run: the text.
+        begins: where sentences begin; the cut is there if it can be.
+        cuts: of the run.
+    """
+    ordered = sorted(begins)
+    for (_, after, speaker), (first, _, following) in pairwise(run.spoken):
+        if speaker == following:
+            continue
+        places = ordered[bisect_left(ordered, after) : bisect_right(ordered, first)] or [
+            cut.at
+            for cut in cuts[bisect_left(cuts, (after,)) : bisect_right(cuts, (first, math.inf))]
+        ]
+        yield max(places, key=run.pause_at)
+
+
+def _best(run: Run, start: int, after: int, cuts: Sequence[Cut]) -> int:
     """Where to cut what is too long: at the longest pause of its middle half."""
     begins, ends = run.starts[start], run.ends[after - 1]
 
-    def away(cut: _Cut) -> float:
+    def away(cut: Cut) -> float:
         """Milliseconds from the middle."""
         return abs(run.starts[cut.at] - (begins + ends) / 2)
 
@@ -215,80 +125,6 @@ def _best(run: _Run, start: int, after: int, cuts: Sequence[_Cut]) -> int:
     return max(inner, key=lambda cut: (cut.pause, -away(cut))).at
 
 
-def _said_first(text: str, places: Sequence[tuple[int, int]], first: int, after: int) -> int:
-    """The first character of the first word in text[first:after].
-
-    Signs that belong to no word take no time. Where a text has no words, its first letter is it.
-    """
-    letter = _LETTER.search(text, first, after)
-    said = letter.start() if letter else first
-    index = bisect_right(places, first, key=itemgetter(1))
-    return min(said, max(places[index][0], first)) if index < len(places) else said
-
-
-def _ends_at(between: str) -> int:
-    """How much of what stands between two words stays with the first where they are parted."""
-    parts = re.split(r"\s+", between)
-    if len(parts) > 1:
-        return len(between) - len(parts[-1])
-    return len(between.rstrip("".join(filter(opens, between))))
-
-
-def _sentence(run: _Run, first: int, after: int, words: Sequence[Word], *, number: int) -> Segment:
-    start = round(run.begins(first, after) / 1000, 3)
-    end = max(round(run.ends[after - 1] / 1000, 3), start)
-    from_ = bisect_right(run.windows, first, key=itemgetter(0)) - 1
-    until = bisect_left(run.windows, after, key=itemgetter(0))
-    windows = [window for _, window in run.windows[from_:until]]
-    shares = [
-        min(begin + len(window.text), after) - max(begin, first)
-        for begin, window in run.windows[from_:until]
-    ]
-    temperatures = [window.temperature for window in windows]
-    return windows[0].model_copy(
-        update={
-            "id": number,
-            "start": start,
-            "end": end,
-            "text": run.text[first:after],
-            "avg_logprob": _mean([window.avg_logprob for window in windows], shares),
-            "no_speech_prob": _mean([window.no_speech_prob for window in windows], shares),
-            "temperature": _highest(temperatures),
-            "compression_ratio": _mean([window.compression_ratio for window in windows], shares),
-            "words": tuple(_fitted(word, start, end) for word in words),
-            "speech": _speech(windows, start, end),
-        }
-    )
-
-
-def _speech(windows: Sequence[Segment], start: float, end: float) -> tuple[Stretch, ...]:
-    """Where a sentence of some windows was heard, unless the words of all of them say that."""
-    if not any(window.speech for window in windows):
-        return ()
-    stretches = [
-        one for window in windows for one in window.speech or ((window.start, window.end),)
-    ]
-    return clipped(stretches, start, end)
-
-
-def _mean(values: Sequence[float | None], weights: Sequence[int]) -> float | None:
-    """The weighted mean; None if a value isn't known."""
-    known = [value for value in values if value is not None]
-    if len(known) < len(values):
-        return None
-    whole = sum(value * weight for value, weight in zip(known, weights, strict=True))
-    return round(whole / sum(weights), 4)
-
-
-def _highest(values: Sequence[float | None]) -> float | None:
-    """The highest; None if one isn't known."""
-    known = [value for value in values if value is not None]
-    return max(known) if len(known) == len(values) else None
-
-
-def _fitted(word: Word, earliest: float, latest: float) -> Word:
-    """The word within its sentence; it lies elsewhere only where words don't spell the text."""
-    if earliest <= word.start <= word.end <= latest:
-        return word
-    start = min(max(word.start, earliest), latest)
-    return word.model_copy(update={"start": start, "end": min(max(word.end, start), latest)})
+def _stripped(run: Run, first: int, after: int) -> tuple[int, int]:
+    """A piece without the white space at its end."""
+    return first, first + len(run.text[first:after].rstrip())

@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import NamedTuple
 
-__all__ = ["Diarization", "Voice"]
+from worker.results.plural import counted
+from worker.results.speech_times import Stretch
+from worker.results.transcript import Segment, Speaker, Turn, Word
+
+__all__ = ["Diarization", "Heard", "Voice", "notes_of_bounds"]
+
+_DECIMALS = 3
+"""Times are rounded to milliseconds, as those of words."""
 
 
 class Voice(NamedTuple):
@@ -35,3 +46,140 @@ class Diarization:
     diarizer: str
     voices: tuple[Voice, ...]
     exclusive: tuple[Voice, ...]
+
+
+class Heard:
+    """Who is heard when, by the labels that speakers have in a result.
+
+    Labels go by who is heard first, whether or not words were made of it: so every turn has one,
+    and the labels stay the same however the text is decoded.
+
+    Args:
+        diarization: what a diarizer found.
+        audio_seconds: length of the audio; what lies outside of it is left out.
+
+    Attributes:
+        turns: in order of start, in milliseconds; those of two speakers may overlap.
+    """
+
+    def __init__(self, diarization: Diarization, audio_seconds: float) -> None:
+        voices = _inside(diarization.voices, audio_seconds)
+        labels = _labels(voices)
+        self.turns = tuple(
+            Turn(speaker=labels[speaker], start=start, end=end) for start, end, speaker in voices
+        )
+        self._labels = tuple(labels.values())
+        self._alone = [
+            voice._replace(speaker=labels[voice.speaker])
+            for voice in sorted(diarization.exclusive)
+            if voice.speaker in labels
+        ]
+        self._reached = list(accumulate((voice.end for voice in self._alone), max))
+
+    def speaker(self, stretches: Iterable[Stretch]) -> str | None:
+        """Who is heard for most of some stretches; None if nobody is heard in any.
+
+        One of no length has the speaker in whose turn it lies.
+        """
+        seconds: defaultdict[str, float] = defaultdict(float)
+        for start, end in stretches:
+            for number in range(bisect_left(self._reached, start), len(self._alone)):
+                voice = self._alone[number]
+                if voice.start > end:
+                    break
+                shared = min(end, voice.end) - max(start, voice.start)
+                if shared > 0 or shared == 0 == end - start:
+                    seconds[voice.speaker] += shared
+        return max(seconds, key=seconds.__getitem__, default=None)
+
+    def told(self, window: Segment) -> Segment:
+        """A window with the speakers of its words, and the speaker of most of it."""
+        words = [
+            word.model_copy(update={"speaker": self.speaker([(word.start, word.end)])})
+            for word in window.words
+        ]
+        speaker = _of_words(words) or self.speaker(_stretches(window))
+        return window.model_copy(update={"words": tuple(words), "speaker": speaker})
+
+    def labelled(self, segment: Segment) -> Segment:
+        """A segment with its speaker: that of its words, or of its speech where words are missing.
+
+        Args:
+            segment: with the speakers of its words. Where words don't spell the text it may not
+                have been cut between two speakers: then all are given to who says most.
+        """
+        speaker = _of_words(segment.words)
+        if speaker is None and (segment.speech or not segment.words):
+            speaker = self.speaker(_stretches(segment))
+        words = tuple(
+            word
+            if word.speaker in (speaker, None)
+            else word.model_copy(update={"speaker": speaker})
+            for word in segment.words
+        )
+        return segment.model_copy(update={"words": words, "speaker": speaker})
+
+    def speakers(self, segments: Iterable[Segment]) -> tuple[Speaker, ...]:
+        """All who are heard, in order of their labels, with what they say in some segments."""
+        words = Counter(word.speaker for segment in segments for word in segment.words)
+        turns: dict[str, list[Turn]] = {label: [] for label in self._labels}
+        for turn in self.turns:
+            turns[turn.speaker].append(turn)
+        return tuple(
+            Speaker(label=label, seconds=_seconds(own), turns=len(own), words=words[label])
+            for label, own in turns.items()
+        )
+
+
+def notes_of_bounds(
+    diarization: Diarization, *, min_speakers: int | None, max_speakers: int | None
+) -> tuple[str, ...]:
+    """The note of a result that has fewer speakers, or more, than the job asked for."""
+    found = len({voice.speaker for voice in diarization.voices})
+    verb = "was" if found == 1 else "were"
+    if min_speakers is not None and found < min_speakers:
+        return (f"min_speakers = {min_speakers}, but {counted(found, 'speaker')} {verb} found.",)
+    if max_speakers is not None and found > max_speakers:
+        return (f"max_speakers = {max_speakers}, but {counted(found, 'speaker')} {verb} found.",)
+    return ()
+
+
+def _inside(voices: Iterable[Voice], audio_seconds: float) -> list[Voice]:
+    """What lies inside the audio, in milliseconds, in order of start."""
+    rounded = [
+        voice._replace(
+            start=max(round(voice.start, _DECIMALS), 0.0),
+            end=min(round(voice.end, _DECIMALS), audio_seconds),
+        )
+        for voice in sorted(voices)
+    ]
+    return [voice for voice in rounded if voice.start < voice.end]
+
+
+def _labels(voices: Iterable[Voice]) -> dict[str, str]:
+    """The label of each speaker, in order of first speech."""
+    found = list(dict.fromkeys(voice.speaker for voice in voices))
+    digits = max(2, len(str(len(found) - 1)))
+    return {speaker: f"SPEAKER_{number:0{digits}}" for number, speaker in enumerate(found)}
+
+
+def _stretches(segment: Segment) -> Sequence[Stretch]:
+    return segment.speech or ((segment.start, segment.end),)
+
+
+def _of_words(words: Iterable[Word]) -> str | None:
+    """Who says most of some words, by their length; None if nobody is heard to say any."""
+    seconds: defaultdict[str, float] = defaultdict(float)
+    for word in words:
+        if word.speaker:
+            seconds[word.speaker] += word.end - word.start
+    return max(seconds, key=seconds.__getitem__, default=None)
+
+
+def _seconds(turns: Iterable[Turn]) -> float:
+    """Seconds in which there is any of some turns, which are in order of start."""
+    seconds = reached = 0.0
+    for turn in turns:
+        seconds += max(turn.end - max(turn.start, reached), 0.0)
+        reached = max(reached, turn.end)
+    return round(seconds, _DECIMALS)
