@@ -15,13 +15,13 @@ from __future__ import annotations
 
 import bisect
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from typing import NamedTuple, TypeVar
 
 from worker.results.punctuation import CLAUSE_ENDS, CLOSERS, SENTENCE_ENDS
 
-__all__ = ["Stretch", "clipped", "shared_out"]
+__all__ = ["Stretch", "clipped", "shared_out", "without_short_pauses"]
 
 Stretch = tuple[float, float]
 """Start and end of a stretch of speech, in seconds of the audio."""
@@ -48,6 +48,9 @@ _LONGEST_WORD = 20
 any number of kana and Chinese characters (U+3040 to U+9FFF)."""
 
 
+_SHORT_PAUSE = 0.16
+"""Seconds; shorter ones are no pause to the detector of speech either."""
+
 _MARKS = 8
 """Characters before a place that are looked at: more than closing marks ever are."""
 
@@ -70,6 +73,21 @@ def clipped(
     """What lies within [start, end] of some stretches, in seconds or in samples."""
     inside = ((max(first, start), min(last, end)) for first, last in stretches)
     return tuple((first, last) for first, last in inside if first < last)
+
+
+def without_short_pauses(stretches: Iterable[Stretch]) -> tuple[Stretch, ...]:
+    """Stretches joined where next to no time is between them; empty ones are left out.
+
+    Args:
+        stretches: in order, without overlap; of words, such as a detector would have found.
+    """
+    found: list[Stretch] = []
+    for start, end in stretches:
+        if found and start - found[-1][1] < _SHORT_PAUSE:
+            found[-1] = found[-1][0], end
+        elif start < end:
+            found.append((start, end))
+    return tuple(found)
 
 
 def shared_out(text: str, stretches: Sequence[Stretch]) -> tuple[list[float], list[float]]:

@@ -9,21 +9,24 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from worker.results.in_order import in_order
 from worker.results.languages import written_in
 from worker.results.presentation import Presentation
-from worker.results.sentences import by_sentences
+from worker.results.sentences import by_sentences, by_speakers
 from worker.results.spacing import joint
-from worker.results.speech_times import clipped
+from worker.results.speakers import Heard
+from worker.results.speech_times import without_short_pauses
 from worker.results.spelling import spans
 from worker.results.transcript import (
+    Channel,
     EngineInfo,
     InputInfo,
+    Language,
     LanguageShare,
     Segment,
     Task,
     Timings,
     Transcript,
-    Word,
 )
 from worker.results.wording.worded import notes_of_tags, worded
 from worker.speech.api import Recognition
@@ -62,9 +65,9 @@ def assemble(
 ) -> Transcript:
     """The transcript of one input.
 
-    Whatever the engine says, times come out rounded to milliseconds, inside the audio, in
-    order and without overlap, and words inside their segment; segments without text are left
-    out. A segment whose language isn't known has the file's.
+    Whatever the engine says, times come out rounded to milliseconds, inside the audio and in
+    order, without overlap in a channel, and words inside their segment; segments without text are
+    left out. A segment whose language isn't known has its channel's, or the file's.
 
     Args:
         recognition: what the engine made of the audio.
@@ -78,31 +81,34 @@ def assemble(
     """
     presentation = presentation or Presentation()
     audio_seconds = round(recognition.audio_seconds, _DECIMALS)
-    language = recognition.language
-    windows = _in_order(
-        recognition.segments,
-        audio_seconds,
-        language.code if language else None,
-        words=presentation.words,
-    )
-    resolution = presentation.segment_resolution
-    segments = by_sentences(windows, task) if resolution == "sentence" else windows
-    segments = worded(segments, presentation)
+    heard = None
+    if recognition.diarization is not None:
+        heard = Heard(recognition.diarization, audio_seconds)
+        engine = engine.model_copy(update={"diarizer": recognition.diarization.diarizer})
+    making = _Making(audio_seconds, task, presentation, heard)
+    said, channels = _said(recognition, making)
+    segments = said.segments
+    speakers = heard.speakers(segments) if heard else None
+    if not presentation.words:
+        segments = tuple(_without_words(segment) for segment in segments)
     with_words = any(segment.words for segment in segments)
     return Transcript(
         job_id=job_id,
         input=InputInfo(
             uri=input.uri, etag=input.etag, bytes=input.bytes, audio_seconds=audio_seconds
         ),
-        language=language,
+        language=recognition.language,
         languages=tuple(
             LanguageShare(code=code, seconds=round(seconds, _DECIMALS))
             for code, seconds in recognition.languages
         ),
         task=task,
-        text=_text(windows, segments, task),
-        segment_resolution=resolution,
+        text=said.text,
+        segment_resolution=presentation.segment_resolution,
         segments=segments,
+        speakers=speakers,
+        turns=heard.turns if heard else None,
+        channels=channels,
         word_times=recognition.word_times if with_words else None,
         notes=(*recognition.notes, *notes_of_tags(segments, presentation)),
         engine=engine,
@@ -139,6 +145,76 @@ def _speed(audio_seconds: float, timings: Timings) -> float:
     return round(audio_seconds / timings.total, 2) if timings.total > 0 else 0.0
 
 
+@dataclass(frozen=True, slots=True)
+class _Said:
+    """Segments in order of start, with ids from 0, and the text of all."""
+
+    segments: tuple[Segment, ...]
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Making:
+    """How what an engine found becomes what was said; one for all channels.
+
+    Attributes:
+        audio_seconds: length of the audio, in milliseconds.
+        task: what was asked.
+        presentation: how the text is shown.
+        heard: who is heard when; None where nobody asked.
+    """
+
+    audio_seconds: float
+    task: Task
+    presentation: Presentation
+    heard: Heard | None
+
+    def said(self, found: Iterable[Segment], language: Language | None) -> _Said:
+        """What was said in one channel.
+
+        Where speakers are told apart it has words whether or not the result will: by them the
+        speakers are known.
+        """
+        code = language.code if language else None
+        words = self.presentation.words or self.heard is not None
+        windows = in_order(found, self.audio_seconds, code, words=words)
+        if self.heard:
+            windows = tuple(self.heard.told(window) for window in windows)
+        cut = by_sentences if self.presentation.segment_resolution == "sentence" else by_speakers
+        segments = cut(windows, self.task)
+        if self.heard:
+            segments = tuple(self.heard.labelled(segment) for segment in segments)
+        segments = worded(segments, self.presentation)
+        return _Said(segments, _text(windows, segments, self.task))
+
+
+def _said(recognition: Recognition, making: _Making) -> tuple[_Said, tuple[Channel, ...] | None]:
+    """What was said in all channels together, and these, if each was transcribed on its own."""
+    if recognition.channels is None:
+        return making.said(recognition.segments, recognition.language), None
+    found: dict[str | None, list[Segment]] = {one.label: [] for one in recognition.channels}
+    for segment in recognition.segments:
+        found[segment.channel].append(segment)
+    said = [making.said(found[one.label], one.language) for one in recognition.channels]
+    segments = sorted(
+        (segment for one in said for segment in one.segments), key=lambda segment: segment.start
+    )
+    channels = [
+        one.model_copy(update={"text": its.text, "seconds": round(one.seconds, _DECIMALS)})
+        for one, its in zip(recognition.channels, said, strict=True)
+    ]
+    numbered = tuple(
+        segment.model_copy(update={"id": number}) for number, segment in enumerate(segments)
+    )
+    return _Said(numbered, _joined(numbered, making.task)), tuple(channels)
+
+
+def _without_words(segment: Segment) -> Segment:
+    """The segment without its words: in their place stands when speech was heard."""
+    speech = without_short_pauses((word.start, word.end) for word in segment.words)
+    return segment.model_copy(update={"words": (), "speech": segment.speech or speech})
+
+
 def _text(windows: Sequence[Segment], segments: Sequence[Segment], task: Task) -> str:
     """All that was said, the same whether segments are windows or sentences.
 
@@ -158,47 +234,3 @@ def _joined(segments: Sequence[Segment], task: Task) -> str:
         parts += [joint(before, language) if parts else "", segment.text]
         before = language
     return "".join(parts)
-
-
-def _in_order(
-    segments: Iterable[Segment], audio_seconds: float, language: str | None, *, words: bool
-) -> tuple[Segment, ...]:
-    kept: list[Segment] = []
-    clock = 0.0
-    for segment in sorted(segments, key=lambda segment: segment.start):
-        text = segment.text.strip()
-        if not text:
-            continue
-        start, end = _inside(segment.start, segment.end, clock, audio_seconds)
-        clock = end
-        kept.append(
-            segment.model_copy(
-                update={
-                    "id": len(kept),
-                    "start": start,
-                    "end": end,
-                    "text": text,
-                    "avg_logprob": round(segment.avg_logprob, 4),
-                    "language": segment.language or language,
-                    "words": _words_in_order(segment.words, start, end) if words else (),
-                    "speech": clipped(segment.speech, start, end),
-                }
-            )
-        )
-    return tuple(kept)
-
-
-def _words_in_order(words: Iterable[Word], opens: float, closes: float) -> tuple[Word, ...]:
-    kept: list[Word] = []
-    clock = opens
-    for word in words:
-        start, clock = _inside(word.start, word.end, clock, closes)
-        score = None if word.score is None else round(word.score, _DECIMALS)
-        kept.append(word.model_copy(update={"start": start, "end": clock, "score": score}))
-    return tuple(kept)
-
-
-def _inside(start: float, end: float, opens: float, closes: float) -> tuple[float, float]:
-    """[start, end] in milliseconds, moved as little as it takes to lie in [opens, closes]."""
-    start = min(max(round(start, _DECIMALS), opens), closes)
-    return start, min(max(round(end, _DECIMALS), start), closes)

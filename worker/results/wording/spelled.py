@@ -190,13 +190,15 @@ def _timed_anew(words: Sequence[Word], texts: Sequence[str]) -> list[Word]:
             for word, text in zip(words, texts, strict=True)
         ]
     start, end = words[0].start, words[-1].end
+    speaker = next((word.speaker for word in words if word.speaker), words[0].speaker)
     step = (end - start) / sum(map(len, texts))
     edges = [start]
     for text in texts:
         edges.append(edges[-1] + step * len(text))
     times = [min(round(edge, _DECIMALS), end) for edge in edges[:-1]] + [end]
+    anew = words[0].model_copy(update={"speaker": speaker, "score": score})
     return [
-        words[0].model_copy(update={"word": text, "start": start, "end": end, "score": score})
+        anew.model_copy(update={"word": text, "start": start, "end": end})
         for text, (start, end) in zip(texts, itertools.pairwise(times), strict=True)
     ]
 
