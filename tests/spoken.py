@@ -37,6 +37,13 @@ OPTIONS = st.builds(
 )
 
 
+LABELS = [
+    *["SPEAKER_00", "SPEAKER_01", "agent", "Anna & Co. <anna>", "the left one --", "-->", "{so}"],
+    *["録音", "/b>", "&amp;", "A label that is as long as a label may be, which is 64 letters."],
+]
+"""What speakers and channels may be called."""
+
+
 def transcript(*segments: Segment, options: SubtitleOptions | None = None) -> Transcript:
     """A transcript whose segments are windows; its audio ends with them, or after a minute."""
     whole = transcripts.transcript(*segments)
@@ -110,3 +117,21 @@ def segments(draw: st.DrawFn, *, with_words: bool | None = None) -> list[Segment
         )
         clock += length
     return found
+
+
+@st.composite
+def conversations(draw: st.DrawFn) -> list[Segment]:
+    """Segments in order of start: of speakers, some of whom nobody knows, or of two channels.
+
+    Those of two channels overlap.
+    """
+    if draw(st.booleans()):
+        labels = st.sampled_from([None, *LABELS])
+        return [one.model_copy(update={"speaker": draw(labels)}) for one in draw(segments())]
+    first, second = draw(st.permutations(LABELS))[:2]
+    both = [
+        one.model_copy(update={"channel": label})
+        for label in (first, second)
+        for one in draw(segments())
+    ]
+    return sorted(both, key=lambda one: one.start)

@@ -11,6 +11,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from worker.results.names import Format
+from worker.results.said_by import introduced
 from worker.results.shapes.openai import openai
 from worker.results.shapes.transcribe import transcribe
 from worker.results.shapes.whisperx import whisperx
@@ -39,7 +40,9 @@ def _tsv(transcript: Transcript) -> str:
 
 def _txt(transcript: Transcript) -> str:
     return "".join(
-        f"{text}\n" for segment in transcript.segments if (text := one_line(segment.text))
+        f"{introduced(segment, text)}\n"
+        for segment in transcript.segments
+        if (text := one_line(segment.text))
     )
 
 
@@ -69,9 +72,10 @@ def render(transcript: Transcript, fmt: Format) -> str:
     """The transcript as a file of the format, to be written as UTF-8.
 
     json is one line as `transcript_schema` describes; tsv has one segment a row (`start`, `end`
-    in milliseconds, `text`), as OpenAI's whisper writes it; txt has one segment a line; html
-    is a page that stands by itself; the rest are json as others write it, see
-    `worker.results.shapes`. A transcript without speech gives a valid empty file of each.
+    in milliseconds, `text`), as OpenAI's whisper writes it; txt has one segment a line, behind who
+    says it (`[SPEAKER_00]: `) where that is known, as WhisperX writes it; html is a page that
+    stands by itself; the rest are json as others write it, see `worker.results.shapes`. A
+    transcript without speech gives a valid empty file of each.
     """
     renderer, _ = FORMATS[fmt]
     return renderer(transcript)

@@ -25,6 +25,21 @@ def test_txt_has_a_segment_a_line() -> None:
     assert render(whole, "txt") == "One. Two.\n三\n"
 
 
+def test_txt_says_who_speaks_where_that_is_known_and_tsv_does_not() -> None:
+    first, second, third = segment(0, 1, "One."), segment(1, 2, "Two."), segment(2, 3, "Three.")
+    whole = transcript(
+        first.model_copy(update={"speaker": "SPEAKER_00"}),
+        second.model_copy(update={"speaker": None}),
+        third.model_copy(update={"channel": " the left\none "}),
+    )
+    assert render(whole, "txt") == "[SPEAKER_00]: One.\nTwo.\n[the left one]: Three.\n"
+    assert render(whole, "tsv").splitlines()[1:] == [
+        "0\t1000\tOne.",
+        "1000\t2000\tTwo.",
+        "2000\t3000\tThree.",
+    ]
+
+
 @examples
 @given(segments())
 def test_tsv_and_txt_are_one_line_a_segment(spoken: list[Segment]) -> None:

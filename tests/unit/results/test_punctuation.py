@@ -31,5 +31,6 @@ def test_a_pause_is_put_behind_a_sign(sign: str) -> None:
 def test_a_clause_of_a_subtitle_ends_with_a_sign(sign: str) -> None:
     for closer in ("", ")", "\u201d"):
         whole = transcript(segment(0.0, 3.0, f"and so{sign}{closer} he said"))
-        found = pieces(whole.model_copy(update={"segment_resolution": "sentence"}))
+        sentences = whole.model_copy(update={"segment_resolution": "sentence"})
+        found = pieces(sentences, sentences.segments)
         assert [piece.ending for piece in found if sign in piece.text][-1] is Ending.CLAUSE

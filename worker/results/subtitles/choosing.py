@@ -86,15 +86,19 @@ def choose(
 def _ends(pieces: Sequence[Piece], first: int, options: SubtitleOptions) -> Iterator[int]:
     """Where a cue may end that begins with pieces[first]: one past its last piece."""
     latest = pieces[first].start + options.max_cue_seconds * 1000
-    free = options.max_line_width - pieces[first].width
+    begun = pieces[first].opening
+    free = begun.line - begun.taken - pieces[first].width
     lines = 1
+    if free < 0:  # the name has the first line to itself
+        free = begun.line - pieces[first].width
+        lines = 2
     yield first + 1
     for i in range(first + 1, min(first + _MOST_PIECES, len(pieces))):
         piece = pieces[i]
         free -= piece.width + piece.spaced
         if free < 0:
             lines += 1
-            free = options.max_line_width - piece.width
+            free = begun.line - piece.width
         if lines > options.max_line_count or piece.end > latest or pieces[i - 1].closes:
             return
         yield i + 1
@@ -109,7 +113,10 @@ class _Table:
 
     def __init__(self, pieces: Sequence[Piece], options: SubtitleOptions, closes: float) -> None:
         self._longest = options.max_cue_seconds * 1000
-        self._capacity = options.max_line_width * options.max_line_count
+        self._rooms = [
+            max(one.opening.line * options.max_line_count - one.opening.taken, one.opening.piece)
+            for one in pieces
+        ]
         self._starts = [*(piece.start for piece in pieces), closes]
         # A cue may begin early; that is counted on where the one before it surely leaves the room.
         pauses = [start - piece.end for piece, start in zip(pieces, self._starts[1:], strict=True)]
@@ -142,7 +149,7 @@ class _Table:
         if milliseconds < MIN_CUE_MS:
             badness += _TOO_SHORT
         if not (self._begun[first] and self._ended[end - 1]):
-            badness += _UNEVEN * (1 - columns / self._capacity) ** 2
+            badness += _UNEVEN * (1 - columns / self._rooms[first]) ** 2
         return badness
 
     def _orphans(self, first: int, end: int) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,7 @@ from worker.results.subtitles.pieces import CueWord, pieces
 from worker.results.subtitles.timing import settle
 
 if TYPE_CHECKING:
-    from worker.results.transcript import Transcript
+    from worker.results.transcript import Segment, Transcript
 
 __all__ = ["Cue", "CueWord", "cues"]
 
@@ -26,34 +27,57 @@ class Cue:
         end_ms: whole milliseconds, after `start_ms`.
         text: lines joined by newlines; plain, not escaped for any format.
         words: in it; empty where the times of words aren't known.
+        said_by: label of the speaker or of the channel; None where neither is known.
     """
 
     start_ms: int
     end_ms: int
     text: str
     words: tuple[CueWord, ...] = ()
+    said_by: str | None = None
 
 
-def cues(transcript: Transcript) -> list[Cue]:
-    """The transcript's subtitles, in order, as its `subtitles` ask for.
+def cues(transcript: Transcript, *, named: bool = False) -> list[Cue]:
+    """The transcript's subtitles, in order of their start, as its `subtitles` ask for.
 
-    Each fits its lines and is shown for at most `max_cue_seconds`, overlaps no other, goes over no
-    pause of more than a second, and has text of one language. White space is normalised; otherwise
-    the cues hold all text of all segments.
+    Each fits its lines and is shown for at most `max_cue_seconds`, overlaps no other of its
+    channel, goes over no pause of more than a second, and has text of one language, one speaker and
+    one channel. White space is normalised; otherwise the cues hold all text of all segments.
+
+    Args:
+        transcript: with speakers, with channels, or with neither.
+        named: whether each text begins with who speaks, `[SPEAKER_00]: `. It takes room on the
+            first line, but no time: a name that stands in most cues is seen, not read.
     """
+    by_channel: dict[str | None, list[Segment]] = {}
+    for segment in transcript.segments:
+        by_channel.setdefault(segment.channel, []).append(segment)
+    found = [
+        cue
+        for segments in by_channel.values()
+        for cue in _of_channel(transcript, segments, named=named)
+    ]
+    return sorted(found, key=lambda cue: cue.start_ms)
+
+
+def _of_channel(
+    transcript: Transcript, segments: Sequence[Segment], *, named: bool
+) -> Iterator[Cue]:
     options = transcript.subtitles
-    all_pieces = pieces(transcript)
+    all_pieces = pieces(transcript, segments, named=named)
     said_until = max((piece.end for piece in all_pieces), default=0.0)
     closes = round(max(transcript.input.audio_seconds * 1000, said_until))
     groups = choose(all_pieces, options, closes)
-    shown = [lay_out(group, options.max_line_width) for group in groups]
+    shown = [lay_out(group) for group in groups]
+    openings = [group[0].opening for group in groups]
     spans = settle(
         [(group[0].start, group[-1].end) for group in groups],
-        [sum(map(text_width, text.split("\n"))) for text, _ in shown],
+        [
+            sum(map(text_width, text.removeprefix(begun.text).strip().split("\n")))
+            for (text, _), begun in zip(shown, openings, strict=True)
+        ],
         closes=closes,
         longest=round(options.max_cue_seconds * 1000),
     )
-    return [
-        Cue(start, end, text, words)
-        for (text, words), (start, end) in zip(shown, spans, strict=True)
-    ]
+    for (text, words), (start, end), begun in zip(shown, spans, openings, strict=True):
+        yield Cue(start, end, text, words, begun.said_by)

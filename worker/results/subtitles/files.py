@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING, NamedTuple
 
 from worker.results.subtitles.cues import Cue, cues
 from worker.results.subtitles.highlighting import highlighted
@@ -23,41 +23,67 @@ _SHOWN_BRACES = str.maketrans(
 
 
 def srt(transcript: Transcript) -> str:
-    """The transcript as an srt file."""
-    shown = _shown(transcript, _srt_text, lambda cue: _srt_text(cue.text))
+    """The transcript as an srt file; each cue says who speaks where that is known."""
+    found = cues(transcript, named=True)
+    shown = _shown(transcript, found, _srt_text, lambda cue: _srt_text(cue.text))
     return "\n".join(_numbered(shown, transcript.subtitles.output_start_index, ","))
 
 
 def vtt(transcript: Transcript) -> str:
-    """The transcript as a WebVTT file.
+    """The transcript as a WebVTT file; each cue has its voice where it is known who speaks.
 
     Where words are underlined in cues of their own, no times of words stand in the text.
     """
     timed = transcript.subtitles.vtt_word_times
     shown = _shown(
-        transcript, _vtt_text, lambda cue: _vtt_timed(cue) if timed else _vtt_text(cue.text)
+        transcript,
+        cues(transcript),
+        _vtt_text,
+        lambda cue: _vtt_timed(cue) if timed else _vtt_text(cue.text),
+        opening=lambda cue: _vtt_voice(cue.said_by),
     )
     # Numbers are optional, but parsers shared with srt mistake a line of digits for one.
     return "\n".join(["WEBVTT\n", *_numbered(shown, transcript.subtitles.output_start_index, ".")])
 
 
+class _Shown(NamedTuple):
+    """What is shown from when to when, in milliseconds, and the text as it is written."""
+
+    start_ms: int
+    end_ms: int
+    text: str
+
+
 def _shown(
-    transcript: Transcript, escape: Callable[[str], str], plain: Callable[[Cue], str]
-) -> Iterator[tuple[int, int, str]]:
-    """What is shown: from when to when, in milliseconds, and the text as it is written."""
-    for cue in cues(transcript):
-        if not transcript.subtitles.highlight_words:
-            yield cue.start_ms, cue.end_ms, plain(cue)
-            continue
+    transcript: Transcript,
+    found: Iterable[Cue],
+    escape: Callable[[str], str],
+    plain: Callable[[Cue], str],
+    opening: Callable[[Cue], str] = lambda _: "",
+) -> list[_Shown]:
+    """What is shown, in order of its start.
+
+    Args:
+        transcript: whose options hold.
+        found: its cues.
+        escape: writes text, or a part of it.
+        plain: writes the text of a cue in which no word is underlined.
+        opening: writes what stands before the text of a cue and isn't shown.
+    """
+    if not transcript.subtitles.highlight_words:
+        return [_Shown(cue.start_ms, cue.end_ms, opening(cue) + plain(cue)) for cue in found]
+    shown = []
+    for cue in found:
         for start_ms, end_ms, first, end in highlighted(cue):
             before, word, after = cue.text[:first], cue.text[first:end], cue.text[end:]
             underlined = f"<u>{escape(word)}</u>" if word else ""
-            yield start_ms, end_ms, escape(before) + underlined + escape(after)
+            text = opening(cue) + escape(before) + underlined + escape(after)
+            shown.append(_Shown(start_ms, end_ms, text))
+    # Cues of two channels may overlap, and then their words take turns.
+    return sorted(shown, key=lambda one: one.start_ms)
 
 
-def _numbered(
-    shown: Iterator[tuple[int, int, str]], first_number: int, point: str
-) -> Iterator[str]:
+def _numbered(shown: Iterable[_Shown], first_number: int, point: str) -> Iterator[str]:
     for number, (start, end, text) in enumerate(shown, first_number):
         yield f"{number}\n{_timestamp(start, point)} --> {_timestamp(end, point)}\n{text}\n"
 
@@ -83,6 +109,16 @@ def _srt_text(text: str) -> str:
 
 def _vtt_text(text: str) -> str:
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def _vtt_voice(label: str | None) -> str:
+    """The start tag of the voice that says a whole cue, which need not be closed then.
+
+    No line of a cue may have `-->` in it; parsers drop a space at the end of a name.
+    """
+    if label is None:
+        return ""
+    return f"<v {_vtt_text(label)}{' ' if label.endswith('--') else ''}>"
 
 
 def _vtt_timed(cue: Cue) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from worker.results.subtitles.line_breaks import text_width
 from worker.results.subtitles.pieces import CueWord, Ending, Piece
 
 __all__ = ["lay_out"]
@@ -17,15 +18,17 @@ _ORPHAN = 1.0
 """For a line with one word of a sentence that has others: worse than any difference in length."""
 
 
-def lay_out(pieces: Sequence[Piece], width: int) -> tuple[str, tuple[CueWord, ...]]:
+def lay_out(said: Sequence[Piece]) -> tuple[str, tuple[CueWord, ...]]:
     """The text of a cue and where its words stand in it.
 
-    On as few lines as will do (Netflix: one if it fits), of like length.
+    On as few lines as will do (Netflix: one if it fits), of like length; behind who speaks, where
+    that is shown.
 
     Args:
-        pieces: of the cue.
-        width: columns of a line; no piece is wider.
+        said: the pieces of the cue; all have the same opening, and none is wider than a line.
     """
+    width = said[0].opening.line
+    pieces = _opened(said)
     breaks = _breaks(pieces, width)
     text = ""
     words: list[CueWord] = []
@@ -40,6 +43,16 @@ def lay_out(pieces: Sequence[Piece], width: int) -> tuple[str, tuple[CueWord, ..
                 words[-1] = words[-1]._replace(end=end, end_ms=word.end_ms)
         text += piece.text
     return text, tuple(words)
+
+
+def _opened(said: Sequence[Piece]) -> Sequence[Piece]:
+    """The pieces behind one that says who speaks, if any does."""
+    first, *others = said
+    name = first.opening.text
+    if not name:
+        return said
+    begins = first._replace(text=name, width=text_width(name), words=(), ending=Ending.CLAUSE)
+    return [begins, first._replace(spaced=True), *others]
 
 
 def _breaks(pieces: Sequence[Piece], width: int) -> frozenset[int]:
@@ -59,11 +72,14 @@ def _breaks(pieces: Sequence[Piece], width: int) -> frozenset[int]:
 
 
 def _lines_from(first: int, pieces: Sequence[Piece], width: int) -> Iterator[tuple[int, int]]:
-    """The lines that may begin with a piece: one past the last piece, and columns."""
+    """The lines that may begin with a piece: one past the last piece, and columns.
+
+    A name may be wider than a line, and has one to itself then.
+    """
     columns = 0
     for i in range(first, len(pieces)):
         columns += pieces[i].width + (pieces[i].spaced and i > first)
-        if columns > width:
+        if columns > width and i > first:
             return
         yield i + 1, columns
 

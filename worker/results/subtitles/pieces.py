@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from worker.results.languages import segment_language
 from worker.results.punctuation import CLAUSE_ENDS, CLOSERS, SENTENCE_ENDS
+from worker.results.said_by import said_by
 from worker.results.sentence_ends import sentences
 from worker.results.spelling import one_line, says_something
 from worker.results.subtitles.line_breaks import (
@@ -19,6 +20,7 @@ from worker.results.subtitles.line_breaks import (
     parted_by_space,
     text_width,
 )
+from worker.results.subtitles.opening import Opening, opening
 from worker.results.timed import Timed, timed
 
 if TYPE_CHECKING:
@@ -75,6 +77,7 @@ class Piece(NamedTuple):
         start: of its first word.
         end: of its last word.
         words: in it; none where their times aren't known.
+        opening: how a cue begins that begins with it.
         ending: what ends with it.
         closes: whether no cue goes on after it.
     """
@@ -85,34 +88,44 @@ class Piece(NamedTuple):
     start: float
     end: float
     words: tuple[CueWord, ...]
+    opening: Opening
     ending: Ending = Ending.WORD
     closes: bool = True
 
 
-def pieces(transcript: Transcript) -> list[Piece]:
-    """All text of a transcript, in order, as the pieces that no line break parts."""
-    spoken = [
-        (segment, text) for segment in transcript.segments if (text := one_line(segment.text))
-    ]
+def pieces(
+    transcript: Transcript, segments: Sequence[Segment], *, named: bool = False
+) -> list[Piece]:
+    """All text of some segments, in order, as the pieces that no line break parts.
+
+    Args:
+        transcript: whose language and options hold for the segments.
+        segments: of it, none of which overlaps another.
+        named: whether the text of a cue says who speaks.
+    """
+    spoken = [(segment, text) for segment in segments if (text := one_line(segment.text))]
     found: list[Piece] = []
-    for language, group in itertools.groupby(
-        spoken, key=lambda pair: segment_language(transcript, pair[0])
+    for (language, label), group in itertools.groupby(
+        spoken, key=lambda pair: (segment_language(transcript, pair[0]), said_by(pair[0]))
     ):
-        found += _of_language(transcript, list(group), language)
+        begun = opening(label, transcript.subtitles, named=named)
+        found += _of_group(transcript, list(group), language, begun)
     return found
 
 
-def _of_language(
-    transcript: Transcript, spoken: Sequence[tuple[Segment, str]], language: str | None
+def _of_group(
+    transcript: Transcript,
+    spoken: Sequence[tuple[Segment, str]],
+    language: str | None,
+    begun: Opening,
 ) -> Iterator[Piece]:
     """The pieces of segments that may share cues, each with what is known when the next is."""
-    width = transcript.subtitles.max_line_width
     ends = _sentence_ends(transcript, [text for _, text in spoken], language)
     found: list[Piece] = []
     for (segment, text), own_ends in zip(spoken, ends, strict=True):
         start, end = segment.start * 1000, segment.end * 1000
         line = timed(text, segment.words, start, end, segment.speech)
-        first, *others = _of_line(line, language, width, own_ends)
+        first, *others = _of_line(line, language, begun, own_ends)
         spaced = bool(found) and parted_by_space(found[-1].text, text)
         found += [first._replace(spaced=spaced), *others]
     for piece, following in itertools.pairwise(found):
@@ -143,10 +156,10 @@ def _sentence_ends(
 
 
 def _of_line(
-    line: Timed, language: str | None, width: int, sentence_ends: Sequence[int]
+    line: Timed, language: str | None, begun: Opening, sentence_ends: Sequence[int]
 ) -> list[Piece]:
     text = line.text
-    allowed = line_ends(text, language, width=width, words=line.words)
+    allowed = line_ends(text, language, width=begun.piece, words=line.words)
     found: list[Piece] = []
     first = following = 0
     for end in sorted({*allowed, *_pauses(line)}):
@@ -162,6 +175,7 @@ def _of_line(
                 start=line.starts[first],
                 end=line.ends[first + len(shown) - 1],
                 words=tuple(words),
+                opening=begun,
                 ending=_ending(text, first, end, sentence_ends),
             )
         )
