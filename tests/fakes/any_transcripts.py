@@ -1,4 +1,7 @@
-"""Transcripts of every kind for property tests: languages, tasks, with words or without."""
+"""Transcripts of every kind for property tests: languages, tasks, with words or without.
+
+Some have speakers, and some have channels.
+"""
 
 from __future__ import annotations
 
@@ -11,10 +14,12 @@ from hypothesis import strategies as st
 
 from tests.fakes.transcripts import ENGINE
 from worker.results.transcript import (
+    Channel,
     InputInfo,
     Language,
     LanguageShare,
     Segment,
+    Speaker,
     Timings,
     Transcript,
     Word,
@@ -80,6 +85,49 @@ def _segments(draw: st.DrawFn, *, spaced: bool, with_words: bool, number: int) -
     )
 
 
+def _with_speakers(draw: st.DrawFn, made: Transcript) -> Transcript:
+    """Told apart by their voices; nobody is heard in some of the segments, and in some words."""
+    labels = [f"SPEAKER_{number:02d}" for number in range(draw(st.integers(0, 3)))]
+    segments = []
+    for segment in made.segments:
+        label = draw(st.sampled_from([None, *labels]))
+        heard = [word.model_copy(update={"speaker": label}) for word in segment.words]
+        if draw(st.booleans()) and heard:
+            heard[0] = heard[0].model_copy(update={"speaker": None})
+        segments.append(segment.model_copy(update={"speaker": label, "words": tuple(heard)}))
+    speakers = tuple(
+        Speaker(
+            label=label,
+            seconds=2.5,
+            turns=1,
+            words=sum(word.speaker == label for one in segments for word in one.words),
+        )
+        for label in labels
+    )
+    return made.model_copy(update={"segments": tuple(segments), "speakers": speakers, "turns": ()})
+
+
+def _with_channels(draw: st.DrawFn, made: Transcript) -> Transcript:
+    """Each transcribed on its own; they speak at the same time."""
+    labels = draw(st.permutations(["agent", "<customer>", "ch_1", "--"]))[: draw(st.integers(1, 3))]
+    segments = [
+        segment.model_copy(update={"channel": draw(st.sampled_from(labels))})
+        for segment in made.segments
+    ]
+    channels = tuple(
+        Channel(
+            label=label,
+            audio_stream=None,
+            channel=number,
+            language=made.language,
+            seconds=2.5,
+            text=" ".join(one.text for one in segments if one.channel == label),
+        )
+        for number, label in enumerate(labels)
+    )
+    return made.model_copy(update={"segments": tuple(segments), "channels": channels})
+
+
 @st.composite
 def transcripts(draw: st.DrawFn) -> Transcript:
     """Any transcript; segments of ten seconds, which need not all have words."""
@@ -91,7 +139,7 @@ def transcripts(draw: st.DrawFn) -> Transcript:
         for number in range(draw(st.integers(0, 3)) if language else 0)
     ]
     shares = draw(st.sampled_from([(), ("de",), ("de", "ja")])) if segments else ()
-    return Transcript(
+    made = Transcript(
         job_id=draw(st.sampled_from(["call-17", "Müller.wav-1"])),
         input=InputInfo(uri="call.flac", bytes=1, audio_seconds=len(segments) * 10.0 + 1.0),
         language=Language(
@@ -109,3 +157,5 @@ def transcripts(draw: st.DrawFn) -> Transcript:
         timings=Timings(),
         speed=1.0,
     )
+    of = draw(st.sampled_from([None, _with_speakers, _with_channels]))
+    return made if of is None else of(draw, made)

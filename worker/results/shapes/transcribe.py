@@ -1,7 +1,8 @@
 """Amazon Transcribe's output of a batch job (pure).
 
-Written after the developer guide: "Data input and output" (output), "Filtering unwanted words" and
-"Language identification with batch transcription jobs". There times, confidences and scores are
+Written after the developer guide: "Data input and output" (output), "Filtering unwanted words",
+"Language identification with batch transcription jobs", "Example diarization output (batch)" and
+"Example channel identification output (batch)". There times, confidences and scores are
 strings, ids are numbers, times are seconds, and `audio_segments` name their items by id. An item of
 type `punctuation` has no times and the confidence 0.0. Programs write a space before each item but
 punctuation; so whatever a word begins with (a quotation mark, a bracket, `¿`) stays with it, and so
@@ -11,13 +12,17 @@ its own; a space between the two, as French has, is lost.
 What a transcript doesn't know: the account, whose id is twelve zeros, and the region of a language,
 so that codes are Whisper's (`en`, not `en-US`). A confidence of 0.0 is also that of a word whose
 score isn't known.
+
+Speakers are `spk_0`, `spk_1`, ... in the order of the transcript's, channels `ch_0`, `ch_1`, ...,
+whatever they are called: programs look for these. An item has its segment's speaker. What nobody is
+known to say has no `speaker_label`, and isn't among the `speaker_labels`.
 """
 
 from __future__ import annotations
 
 import json
 import unicodedata
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from worker.results.languages import segment_language, text_language
@@ -48,6 +53,16 @@ def transcribe(transcript: Transcript) -> str:
     one, and each of its items and segments has its own.
     """
     several = _is_in_several_languages(transcript)
+    speakers = _numbered(
+        "spk",
+        (speaker.label for speaker in transcript.speakers or ()),
+        (segment.speaker for segment in transcript.segments),
+    )
+    channels = _numbered(
+        "ch",
+        (channel.label for channel in transcript.channels or ()),
+        (segment.channel for segment in transcript.segments),
+    )
     items: list[dict[str, Any]] = []
     segments: list[dict[str, Any]] = []
     for segment in transcript.segments:
@@ -55,6 +70,10 @@ def transcribe(transcript: Transcript) -> str:
             continue
         language = segment_language(transcript, segment) if several else None
         marked = {"language_code": language} if language else {}
+        if segment.channel:
+            marked["channel_label"] = channels[segment.channel]
+        elif segment.speaker:
+            marked["speaker_label"] = speakers[segment.speaker]
         own = [
             {"id": number, **marked, **item}
             for number, item in enumerate(_items(segment, text), len(items))
@@ -77,11 +96,56 @@ def transcribe(transcript: Transcript) -> str:
         "results": {
             **_languages(transcript),
             "transcripts": [{"transcript": transcript.text}],
+            **_speaker_labels(transcript, speakers, segments, items),
+            **_channel_labels(transcript, channels, items),
             "items": items,
             "audio_segments": segments,
         },
     }
     return json.dumps(result, ensure_ascii=False) + "\n"
+
+
+def _numbered(kind: str, listed: Iterable[str], used: Iterable[str | None]) -> dict[str, str]:
+    """What Transcribe calls each label: those that are listed come first, in their order."""
+    labels = dict.fromkeys([*listed, *(label for label in used if label)])
+    return {label: f"{kind}_{number}" for number, label in enumerate(labels)}
+
+
+def _speaker_labels(
+    transcript: Transcript,
+    speakers: Mapping[str, str],
+    segments: Iterable[Mapping[str, Any]],
+    items: Sequence[Mapping[str, Any]],
+) -> dict[str, Any]:
+    """Who speaks when: segments and their words, without what they say. Nothing if not asked."""
+    if transcript.speakers is None and not speakers:
+        return {}
+    spoken = []
+    for segment in segments:
+        if "speaker_label" in segment:
+            words = [items[number] for number in segment["items"]]
+            words = [word for word in words if word["type"] == "pronunciation"]
+            spoken.append(_spoken(segment) | {"items": [_spoken(word) for word in words]})
+    labels = {"channel_label": "ch_0", "speakers": len(speakers), "segments": spoken}
+    return {"speaker_labels": labels}
+
+
+def _spoken(part: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: part[name] for name in ("start_time", "speaker_label", "end_time")}
+
+
+def _channel_labels(
+    transcript: Transcript, channels: Mapping[str, str], items: Iterable[Mapping[str, Any]]
+) -> dict[str, Any]:
+    """The items of each channel. Nothing if not asked."""
+    if transcript.channels is None and not channels:
+        return {}
+    spoken: dict[str, list[Mapping[str, Any]]] = {label: [] for label in channels.values()}
+    for item in items:
+        if "channel_label" in item:
+            spoken[item["channel_label"]].append(item)
+    listed = [{"channel_label": label, "items": own} for label, own in spoken.items()]
+    return {"channel_labels": {"channels": listed, "number_of_channels": len(listed)}}
 
 
 def _languages(transcript: Transcript) -> dict[str, Any]:

@@ -3,7 +3,8 @@
 Written after WhisperX 3.8: `whisperx.schema.AlignedTranscriptionResult` with the `language` that
 its command adds; without words `TranscriptionResult`, as `--no_align` leaves it. Its writers join
 words with spaces, in Japanese and Chinese without; so its words are what stands between spaces,
-and in those two languages the transcript's own.
+and in those two languages the transcript's own. Speakers stand where its `assign_word_speakers`
+puts them. It knows no channels: a channel's label stands there too, so that its writers show it.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from worker.results.languages import text_language
+from worker.results.said_by import said_by
 from worker.results.shapes.slices import Slice, known, slices
 from worker.results.spelling import one_line
 
@@ -51,17 +53,23 @@ def _segment(segment: Segment, text: str, language: str, *, aligned: bool) -> di
     if aligned:
         unspaced = language in LANGUAGES_JOINED_WITHOUT_SPACES
         written["words"] = [
-            _word(one) for one in slices(text, segment.words, lambda _place: unspaced)
+            _word(one, segment) for one in slices(text, segment.words, lambda _place: unspaced)
         ]
+    if (label := said_by(segment)) is not None:
+        written["speaker"] = label
     if (mean := known(segment.avg_logprob)) is not None:
         written["avg_logprob"] = mean
     return written
 
 
-def _word(one: Slice) -> dict[str, Any]:
+def _word(one: Slice, segment: Segment) -> dict[str, Any]:
     written: dict[str, Any] = {"word": one.text}
     if one.words:
         written |= {"start": one.words[0].start, "end": one.words[-1].end}
     if one.score is not None:
         written["score"] = one.score
+    # As WhisperX: a word without a time has no speaker.
+    labels = (segment.channel or word.speaker for word in one.words)
+    if (label := next(filter(None, labels), None)) is not None:
+        written["speaker"] = label
     return written

@@ -2,7 +2,9 @@
 
 The models are what its developer guide shows: "Data input and output" (the whole), "Filtering
 unwanted words" (`vocabularyFilterMatch`), "Language identification with batch transcription jobs"
-(`language_identification`, `language_codes`). Numbers in strings are as its examples have them.
+(`language_identification`, `language_codes`), "Example diarization output (batch)"
+(`speaker_labels`), "Example channel identification output (batch)" (`channel_labels`). Numbers in
+strings are as its examples have them.
 """
 
 from __future__ import annotations
@@ -19,9 +21,11 @@ from tests.fakes.any_transcripts import as_json, transcripts
 from tests.fakes.transcripts import segments, transcript
 from worker.results.formats import render
 from worker.results.spelling import one_line
-from worker.results.transcript import LanguageShare, Segment, Transcript, Word
+from worker.results.transcript import LanguageShare, Segment, Speaker, Transcript, Word
 
 Number = Annotated[str, Field(pattern=r"^\d+\.\d{1,4}$")]
+SpeakerLabel = Annotated[str, Field(pattern=r"^spk_\d+$")]
+ChannelLabel = Annotated[str, Field(pattern=r"^ch_\d+$")]
 
 
 class Shape(BaseModel):
@@ -41,6 +45,8 @@ class Pronunciation(Shape):
     end_time: Number
     vocabularyFilterMatch: bool = False  # noqa: N815  # Transcribe's own name
     language_code: str | None = None
+    speaker_label: SpeakerLabel | None = None
+    channel_label: ChannelLabel | None = None
 
 
 class Punctuation(Shape):
@@ -48,6 +54,8 @@ class Punctuation(Shape):
     type: Literal["punctuation"]
     alternatives: list[Alternative] = Field(min_length=1)
     language_code: str | None = None
+    speaker_label: SpeakerLabel | None = None
+    channel_label: ChannelLabel | None = None
 
 
 Item = Annotated[Pronunciation | Punctuation, Field(discriminator="type")]
@@ -60,6 +68,34 @@ class AudioSegment(Shape):
     end_time: Number
     items: list[int]
     language_code: str | None = None
+    speaker_label: SpeakerLabel | None = None
+    channel_label: ChannelLabel | None = None
+
+
+class SpokenItem(Shape):
+    start_time: Number
+    speaker_label: SpeakerLabel
+    end_time: Number
+
+
+class SpokenSegment(SpokenItem):
+    items: list[SpokenItem]
+
+
+class SpeakerLabels(Shape):
+    channel_label: Literal["ch_0"]
+    speakers: int
+    segments: list[SpokenSegment]
+
+
+class ChannelItems(Shape):
+    channel_label: ChannelLabel
+    items: list[Item]
+
+
+class ChannelLabels(Shape):
+    channels: list[ChannelItems]
+    number_of_channels: int
 
 
 class TranscriptText(Shape):
@@ -78,6 +114,8 @@ class LanguageSeconds(Shape):
 
 class Results(Shape):
     transcripts: list[TranscriptText] = Field(min_length=1, max_length=1)
+    speaker_labels: SpeakerLabels | None = None
+    channel_labels: ChannelLabels | None = None
     items: list[Item]
     audio_segments: list[AudioSegment]
     language_code: str | None = None
@@ -256,6 +294,60 @@ def test_every_transcript_has_the_documented_shape(made: Transcript) -> None:
         ]
         assert times == sorted(times)
         assert all(segment.start <= time <= segment.end for time in times)
+
+
+def labelled(made: Transcript) -> Results:
+    """As read, if every segment has the label of who it is by, and each of its items too."""
+    results = read(made).results
+    speakers = {one.label: f"spk_{n}" for n, one in enumerate(made.speakers or ())}
+    channels = {one.label: f"ch_{n}" for n, one in enumerate(made.channels or ())}
+    spoken = [segment for segment in made.segments if one_line(segment.text)]
+    for segment, written in zip(spoken, results.audio_segments, strict=True):
+        items = [results.items[number] for number in written.items]
+        for one in (written, *items):
+            assert one.speaker_label == speakers.get(segment.speaker or "")
+            assert one.channel_label == channels.get(segment.channel or "")
+    return results
+
+
+@given(transcripts())
+@examples
+def test_speakers_and_channels_are_labelled_in_every_place(made: Transcript) -> None:
+    results = labelled(made)
+    assert (results.speaker_labels is None) == (made.speakers is None)
+    assert (results.channel_labels is None) == (made.channels is None)
+    if results.speaker_labels is not None:
+        assert results.speaker_labels.speakers == len(made.speakers or ())
+        known = [one for one in results.audio_segments if one.speaker_label]
+        for segment, spoken in zip(known, results.speaker_labels.segments, strict=True):
+            assert spoken.speaker_label == segment.speaker_label
+            assert (spoken.start_time, spoken.end_time) == (segment.start_time, segment.end_time)
+            words = [results.items[number] for number in segment.items]
+            assert [(one.start_time, one.end_time, one.speaker_label) for one in spoken.items] == [
+                (word.start_time, word.end_time, segment.speaker_label)
+                for word in words
+                if isinstance(word, Pronunciation)
+            ]
+    if results.channel_labels is not None:
+        assert results.channel_labels.number_of_channels == len(made.channels or ())
+        for number, channel in enumerate(results.channel_labels.channels):
+            assert channel.channel_label == f"ch_{number}"
+            own = [one for one in results.items if one.channel_label == channel.channel_label]
+            assert channel.items == own
+
+
+def test_the_order_of_speakers_is_the_transcripts() -> None:
+    """Who speaks first in the audio may be heard in no word."""
+    (said,) = segments("Good.")
+    made = transcript(said.model_copy(update={"speaker": "SPEAKER_01"}))
+    speakers = tuple(
+        Speaker(label=label, seconds=1.0, turns=1, words=words)
+        for label, words in (("SPEAKER_00", 0), ("SPEAKER_01", 1))
+    )
+    labels = read(made.model_copy(update={"speakers": speakers})).results.speaker_labels
+    assert labels is not None
+    assert labels.speakers == 2
+    assert [segment.speaker_label for segment in labels.segments] == ["spk_1"]
 
 
 WORD = st.builds(

@@ -120,10 +120,14 @@ def test_its_keys_are_those_of_whisperxs_types(made: Transcript) -> None:
     assert result.keys() - {"language"} == whole.__required_keys__ - {"language"}
     for segment in result["segments"]:
         # WhisperX itself leaves `chars` out, unless it is asked for them.
-        assert part.__required_keys__ - {"chars"} <= segment.keys() <= part.__annotations__.keys()
+        # It has no type for what `assign_word_speakers` adds.
+        assert part.__required_keys__ - {"chars"} <= segment.keys()
+        assert segment.keys() <= part.__annotations__.keys() | {"speaker"}
         for word in segment.get("words", ()):
-            assert {"word"} <= word.keys() <= schema.SingleWordSegment.__annotations__.keys()
+            assert {"word"} <= word.keys()
+            assert word.keys() <= schema.SingleWordSegment.__annotations__.keys() | {"speaker"}
             assert ("start" in word) == ("end" in word)
+            assert "speaker" not in word or "start" in word
     if aligned:
         words = [word for segment in result["segments"] for word in segment["words"]]
         assert result["word_segments"] == words
@@ -161,3 +165,65 @@ def test_a_translation_is_english() -> None:
     result = shaped(made)
     assert result["language"] == "en"
     assert subtitles(written("srt", result)) == ["Good morning."]
+
+
+def spoken_by(segment: Segment, label: str | None, *of_words: str | None) -> Segment:
+    words = [
+        word.model_copy(update={"speaker": speaker})
+        for word, speaker in zip(segment.words, of_words, strict=True)
+    ]
+    return segment.model_copy(update={"speaker": label, "words": tuple(words)})
+
+
+def told_apart() -> Transcript:
+    first, second, third = segments("Good morning.", "Come in.", "So.")
+    return transcript(
+        spoken_by(first, "SPEAKER_01", "SPEAKER_01", "SPEAKER_00"),
+        spoken_by(second, "SPEAKER_00", "SPEAKER_00", None),
+        spoken_by(third, None, None),
+    )
+
+
+def test_segments_and_words_have_their_speakers() -> None:
+    """Nothing stands where nobody is heard."""
+    result = shaped(told_apart())
+    assert [segment.get("speaker") for segment in result["segments"]] == [
+        "SPEAKER_01",
+        "SPEAKER_00",
+        None,
+    ]
+    assert [(word["word"], word.get("speaker")) for word in result["word_segments"]] == [
+        ("Good", "SPEAKER_01"),
+        ("morning.", "SPEAKER_00"),
+        ("Come", "SPEAKER_00"),
+        ("in.", None),
+        ("So.", None),
+    ]
+    assert "null" not in render(told_apart(), "whisperx")
+    assert set(result) == {"segments", "word_segments", "language"}
+
+
+@pytest.mark.long
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_speakers_are_where_whisperx_assigns_them() -> None:
+    from whisperx import diarize  # imports all of pyannote
+
+    result = shaped(transcript(*segments("Good morning.", "Come in.", "So.")))
+    # As when WhisperX aligned them: both lists have the same words, not copies.
+    result["word_segments"] = [word for segment in result["segments"] for word in segment["words"]]
+    turns = diarize.pd.DataFrame(
+        [(0.0, 0.82, "SPEAKER_01"), (0.9, 1.18, "SPEAKER_00"), (1.7, 2.0, "SPEAKER_00")],
+        columns=["start", "end", "speaker"],
+    )
+    assert shaped(told_apart()) == diarize.assign_word_speakers(turns, result)
+
+
+def test_a_channel_stands_where_its_writers_look_for_a_speaker() -> None:
+    agent, customer = segments("Good morning.", "Hello.")
+    made = transcript(
+        agent.model_copy(update={"channel": "agent"}),
+        customer.model_copy(update={"channel": "customer"}),
+    )
+    result = shaped(made)
+    assert [word["speaker"] for word in result["word_segments"]] == ["agent", "agent", "customer"]
+    assert subtitles(written("srt", result)) == ["[agent]: Good morning.", "[customer]: Hello."]
