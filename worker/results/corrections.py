@@ -1,20 +1,22 @@
 """What a person corrected in a transcript, and the transcript with it (pure).
 
-A corrected word keeps its times and loses its score, which was the model's, and the filter's tag,
-which was another word's. Between words stands what stood there before. A word or a segment that was
-corrected to nothing is left out.
+A corrected word keeps its times and its speaker, and loses its score, which was the model's, and
+the filter's tag, which was another word's. Between words stands what stood there before. A word or
+a segment that was corrected to nothing is left out. What a result says of its speakers' words and
+of its channels' texts goes with it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from worker.results.plural import counted
 from worker.results.spelling import one_line, respelled, spans
-from worker.results.transcript import Segment, Transcript, Word
+from worker.results.transcript import Channel, Segment, Speaker, Transcript, Word
 
 __all__ = ["Corrections", "SegmentCorrections", "corrected"]
 
@@ -77,7 +79,9 @@ def corrected(transcript: Transcript, corrections: Corrections) -> Transcript:
     result = transcript.model_copy(
         update={
             "segments": segments,
-            "text": _whole_text(transcript, changed),
+            "text": _whole_text(transcript.text, transcript.segments, changed),
+            "speakers": _speakers(transcript, changed),
+            "channels": _channels(transcript, changed),
             "word_times": transcript.word_times if any(one.words for one in segments) else None,
             "notes": (*transcript.notes, _note(corrections)),
         }
@@ -118,10 +122,53 @@ def _corrected_word(word: Word, text: str | None) -> Word | None:
     return word.model_copy(update={"word": text, "score": None, "vocabulary_filter_match": None})
 
 
-def _whole_text(transcript: Transcript, changed: list[Segment]) -> str:
-    """The text of all segments, joined as it was."""
-    line = one_line(transcript.text)
-    places = spans(line, [one_line(segment.text) for segment in transcript.segments])
+def _speakers(transcript: Transcript, changed: Iterable[Segment]) -> tuple[Speaker, ...] | None:
+    """The speakers without the words that were removed.
+
+    Words are counted in results that leave them out, too; so what is gone is taken off.
+    """
+    if transcript.speakers is None:
+        return None
+    gone = _words_of(transcript.segments)
+    gone.subtract(_words_of(changed))
+    return tuple(
+        speaker.model_copy(update={"words": max(0, speaker.words - gone[speaker.label])})
+        for speaker in transcript.speakers
+    )
+
+
+def _words_of(segments: Iterable[Segment]) -> Counter[str | None]:
+    return Counter(word.speaker for segment in segments for word in segment.words)
+
+
+def _channels(transcript: Transcript, changed: Sequence[Segment]) -> tuple[Channel, ...] | None:
+    """The channels with the texts that they have now; one that is as another has none."""
+    if transcript.channels is None:
+        return None
+    return tuple(
+        channel.model_copy(
+            update={
+                "text": _whole_text(
+                    channel.text,
+                    [one for one in transcript.segments if one.channel == channel.label],
+                    [one for one in changed if one.channel == channel.label],
+                )
+            }
+        )
+        for channel in transcript.channels
+    )
+
+
+def _whole_text(text: str, segments: Iterable[Segment], changed: Iterable[Segment]) -> str:
+    """The text of all segments, joined as it was.
+
+    Args:
+        text: as it was.
+        segments: whose text it is, as they were.
+        changed: the same as they are now.
+    """
+    line = one_line(text)
+    places = spans(line, [one_line(segment.text) for segment in segments])
     texts = [one_line(segment.text) for segment in changed]
     return one_line(" ".join(texts)) if places is None else respelled(line, places, texts)
 

@@ -15,7 +15,7 @@ from worker.results.formats import FORMATS, render
 from worker.results.presentation import Presentation
 from worker.results.sentences import by_sentences
 from worker.results.spelling import one_line, spans
-from worker.results.transcript import Transcript
+from worker.results.transcript import Channel, Speaker, Transcript
 from worker.results.wording.worded import worded
 
 
@@ -91,6 +91,69 @@ def test_a_language_without_spaces_gets_none() -> None:
     spoken = [one.model_copy(update={"text": one.text.replace(" ", "")}) for one in (first, second)]
     made = transcript(*spoken).model_copy(update={"text": "録音です。四ミリ。"})
     assert corrected(made, of_words(s1={0: "五"})).text == "録音です。五ミリ。"
+
+
+def test_speakers_stay_and_their_words_are_counted_anew() -> None:
+    first, second = segments("Well um yes.", "So wat now?")
+    spoken = [
+        one.model_copy(
+            update={
+                "speaker": label,
+                "words": tuple(word.model_copy(update={"speaker": label}) for word in one.words),
+            }
+        )
+        for one, label in ((first, "SPEAKER_00"), (second, "SPEAKER_01"))
+    ]
+    speakers = tuple(
+        Speaker(label=label, seconds=1.0, turns=1, words=words)
+        for label, words in (("SPEAKER_00", 3), ("SPEAKER_01", 3), ("SPEAKER_02", 0))
+    )
+    made = transcript(*spoken).model_copy(update={"speakers": speakers, "turns": ()})
+    result = corrected(made, of_words(s0={1: ""}, s1={1: "what"}))
+    assert [segment.speaker for segment in result.segments] == ["SPEAKER_00", "SPEAKER_01"]
+    assert [word.speaker for word in result.segments[1].words] == ["SPEAKER_01"] * 3
+    assert [(one.label, one.words) for one in result.speakers or ()] == [
+        ("SPEAKER_00", 2),
+        ("SPEAKER_01", 3),
+        ("SPEAKER_02", 0),
+    ]
+    assert result.turns == ()
+
+
+def test_a_count_of_words_that_the_result_leaves_out_stays() -> None:
+    (said,) = segments("So wat now?", with_words=False)
+    speaker = Speaker(label="SPEAKER_00", seconds=1.0, turns=1, words=3)
+    made = transcript(said.model_copy(update={"speaker": "SPEAKER_00"}))
+    made = made.model_copy(update={"speakers": (speaker,)})
+    text = Corrections(segments={0: SegmentCorrections(text="So what now?")})
+    assert corrected(made, text).speakers == (speaker,)
+
+
+def test_the_text_of_a_channel_is_corrected_and_that_of_others_is_not() -> None:
+    spoken = [
+        one.model_copy(update={"channel": label})
+        for one, label in zip(
+            segments("Good mourning.", "Yes.", "Um."), ("agent", "customer", "agent"), strict=True
+        )
+    ]
+    texts = {"agent": "Good mourning.  Um.", "customer": "Yes.", "copy": ""}
+    channels = tuple(
+        Channel(
+            label=label,
+            audio_stream=None,
+            channel=number,
+            same_as="agent" if label == "copy" else None,
+            language=None,
+            seconds=1.0,
+            text=text,
+        )
+        for number, (label, text) in enumerate(texts.items())
+    )
+    made = transcript(*spoken).model_copy(update={"channels": channels})
+    result = corrected(made, of_words(s0={1: "morning."}, s2={0: ""}))
+    assert [segment.channel for segment in result.segments] == ["agent", "customer"]
+    assert [one.text for one in result.channels or ()] == ["Good morning.", "Yes.", ""]
+    assert result.text == "Good morning. Yes."
 
 
 def test_nothing_corrected_is_nothing_changed() -> None:
