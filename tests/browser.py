@@ -62,6 +62,10 @@ class Browser:
         """Run JavaScript in the page; what it returns."""
         return self._call("POST", "execute/sync", script=code, args=arguments)
 
+    def script_async(self, code: str, *arguments: object) -> Any:
+        """Run JavaScript whose last argument is a function; what it calls that with."""
+        return self._call("POST", "execute/async", script=code, args=arguments)
+
     def wait(self, code: str, seconds: float = 10.0) -> Any:
         """Wait until a JavaScript expression is truthy; its value."""
         return self._call(

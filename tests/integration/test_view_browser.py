@@ -229,6 +229,31 @@ def test_two_hours_open_and_are_searched(
     )
 
 
+def test_speakers_are_named_by_what_they_are_called(browser: Browser, keep: Open) -> None:
+    hostile = [
+        "<img src=x onerror=\"document.title='hit'\">",
+        "\"><svg onload=document.title='hit'>",
+        "\u202etxt.exe",
+        "אבג",
+    ]
+    spoken = [
+        one.model_copy(update={"channel": label})
+        for one, label in zip(segments(*SPOKEN, "So."), hostile, strict=True)
+    ]
+    browser.resize(1280, 800)
+    keep(transcript(*spoken))
+    names = "return [...document.querySelectorAll('.speaker')].map(e => e.textContent)"
+    assert browser.script(names) == [*hostile[:2], "\ufffdtxt.exe", hostile[3]]
+    assert browser.script("return document.querySelectorAll('img, svg[onload]').length") == 0
+    styles = browser.script(
+        "return [...document.querySelectorAll('.margin')].map(e => getComputedStyle(e))"
+        ".map(style => style.borderRightStyle + ' ' + style.borderRightColor)"
+    )
+    assert len({style.split()[0] for style in styles}) == 4
+    assert len(set(styles)) == 4
+    assert browser.errors() == []
+
+
 # -- to listen --------------------------------------------------------------------------------
 
 
@@ -248,6 +273,25 @@ def test_the_spoken_word_is_lit_and_keys_move_it(browser: Browser, view: Open) -
     assert browser.script("return document.querySelectorAll('.segment.now').length") == 1
     browser.press(LEFT)
     assert browser.script(f"return {TIME}") == 0
+
+
+def test_channels_that_speak_at_once_are_lit_each_by_itself(browser: Browser, view: Open) -> None:
+    first, second, third = segments("We sailed to Zürich, all of us.", "Yes.", "Then it rained.")
+    aside = second.words[0].model_copy(update={"start": 1.0, "end": 1.4})
+    second = second.model_copy(update={"start": 1.0, "end": 1.4, "words": (aside,)})
+    labelled = [
+        one.model_copy(update={"channel": label})
+        for one, label in ((first, "agent"), (second, "customer"), (third, "agent"))
+    ]
+    view(transcript(*labelled))
+    lit = "[...document.querySelectorAll('.lit')].map(e => e.textContent).join(' ')"
+    for seconds, words in ((0.6, "We"), (1.1, "sailed Yes."), (1.75, "Zürich,")):
+        browser.script(f"document.getElementById('audio').currentTime = {seconds}")
+        assert browser.wait(f"{lit} === '{words}'")
+    now = "[...document.querySelectorAll('.segment.now')].map(e => e.id).join()"
+    assert browser.script(f"return {now}") == "s0"
+    browser.script("document.getElementById('audio').currentTime = 4.6")
+    assert browser.wait(f"{now} === 's2'")
 
 
 def test_a_click_goes_to_the_word_and_a_time_to_its_segment(browser: Browser, view: Open) -> None:

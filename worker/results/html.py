@@ -13,7 +13,8 @@ import base64
 import hashlib
 import math
 import re
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from html import escape
@@ -22,6 +23,7 @@ from string import Template
 from typing import TYPE_CHECKING
 
 from worker.results.languages import written_in
+from worker.results.said_by import said_by
 from worker.results.spelling import one_line, spans
 
 if TYPE_CHECKING:
@@ -33,6 +35,9 @@ DOUBTS = (0.25, 0.5, 0.75)
 """A word whose score is below one of these is marked, the stronger the lower the bound."""
 
 _PARTS = Path(__file__).parent / "page"
+
+_BARS = 8
+"""How many bars for speakers and channels `page.css` has; with more the first comes again."""
 
 _BIDI_CONTROLS = re.compile("[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 """They turn the direction of what follows: `cod.exe` can look like `exe.doc`."""
@@ -76,6 +81,7 @@ def page(transcript: Transcript, viewing: Viewing | None = None) -> str:
         player=player,
         editing=editing,
         keys=keys,
+        speakers=_who_speaks(transcript),
         legend=_legend(transcript),
         segments=_segments(transcript),
         about=_about(transcript),
@@ -139,6 +145,10 @@ def _number(value: float) -> str:
     return f"{value:.3f}".rstrip("0").rstrip(".")
 
 
+def _many(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
 def _facts(transcript: Transcript) -> str:
     codes = [share.code for share in transcript.languages]
     if not codes and transcript.language is not None:
@@ -149,7 +159,11 @@ def _facts(transcript: Transcript) -> str:
     if transcript.task == "translate":
         facts.append("translated into English")
     if words:
-        facts.append(f"{words:,} words")
+        facts.append(_many(words, "word"))
+    if transcript.speakers is not None:
+        facts.append(_many(len(transcript.speakers), "speaker"))
+    if transcript.channels is not None:
+        facts.append(_many(len(transcript.channels), "channel"))
     return " &middot; ".join(facts)
 
 
@@ -182,6 +196,53 @@ def _player(transcript: Transcript, viewing: Viewing) -> str:
     )
 
 
+# -- who speaks -------------------------------------------------------------------------------
+
+
+def _ranks(transcript: Transcript) -> Mapping[str, int]:
+    """The rank of each speaker, or channel, from 0: those that the transcript lists come first."""
+    listed = [one_line(one.label) for one in transcript.channels or transcript.speakers or ()]
+    heard = (said_by(segment) for segment in transcript.segments)
+    labels = dict.fromkeys(label for label in (*listed, *heard) if label)
+    return {label: number for number, label in enumerate(labels)}
+
+
+def _bar(rank: int) -> str:
+    """The classes of the bar beside what a speaker says."""
+    return f"bar b{rank % _BARS}"
+
+
+def _who_speaks(transcript: Transcript) -> str:
+    """Who speaks, for how long, and how many words."""
+    ranks = _ranks(transcript)
+    parts = [
+        f'<li class="{_bar(ranks[one_line(label)])}"><bdi>{_name(label)}</bdi> {figures}</li>'
+        for label, figures in _figures(transcript)
+        if one_line(label)
+    ]
+    if not parts:
+        return ""
+    kind = "Speakers" if transcript.channels is None else "Channels"
+    return f'<ul class="speakers" aria-label="{kind}">{"".join(parts)}</ul>'
+
+
+def _figures(transcript: Transcript) -> Iterator[tuple[str, str]]:
+    """The label of each speaker, or channel, and what is known of it, as markup."""
+    for speaker in transcript.speakers or ():
+        yield speaker.label, f"{_clock(speaker.seconds)} &middot; {_many(speaker.words, 'word')}"
+    words: Counter[str | None] = Counter()
+    for segment in transcript.segments:
+        words[segment.channel] += len(segment.words)
+    for channel in transcript.channels or ():
+        if channel.same_as is not None:
+            yield channel.label, f"the same as <bdi>{_name(channel.same_as)}</bdi>"
+            continue
+        spoken = [_clock(channel.seconds)]
+        if words.total():
+            spoken.append(_many(words[channel.label], "word"))
+        yield channel.label, " &middot; ".join(spoken)
+
+
 # -- segments and words -----------------------------------------------------------------------
 
 
@@ -197,30 +258,40 @@ def _legend(transcript: Transcript) -> str:
 
 
 def _segments(transcript: Transcript) -> str:
+    ranks = _ranks(transcript)
     found = []
-    before = None
+    before: str | None = ""
     for number, segment in enumerate(transcript.segments):
-        speaker = _speaker(segment)
-        said_by = speaker if speaker != before else None
-        before = speaker
-        found.append(_segment(number, segment, transcript.task, said_by))
+        label = said_by(segment)
+        begins = bool(ranks) and label != before
+        before = label
+        found.append(_segment(number, segment, transcript.task, ranks, begins=begins))
     return "\n".join(found) or '<p class="nothing">No speech was found in this recording.</p>'
 
 
-def _speaker(segment: Segment) -> str | None:
-    """Who speaks, in results that say so: a field `speaker`, which none has yet."""
-    return getattr(segment, "speaker", None)
-
-
-def _segment(number: int, segment: Segment, task: Task, speaker: str | None) -> str:
+def _segment(
+    number: int, segment: Segment, task: Task, ranks: Mapping[str, int], *, begins: bool
+) -> str:
+    """A segment, with who says it where another one begins."""
     language = written_in(segment.language, task)
     spoken_in = f' lang="{_name(language)}"' if language else ""
     times = f"{_number(segment.start)} {_number(segment.end)}"
-    said_by = f'<span class="speaker"><bdi>{_name(speaker)}</bdi></span>' if speaker else ""
+    label = said_by(segment)
+    bar = channel = name = ""
+    if label:
+        bar = f" {_bar(ranks[label])}"
+        if segment.channel:  # the player lights each by itself: their segments overlap
+            channel = f' data-channel="{ranks[label]}"'
+    if begins:
+        name = (
+            f'<span class="speaker"><bdi>{_name(label)}</bdi></span>'
+            if label
+            else '<span class="speaker nobody">unknown</span>'
+        )
     return (
-        f'<div class="segment" id="s{number}" data-t="{times}"><div class="margin">'
-        f'<a class="time" href="#s{number}">{_clock(segment.start)}</a>{said_by}</div>'
-        f'<p dir="auto"{spoken_in}>{_said(segment)}</p></div>'
+        f'<div class="segment{bar}" id="s{number}" data-t="{times}"{channel}><div class="margin">'
+        f'<a class="time" href="#s{number}">{_clock(segment.start)}</a></div>'
+        f'{name}<p dir="auto"{spoken_in}>{_said(segment)}</p></div>'
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import html
 import math
 import re
 from html.parser import HTMLParser
@@ -18,7 +19,7 @@ from worker.results.formats import render
 from worker.results.html import Viewing, page
 from worker.results.presentation import Presentation
 from worker.results.spelling import one_line
-from worker.results.transcript import Segment, Transcript, Word
+from worker.results.transcript import NOT_ASKED, Channel, Segment, Speaker, Transcript, Word
 from worker.results.wording.worded import worded
 
 VOID = {"meta", "input", "source", "path", "br"}
@@ -89,9 +90,17 @@ TEXTS = st.one_of(
 )
 
 
+def channel(label: str, **also: str) -> Channel:
+    return Channel(
+        label=label, audio_stream=None, channel=0, language=None, seconds=61.0, text="", **also
+    )
+
+
 @st.composite
 def transcripts(draw: st.DrawFn) -> Transcript:
     spoken = []
+    by_channel = draw(st.booleans())
+    labels = st.just(NOT_ASKED) if by_channel else st.one_of(st.none(), TEXTS)
     for number in range(draw(st.integers(0, 3))):
         parts = draw(st.lists(TEXTS, min_size=1, max_size=4))
         text = draw(st.sampled_from(["", " ", ", "])).join(parts)
@@ -108,12 +117,26 @@ def transcripts(draw: st.DrawFn) -> Transcript:
                 avg_logprob=-0.1,
                 words=tuple(timed) if draw(st.booleans()) else (),
                 language=draw(st.one_of(st.none(), TEXTS)),
+                speaker=draw(labels),
+                channel=draw(st.one_of(st.none(), TEXTS)) if by_channel else None,
             )
         )
     made = transcript(*spoken, name=draw(TEXTS))
     return made.model_copy(
         update={
             "job_id": draw(TEXTS),
+            "speakers": None
+            if by_channel
+            else tuple(
+                Speaker(label=label, seconds=1.0, turns=1, words=2)
+                for label in draw(st.lists(TEXTS, max_size=2, unique=True))
+            ),
+            "channels": tuple(
+                channel(label, same_as=draw(TEXTS)) if draw(st.booleans()) else channel(label)
+                for label in draw(st.lists(TEXTS, max_size=2, unique=True))
+            )
+            if by_channel
+            else None,
             "notes": tuple(draw(st.lists(TEXTS, max_size=2))),
             "metadata": draw(st.dictionaries(TEXTS, TEXTS, max_size=2)),
         }
@@ -135,6 +158,11 @@ def test_no_text_becomes_markup_and_none_is_lost(made: Transcript, served: bool)
         ("dd", ("dir",)),
         ("span", ("data-w",)),
         ("span", ("class", "data-w")),
+        ("span", ("class",)),
+        ("bdi", ()),
+        ("ul", ("aria-label", "class")),
+        ("li", ("class",)),
+        ("div", ("class", "data-channel", "data-t", "id")),
     }
     found = {(tag, tuple(sorted(attrs))) for tag, attrs in parsed.elements}
     assert found <= known | optional
@@ -231,25 +259,106 @@ def test_languages_and_directions_are_the_segments_own() -> None:
     assert Parsed(page(translated)).attributes("lang")[1:] == ["en", "en"]
 
 
-class Said(Segment):
-    """A segment of results to come, which say who speaks."""
+def spoken_by(*pairs: tuple[str | None, str], channels: bool = False) -> list[Segment]:
+    field = "channel" if channels else "speaker"
+    return [
+        segment.model_copy(update={field: label})
+        for (label, _), segment in zip(pairs, segments(*(text for _, text in pairs)), strict=True)
+    ]
 
-    speaker: str | None = None
+
+def named_in(text: str) -> list[tuple[str, str]]:
+    """Of each segment that says who speaks: its classes, and what is said of that."""
+    found = re.findall(
+        r'<div class="segment ?([^"]*)"[^>]*><div class="margin"><a[^>]*>[^<]*</a></div>'
+        r'<span class="speaker[^"]*">(?:<bdi>)?([^<]*)',
+        text,
+    )
+    return [(classes, html.unescape(name)) for classes, name in found]
 
 
 def test_a_speaker_is_named_where_another_one_begins() -> None:
-    spoken = [
-        Said(**dict(segment), speaker=who)
-        for segment, who in zip(
-            segments("Yes.", "I do.", "Good."),
-            ("SPEAKER_00", "SPEAKER_00", "<SPEAKER_01>"),
-            strict=True,
-        )
-    ]
+    spoken = spoken_by(
+        ("SPEAKER_00", "Yes."),
+        ("SPEAKER_00", "I do."),
+        (None, "Hm."),
+        ("<SPEAKER_01>", "Good."),
+        ("SPEAKER_00", "So."),
+    )
     text = page(transcript(*spoken))
-    assert text.count('class="speaker"') == 2
+    assert named_in(text) == [
+        ("bar b0", "SPEAKER_00"),
+        ("", "unknown"),
+        ("bar b1", "<SPEAKER_01>"),
+        ("bar b0", "SPEAKER_00"),
+    ]
     assert "&lt;SPEAKER_01&gt;" in text
-    assert 'class="speaker"' not in page(transcript(*segments("Yes.", "No.")))
+    assert named_in(page(transcript(*spoken_by((None, "Hm."), ("A", "Yes."))))) == [
+        ("", "unknown"),
+        ("bar b0", "A"),
+    ]
+
+
+def test_where_nobody_asked_nothing_is_said_of_speakers() -> None:
+    text = page(transcript(*segments("Yes.", "No.")))
+    assert named_in(text) == []
+    assert 'class="speakers"' not in text
+    assert "data-channel" not in text.partition("<script>")[0]
+
+
+def listed_in(text: str) -> list[tuple[str, str]]:
+    """Classes and text of each speaker or channel in the page's list."""
+    return [
+        (classes, html.unescape(re.sub("<[^>]*>", "", content)))
+        for classes, content in re.findall(r'<li class="([^"]*)">(.*?)</li>', text)
+    ]
+
+
+def test_the_speakers_are_listed_with_their_time_and_their_words() -> None:
+    speakers = (
+        Speaker(label="SPEAKER_00", seconds=83.2, turns=2, words=1210),
+        Speaker(label="SPEAKER_01", seconds=0.4, turns=1, words=1),
+    )
+    made = transcript(*spoken_by(("SPEAKER_01", "Yes."))).model_copy(update={"speakers": speakers})
+    text = page(made)
+    assert listed_in(text) == [
+        ("bar b0", "SPEAKER_00 1:23 · 1,210 words"),
+        ("bar b1", "SPEAKER_01 0:00 · 1 word"),
+    ]
+    assert "&middot; 2 speakers</p>" in text
+    assert named_in(text) == [("bar b1", "SPEAKER_01")]
+    nobody = page(made.model_copy(update={"speakers": ()}))
+    assert "&middot; 0 speakers</p>" in nobody
+
+
+def test_the_channels_are_listed_too_and_twins_say_so() -> None:
+    made = transcript(*spoken_by(("<left>", "Yes. I do."), channels=True)).model_copy(
+        update={"channels": (channel("<left>"), channel("right", same_as="<left>"))}
+    )
+    text = page(made)
+    assert listed_in(text) == [
+        ("bar b0", "<left> 1:01 · 3 words"),
+        ("bar b1", "right the same as <left>"),
+    ]
+    assert "&middot; 2 channels</p>" in text
+    assert 'data-channel="0"' in text
+    without = transcript(*[one.model_copy(update={"words": ()}) for one in made.segments])
+    text = page(without.model_copy(update={"channels": made.channels}))
+    assert listed_in(text)[0] == ("bar b0", "<left> 1:01")
+
+
+def test_there_are_marks_for_any_number_of_speakers() -> None:
+    spoken = spoken_by(*((f"SPEAKER_{number:02d}", "Yes.") for number in range(20)))
+    text = page(transcript(*spoken))
+    style = Parsed(text).code["style"][0]
+    for classes, _ in named_in(text):
+        mark = classes.removeprefix("bar ")
+        assert re.search(rf"\.{mark} {{ --bar: \w+ var\(--bar-\d\); }}", style)
+
+
+def test_the_first_four_marks_differ_without_colour() -> None:
+    style = Parsed(page(transcript())).code["style"][0]
+    assert len(set(re.findall(r"\.b[0-3] { --bar: (\w+) ", style))) == 4
 
 
 def test_a_transcript_without_speech_says_so() -> None:
@@ -278,6 +387,11 @@ def luminance(colour: str) -> float:
     return sum(w * c for w, c in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
 
 
+def contrast(colour: str, other: str) -> float:
+    low, high = sorted(map(luminance, (colour, other)))
+    return (high + 0.05) / (low + 0.05)
+
+
 def test_a_tagged_word_is_framed_and_the_legend_says_why() -> None:
     asked = Presentation(vocabulary_filter=("darn",), vocabulary_filter_method="tag")
     doubted, unknown = (segments("Darn fog.", scores=[score]) for score in (0.2, None))
@@ -304,8 +418,18 @@ def test_text_has_the_contrast_that_accessibility_asks_for() -> None:
     pairs += [("on-found", "found")]
     for colours in (light, light | dark):
         for text, ground in pairs:
-            low, high = sorted(luminance(colours[name]) for name in (text, ground))
-            assert (high + 0.05) / (low + 0.05) >= 4.5, (text, ground)
+            assert contrast(colours[text], colours[ground]) >= 4.5, (text, ground)
+
+
+def test_the_marks_of_speakers_have_the_contrast_that_accessibility_asks_for() -> None:
+    """3 to 1 (WCAG 2.2, 1.4.11), in the light and in the dark."""
+    style = Parsed(page(transcript(*segments("one")), Viewing())).code["style"][0]
+    for one in style.split("@media")[:2]:
+        colours = dict(re.findall(r"--([\w-]+): #(\w{3,6});", one))
+        marks = [colour for name, colour in colours.items() if name.startswith("bar-")]
+        assert len(set(marks)) == 8
+        for mark in marks:
+            assert contrast(mark, colours["paper"]) >= 3
 
 
 def test_an_hour_makes_a_light_page() -> None:

@@ -11,9 +11,19 @@
   const now = document.getElementById("now");
   const length = document.getElementById("length");
   const speed = document.getElementById("speed");
-  const spoken = page.segments.flatMap(partsOf);
-  let lit = null;
+  const lanes = channels().map((segments) => ({ parts: segments.flatMap(partsOf), lit: null }));
   let scrolledAt = -REST_MS;
+
+  /** The segments of each channel: in one they are in order, those of two overlap. */
+  function channels() {
+    const found = new Map();
+    for (const segment of page.segments) {
+      const name = segment.dataset.channel ?? "";
+      if (!found.has(name)) found.set(name, []);
+      found.get(name).push(segment);
+    }
+    return [...found.values()];
+  }
 
   /** What of a segment is lit: its words, or all of its text where it has none. */
   function partsOf(segment) {
@@ -23,24 +33,29 @@
     return [{ element: segment.querySelector("p"), segment, start, end }];
   }
 
-  function spokenAt(seconds) {
+  function spokenAt(parts, seconds) {
     let low = 0;
-    let high = spoken.length;
+    let high = parts.length;
     while (low < high) {
       const middle = (low + high) >> 1;
-      if (spoken[middle].start <= seconds + NEAR_SECONDS) low = middle + 1;
+      if (parts[middle].start <= seconds + NEAR_SECONDS) low = middle + 1;
       else high = middle;
     }
-    const part = spoken[low - 1];
+    const part = parts[low - 1];
     return part && seconds < part.end + LINGER_SECONDS ? part : null;
   }
 
   function light() {
-    const part = spokenAt(audio.currentTime);
+    for (const lane of lanes) lightIn(lane);
+  }
+
+  function lightIn(lane) {
+    const part = spokenAt(lane.parts, audio.currentTime);
+    const { lit } = lane;
     if (part === lit) return;
     lit?.element.classList.remove("lit");
     if (lit && lit.segment !== part?.segment) lit.segment.classList.remove("now");
-    lit = part;
+    lane.lit = part;
     if (!part) return;
     part.element.classList.add("lit");
     part.segment.classList.add("now");

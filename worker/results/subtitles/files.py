@@ -114,11 +114,11 @@ def _vtt_text(text: str) -> str:
 def _vtt_voice(label: str | None) -> str:
     """The start tag of the voice that says a whole cue, which need not be closed then.
 
-    No line of a cue may have `-->` in it; parsers drop a space at the end of a name.
+    No line of a cue may have `-->` in it, as that of a name would that ends in two hyphens.
     """
     if label is None:
         return ""
-    return f"<v {_vtt_text(label)}{' ' if label.endswith('--') else ''}>"
+    return f"<v {re.sub('--$', '-&#45;', _vtt_text(label))}>"
 
 
 def _vtt_timed(cue: Cue) -> str:

@@ -85,7 +85,7 @@ def said_in_vtt(text: str) -> Iterator[tuple[str | None, str]]:
         voice = re.match("<v ([^>]*)>", read)
         spoken = re.sub(r"<[\d:.]+>", "", read[voice.end() :] if voice else read)
         assert "<" not in spoken
-        yield html.unescape(voice[1].strip()) if voice else None, html.unescape(spoken)
+        yield html.unescape(voice[1]) if voice else None, html.unescape(spoken)
 
 
 @examples
@@ -245,7 +245,7 @@ def test_vtt_word_times_stand_in_the_voice() -> None:
     ("label", "tag"),
     [
         ("Anna & Co. <anna>", "<v Anna &amp; Co. &lt;anna&gt;>"),
-        ("left --", "<v left -- >"),
+        ("left --", "<v left -&#45;>"),
         ("-->", "<v --&gt;>"),
         (" two\n lines ", "<v two lines>"),
     ],
