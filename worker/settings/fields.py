@@ -207,6 +207,15 @@ class Settings(BaseSettings):
         ENGINE,
         "how words get their times: an alignment model, the decoder's attention, or not at all",
     )
+    diarize_model: str = _setting(
+        "auto",
+        ENGINE,
+        "tells speakers apart where a job asks for that: `packaged` models, a pyannote pipeline's "
+        "directory or its name on the hub, whose code is run; `auto`: "
+        "pyannote/speaker-diarization-community-1 if it is here or a token of the hub is set, "
+        "`packaged` if not",
+        allowed="auto, packaged, a directory or a name on the hub such as owner/name",
+    )
     context: Literal["full", "adaptive", "auto"] = _setting(
         "auto",
         ENGINE,
@@ -402,6 +411,7 @@ class Settings(BaseSettings):
             vad=self.vad,
             word_times=self.word_times,
             word_times_given=self.origin("word_times") != DEFAULT,
+            diarize_model=self.diarize_model,
             context=self.context,
             num_workers=self.num_workers,
             cpu_threads=self.cpu_threads,

@@ -50,6 +50,7 @@ class EngineConfig:
     vad: Literal["silero", "pyannote"] = "silero"
     word_times: WordTimes = "aligned"
     word_times_given: bool = False
+    diarize_model: str = "auto"
     context: Literal["full", "adaptive", "auto"] = "auto"
     num_workers: int = 0
     cpu_threads: int = 0

@@ -22,6 +22,7 @@ from worker.speech.fetch.hosts import NotFetched
 from worker.speech.fetch.places import NOWHERE, writable
 
 __all__ = [
+    "Gated",
     "Unsuitable",
     "advice",
     "fetch",
@@ -29,8 +30,10 @@ __all__ = [
     "find_any",
     "folder_name",
     "host",
+    "has_token",
     "reach",
     "refuse_if_offline",
+    "snapshots",
     "total",
 ]
 
@@ -38,6 +41,10 @@ log = get_logger(__name__)
 
 _LISTING_SECONDS = 10.0
 """How long the list of a repository's files may take."""
+
+
+class Gated(NotFetched):
+    """The repository is shown only to accounts that accepted its conditions."""
 
 
 class Unsuitable(LookupError):
@@ -53,6 +60,13 @@ def folder_name(repository: str) -> str:
     from huggingface_hub.file_download import repo_folder_name
 
     return repo_folder_name(repo_id=repository, repo_type="model")
+
+
+def has_token() -> bool:
+    """Whether a token of the hub is set: `HF_TOKEN`, or what its client keeps of a login."""
+    from huggingface_hub import get_token
+
+    return get_token() is not None
 
 
 def host() -> str:
@@ -132,28 +146,45 @@ def find(
     Raises:
         huggingface_hub.errors.HFValidationError: no repository can have such a name.
     """
+    for snapshot in snapshots(repository, places):
+        # A link whose file is missing is what a download leaves that broke off.
+        if complete([path.name for path in _entries(snapshot) if os.access(path, os.R_OK)]):
+            if not _is_main(snapshot):
+                log.info(
+                    "model.revision",
+                    message=f"{repository} is not here in its main revision; another one is used",
+                    directory=str(snapshot),
+                )
+            return snapshot
+    return None
+
+
+def snapshots(repository: str, places: Sequence[Path]) -> list[Path]:
+    """The folders of a repository's revisions on this machine, complete or not, the best first.
+
+    Args:
+        repository: `owner/name`.
+        places: folders in the layout of the hub's cache.
+
+    Returns:
+        The main revision's, in the order of the places; then others, the newest first.
+
+    Raises:
+        huggingface_hub.errors.HFValidationError: no repository can have such a name.
+    """
+    folder = folder_name(repository)
+    found = [path for place in places for path in _entries(place / folder / "snapshots")]
+    others = [path for path in found if not _is_main(path)]
+    others.sort(key=lambda path: (path.lstat().st_mtime, path), reverse=True)
+    return [*filter(_is_main, found), *others]
+
+
+def _is_main(snapshot: Path) -> bool:
+    """Whether the main branch names a revision."""
     from huggingface_hub import constants
 
-    folder = folder_name(repository)
-    others: list[tuple[float, Path]] = []
-    for place in places:
-        root = place / folder
-        main = _text(root / "refs" / constants.DEFAULT_REVISION)
-        for snapshot in _entries(root / "snapshots"):
-            # A link whose file is missing is what a download leaves that broke off.
-            if complete([path.name for path in _entries(snapshot) if os.access(path, os.R_OK)]):
-                if snapshot.name == main:
-                    return snapshot
-                others.append((snapshot.stat().st_mtime, snapshot))
-    if not others:
-        return None
-    _, newest = max(others)
-    log.info(
-        "model.revision",
-        message=f"{repository} is not here in its main revision; another one is used",
-        directory=str(newest),
-    )
-    return newest
+    main = snapshot.parents[1] / "refs" / constants.DEFAULT_REVISION
+    return snapshot.name == _text(main)
 
 
 def find_any(
@@ -194,11 +225,12 @@ def fetch(
 
     Raises:
         Unsuitable: `choose` chose none.
+        Gated: the hub has it, and gives it only to whoever accepted its conditions.
         NotFetched: the hub can't be reached, doesn't have it or breaks off; or no folder can be
             written.
     """
     import huggingface_hub
-    from huggingface_hub.errors import RepositoryNotFoundError
+    from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
     from huggingface_hub.utils import logging as hub_logging
     from huggingface_hub.utils.tqdm import disable_progress_bars
 
@@ -229,6 +261,8 @@ def fetch(
         )
     except Unsuitable:
         raise
+    except GatedRepoError as error:
+        raise _gated(repository) from error
     except RepositoryNotFoundError as error:
         raise _not_there(repository) from error
     except Exception as error:  # whatever the client raises, the files are not here
@@ -267,6 +301,13 @@ def total(
 
 def _not_there(repository: str) -> NotFetched:
     return NotFetched(f"{host()} has no {repository}, or shows it only with a token (HF_TOKEN)")
+
+
+def _gated(repository: str) -> Gated:
+    token = "HF_TOKEN is of no account that did" if has_token() else "HF_TOKEN is not set"
+    return Gated(
+        f"{host()} gives {repository} only to accounts that accepted its conditions, and {token}"
+    )
 
 
 def _ask(url: str, seconds: float) -> str:

