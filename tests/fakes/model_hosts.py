@@ -129,11 +129,15 @@ class HubServer(HttpServer):
 
     Args:
         files: their content, by name.
+
+    Attributes:
+        gated: whether it gives its files to accounts that accepted conditions, which none has.
     """
 
     def __init__(self, files: Mapping[str, bytes]) -> None:
         super().__init__()
         self.files = dict(files)
+        self.gated = False
 
     def answer(self, path: str, start: int) -> tuple[int, dict[str, str], bytes]:
         hub = {"X-Repo-Commit": REVISION}
@@ -142,7 +146,12 @@ class HubServer(HttpServer):
                 {"rfilename": name, "size": len(content)} for name, content in self.files.items()
             ]}  # fmt: skip
             return 200, hub, json.dumps(listing).encode()
-        content = self.files.get(path.rpartition("/")[2])
+        if self.gated:
+            return 403, {**hub, "X-Error-Code": "GatedRepo"}, b""
+        _, of_repository, name = path.partition("/resolve/")
+        # What isn't in a repository, a plain file, is known by the end of its path.
+        found = name.partition("/")[2] if of_repository else path.rpartition("/")[2]
+        content = self.files.get(found)
         if content is None:
             return 404, {**hub, "X-Error-Code": "EntryNotFound"}, b""
         etag = {"ETag": f'"{etag_of(content)}"'}
@@ -197,7 +206,9 @@ def cached(
     for name, content in files.items():
         blob = root / "blobs" / etag_of(content)
         blob.write_bytes(content)
-        (snapshot / name).symlink_to(os.path.relpath(blob, snapshot))
+        link = snapshot / name
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.symlink_to(os.path.relpath(blob, link.parent))
     return snapshot
 
 

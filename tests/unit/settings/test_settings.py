@@ -164,7 +164,7 @@ WRONG = {
     "notify_url": ("me@example.org",),
     "vtt_word_times": ("2",),
 }
-ANYTHING = {"model", "model_dir", "work_dir", "log_file", "allowed_buckets"}
+ANYTHING = {"model", "model_dir", "diarize_model", "work_dir", "log_file", "allowed_buckets"}
 """Settings that any text may be; whether it is good shows when it is used."""
 
 
@@ -246,9 +246,10 @@ def test_every_setting_of_the_engine_reaches_it() -> None:
     given = {
         "model": "base", "model_dir": "/models", "device": "cpu", "compute_type": "int8",
         "batch_size": 7, "beam_size": 3, "transcriber": "standard", "vad": "pyannote",
-        "word_times": "none", "context": "full", "num_workers": 3, "cpu_threads": 5,
-        "max_wait": 0.25, "held_seconds": 99.0, "max_audio_seconds": 88.0,
-        "prepare_memory_bytes": 1 << 30, "prepare_stall_seconds": 77.0, "self_test": False,
+        "word_times": "none", "diarize_model": "packaged", "context": "full",
+        "num_workers": 3, "cpu_threads": 5, "max_wait": 0.25, "held_seconds": 99.0,
+        "max_audio_seconds": 88.0, "prepare_memory_bytes": 1 << 30, "prepare_stall_seconds": 77.0,
+        "self_test": False,
     }  # fmt: skip
     config = load(given, environ={}).engine()
     shared = {field.name for field in fields(type(config))} & set(Settings.model_fields)

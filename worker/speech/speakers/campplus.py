@@ -53,7 +53,9 @@ class CamPlusPlus(Model):
         """Numbers of an embedding."""
         return DIMENSION
 
-    def forward(self, waveforms: Tensor, weights: Tensor | None = None) -> Tensor:
+    def forward(  # type: ignore[override]  # as pyannote's own embedding models do
+        self, waveforms: Tensor, weights: Tensor | None = None
+    ) -> Tensor:
         """An embedding of each row.
 
         Args:
@@ -74,7 +76,8 @@ class CamPlusPlus(Model):
 
     def forward_frames(self, waveforms: Tensor) -> Tensor:
         """Log-mel features of each row: [rows, frames of 10 ms, 80]."""
-        return torch.vmap(self._fbank)(waveforms)
+        frames: Tensor = torch.vmap(self._fbank)(waveforms)
+        return frames
 
     def forward_embedding(self, frames: Tensor, weights: Tensor | None = None) -> Tensor:
         """Embeddings from features; see `forward`.

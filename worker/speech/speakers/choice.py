@@ -1,13 +1,14 @@
 """Which model tells speakers apart: what the setting `diarize_model` comes to on this machine.
 
-Nothing here imports torch. `refuse_without` and `Choice.refuse_without` ask nothing of the network;
-`require` and `Choice.make` may fetch.
+Nothing here imports torch. `why_not` and `find_here` ask nothing of the network; `require` and
+`Choice.make` may fetch.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Self
@@ -24,15 +25,26 @@ from worker.speech.packages import pyannote_installed
 from worker.speech.speakers import folders, packaged
 from worker.speech.speakers.description import BrokenPipeline
 
-__all__ = ["COMMUNITY", "Choice", "Chosen", "require", "why_not"]
+__all__ = [
+    "AUTO",
+    "COMMUNITY",
+    "Choice",
+    "Chosen",
+    "NoModel",
+    "NotInstalled",
+    "find_here",
+    "require",
+    "to_fetch",
+    "why_not",
+]
 
 log = get_logger(__name__)
 
 COMMUNITY = "pyannote/speaker-diarization-community-1"
 """What `auto` takes if it can be had: WhisperX's default too."""
 
-PACKAGED = "packaged"
 AUTO = "auto"
+PACKAGED = "packaged"
 
 _NOTE = f"Speakers were told apart by the packaged models; {COMMUNITY} is more accurate"
 
@@ -64,18 +76,22 @@ class Chosen:
     @classmethod
     def from_header(cls, header: Mapping[str, str | None]) -> Self:
         """What `to_header` was called on."""
-        name, kind, path = header["name"], header["kind"], header["path"]
-        assert name is not None
-        assert kind in ("packaged", "directory", "hub")
-        assert path is not None
-        model_dir = header["model_dir"]
+        kind, model_dir = header["kind"], header["model_dir"]
         return cls(
-            name, kind, Path(path), None if model_dir is None else Path(model_dir), header["note"]
+            name=str(header["name"]),
+            kind="packaged" if kind == "packaged" else "hub" if kind == "hub" else "directory",
+            path=Path(str(header["path"])),
+            model_dir=None if model_dir is None else Path(model_dir),
+            note=header["note"],
         )
 
 
-class _None(Exception):
-    """There is no such model; says why in a clause."""
+class NoModel(Exception):
+    """There is no model that tells speakers apart; says why in a clause."""
+
+
+class NotInstalled(NoModel):
+    """A package is missing that brings it, or that it runs on."""
 
 
 class Choice:
@@ -112,7 +128,7 @@ class Choice:
             if self._made is None:
                 try:
                     self._made = _choose(self._config, begins)
-                except _None as error:
+                except NoModel as error:
                     raise _refused(str(error)) from error
                 log.info("diarizer.chosen", message=f"Speakers are told apart by {self._made.name}")
             return self._made
@@ -121,8 +137,7 @@ class Choice:
 def why_not(config: EngineConfig) -> str:
     """Why there is no model that tells speakers apart, as a clause; nothing if there may be one.
 
-    Neither asks the network nor imports torch. A model of the hub that isn't here counts as one
-    that may be fetched.
+    A model of the hub that isn't here counts as one that may be fetched, and files count as whole.
 
     Args:
         config: what the engine is built from.
@@ -133,6 +148,51 @@ def why_not(config: EngineConfig) -> str:
     if setting == PACKAGED or (setting == AUTO and not _may_have_community(config.model_dir)):
         return "" if packaged.folder() is not None else "the packaged models are not installed"
     return ""
+
+
+def find_here(config: EngineConfig) -> Chosen | None:
+    """The model as it lies on this machine, the packaged one's sums tried.
+
+    Args:
+        config: what the engine is built from.
+
+    Returns:
+        None if it, or a part of it, would have to be fetched: see `to_fetch`.
+
+    Raises:
+        NoModel: there is none, and none could be fetched.
+    """
+    if why := why_not(config):
+        raise NotInstalled(why)
+    setting, model_dir = config.diarize_model, config.model_dir
+    directory = Path(setting).expanduser()
+    if setting == PACKAGED:
+        return _packaged(note=None)
+    if setting == AUTO:
+        if not _may_have_community(model_dir):
+            return _packaged(note=f"{_NOTE}.")
+    elif directory.is_dir():
+        chosen = Chosen(setting, "directory", directory, model_dir)
+        with _explained(setting, model_dir):
+            return None if folders.missing(directory, hub_places(model_dir)) else chosen
+    elif not folders.is_hub_name(setting):
+        raise NoModel("it is no directory and no name of a model on the hub")
+    repository = COMMUNITY if setting == AUTO else setting
+    with _explained(repository, model_dir):
+        found = folders.find(repository, hub_places(model_dir))
+    return None if found is None else Chosen(repository, "hub", found, model_dir)
+
+
+def to_fetch(config: EngineConfig) -> tuple[str, ...]:
+    """The hub's repositories of a model that `find_here` didn't find.
+
+    Args:
+        config: what the engine is built from.
+    """
+    directory = Path(config.diarize_model).expanduser()
+    if config.diarize_model == AUTO or not directory.is_dir():
+        return (COMMUNITY if config.diarize_model == AUTO else config.diarize_model,)
+    return tuple(part.place for part in folders.missing(directory, hub_places(config.model_dir)))
 
 
 def require(config: EngineConfig, begins: OnDownload | None = None) -> Chosen | None:
@@ -154,7 +214,7 @@ def require(config: EngineConfig, begins: OnDownload | None = None) -> Chosen | 
         return None
     try:
         return _choose(config, begins)
-    except _None as error:
+    except NoModel as error:
         raise MachineError(
             f"diarize_model = {config.diarize_model!r} can't be used: {error}. {_ways_out()}"
         ) from error
@@ -176,34 +236,32 @@ def _ways_out() -> str:
 
 
 def _choose(config: EngineConfig, begins: OnDownload | None) -> Chosen:
-    """What the setting comes to. Raises _None."""
-    if why := why_not(config):
-        raise _None(why)
-    setting, model_dir = config.diarize_model, config.model_dir
-    if setting == AUTO:
-        return _automatic(model_dir, begins)
-    if setting == PACKAGED:
-        return _packaged(note=None)
-    directory = Path(setting).expanduser()
-    if directory.is_dir():
-        _complete(directory, model_dir, begins)
-        return Chosen(setting, "directory", directory, model_dir)
-    if not folders.is_hub_name(setting):
-        raise _None("it is no directory and no name of a model on the hub")
-    return _from_hub(setting, model_dir, begins)
-
-
-def _automatic(model_dir: Path | None, begins: OnDownload | None) -> Chosen:
-    """community-1 if it is here or can be fetched, else the packaged models. Raises _None."""
-    if not _may_have_community(model_dir):
-        return _packaged(note=f"{_NOTE}.")
+    """What the setting comes to, fetched if need be. Raises NoModel."""
+    if chosen := find_here(config):
+        return chosen
     try:
-        return _from_hub(COMMUNITY, model_dir, begins)
-    except _None as error:
-        if packaged.folder() is None:
+        return _fetched(config, begins)
+    except NoModel as error:
+        # A token made the hub's model come first. Where it can't be had, the packaged one serves.
+        if config.diarize_model != AUTO or packaged.folder() is None:
             raise
+        chosen = _packaged(note=f"{_NOTE}, but can't be had: {error}.")
         log.warning("diarizer.fallback", message=f"{COMMUNITY} can't be had: {error}")
-        return _packaged(note=f"{_NOTE}, but can't be had: {error}.")
+        return chosen
+
+
+def _fetched(config: EngineConfig, begins: OnDownload | None) -> Chosen:
+    """A model that isn't here, or not all of it. Raises NoModel."""
+    places = hub_places(config.model_dir)
+    directory = Path(config.diarize_model).expanduser()
+    if config.diarize_model != AUTO and directory.is_dir():
+        with _explained(config.diarize_model, config.model_dir):
+            folders.complete(directory, places, begins)
+        return Chosen(config.diarize_model, "directory", directory, config.model_dir)
+    (repository,) = to_fetch(config)
+    with _explained(repository, config.model_dir):
+        folder = folders.fetch(repository, places, begins)
+    return Chosen(repository, "hub", folder, config.model_dir)
 
 
 def _may_have_community(model_dir: Path | None) -> bool:
@@ -211,39 +269,28 @@ def _may_have_community(model_dir: Path | None) -> bool:
 
 
 def _packaged(*, note: str | None) -> Chosen:
-    """The packaged models, if they are undamaged. Raises _None."""
+    """The packaged models, if they are undamaged. Raises NoModel."""
     folder = packaged.folder()
     if folder is None:
-        raise _None("the packaged models are not installed")
+        raise NotInstalled("the packaged models are not installed")
     try:
         packaged.verify(folder)
     except MachineError as error:
-        raise _None(str(error)) from error
+        raise NoModel(str(error)) from error
     return Chosen(PACKAGED, "packaged", folder, note=note)
 
 
-def _from_hub(repository: str, model_dir: Path | None, begins: OnDownload | None) -> Chosen:
-    """A pipeline of the hub, fetched if it isn't here. Raises _None."""
+@contextmanager
+def _explained(name: str, model_dir: Path | None) -> Iterator[None]:
+    """Within, what goes wrong with a pipeline's folder or the hub is a NoModel."""
     from huggingface_hub.errors import HFValidationError
 
-    places = hub_places(model_dir)
     try:
-        folder = folders.find(repository, places) or folders.fetch(repository, places, begins)
+        yield
     except HFValidationError as error:
-        raise _None(f"no hub has such a name: {error}") from error
+        raise NoModel(f"no hub has such a name: {error}") from error
     except (BrokenPipeline, hub.Unsuitable) as error:
-        raise _None(str(error)) from error
+        raise NoModel(str(error)) from error
     except NotFetched as error:
-        raise _None(f"{repository} is not in {listed(places)}, and {error}") from error
-    return Chosen(repository, "hub", folder, model_dir)
-
-
-def _complete(directory: Path, model_dir: Path | None, begins: OnDownload | None) -> None:
-    """Fetch what a directory names as on the hub. Raises _None."""
-    places = hub_places(model_dir)
-    try:
-        folders.complete(directory, places, begins)
-    except (BrokenPipeline, hub.Unsuitable) as error:
-        raise _None(str(error)) from error
-    except NotFetched as error:
-        raise _None(f"a part that it names is not in {listed(places)}, and {error}") from error
+        places = listed(hub_places(model_dir))
+        raise NoModel(f"not all of {name} is in {places}, and {error}") from error

@@ -1,4 +1,4 @@
-"""What a pipeline's config.yaml says: which parts it has, where each comes from, its numbers (pure).
+"""What a pipeline's config.yaml says: its parts, where each comes from, its numbers (pure).
 
 The rules are pyannote's, less what can't be had here: only its speaker diarization, with the two
 ways of clustering that find the number of speakers by themselves.
@@ -80,7 +80,8 @@ def parse(config: object) -> Description:
     Raises:
         BrokenPipeline: it is none, or of a pipeline that can't be used here.
     """
-    pipeline = _mapping(_mapping(config, "it").get("pipeline"), "pipeline")
+    whole = _mapping(config, "it")
+    pipeline = _mapping(whole.get("pipeline"), "pipeline")
     if (kind := pipeline.get("name")) not in _PIPELINES:
         raise BrokenPipeline(f"its pipeline is {kind!r}, not {_PIPELINES[0]}")
     params = _mapping(pipeline.get("params") or {}, "pipeline.params")
@@ -95,21 +96,22 @@ def parse(config: object) -> Description:
         clustering=clustering,
         exclude_overlap=bool(params.get("embedding_exclude_overlap", False)),
         step=_step(params.get("segmentation_step")),
-        numbers=_mapping(_mapping(config, "it").get("params") or {}, "params"),
+        numbers=_mapping(whole.get("params") or {}, "params"),
     )
 
 
-def _mapping(value: object, what: str) -> Mapping[str, Any]:
-    if not isinstance(value, Mapping):
-        raise BrokenPipeline(f"{what} is no mapping")
-    return value
+def _mapping(value: Any, what: str) -> Mapping[str, Any]:
+    if isinstance(value, Mapping):
+        return value
+    raise BrokenPipeline(f"{what} is no mapping")
 
 
 def _part(name: PartName, value: object) -> Part:
     """A part as a path, as a hub's name, or as both apart (`checkpoint`, `subfolder`)."""
     folder: object = ""
     if isinstance(value, Mapping):
-        value, folder = value.get("checkpoint"), value.get("subfolder") or ""
+        folder = value.get("subfolder") or ""
+        value = value.get("checkpoint")
     if not value:
         raise BrokenPipeline(f"it names no {name}")
     if not isinstance(value, str) or not isinstance(folder, str):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from worker.speech.fetch import hub
@@ -24,7 +24,17 @@ from worker.speech.speakers.description import (
     parse,
 )
 
-__all__ = ["CONFIG", "complete", "describe", "fetch", "files_of", "find"]
+__all__ = [
+    "CONFIG",
+    "complete",
+    "describe",
+    "fetch",
+    "files_of",
+    "find",
+    "is_hub_name",
+    "missing",
+    "size",
+]
 
 CONFIG = "config.yaml"
 
@@ -105,7 +115,8 @@ def find(repository: str, places: Sequence[Path]) -> Path | None:
     Raises:
         huggingface_hub.errors.HFValidationError: no repository can have such a name.
     """
-    return next(_complete_snapshots(repository, places), None)
+    snapshots = hub.snapshots(repository, places)
+    return next((path for path in snapshots if _is_whole(path, places)), None)
 
 
 def fetch(repository: str, places: Sequence[Path], begins: OnDownload | None = None) -> Path:
@@ -140,34 +151,58 @@ def complete(folder: Path, places: Sequence[Path], begins: OnDownload | None = N
     Raises:
         hub.Unsuitable, NotFetched, BrokenPipeline: as for `fetch`.
     """
+    for part in missing(folder, places):
+        needed = [path.as_posix() for path in _files(part, Path())]
+
+        def choose(names: Sequence[str], needed: Sequence[str] = needed) -> Sequence[str]:
+            return needed if set(needed) <= set(names) else ()
+
+        hub.fetch(part.place, places, choose, _HUB_SECONDS, begins)
+
+
+def missing(folder: Path, places: Sequence[Path]) -> list[Part]:
+    """The parts of a pipeline that would have to be fetched.
+
+    Args:
+        folder: of the pipeline.
+        places: as for `files_of`.
+
+    Raises:
+        BrokenPipeline: it can't be used, whatever is fetched.
+    """
     description = describe(folder)
     here = files_of(folder, description, places)
-    for part in description.parts:
-        if part.name not in here:
-            wanted = [path.as_posix() for path in _files(part, Path())]
-
-            def choose(names: Sequence[str], wanted: Sequence[str] = wanted) -> Sequence[str]:
-                return wanted if set(wanted) <= set(names) else ()
-
-            hub.fetch(part.place, places, choose, _HUB_SECONDS, begins)
+    return [part for part in description.parts if part.name not in here]
 
 
-def _complete_snapshots(repository: str, places: Sequence[Path]) -> Iterator[Path]:
-    for snapshot in hub.snapshots(repository, places):
-        try:
-            description = describe(snapshot)
-            files = files_of(snapshot, description, places)
-        except BrokenPipeline:
-            continue  # what a download left that broke off
-        if len(files) == len(description.parts):
-            yield snapshot
+def size(repository: str, seconds: float) -> int | None:
+    """Bytes that would be fetched of a pipeline or a part of one; None where the hub doesn't say.
+
+    Args:
+        repository: `owner/name`.
+        seconds: how long each of two questions to the hub may take.
+
+    Raises:
+        hub.Unsuitable: it has no such files.
+        NotFetched: the hub can't be reached, or doesn't have it.
+    """
+    return hub.total(repository, _wanted, seconds)
 
 
-def _pipeline_files(names: Sequence[str]) -> Sequence[str]:
-    """Of a repository's files, those to fetch; none if it is no pipeline."""
-    if CONFIG not in names:
-        return ()
+def _is_whole(snapshot: Path, places: Sequence[Path]) -> bool:
+    try:
+        return not missing(snapshot, places)
+    except BrokenPipeline:
+        return False  # what a download left that broke off
+
+
+def _wanted(names: Sequence[str]) -> list[str]:
     return [name for name in names if name.rpartition("/")[2] in _WANTED]
+
+
+def _pipeline_files(names: Sequence[str]) -> list[str]:
+    """Of a repository's files, those to fetch; none if it is no pipeline."""
+    return _wanted(names) if CONFIG in names else []
 
 
 def _is_on_hub(part: Part, folder: Path) -> bool:

@@ -73,18 +73,18 @@ def load_pipeline(chosen: Chosen, device: str) -> SpeakerDiarization:
         RuntimeError: the device can't hold the models.
     """
     with _quiet():
-        import torch
-
         pipeline = (
             _packaged(chosen, device) if chosen.kind == "packaged" else _named(chosen, device)
         )
+        import torch
+
         pipeline.to(torch.device(device))
     return pipeline
 
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """pyannote prints, and warns at length that it couldn't read files, which it need not do."""
+    """Pyannote prints, and warns at length that it couldn't read files, which it need not do."""
     with contextlib.redirect_stdout(sys.stderr), warnings.catch_warnings():
         warnings.filterwarnings("ignore", r"\s*torchcodec is not installed")
         yield
@@ -149,11 +149,15 @@ def _no_plda() -> PLDA:
 def _model(chosen: Chosen, name: PartName, files: tuple[Path, ...]) -> Model:
     """Raises MachineError."""
     from pyannote.audio import Model
+    from pyannote.audio.core.task import Resolution
 
     (weights,) = files
     with _told(chosen, weights):
         model = Model.from_pretrained(weights, strict=False)
-        if model is None or (name == "embedding" and not hasattr(model, "dimension")):
+        assert model is not None  # only of a model of the hub
+        # A segmentation says something of each frame, an embedding of a whole stretch.
+        by_frame = getattr(model.specifications, "resolution", None) is Resolution.FRAME
+        if by_frame != (name == "segmentation"):
             raise ValueError(f"it is no model for the {name}")
         return model
 

