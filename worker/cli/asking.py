@@ -48,10 +48,13 @@ class Question:
     Attributes:
         about: what its findings are about; one that isn't answered in time is answered for.
         ask: asks; may return several findings, or raise a WorkerError whose text is one.
+        seconds: how long it may take, where that isn't what all of them may take: one that asks
+            nothing of the network, and has an end of its own.
     """
 
     about: tuple[str, ...]
     ask: Callable[[], Sequence[Finding]]
+    seconds: float | None = None
 
 
 def ask_all(questions: Sequence[Question], *, seconds: float) -> list[Finding]:
@@ -59,8 +62,8 @@ def ask_all(questions: Sequence[Question], *, seconds: float) -> list[Finding]:
 
     Args:
         questions: what to ask.
-        seconds: how long all of it may take. What isn't answered by then is left alone: nothing
-            waits for it, not even the end of the process.
+        seconds: how long each may take that doesn't say otherwise. What isn't answered by then is
+            left alone: nothing waits for it, not even the end of the process.
 
     Raises:
         Exception: a question's own, if that is none of ours.
@@ -68,13 +71,14 @@ def ask_all(questions: Sequence[Question], *, seconds: float) -> list[Finding]:
     asked = [(question, _Asking(question)) for question in questions]
     for _, asking in asked:
         asking.start()
-    ends = time.monotonic() + seconds
+    began = time.monotonic()
     found: list[Finding] = []
     for question, asking in asked:
-        if asking.join(ends - time.monotonic()):
+        patience = seconds if question.seconds is None else question.seconds
+        if asking.join(began + patience - time.monotonic()):
             found += asking.findings()
         else:
-            said = f"no answer within {seconds:g} s: is the network there?"
+            said = f"no answer within {patience:g} s: is the network there?"
             found += [Finding(about, Verdict.CANNOT, said) for about in question.about]
     return found
 

@@ -25,6 +25,13 @@ __all__ = ["aws_questions", "engine_questions"]
 MOST_BUCKETS = 10
 """Of `allowed_buckets`, so many are asked."""
 
+LOADING_SECONDS = 60.0
+"""How long a model that tells speakers apart may take to be loaded, where the settings name one:
+ten times what it takes on a quiet machine."""
+
+_HUB_SECONDS = 3.0
+"""How long each of two questions to the hub may take."""
+
 
 def aws_questions(settings: Settings) -> list[Question]:
     """Credentials, queue, dead letters, output, inputs, and whether the machine may be ended."""
@@ -44,7 +51,7 @@ def aws_questions(settings: Settings) -> list[Question]:
 
 
 def engine_questions(settings: Settings) -> list[Question]:
-    """The model, what times words, and whether anything needs an extra that isn't installed.
+    """The model, what times words, extras that are missing, and what tells speakers apart.
 
     torch must have been imported, if it is there.
     """
@@ -55,6 +62,7 @@ def engine_questions(settings: Settings) -> list[Question]:
         Question(("model",), lambda: [_model(settings)]),
         Question(("word times",), lambda: [_word_times(settings)]),
         Question(("whisperx",), lambda: [_whisperx(settings)]),
+        Question(("speakers",), lambda: [_speakers(settings)], seconds=2 * LOADING_SECONDS),
     ]
 
 
@@ -246,3 +254,48 @@ def _whisperx(settings: Settings) -> Finding:
         return Finding("whisperx", Verdict.OK, "the extra is installed")
     without_whisperx(settings.engine())
     return Finding("whisperx", Verdict.OK, "the extra is not installed, and no setting needs it")
+
+
+def _speakers(settings: Settings) -> Finding:
+    """Which model would tell speakers apart; one that the settings name is loaded."""
+    from worker.speech.model.extras import SPEAKERS_FIX
+    from worker.speech.speakers import choice
+    from worker.speech.speakers.trial import try_to_load
+
+    config = settings.engine()
+    named = config.diarize_model != choice.AUTO
+    try:
+        chosen = choice.find_here(config)
+        if chosen is None:
+            return _speakers_from_hub(choice.to_fetch(config), named=named)
+    except choice.NoModel as error:
+        if named:
+            said = f"diarize_model = {config.diarize_model!r} can't be used: {error}"
+            return Finding("speakers", Verdict.CANNOT, said)
+        said = f"jobs that ask for speakers would be refused: {error}"
+        if isinstance(error, choice.NotInstalled):
+            return Finding("speakers", Verdict.NOT_ASKED, f"{said} ({SPEAKERS_FIX})")
+        return Finding("speakers", Verdict.WARNING, said)
+    if chosen.kind == "packaged":
+        return Finding("speakers", Verdict.OK, "the packaged models")
+    if named:
+        try_to_load(chosen, LOADING_SECONDS)
+    return Finding("speakers", Verdict.OK, str(chosen.path))
+
+
+def _speakers_from_hub(repositories: Sequence[str], *, named: bool) -> Finding:
+    """Whether the hub has what isn't here."""
+    from worker.speech.fetch import hub
+    from worker.speech.fetch.hosts import NotFetched
+    from worker.speech.speakers.folders import size as size_of
+
+    when = "at the start" if named else "when a job first asks"
+    names = " and ".join(repositories)
+    try:
+        sizes = [size_of(repository, _HUB_SECONDS) for repository in repositories]
+    except (NotFetched, hub.Unsuitable) as error:
+        verdict = Verdict.CANNOT if named else Verdict.WARNING
+        return Finding("speakers", verdict, f"{names} is not here, and {error}")
+    large = "" if None in sizes else f", {size(sum(filter(None, sizes)))}"
+    said = f"not here; {names} will be fetched from the hub {when}{large}"
+    return Finding("speakers", Verdict.OK, said)
