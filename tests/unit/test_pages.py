@@ -31,6 +31,7 @@ SHORT = (
     "worker/speech/engine/README.md",
     "worker/speech/media/README.md",
     "worker/speech/model/README.md",
+    "worker/speech/speakers/README.md",
 )
 
 BESIDE = (
