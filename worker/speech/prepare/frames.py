@@ -6,7 +6,8 @@ have limits.
 
     parent -> child   the configuration, once; then a task for each file
     child -> parent   ready, once; then for each file: taken, opened, window or samples, progress,
-                      and end; or error at any point after taken
+                      and end, or surveyed where the task is a survey; or error at any point after
+                      taken
 
 | kind | header | payload |
 |---|---|---|
@@ -20,6 +21,8 @@ have limits.
 | progress | seconds: of audio decoded so far | |
 | end | audio_seconds; peak: largest amplitude, of 1; seconds: {stage: seconds}; | |
 | | notes: sentences for the result | |
+| surveyed | parts: [{stream, channel, same_as}, ...], numbers or null; notes; seconds: | |
+| | {stage: seconds} | |
 | error | code; message: of a `JobError` | |
 """
 
@@ -29,17 +32,19 @@ import json
 import struct
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from worker.errors import ErrorCode, JobError
 from worker.speech.media.raw import RawAudio
+from worker.speech.media.source import MOST_PARTS, USUAL, Source, Survey, SurveyedPart
 from worker.speech.prepare.sound import Sound, to_samples
 from worker.speech.windows import Span, Window
 
 __all__ = [
+    "LAST",
     "MAX_HEADER",
     "MAX_PAYLOAD",
     "READY",
@@ -59,9 +64,11 @@ __all__ = [
     "read_error",
     "read_frame",
     "read_samples",
+    "read_survey",
     "read_task",
     "read_window",
     "samples_frame",
+    "surveyed_frame",
     "task_frame",
     "window_frame",
     "write_frame",
@@ -78,6 +85,9 @@ TAKEN: Frame = ({"kind": "taken"}, b"")
 
 TAKES_ROOM = ("window", "samples")
 """Kinds of frames that hold audio."""
+
+LAST = ("end", "surveyed")
+"""Kinds of frames after which no other of a file comes; nor does one after an error."""
 
 MAX_HEADER = 1 << 22
 MAX_PAYLOAD = 1 << 24
@@ -124,12 +134,17 @@ class PrepareTask:
             them.
         samples: whether windows come with their samples (for alignment).
         raw: what the file holds, if it has no header.
+        source: what of the file is read.
+        survey: whether no windows are wanted, but what the file has that can be read on its own:
+            the channels of the track that `source` names, or all tracks.
     """
 
     path: str
     done: tuple[tuple[int, float, float], ...] = ()
     samples: bool = False
     raw: RawAudio | None = None
+    source: Source = USUAL
+    survey: Literal["channels", "tracks"] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,7 +217,8 @@ def read_task(header: dict[str, Any]) -> PrepareTask:
     """The task in a header."""
     done = tuple((index, start, end) for index, start, end in header["done"])
     raw = RawAudio(**header["raw"]) if header["raw"] else None
-    return PrepareTask(**header | {"done": done, "raw": raw})
+    source = Source(**header["source"])
+    return PrepareTask(**header | {"done": done, "raw": raw, "source": source})
 
 
 # From child to parent.
@@ -288,6 +304,50 @@ def end_frame(
         "seconds": seconds,
         "notes": list(notes),
     }, b""
+
+
+def surveyed_frame(survey: Survey) -> Frame:
+    """What the file has."""
+    parts = [{**asdict(part.source), "same_as": part.same_as} for part in survey.parts]
+    return {
+        "kind": "surveyed",
+        "parts": parts,
+        "notes": list(survey.notes),
+        "seconds": survey.seconds,
+    }, b""
+
+
+def read_survey(header: dict[str, Any]) -> Survey:
+    """The survey in a header.
+
+    Raises:
+        FrameError: it is none that a child of ours would send.
+    """
+    try:
+        parts = tuple(
+            SurveyedPart(Source(part["stream"], part["channel"]), part["same_as"])
+            for part in header["parts"]
+        )
+        survey = Survey(parts, tuple(map(str, header["notes"])), dict(header["seconds"]))
+    except (KeyError, TypeError, ValueError) as error:
+        raise FrameError(f"a child sent a broken survey: {error}") from error
+    if not 1 <= len(parts) <= MOST_PARTS or not all(
+        _is_number(part.source.stream)
+        and _is_number(part.source.channel)
+        and (part.same_as is None or _is_first(part.same_as, parts[:position]))
+        for position, part in enumerate(parts)
+    ):
+        raise FrameError("a child sent a survey of parts that can't be")
+    return survey
+
+
+def _is_number(value: object) -> bool:
+    return value is None or (type(value) is int and value >= 0)
+
+
+def _is_first(place: object, before: Sequence[SurveyedPart]) -> bool:
+    """Whether a place is that of an earlier part which is the same as none before it."""
+    return type(place) is int and 0 <= place < len(before) and before[place].same_as is None
 
 
 def error_frame(code: ErrorCode, message: str) -> Frame:

@@ -23,6 +23,7 @@ from typing import Any, BinaryIO, Protocol, cast
 from worker.errors import ErrorCode, JobError
 from worker.speech.prepare.child_rules import child_environment
 from worker.speech.prepare.frames import (
+    LAST,
     READY,
     TAKEN,
     TAKES_ROOM,
@@ -70,7 +71,11 @@ class Client(Protocol):
         ...
 
     def frame(self, header: dict[str, Any], payload: bytes) -> None:
-        """Takes a frame: opened, window, samples, progress or end (see `frames`)."""
+        """Takes a frame: opened, window, samples, progress, end or surveyed (see `frames`).
+
+        Raises:
+            FrameError: no child of ours sends that.
+        """
         ...
 
     def failed(self, error: JobError) -> None:
@@ -275,7 +280,7 @@ class PreparePool:
                 if not client.wanted():
                     break
                 client.frame(header, payload)
-                if header["kind"] == "end":
+                if header["kind"] in LAST:
                     return child
         except TimeoutError:
             client.failed(

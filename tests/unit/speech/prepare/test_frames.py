@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from worker.errors import ErrorCode
 from worker.speech.media.raw import ENCODINGS, MAX_CHANNELS, MAX_RATE, MIN_RATE, RawAudio
+from worker.speech.media.source import MOST_PARTS, Source, Survey, SurveyedPart
 from worker.speech.prepare.frames import (
     MAX_HEADER,
     MAX_PAYLOAD,
@@ -24,8 +25,10 @@ from worker.speech.prepare.frames import (
     read_config,
     read_error,
     read_frame,
+    read_survey,
     read_task,
     read_window,
+    surveyed_frame,
     task_frame,
     window_frame,
     write_frame,
@@ -88,6 +91,7 @@ configs = st.builds(
 )
 
 seconds = st.floats(0, 43_200)
+sources = st.builds(Source, st.none() | st.integers(0, 63), st.none() | st.integers(0, 63))
 tasks = st.builds(
     PrepareTask,
     path=st.text(max_size=20),
@@ -100,6 +104,8 @@ tasks = st.builds(
         st.integers(MIN_RATE, MAX_RATE),
         st.integers(1, MAX_CHANNELS),
     ),
+    source=sources,
+    survey=st.sampled_from([None, "channels", "tracks"]),
 )
 
 
@@ -156,3 +162,45 @@ def test_errors_arrive_with_code_and_message_and_unknown_ones_are_refused() -> N
     for wrong in ({"kind": "error"}, {"code": "no_such_code", "message": "x"}):
         with pytest.raises(FrameError, match="unknown error"):
             read_error(wrong)
+
+
+@st.composite
+def surveys(draw: st.DrawFn) -> Survey:
+    parts: list[SurveyedPart] = []
+    for _ in range(draw(st.integers(1, MOST_PARTS))):
+        firsts = [place for place, part in enumerate(parts) if part.same_as is None]
+        parts.append(SurveyedPart(draw(sources), draw(st.sampled_from([None, *firsts]))))
+    notes = draw(st.lists(st.text(max_size=20), max_size=2).map(tuple))
+    return Survey(tuple(parts), notes, {"decode": draw(seconds)})
+
+
+@given(surveys())
+def test_surveys_arrive_as_they_were(survey: Survey) -> None:
+    assert read_survey(sent(surveyed_frame(survey))[0]) == survey
+
+
+def part(
+    stream: object = None, channel: object = None, same_as: object = None
+) -> dict[str, object]:
+    return {"stream": stream, "channel": channel, "same_as": same_as}
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        [],
+        [part()] * (MOST_PARTS + 1),
+        [part(stream="0")],
+        [part(channel=-1)],
+        [part(channel=True)],
+        [part(same_as=0)],
+        [part(), part(same_as=0), part(same_as=1)],
+        [{"stream": 0}],
+        [7],
+        None,
+    ],
+)
+def test_a_survey_that_no_child_of_ours_sends_is_refused(parts: object) -> None:
+    header = {"kind": "surveyed", "parts": parts, "notes": [], "seconds": {}}
+    with pytest.raises(FrameError, match="a child sent a"):
+        read_survey(header)

@@ -1,0 +1,58 @@
+"""What of a file is read: which of its tracks, which of a track's channels (pure)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["MOST_PARTS", "USUAL", "Source", "Survey", "SurveyedPart"]
+
+MOST_PARTS = 32
+"""Channels, or tracks, of one file that are transcribed each on its own: each is decoded as a file
+is. `channel_labels` of a job have as many at the most."""
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """What is to be read of a file.
+
+    Attributes:
+        stream: number of the audio track, from 0, whatever the file marks; None: the first that is
+            marked and has sound (see `choosing.choose`).
+        channel: number of the track's channel that is read alone, from 0; None: all, mixed.
+    """
+
+    stream: int | None = None
+    channel: int | None = None
+
+
+USUAL = Source()
+"""All channels, mixed, of the track that the file and its sound speak for."""
+
+
+@dataclass(frozen=True, slots=True)
+class SurveyedPart:
+    """A channel of a track, or a whole track, that can be read on its own.
+
+    Attributes:
+        source: how to read it.
+        same_as: position in the survey of the first part that holds the same samples; None where
+            this is the first.
+    """
+
+    source: Source
+    same_as: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """What a file has that can be read on its own.
+
+    Attributes:
+        parts: in their order, 1 to `MOST_PARTS`.
+        notes: sentences for the result, on what is left out.
+        seconds: of each stage.
+    """
+
+    parts: tuple[SurveyedPart, ...]
+    notes: tuple[str, ...]
+    seconds: dict[str, float]
