@@ -14,11 +14,11 @@ from worker.errors import ErrorCode, JobError
 from worker.speech.media.conversion import Converter
 from worker.speech.media.decoding import Decoder
 from worker.speech.media.opening import Opened
-from worker.speech.media.tracks import Track, note, preferred
+from worker.speech.media.tracks import Track, listed, note, preferred
 from worker.speech.unheard import SILENT
 from worker.speech.windows import SAMPLE_RATE
 
-__all__ = ["Choice", "choose"]
+__all__ = ["Choice", "NoSuchTrackError", "choose", "listen", "take", "tracks_of"]
 
 LONGEST_LISTENING = 21_600.0
 """Seconds of audio that are listened to in all: half a minute's work, in which the child process
@@ -32,15 +32,49 @@ class Choice(NamedTuple):
         tracks: of the file; the numbers are those of the audio streams.
         taken: the one to transcribe.
         silent: numbers of those that were found to hold no sound.
+        asked: whether somebody asked for it by its number.
     """
 
     tracks: Sequence[Track]
     taken: Track
     silent: Collection[int] = ()
+    asked: bool = False
 
     def notes(self, later: Collection[int] = ()) -> list[str]:
-        """For the result; see `tracks.note`."""
-        return note(self.tracks, self.taken, self.silent, later)
+        """For the result; see `tracks.note`. Who asked for a track knows that there are others."""
+        return [] if self.asked else note(self.tracks, self.taken, self.silent, later)
+
+
+class NoSuchTrackError(JobError):
+    """The file has no audio track of the number that was asked for."""
+
+
+def take(opened: Opened, number: int) -> Choice:
+    """The track of a number, whatever is marked and whether or not it has sound.
+
+    Args:
+        opened: the file.
+        number: of the track among those of audio, from 0: a job's `audio_stream`.
+
+    Raises:
+        NoSuchTrackError: no_audio_stream: there are not so many.
+        JobError: decode_failed: there is no decoder for it.
+    """
+    tracks = tracks_of(opened)
+    if number >= len(tracks):
+        count = "1 audio track" if len(tracks) == 1 else f"{len(tracks)} audio tracks"
+        raise NoSuchTrackError(
+            ErrorCode.NO_AUDIO_STREAM,
+            f"audio_stream is {number}, but the file has {count}, counted from 0: "
+            f"{listed(tracks)}; send a number that is there, or leave the field out.",
+        )
+    if tracks[number].codec is None:
+        raise JobError(
+            ErrorCode.DECODE_FAILED,
+            f"No decoder is at hand for audio track {tracks[number].described()}, which "
+            "audio_stream names; convert it to WAV, FLAC, MP3 or AAC.",
+        )
+    return Choice(tracks, tracks[number], asked=True)
 
 
 def choose(opened: Opened, again: Callable[[], Opened]) -> Choice:
@@ -55,7 +89,7 @@ def choose(opened: Opened, again: Callable[[], Opened]) -> Choice:
     Raises:
         JobError: decode_failed: there is a decoder for none of them.
     """
-    tracks = [_track(number, stream) for number, stream in enumerate(opened.audio)]
+    tracks = tracks_of(opened)
     candidates = preferred(tracks)
     if not candidates:
         raise JobError(
@@ -67,7 +101,7 @@ def choose(opened: Opened, again: Callable[[], Opened]) -> Choice:
         return Choice(tracks, taken)
     left = LONGEST_LISTENING
     for track in candidates:
-        heard, seconds = _listen(track.number, again, left)
+        heard, seconds = listen(track.number, again, left)
         left -= seconds
         if heard is None:
             tracks[track.number] = replace(track, codec=None)
@@ -76,6 +110,11 @@ def choose(opened: Opened, again: Callable[[], Opened]) -> Choice:
         else:
             silent.add(track.number)
     return Choice(tracks, taken, silent)
+
+
+def tracks_of(opened: Opened) -> list[Track]:
+    """The audio tracks of a file, as it describes them; the numbers are those of its streams."""
+    return [_track(number, stream) for number, stream in enumerate(opened.audio)]
 
 
 def _track(number: int, stream: Any) -> Track:
@@ -89,19 +128,19 @@ def _track(number: int, stream: Any) -> Track:
     )
 
 
-def _listen(number: int, again: Callable[[], Opened], longest: float) -> tuple[bool | None, float]:
+def listen(number: int, again: Callable[[], Opened], longest: float) -> tuple[bool | None, float]:
     """Whether a track has sound (None: it can't be decoded), and how many seconds it took to know.
 
     Args:
         number: of the track.
         again: opens the file.
-        longest: seconds to listen.
+        longest: seconds to listen; 0: to the first that can be decoded.
     """
     samples = 0
     with closing(again()) as opened:
         try:
             decoder = Decoder(opened.container, opened.audio[number])
-            converter = Converter(decoder.weights)
+            converter = Converter(decoder.mixer)
             pieces = (piece for frame in decoder.frames() for piece in converter.feed(frame))
             for piece in chain(pieces, converter.drain()):
                 samples += len(piece)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from worker.errors import ErrorCode, JobError
 from worker.speech.media.decoding import reason
-from worker.speech.media.mixing import Mixer
+from worker.speech.media.mixing import Blend
 from worker.speech.windows import SAMPLE_RATE
 
 __all__ = ["Converter", "Samples"]
@@ -28,15 +28,15 @@ class Converter:
     """Converts the frames of one stream, which may change their shape on the way.
 
     Args:
-        weights: of a frame's channels; see `mixing.weights`.
+        blend: what makes one channel of frames like one (`av.AudioFrame`).
 
     Attributes:
-        cancelled: whether channels cancelled each other; see `mixing.Mixer`.
+        cancelled: whether channels cancelled each other; see `mixing.Blend`.
     """
 
-    def __init__(self, weights: Callable[[Any], NDArray[np.float32]]) -> None:
+    def __init__(self, blend: Callable[[Any], Blend]) -> None:
         self.cancelled = False
-        self._weights = weights
+        self._blend = blend
         self._shape: tuple[str, str, int] | None = None
         self._run: _Run | None = None
 
@@ -52,7 +52,7 @@ class Converter:
         shape = (frame.format.name, frame.layout.name, frame.sample_rate)
         if self._run is None or shape != self._shape:
             yield from self.drain()
-            self._run = _Run(Mixer(self._weights(frame)), frame.sample_rate)
+            self._run = _Run(self._blend(frame), frame.sample_rate)
             self._shape = shape
         # Its time has been read; the buffer would compare it.
         frame.pts = None
@@ -71,7 +71,7 @@ class Converter:
         if self._run is not None:
             run, self._run = self._run, None
             yield from self._convert(run.finish())
-            self.cancelled |= run.mixer.cancelled
+            self.cancelled |= run.blend.cancelled
 
     def _convert(self, pieces: Iterator[Samples]) -> Iterator[Samples]:
         try:
@@ -89,8 +89,8 @@ class Converter:
 class _Run:
     """Frames of one shape, one after the other."""
 
-    def __init__(self, mixer: Mixer, rate: int) -> None:
-        self.mixer = mixer
+    def __init__(self, blend: Blend, rate: int) -> None:
+        self.blend = blend
         self._rate = rate
         self._fifo = av.AudioFifo()
         # Interleaved, because PyAV reads at most seven planes.
@@ -124,11 +124,11 @@ class _Run:
         if block.format.name == "s16":  # the commonest, and quicker so
             samples = block.to_ndarray().astype(np.float32)
             samples *= np.float32(2.0**-15)
-            yield self.mixer.mix(samples.reshape(-1, block.layout.nb_channels))
+            yield self.blend.mix(samples.reshape(-1, block.layout.nb_channels))
             return
         for frame in self._to_float.resample(block):
             packed: Any = frame.to_ndarray()  # float32: the resampler was told so
-            yield self.mixer.mix(packed.reshape(-1, block.layout.nb_channels))
+            yield self.blend.mix(packed.reshape(-1, block.layout.nb_channels))
 
     def _resampled(self, frame: Any) -> Iterator[Samples]:
         for piece in self._resampler.resample(frame):

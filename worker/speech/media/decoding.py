@@ -6,19 +6,24 @@ from collections.abc import Iterator
 from typing import Any
 
 import av
-import numpy as np
 from av.container import InputContainer
-from numpy.typing import NDArray
 
 from worker.errors import ErrorCode, JobError
-from worker.speech.media.mixing import weights
+from worker.speech.media.mixing import Mixer, weights
 from worker.speech.media.raw import MAX_CHANNELS, MAX_RATE, MIN_RATE
 from worker.speech.media.timeline import BACK, SURE_HOLE
 
-__all__ = ["Decoder", "reason"]
+__all__ = ["Decoder", "packets", "reason"]
 
 MAX_READ_ERRORS = 1_000
 """Errors in a row without a packet after which the file is at its end."""
+
+_SAY_EACH_TIME = frozenset({"pcm_bluray", "pcm_dvd"})
+"""Codecs of plain samples whose packets have heads."""
+
+_SAY_ONCE = frozenset({"alac", "flac", "opus", "vorbis"})
+"""Codecs, besides those of plain samples, that say once for all how many channels there are; of
+others a packet may have more than the one before it."""
 
 _BETTER = {"amrnb": "libopencore_amrnb", "amrwb": "libopencore_amrwb"}
 """FFmpeg's own decoders of AMR take the silence that phones send (DTX) for damage."""
@@ -36,6 +41,8 @@ class Decoder:
         damaged: packets that could not be decoded.
         decoded: packets that could.
         codec: FFmpeg's name of it, as the file has it.
+        channels: as the file says before the first packet; 0 if it doesn't.
+        channels_stay: whether they are sure to stay as many.
         known: whether the file says what its audio is like. An MP3 in name alone doesn't, nor does
             a film whose sound begins late.
         seen: indices of the streams beside it that had packets before this one ended.
@@ -73,6 +80,8 @@ class Decoder:
                 f"{MIN_RATE} to {MAX_RATE} Hz can be decoded, so export it again.",
             )
         layout = self._context.layout
+        self.channels = int(layout.nb_channels)
+        self.channels_stay = _say_once(self.codec)
         if layout.nb_channels > MAX_CHANNELS:
             raise JobError(
                 ErrorCode.DECODE_FAILED,
@@ -90,7 +99,10 @@ class Decoder:
 
     def frames(self) -> Iterator[Any]:
         """Frames of audio (`av.AudioFrame`), none of them empty, at rates that can be resampled."""
-        for packet in self._packets():
+        for packet in packets(self._container, self._stream, *self._beside):
+            if packet is None:
+                self.damaged += 1
+                continue
             if packet.stream.index != self._stream.index:
                 self._waiting.add(packet.stream.index)
                 self._watch(packet)
@@ -149,36 +161,46 @@ class Decoder:
         self._steady &= -BACK < step < SURE_HOLE
         self._times[packet.stream.index] = time
 
-    def weights(self, frame: Any) -> NDArray[np.float32]:
-        """How to mix a frame's channels, float32 [channels]; see `mixing.weights`."""
+    def mixer(self, frame: Any) -> Mixer:
+        """What mixes the channels of frames like one."""
         names = self._own_order
         if names is None or len(names) != frame.layout.nb_channels:
             names = [channel.name for channel in frame.layout.channels]
-        return weights(names, ambisonic=frame.layout.name.startswith("ambisonic"))
+        return Mixer(weights(names, ambisonic=frame.layout.name.startswith("ambisonic")))
 
-    def _packets(self) -> Iterator[Any]:
-        errors = 0
-        while errors < MAX_READ_ERRORS:
-            try:
-                for packet in self._container.demux(self._stream, *self._beside):
-                    errors = 0
-                    yield packet
-            except IndexError:
-                return  # PyAV at the end of a file that got streams on the way
-            except av.error.FFmpegError:
-                # What follows can often be read: a generator that raised is finished, a fresh one
-                # goes on behind the damage. FFmpeg's error for memory is one too: a packet claims
-                # gigabytes.
-                self.damaged += errors == 0
-                errors += 1
-            else:
-                return
+
+def packets(container: InputContainer, *streams: Any) -> Iterator[Any]:
+    """The packets (`av.Packet`) of some streams of an open file, in the file's order.
+
+    None stands for each place where the file can't be read.
+    """
+    errors = 0
+    while errors < MAX_READ_ERRORS:
+        try:
+            for packet in container.demux(*streams):
+                errors = 0
+                yield packet
+        except IndexError:
+            return  # PyAV at the end of a file that got streams on the way
+        except av.error.FFmpegError:
+            # What follows can often be read: a generator that raised is finished, a fresh one
+            # goes on behind the damage. FFmpeg's error for memory is one too: a packet claims
+            # gigabytes.
+            if not errors:
+                yield None
+            errors += 1
+        else:
+            return
 
 
 def reason(error: BaseException) -> str:
     """The library's words without the local path it puts in them."""
     text = str(getattr(error, "strerror", None) or error)
     return text.split(": '")[0].rstrip(".")
+
+
+def _say_once(codec: str) -> bool:
+    return codec in _SAY_ONCE or (codec.startswith("pcm_") and codec not in _SAY_EACH_TIME)
 
 
 def _is_rate(rate: int) -> bool:

@@ -1,4 +1,4 @@
-"""Many channels into one (pure).
+"""Many channels into one: mixed, or one of them alone (pure).
 
 Where channels have places (left, centre, rear) they are mixed as ITU-R BS.775 mixes them into one;
 where they have none, each counts the same: any of them may be the microphone.
@@ -7,11 +7,12 @@ where they have none, each counts the same: any of them may be the microphone.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Mixer", "weights"]
+__all__ = ["Blend", "Mixer", "OneChannel", "weights"]
 
 _CENTRE, _SIDE, _REAR = 1.0, 2**-0.5, 0.5
 """BS.775: centre as it is, left and right 3 dB lower, those behind 3 dB lower again."""
@@ -74,6 +75,46 @@ def weights(names: Sequence[str], *, ambisonic: bool = False) -> NDArray[np.floa
     return np.asarray(mix / mix.sum(), dtype=np.float32)
 
 
+class Blend(Protocol):
+    """What makes one channel of the blocks of a stream."""
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether channels cancelled each other, and not only here and there."""
+        ...
+
+    def mix(self, block: NDArray[np.float32]) -> NDArray[np.float32]:
+        """One channel in [-1, 1], float32 [n].
+
+        Args:
+            block: float32 [n, channels]. What is no number counts as 0.
+        """
+        ...
+
+
+class OneChannel:
+    """Takes one channel as it is, at full level.
+
+    Where a block has but one, that is taken, as players give one channel to all loudspeakers. Where
+    it has more, and not this one, this one is silent.
+
+    Args:
+        number: of the channel, from 0.
+    """
+
+    cancelled = False
+
+    def __init__(self, number: int) -> None:
+        self._number = number
+
+    def mix(self, block: NDArray[np.float32]) -> NDArray[np.float32]:
+        """See `Blend`."""
+        channels = block.shape[1]
+        if channels > 1 and self._number >= channels:
+            return np.zeros(len(block), dtype=np.float32)
+        return _in_range(block[:, min(self._number, channels - 1)])
+
+
 class Mixer:
     """Mixes the blocks of one file into one channel.
 
@@ -97,15 +138,11 @@ class Mixer:
 
     @property
     def cancelled(self) -> bool:
-        """Whether channels cancelled each other, and not only here and there."""
+        """See `Blend`."""
         return self._turned > NOTED * self._stretches
 
     def mix(self, block: NDArray[np.float32]) -> NDArray[np.float32]:
-        """One channel in [-1, 1], float32 [n].
-
-        Args:
-            block: float32 [n, channels]. What is no number counts as 0.
-        """
+        """See `Blend`."""
         if len(self._mix) == 1:
             return _in_range(block[:, 0])
         mono = block @ self._mix

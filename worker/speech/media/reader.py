@@ -7,7 +7,7 @@ decoders crash, hang and swallow memory.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,24 +19,23 @@ import numpy as np
 
 from worker.errors import ErrorCode, JobError
 from worker.speech.media import length
-from worker.speech.media.choosing import Choice, choose
+from worker.speech.media.choosing import Choice, NoSuchTrackError, choose, take
 from worker.speech.media.conversion import Converter, Samples
 from worker.speech.media.decoding import Decoder
-from worker.speech.media.opening import Opened, open_media, unreadable, unrecognised
-from worker.speech.media.parts import Part, find_parts
+from worker.speech.media.file import MediaFile
+from worker.speech.media.mixing import Blend, OneChannel
+from worker.speech.media.opening import Opened, unreadable, unrecognised
+from worker.speech.media.parts import Part
 from worker.speech.media.raw import RawAudio
 from worker.speech.media.report import Report
+from worker.speech.media.source import USUAL, Source
 from worker.speech.media.timeline import Timeline, clock_of
-from worker.speech.media.view import FileBytes
 from worker.speech.windows import SAMPLE_RATE
 
 __all__ = ["AudioLimits", "AudioReader"]
 
 _NOTHING_SECONDS = 0.1
 """A stream that claims less than this and gives nothing is empty, not damaged."""
-
-_HEAD = 1 << 16
-"""Bytes in which a file says how long it is, for formats of which FFmpeg doesn't tell."""
 
 _SILENCE_BLOCK = 4 * SAMPLE_RATE
 """Samples of silence that are given out at a time."""
@@ -63,6 +62,10 @@ class AudioReader:
         path: of the file.
         limits: what it may cost.
         raw: what a file without a header holds.
+        source: which of its tracks, and which of that track's channels. Where a further part of the
+            file has no track of that number, its own choice is read; where a part of the track has
+            one channel alone, that is read, and silence where it has several but not this one.
+        blend: gets the channels in place of what mixes them.
 
     Attributes:
         samples: at 16 kHz, given out so far.
@@ -70,24 +73,29 @@ class AudioReader:
 
     Raises:
         JobError: from the constructor and the iterator; the code says what is wrong with the
-            file (empty_file, not_media, no_audio_stream, decode_failed, audio_too_long).
+            file (empty_file, not_media, no_audio_stream, decode_failed, audio_too_long), or
+            with what was asked for (no_audio_stream, invalid_job: there is no such channel).
     """
 
-    def __init__(self, path: Path, limits: AudioLimits, raw: RawAudio | None = None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        limits: AudioLimits,
+        raw: RawAudio | None = None,
+        source: Source = USUAL,
+        *,
+        blend: Blend | None = None,
+    ) -> None:
         self.samples = 0
-        self._path = path
+        self._source = source
+        self._blend = blend
+        if source.channel is not None:
+            self._blend = OneChannel(source.channel)
         self._limits = limits
         self._later: set[int] = set()
         """Numbers of tracks that go on where the one that was taken ends."""
-        self._raw = raw
-        if path.stat().st_size == 0:
-            raise JobError(ErrorCode.EMPTY_FILE, "The file has no bytes; upload it again.")
-        with path.open("rb") as file:
-            data = FileBytes(file)
-            self._size = len(data)
-            self._parts = find_parts(data)
-            self._head = data[:_HEAD]
-        self._report = Report(stale_length=any(part.ignore_length for part in self._parts))
+        self._file = MediaFile(path, raw)
+        self._report = Report(stale_length=any(part.ignore_length for part in self._file.parts))
         self._opened, self._choice = self._first()
         try:
             self._stream = self._opened.audio[self._choice.taken.number]
@@ -114,39 +122,68 @@ class AudioReader:
         return self._report.damaged
 
     @property
+    def track(self) -> int | None:
+        """The number of the track that is read; None where each part of the file has its own."""
+        if self._source.stream is None and (len(self._file.parts) > 1 or self._may_be_followed):
+            return None
+        return self._choice.taken.number
+
+    @property
+    def channels(self) -> int:
+        """Of the track, as the file says before its first packet; 0 if it doesn't."""
+        return self._decoder.channels
+
+    @property
+    def channels_stay(self) -> bool:
+        """Whether each part of the track is sure to have as many channels as its first."""
+        stay = self._decoder.channels_stay
+        return stay and len(self._file.parts) == 1 and not self._may_be_followed
+
+    @property
+    def _may_be_followed(self) -> bool:
+        """Whether streams may follow that aren't there at the beginning."""
+        return "mpegts" in self._opened.names
+
+    @property
+    def left_out(self) -> list[str]:
+        """Sentences on tracks that are not read."""
+        return self._choice.notes(self._later)
+
+    @property
     def notes(self) -> list[str]:
         """Sentences for the result; complete at the end of the file."""
-        return self._choice.notes(self._later) + self._report.sentences()
+        return self.left_out + self._report.sentences()
 
     def __iter__(self) -> Iterator[Samples]:
         """Pieces of samples, float32 in [-1, 1], shape [n], any length."""
         timeline = self._timeline(self._opened, self._decoder, self.stated_seconds)
         yield from self._read(self._decoder, timeline)
-        if "mpegts" in self._opened.names:
+        if self._may_be_followed:
             yield from self._read_later_streams(timeline)
         self._report.add_times(timeline)
         for part in self._left:
             yield from self._read_part(part)
         self._check_end()
 
-    def _open(self, part: Part, format_name: str | None = None) -> Opened:
-        return open_media(self._path, part, raw=self._raw, format_name=format_name)
-
-    def _open_track(self, part: Part) -> tuple[Opened, Choice]:
+    def _open_track(self, part: Part, *, first: bool = False) -> tuple[Opened, Choice]:
         """A part, and the track of it to read."""
-        opened = self._open(part)
+        opened, asked = self._file.open(part), self._source.stream
         try:
-            return opened, choose(opened, lambda: self._open(part))
+            if asked is not None and (first or asked < len(opened.audio)):
+                return opened, take(opened, asked)
+            return opened, choose(opened, lambda: self._file.open(part))
         except BaseException:
             opened.close()
             raise
 
     def _first(self) -> tuple[Opened, Choice]:
         """The first part that can be read; what is left is behind it."""
-        for number, part in enumerate(self._parts):
-            self._left = self._parts[number + 1 :]
+        for number, part in enumerate(self._file.parts):
+            self._left = self._file.parts[number + 1 :]
             try:
-                return self._open_track(part)
+                return self._open_track(part, first=True)
+            except NoSuchTrackError:
+                raise
             except JobError:
                 if not self._left:
                     raise
@@ -171,7 +208,9 @@ class AudioReader:
 
     def _read(self, decoder: Decoder, timeline: Timeline[Any]) -> Iterator[Samples]:
         """The samples of one stream, with silence where it has none."""
-        converter = Converter(decoder.weights)
+        blend = self._blend
+        converter = Converter(decoder.mixer if blend is None else lambda _: blend)
+        asked = self._source.channel
         there = 0
         """Samples of what follows that are there already."""
 
@@ -192,7 +231,10 @@ class AudioReader:
 
         try:
             for frame in decoder.frames():
-                for placed in timeline.add(frame, frame.time, frame.samples / frame.sample_rate):
+                seconds = frame.samples / frame.sample_rate
+                if asked is not None:
+                    self._report.add_channels(frame.layout.nb_channels, asked, seconds)
+                for placed in timeline.add(frame, frame.time, seconds):
                     yield from place(*placed)
             for placed in timeline.finish():
                 yield from place(*placed)
@@ -229,7 +271,10 @@ class AudioReader:
             if stream.type != "audio" or stream.index in self._decoder.seen
         }
         known.add(self._stream.id)
-        start, decoder = 0, self._decoder
+        asked = self._source.stream
+        if asked is not None:
+            known |= set(numbers)  # nobody asked for a track of the file that begins later
+        start, decoder, taken = 0, self._decoder, self._stream
         # No pictures run from one recording into the next.
         timeline.steady = lambda: False
         for _ in range(_MOST_STREAMS):
@@ -237,32 +282,26 @@ class AudioReader:
                 return
             start += decoder.last
             try:
-                opened = self._open(Part(start, self._size), "mpegts")
+                opened = self._file.open(Part(start, self._file.size), "mpegts")
             except JobError:
                 return  # no audio is left
             with closing(opened):
-                before, codec = self.samples, decoder.codec
-                fresh = [
-                    one
-                    for one in opened.audio
-                    if one.codec_context
-                    and (
-                        one.id not in known or (decoder.behind and codec != one.codec_context.name)
-                    )
-                ]
+                before = self.samples
+                fresh = _fresh(opened, decoder, known, taken.id if asked is not None else None)
                 if not fresh:
                     return
-                if fresh[0].id in known:
+                taken = fresh[min(asked or 0, len(fresh) - 1)]
+                if taken.id in known:
                     # What was taken for damage is another codec's, under the same number.
                     self._report.damaged -= decoder.behind
-                decoder = self._decode(opened, fresh[0])
+                decoder = self._decode(opened, taken)
                 yield from self._read(decoder, timeline)
                 known |= {one.id for one in opened.audio if one.index in decoder.seen}
-                known.add(fresh[0].id)
+                known.add(taken.id)
                 if self.samples > before:
                     self._report.joined += 1
-                    if fresh[0].id in numbers:
-                        self._later.add(numbers[fresh[0].id])
+                    if taken.id in numbers:
+                        self._later.add(numbers[taken.id])
 
     def _read_part(self, part: Part) -> Iterator[Samples]:
         """A further part of the file, behind what there is; one that can't be read is noted."""
@@ -294,9 +333,10 @@ class AudioReader:
         if "ogg" in self._opened.names and whole:
             whole -= self._opened.start or 0.0  # FFmpeg counts from the start of its clock
         seconds = None
-        if len(self._parts) == 1 and not self._parts[0].ignore_length:
+        first, *others = self._file.parts
+        if not others and not first.ignore_length:
             seconds = length.stated(
-                self._opened.names, self._head, self._size, container=whole, track=end
+                self._opened.names, self._file.head, self._file.size, container=whole, track=end
             )
         if seconds and seconds > self._limits.max_seconds * 1.5:
             # Decoding for hours to find out what the header says already helps nobody.
@@ -315,18 +355,45 @@ class AudioReader:
         if self.samples == 0 and not self._decoder.known:
             format_name = self._opened.container.format.long_name
             raise unreadable(
-                self._path, unrecognised(f"looked at as {format_name}, it holds no audio")
+                self._file.path, unrecognised(f"looked at as {format_name}, it holds no audio")
             )
         if self.samples == 0 and (self.damaged or claims > _NOTHING_SECONDS):
             raise unreadable(
-                self._path,
+                self._file.path,
                 JobError(
                     ErrorCode.DECODE_FAILED,
                     f"None of the file's audio can be decoded ({self.damaged} damaged packets); "
                     "export it again.",
                 ),
             )
+        if self._source.channel is not None:
+            self._report.check_channels(self._source.channel)
         try:
             self._report.check_damage()
         except JobError as error:
-            raise unreadable(self._path, error) from error
+            raise unreadable(self._file.path, error) from error
+
+
+def _fresh(opened: Opened, decoder: Decoder, known: Set[int], number: int | None) -> list[Any]:
+    """Streams that go on where a transport stream's track ended.
+
+    Args:
+        opened: the file from there on.
+        decoder: of the track.
+        known: numbers (PIDs) of streams that were there before; others are fresh. Of these one is
+            only if its codec is another now.
+        number: which may be so; None: any.
+    """
+    return [
+        one
+        for one in opened.audio
+        if one.codec_context
+        and (
+            one.id not in known
+            or (
+                number in {None, one.id}
+                and decoder.behind
+                and decoder.codec != one.codec_context.name
+            )
+        )
+    ]

@@ -16,6 +16,10 @@ not its text."""
 NOTED_SILENCE = 0.5
 """Seconds of silence in all that go without a note: tracks of films start a little late."""
 
+NOTED_CHANNELS = 0.5
+"""Seconds in which a channel isn't there that go without a note: a decoder may find out late that
+there are two."""
+
 
 class StreamCounts(Protocol):
     """What was counted of a stream's packets; see `decoding.Decoder`."""
@@ -46,6 +50,9 @@ class Report:
         filled: seconds of silence in them.
         jumps: of the file's clock that were not followed.
         cancelled: whether channels cancelled each other.
+        channels: the most that were seen at a time.
+        shared: seconds in which there was one channel alone, and another was asked for.
+        missing: seconds in which there were several, and the one that was asked for wasn't.
     """
 
     damaged: int = 0
@@ -57,12 +64,36 @@ class Report:
     filled: float = 0.0
     jumps: int = 0
     cancelled: bool = False
+    channels: int = 0
+    shared: float = 0.0
+    missing: float = 0.0
 
     def add_stream(self, packets: StreamCounts, *, cancelled: bool) -> None:
         """Counts a stream that was read."""
         self.damaged += packets.damaged
         self.decoded += packets.decoded
         self.cancelled |= cancelled
+
+    def add_channels(self, channels: int, asked: int, seconds: float) -> None:
+        """Counts a frame's channels, where one was asked for by its number."""
+        self.channels = max(self.channels, channels)
+        if asked >= channels > 1:
+            self.missing += seconds
+        elif asked >= channels:
+            self.shared += seconds
+
+    def check_channels(self, asked: int) -> None:
+        """Refuses a file that nowhere has the channel that was asked for.
+
+        Raises:
+            JobError: invalid_job.
+        """
+        if 0 < self.channels <= asked:
+            count = "1 channel" if self.channels == 1 else f"{self.channels} channels"
+            raise JobError(
+                ErrorCode.INVALID_JOB,
+                f"Channel {asked} was asked for, but the audio has {count}, counted from 0.",
+            )
 
     def add_times(self, times: TimeCounts) -> None:
         """Counts the holes and jumps of a clock, at its end."""
@@ -112,4 +143,13 @@ class Report:
             said.append("The file's header gives a shorter length; all that it holds was read")
         if self.cancelled:
             said.append("Channels that cancel each other were turned over before they were mixed")
+        if self.shared >= NOTED_CHANNELS:
+            said.append(
+                f"{self.shared:.1f} s of the audio have one channel alone, which counts for each"
+            )
+        if self.missing >= NOTED_CHANNELS:
+            said.append(
+                f"{self.missing:.1f} s of the audio have fewer channels; "
+                "those that it lacks are silent there"
+            )
         return said

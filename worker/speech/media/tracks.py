@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-__all__ = ["Track", "note", "preferred"]
+__all__ = ["Track", "left_out", "listed", "note", "preferred"]
 
 _TITLE = 40
 """Characters of a track's title that a note shows: it is the sender's text, not ours."""
+
+MOST_LISTED = 12
+"""Tracks that a sentence names; films have a dozen."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +52,29 @@ def preferred(tracks: Sequence[Track]) -> list[Track]:
         (track for track in tracks if track.codec is not None),
         key=lambda track: (not track.marked, track.number),
     )
+
+
+def listed(tracks: Sequence[Track]) -> str:
+    """Tracks as a sentence names them."""
+    more = len(tracks) - MOST_LISTED
+    words = [track.described() for track in tracks[:MOST_LISTED]]
+    return ", ".join([*words, f"and {more} more"] if more > 0 else words)
+
+
+def left_out(tracks: Sequence[Track], able: Collection[Track]) -> list[str]:
+    """What the result says where all tracks were to be transcribed: nothing if all were.
+
+    Args:
+        tracks: all of them.
+        able: those that can be decoded.
+    """
+    others = [track for track in tracks if track not in able]
+    if not others:
+        return []
+    return [
+        f"Of {len(tracks)} audio tracks, counted from 0, those that can't be decoded were left "
+        f"out: {listed(others)}"
+    ]
 
 
 def note(

@@ -47,6 +47,7 @@ __all__ = [
     "LAST",
     "MAX_HEADER",
     "MAX_PAYLOAD",
+    "PROGRESS_SECONDS",
     "READY",
     "TAKEN",
     "TAKES_ROOM",
@@ -88,6 +89,9 @@ TAKES_ROOM = ("window", "samples")
 
 LAST = ("end", "surveyed")
 """Kinds of frames after which no other of a file comes; nor does one after an error."""
+
+PROGRESS_SECONDS = 30
+"""Audio after which a child sends a sign of life, whatever else it sends."""
 
 MAX_HEADER = 1 << 22
 MAX_PAYLOAD = 1 << 24

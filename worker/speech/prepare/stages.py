@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from worker.speech.media.reader import AudioLimits, AudioReader
 from worker.speech.prepare.features import FrontEnd
 from worker.speech.prepare.frames import (
+    PROGRESS_SECONDS,
     Frame,
     PrepareConfig,
     PrepareTask,
@@ -30,6 +31,7 @@ from worker.speech.prepare.frames import (
 from worker.speech.prepare.level import even_out
 from worker.speech.prepare.passed_over import PassedOver, note
 from worker.speech.prepare.sound import to_samples
+from worker.speech.prepare.surveying import survey
 from worker.speech.prepare.vad import Silero
 from worker.speech.windows import (
     SAMPLE_RATE,
@@ -45,9 +47,6 @@ __all__ = ["SpeechDetector", "SpeechStream", "Tools", "prepare"]
 
 BLOCK_SECONDS = 4
 """Audio decoded before the speech detector looks at it."""
-
-PROGRESS_SECONDS = 30
-"""Audio after which a child sends a sign of life, windows or not."""
 
 
 class SpeechStream(Protocol):
@@ -101,11 +100,17 @@ def prepare(task: PrepareTask, config: PrepareConfig, tools: Tools) -> Iterator[
     """The frames of one file, as they come; see `frames` for their kinds.
 
     Raises:
-        JobError: see `media.reader.AudioReader`.
+        JobError: see `media.reader.AudioReader`; of a survey see `surveying.survey`.
     """
+    if task.survey is not None:
+        return survey(task, config)
+    return _prepare(task, config, tools)
+
+
+def _prepare(task: PrepareTask, config: PrepareConfig, tools: Tools) -> Iterator[Frame]:
     clock = _StageClock()
     limits = AudioLimits(config.max_audio_seconds)
-    with AudioReader(Path(task.path), limits, task.raw) as reader:
+    with AudioReader(Path(task.path), limits, task.raw, task.source) as reader:
         yield opened_frame(reader.stated_seconds)
         chain: _SpeechChain | _SampleChain = (
             _SampleChain()

@@ -1,0 +1,87 @@
+"""What a file has that can be read on its own: its channels, or its tracks; no windows."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from worker.errors import ErrorCode, JobError
+from worker.speech.media.all_tracks import AllTracks
+from worker.speech.media.copies import ChannelCopies
+from worker.speech.media.reader import AudioLimits, AudioReader
+from worker.speech.media.source import MOST_PARTS, Source, Survey, SurveyedPart
+from worker.speech.prepare.frames import (
+    PROGRESS_SECONDS,
+    Frame,
+    PrepareConfig,
+    PrepareTask,
+    opened_frame,
+    progress_frame,
+    surveyed_frame,
+)
+from worker.speech.windows import SAMPLE_RATE
+
+__all__ = ["survey"]
+
+
+def survey(task: PrepareTask, config: PrepareConfig) -> Iterator[Frame]:
+    """The frames of one file that is surveyed: opened, progress, surveyed.
+
+    Raises:
+        JobError: see `media.reader.AudioReader` and `media.all_tracks.AllTracks`.
+    """
+    return _survey_tracks(task) if task.survey == "tracks" else _survey_channels(task, config)
+
+
+def _survey_channels(task: PrepareTask, config: PrepareConfig) -> Iterator[Frame]:
+    """Decodes the track, to its end unless it is known before how many channels it has.
+
+    The channels that its first packets have may not be all.
+    """
+    began, copies = time.perf_counter(), ChannelCopies()
+    limits = AudioLimits(config.max_audio_seconds)
+    source = Source(stream=task.source.stream)
+    with AudioReader(Path(task.path), limits, task.raw, source, blend=copies) as reader:
+        yield opened_frame(reader.stated_seconds)
+        _check_channels(reader.channels)
+        reported = 0
+        for _ in reader:
+            _check_channels(copies.channels)
+            if copies.settled and reader.channels_stay:
+                break
+            if reader.samples - reported >= PROGRESS_SECONDS * SAMPLE_RATE:
+                reported = reader.samples
+                yield progress_frame(reported / SAMPLE_RATE)
+        parts = [
+            SurveyedPart(Source(reader.track, channel), first)
+            for channel, first in enumerate(copies.same_as() or [None])
+        ]
+        # Where each channel's reader chooses the track again, it says what it left out.
+        found = _survey(parts, [] if reader.track is None else reader.left_out, began)
+    yield surveyed_frame(found)
+
+
+def _check_channels(channels: int) -> None:
+    if channels > MOST_PARTS:
+        raise JobError(
+            ErrorCode.INVALID_JOB,
+            f"channel_identification is true, but the audio has {channels} channels, more than "
+            f"{MOST_PARTS}; leave the field out, so that they are mixed, or send fewer.",
+        )
+
+
+def _survey_tracks(task: PrepareTask) -> Iterator[Frame]:
+    began = time.perf_counter()
+    with AllTracks(Path(task.path), task.raw) as tracks:
+        # They may differ in length; each one's reader says its own.
+        yield opened_frame(None)
+        for seconds in tracks.search():
+            yield progress_frame(seconds)
+        found = _survey(tracks.parts, tracks.notes, began)
+    yield surveyed_frame(found)
+
+
+def _survey(parts: list[SurveyedPart], notes: list[str], began: float) -> Survey:
+    seconds = time.perf_counter() - began
+    return Survey(tuple(parts), tuple(notes), {"decode": seconds})
