@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -16,7 +16,7 @@ from worker.speech.media.opening import Opened
 from worker.speech.media.parts import Part
 from worker.speech.media.raw import RawAudio
 from worker.speech.media.source import MOST_PARTS, Source, SurveyedPart
-from worker.speech.media.tracks import Track, left_out
+from worker.speech.media.tracks import Track, TrackOrder, left_out
 
 __all__ = ["AllTracks"]
 
@@ -28,8 +28,10 @@ class AllTracks:
     """Finds the tracks of a file that can be decoded; a context manager.
 
     Those without sound are among them: they cost nothing later, because no speech is found in them.
-    Tracks that are the same are sought in a file of one part whose streams are all known at its
-    beginning; elsewhere what follows might differ.
+    Tracks that are the same are sought in a file of one part that is no transport stream; elsewhere
+    what follows might differ. In a transport stream those that only begin where the others have
+    ended are read behind them (see `reader`), the first of these behind the first and so on, and
+    are no tracks of their own.
 
     Args:
         path: of the file.
@@ -68,18 +70,24 @@ class AllTracks:
             if track.codec is not None and self._gives_samples(track):
                 able.append(track)
             yield 0.0
-        _check(tracks, able)
-        copies = TrackCopies([_head(self._stream(track)) for track in able])
-        if len(self._file.parts) == 1 and "mpegts" not in self._opened.names:
-            yield from self._compare(able, copies)
+        _check_any(tracks, able)
+        self.notes = left_out(tracks, able)
+        same_as: list[int | None] = [None] * len(able)
+        if "mpegts" in self._opened.names:
+            order = TrackOrder(len(able))
+            yield from self._look(able, lambda place, _: order.add(place))
+            able = [able[place] for place in order.own()]
+            same_as = same_as[: len(able)]
+        elif len(self._file.parts) == 1:
+            copies = TrackCopies([_head(self._stream(track)) for track in able])
+            if not copies.settled:
+                yield from self._look(able, lambda place, it: copies.add(place, _told(it)))
             same_as = copies.same_as()
-        else:
-            same_as = [None] * len(able)
         self.parts = [
             SurveyedPart(Source(stream=track.number), first)
             for track, first in zip(able, same_as, strict=True)
         ]
-        self.notes = left_out(tracks, able)
+        _check_count(len(self.parts))
 
     def _stream(self, track: Track) -> Any:
         return self._opened.audio[track.number]
@@ -89,18 +97,15 @@ class AllTracks:
         heard, _ = listen(track.number, lambda: self._file.open(self._part), 0.0)
         return heard is not None
 
-    def _compare(self, able: Sequence[Track], copies: TrackCopies) -> Iterator[float]:
-        """Counts packets, until each track is known to differ from each other one."""
+    def _look(self, able: Sequence[Track], add: Callable[[int, Any], bool]) -> Iterator[float]:
+        """Shows packets and the places of their tracks, until no more need be seen."""
         streams = [self._stream(track) for track in able]
         places = {stream.index: place for place, stream in enumerate(streams)}
         said = 0.0
-        if copies.settled:
-            return
         for packet in packets(self._opened.container, *streams):
             if packet is None or not packet.size:
                 continue
-            time = f"{packet.pts} {packet.dts} {packet.duration} ".encode()
-            if copies.add(places[packet.stream.index], time + bytes(packet)) and copies.settled:
+            if add(places[packet.stream.index], packet):
                 return
             seconds = said if packet.dts is None else float(packet.dts * packet.time_base)
             if abs(seconds - said) >= _SIGN_SECONDS:
@@ -119,19 +124,27 @@ def _first(file: MediaFile) -> tuple[Part, Opened]:
     return last, file.open(last)
 
 
-def _check(tracks: Sequence[Track], able: Sequence[Track]) -> None:
+def _check_any(tracks: Sequence[Track], able: Sequence[Track]) -> None:
     if not able:
         raise JobError(
             ErrorCode.DECODE_FAILED,
             f"None of the file's {len(tracks)} audio tracks can be decoded; "
             "convert it to WAV, FLAC, MP3 or AAC.",
         )
-    if len(able) > MOST_PARTS:
+
+
+def _check_count(tracks: int) -> None:
+    if tracks > MOST_PARTS:
         raise JobError(
             ErrorCode.INVALID_JOB,
-            f"audio_stream is 'all', but the file has {len(able)} audio tracks, more than "
+            f"audio_stream is 'all', but the file has {tracks} audio tracks, more than "
             f"{MOST_PARTS}; send the number of one, or split the file.",
         )
+
+
+def _told(packet: Any) -> bytes:
+    """What a decoder is told by a packet."""
+    return f"{packet.pts} {packet.dts} {packet.duration} ".encode() + bytes(packet)
 
 
 def _head(stream: Any) -> bytes:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -102,8 +103,16 @@ def _differ(one: NDArray[np.float32], two: NDArray[np.float32]) -> bool:
     # What is left at the end belongs to the last stretch.
     starts = np.arange(max(1, len(one) // STRETCH)) * STRETCH
     largest = np.maximum.reduceat(difference, starts)
-    heard = np.maximum.reduceat(np.maximum(np.abs(one), np.abs(two)), starts)
+    heard = np.maximum(_amplitudes(one, starts), _amplitudes(two, starts))
     return bool(((largest >= SILENT) & (largest >= BESIDE * heard)).any())
+
+
+def _amplitudes(
+    channel: NDArray[np.float32], starts: NDArray[np.integer[Any]]
+) -> NDArray[np.float32]:
+    """Of each stretch half of what lies between its extremes: a sound card's offset is no sound."""
+    spans = np.maximum.reduceat(channel, starts) - np.minimum.reduceat(channel, starts)
+    return np.asarray(spans / 2, dtype=np.float32)
 
 
 def _channel(block: NDArray[np.float32], number: int) -> NDArray[np.float32]:
@@ -138,7 +147,7 @@ class TrackCopies:
         return all(self._differ(one, two) for one in tracks for two in tracks[one + 1 :])
 
     def add(self, track: int, packet: bytes) -> bool:
-        """Counts the next packet of a track; whether it may have settled the matter.
+        """Counts the next packet of a track; whether each track is now known to differ.
 
         Args:
             track: its position among the heads.
@@ -151,7 +160,7 @@ class TrackCopies:
         if self._packets[track] & (self._packets[track] - 1):
             return False
         self._marks[track].append(one.digest())
-        return True
+        return self.settled
 
     def same_as(self) -> list[int | None]:
         """For each track the first that is the same, or None; once all packets have been added."""

@@ -272,8 +272,6 @@ class AudioReader:
         }
         known.add(self._stream.id)
         asked = self._source.stream
-        if asked is not None:
-            known |= set(numbers)  # nobody asked for a track of the file that begins later
         start, decoder, taken = 0, self._decoder, self._stream
         # No pictures run from one recording into the next.
         timeline.steady = lambda: False

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-__all__ = ["Track", "left_out", "listed", "note", "preferred"]
+__all__ = ["Track", "TrackOrder", "left_out", "listed", "note", "preferred"]
 
 _TITLE = 40
 """Characters of a track's title that a note shows: it is the sender's text, not ours."""
@@ -40,6 +40,51 @@ class Track:
         said = [language if language != "und" else "", title, "default" if self.marked else ""]
         words = ", ".join(word for word in said if word)
         return f"{self.number} ({words})" if words else str(self.number)
+
+
+class TrackOrder:
+    """Tells which tracks of a transport stream only begin where the others have ended.
+
+    Two recordings were joined, or the sender changed its programme.
+
+    Args:
+        tracks: how many there are.
+    """
+
+    def __init__(self, tracks: int) -> None:
+        self._packets = 0
+        self._places: list[list[int]] = [[] for _ in range(tracks)]
+        """Of each track's first packet, of its last but one, and of its last."""
+
+    def add(self, track: int) -> bool:
+        """Counts the next packet of the file, which is of a track; False: more may matter."""
+        self._packets += 1
+        places = self._places[track]
+        self._places[track] = (
+            [*places[:1], *places[-1:], self._packets] if places else [self._packets] * 3
+        )
+        return False
+
+    def own(self) -> list[int]:
+        """The tracks that are read by themselves, in their order.
+
+        Of those that begin later as many are read behind the others as there are others.
+        """
+        begun = sorted(
+            (track for track, places in enumerate(self._places) if places),
+            key=lambda track: self._places[track][0],
+        )
+        first, later, ended = list[int](), list[int](), 0
+        for track in begun:
+            start, end, _ = self._places[track]
+            if first and start > ended:
+                later.append(track)
+            else:
+                first.append(track)
+                # A parser may keep a stream's last packet until the end of the file.
+                ended = max(ended, end)
+        behind = set(sorted(later)[: len(first)])
+        return [track for track in range(len(self._places)) if track not in behind]
 
 
 def preferred(tracks: Sequence[Track]) -> list[Track]:

@@ -55,3 +55,20 @@ def test_half_of_the_packets_may_be_damaged_and_no_more() -> None:
     with pytest.raises(JobError, match="101 of the file's 201 packets are damaged") as caught:
         report(Counts(damaged=101)).check_damage()
     assert caught.value.code is ErrorCode.DECODE_FAILED
+
+
+def test_channels_that_are_missing_for_long_are_named_and_those_that_never_were_are_refused() -> (
+    None
+):
+    made = Report()
+    made.add_channels(1, 1, 0.4)
+    made.add_channels(3, 3, 0.4)
+    made.check_channels(2)
+    assert made.sentences() == []
+    made.add_channels(1, 1, 0.1)
+    made.add_channels(3, 3, 0.1)
+    assert [note.split(" s of ")[0] for note in made.sentences()] == ["0.5", "0.5"]
+    with pytest.raises(JobError, match="the audio has 3 channels, counted from 0") as caught:
+        made.check_channels(3)
+    assert caught.value.code is ErrorCode.INVALID_JOB
+    Report().check_channels(5)  # nothing was read
