@@ -23,7 +23,8 @@ from tests.fakes.media import encode
 from worker.errors import ErrorCode, JobError
 from worker.speech.config import SPANS, WINDOWS
 from worker.speech.media.raw import RawAudio
-from worker.speech.prepare.frames import PrepareConfig, PrepareTask
+from worker.speech.media.source import Source
+from worker.speech.prepare.frames import LAST, PrepareConfig, PrepareTask
 from worker.speech.prepare.pool import PreparePool
 
 SEED = 4
@@ -42,7 +43,19 @@ KEPT = (
 )
 """Kinds of files and numbers of mutations that every run repeats, whatever its size."""
 
+WAYS: tuple[dict[str, Any], ...] = (
+    {},
+    {"source": Source(channel=1)},
+    {},
+    {"survey": "channels"},
+    {"source": Source(stream=0)},
+    {"survey": "tracks"},
+    {},
+)
+"""How files are read, in turn; those that are kept as they were when they did harm."""
+
 ALLOWED = {
+    ErrorCode.INVALID_JOB,  # there is no such channel
     ErrorCode.NOT_MEDIA,
     ErrorCode.NO_AUDIO_STREAM,
     ErrorCode.DECODE_FAILED,
@@ -56,8 +69,8 @@ ALLOWED = {
 class Client:
     """Counts what comes of one file."""
 
-    def __init__(self, path: Path, raw: RawAudio | None = None) -> None:
-        self.task = PrepareTask(str(path), raw=raw)
+    def __init__(self, path: Path, raw: RawAudio | None = None, **how: Any) -> None:
+        self.task = PrepareTask(str(path), raw=raw, **how)
         self.ends = 0
         self.errors: list[JobError] = []
         self.over = threading.Event()
@@ -73,7 +86,7 @@ class Client:
 
     def frame(self, header: dict[str, Any], payload: bytes) -> None:
         del payload
-        if header["kind"] == "end":
+        if header["kind"] in LAST:
             self.ends += 1
             self.over.set()
 
@@ -114,12 +127,15 @@ def test_every_damaged_file_ends(
     try:
         whole = originals(tmp_path_factory.mktemp("media"))  # while the children start
         by_name = {original.name: original for original in whole}
-        chosen = [(by_name[name], number) for name, number in KEPT]
-        chosen += [(whole[number % len(whole)], number) for number in range(count)]
-        for original, number in chosen:
+        chosen = [(by_name[name], number, WAYS[0]) for name, number in KEPT]
+        chosen += [
+            (whole[number % len(whole)], number, WAYS[number % len(WAYS)])
+            for number in range(count)
+        ]
+        for original, number, how in chosen:
             path = tmp_path / f"{original.name} {number}"
             path.write_bytes(damaged(original.data, SEED * 1_000_003 + number))
-            clients[path.name] = Client(path, original.raw)
+            clients[path.name] = Client(path, original.raw, **how)
         for client in clients.values():
             pool.submit(client)
         for name, client in clients.items():

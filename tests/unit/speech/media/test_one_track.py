@@ -166,15 +166,12 @@ def test_all_tracks_are_found_those_without_sound_too(tmp_path: Path) -> None:
     assert search(path) == ([(0, None), (1, None), (2, None)], [])
 
 
-@pytest.mark.parametrize("ending", ["mkv", "mp4"])
-@pytest.mark.parametrize("codec", ["aac", "libopus"])
+@pytest.mark.parametrize(("ending", "codec"), [("mp4", "aac"), ("mkv", "libopus")])
 def test_tracks_of_one_sound_are_the_same(tmp_path: Path, ending: str, codec: str) -> None:
     """As programs that record screens write them, where all sources go into all tracks."""
     one, two = track(440.0, codec, metadata={"title": "Mix"}), track(700.0, codec)
-    path = write(
-        tmp_path / f"a.{ending}", [one, two, one, two, one], container=CONTAINERS.get(ending)
-    )
-    assert search(path)[0] == [(0, None), (1, None), (2, 0), (3, 1), (4, 0)]
+    path = write(tmp_path / f"a.{ending}", [one, two, one], container=CONTAINERS.get(ending))
+    assert search(path)[0] == [(0, None), (1, None), (2, 0)]
 
 
 def test_tracks_that_differ_at_their_end_or_in_their_times_are_not_the_same(tmp_path: Path) -> None:

@@ -61,7 +61,6 @@ def test_a_call_has_a_channel_for_each_side(tmp_path: Path) -> None:
         ("a.mp3", "libmp3lame", 44_100, {"options": {"joint_stereo": "1"}}),
         ("a.m4a", "aac", 44_100, {}),
         ("a.opus", "libopus", 48_000, {"bit_rate": 32_000}),
-        ("a.mp2", "mp2", 48_000, {"bit_rate": 256_000}),
     ],
 )
 def test_one_voice_in_both_channels_is_the_same_and_in_one_is_not(
