@@ -148,12 +148,15 @@ def _told(packet: Any) -> bytes:
 
 
 def _head(stream: Any) -> bytes:
-    """What a decoder is told of a track before its first packet, and what its times mean."""
+    """What a decoder is told of a track before its first packet, and what its times mean.
+
+    Not the order of its channels: PyAV frees one of the file's own with each reading. How many
+    there are shows in how long a packet lasts, or in its own head.
+    """
     context = stream.codec_context
     told = (
         context.name,
         context.sample_rate,
-        context.layout.name,
         context.format and context.format.name,
         stream.time_base,
         stream.start_time,

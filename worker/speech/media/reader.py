@@ -7,7 +7,7 @@ decoders crash, hang and swallow memory.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Set
+from collections.abc import Callable, Iterator, Set
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,7 +65,8 @@ class AudioReader:
         source: which of its tracks, and which of that track's channels. Where a further part of the
             file has no track of that number, its own choice is read; where a part of the track has
             one channel alone, that is read, and silence where it has several but not this one.
-        blend: gets the channels in place of what mixes them.
+        blend: makes what gets the channels, at so many samples a second, in place of what mixes
+            them.
 
     Attributes:
         samples: at 16 kHz, given out so far.
@@ -84,13 +85,14 @@ class AudioReader:
         raw: RawAudio | None = None,
         source: Source = USUAL,
         *,
-        blend: Blend | None = None,
+        blend: Callable[[int], Blend] | None = None,
     ) -> None:
         self.samples = 0
         self._source = source
         self._blend = blend
         if source.channel is not None:
-            self._blend = OneChannel(source.channel)
+            one = OneChannel(source.channel)
+            self._blend = lambda _: one
         self._limits = limits
         self._later: set[int] = set()
         """Numbers of tracks that go on where the one that was taken ends."""
@@ -209,7 +211,9 @@ class AudioReader:
     def _read(self, decoder: Decoder, timeline: Timeline[Any]) -> Iterator[Samples]:
         """The samples of one stream, with silence where it has none."""
         blend = self._blend
-        converter = Converter(decoder.mixer if blend is None else lambda _: blend)
+        converter = Converter(
+            decoder.mixer if blend is None else lambda frame: blend(frame.sample_rate)
+        )
         asked = self._source.channel
         there = 0
         """Samples of what follows that are there already."""

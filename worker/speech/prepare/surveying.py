@@ -42,7 +42,7 @@ def _survey_channels(task: PrepareTask, config: PrepareConfig) -> Iterator[Frame
     began, copies = time.perf_counter(), ChannelCopies()
     limits = AudioLimits(config.max_audio_seconds)
     source = Source(stream=task.source.stream)
-    with AudioReader(Path(task.path), limits, task.raw, source, blend=copies) as reader:
+    with AudioReader(Path(task.path), limits, task.raw, source, blend=copies.at) as reader:
         yield opened_frame(reader.stated_seconds)
         _check_channels(reader.channels)
         reported = 0
