@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 from tests.fakes.containers import Track, write
+from tests.fakes.damage import originals
 from tests.fakes.media import tone
 from worker.errors import ErrorCode, JobError
 from worker.speech.media import all_tracks
@@ -207,6 +210,28 @@ def test_what_only_begins_where_others_end_is_read_behind_them(tmp_path: Path) -
     assert search(path)[0] == [(0, None), (1, None), (4, None)]
     found, _ = read(path, 4)
     assert hertz(found[-32_000:]) == pytest.approx(1_600.0, abs=8.0)
+
+
+SEARCH = """
+import sys
+from pathlib import Path
+from worker.speech.media.all_tracks import AllTracks
+for _ in range(3):
+    with AllTracks(Path(sys.argv[1])) as tracks:
+        list(tracks.search())
+print(len(tracks.parts))
+"""
+
+
+def test_an_order_of_channels_of_the_file_s_own_is_read_once(tmp_path: Path) -> None:
+    """A second reading ends the process: so it has one of its own here."""
+    path = tmp_path / "a.caf"
+    whole = {original.name: original.data for original in originals(tmp_path)}
+    path.write_bytes(whole["caf with an order"])
+    done = subprocess.run(
+        [sys.executable, "-c", SEARCH, str(path)], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout) == (0, "1\n"), done.stderr
 
 
 def test_tracks_that_can_t_be_decoded_are_left_out_and_named(tmp_path: Path) -> None:

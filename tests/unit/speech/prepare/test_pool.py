@@ -16,14 +16,17 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
+import numpy as np
 import psutil
 import pytest
 
-from tests.fakes.speech import talk
+from tests.fakes.media import write_wav
+from tests.fakes.speech import samples_of, talk
 from worker.errors import ErrorCode, JobError
 from worker.speech.config import SPANS, WINDOWS
+from worker.speech.media.source import Source
 from worker.speech.prepare.child_rules import KEPT_VARIABLES
-from worker.speech.prepare.frames import PrepareConfig, PrepareTask
+from worker.speech.prepare.frames import LAST, PrepareConfig, PrepareTask, read_survey
 from worker.speech.prepare.pool import PreparePool
 
 PATIENCE = 60.0
@@ -44,8 +47,9 @@ class Recorder:
         *,
         on_frame: Callable[[dict[str, Any]], None] = lambda _: None,
         room: int | None = None,
+        **task: Any,
     ) -> None:
-        self.task = PrepareTask(str(path))
+        self.task = PrepareTask(str(path), **task)
         self.frames: list[dict[str, Any]] = []
         self.error: JobError | None = None
         self.over = threading.Event()
@@ -100,7 +104,7 @@ class Recorder:
         del payload
         self.frames.append(header)
         self._on_frame(header)
-        if header["kind"] == "end":
+        if header["kind"] in LAST:
             self.over.set()
 
     def failed(self, error: JobError) -> None:
@@ -191,6 +195,30 @@ def test_files_go_through_and_a_bad_one_fails_alone(
     assert pool.failures == []
     # A bad file is answered, not died of: the same children are there.
     assert len(pool.children()) == 2
+
+
+def test_a_child_surveys_a_file_and_then_reads_what_it_found(
+    pools: Callable[..., Pool], tmp_path: Path
+) -> None:
+    pool = pools()
+    speech, silence = samples_of(talk(tmp_path / "mono.wav")), np.zeros(16_000, np.float32)
+    left = np.concatenate([silence, speech, silence])
+    right = np.concatenate([silence, silence, speech])
+    path = write_wav(tmp_path / "call.wav", np.stack([left, right], 1))
+    first = pool.put(Recorder(path, survey="channels")).wait()
+    pid = pool.pid()
+    found = read_survey(first.frames[-1])
+    assert [part.source for part in found.parts] == [Source(0, 0), Source(0, 1)]
+    starts = []
+    for part in found.parts:
+        client = pool.put(Recorder(path, source=part.source)).wait()
+        assert client.ended
+        (window,) = [header for header in client.frames if header["kind"] == "window"]
+        starts.append(window["spans"][0][0] / 16_000)
+    assert starts[1] - starts[0] == pytest.approx(1.0, abs=0.1)
+    assert pool.pid() == pid, "a survey is no reason to end a child"
+    client = pool.put(Recorder(path, source=Source(stream=1)))
+    assert "audio_stream is 1" in client.failed_with(ErrorCode.NO_AUDIO_STREAM)
 
 
 def test_a_child_has_limits_no_credentials_and_no_torch(
