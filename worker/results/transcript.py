@@ -131,8 +131,8 @@ class Channel(_Model):
 
     label: str
     audio_stream: int | None = Field(
-        description="number of the track among the file's, from 0; null where the job named none"
-        " and the channels are those of the track that is taken then"
+        description="number of the track among the file's, from 0; null where the file falls into"
+        " parts with tracks of their own"
     )
     channel: int | None = Field(
         description="number of the channel in its track, from 0; null where tracks are mixed into"
@@ -143,7 +143,7 @@ class Channel(_Model):
         description="label of the channel that holds the same samples, and has the text",
     )
     language: Language | None = Field(description="null where there was no speech")
-    seconds: float = Field(description="of speech")
+    seconds: float = Field(description="of speech, without longer pauses")
     text: str
 
 

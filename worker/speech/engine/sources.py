@@ -1,0 +1,25 @@
+"""What of a file is read, as its options ask (pure)."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from worker.speech.api import Options
+from worker.speech.media.source import Source
+
+__all__ = ["Kind", "kind_of", "source_of"]
+
+Kind = Literal["channels", "tracks"]
+"""What of a file is transcribed each on its own."""
+
+
+def kind_of(options: Options) -> Kind | None:
+    """What of a file is transcribed each on its own; None where the file is one."""
+    if options.channel_identification:
+        return "channels"
+    return "tracks" if options.audio_stream == "all" else None
+
+
+def source_of(options: Options) -> Source:
+    """What of a file is read; where each part of it is read on its own, what is surveyed first."""
+    return Source(stream=None if options.audio_stream == "all" else options.audio_stream)
