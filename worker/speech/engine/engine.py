@@ -25,20 +25,23 @@ from worker.speech.api import EngineStats, Options, Partial, Submission, Transcr
 from worker.speech.config import SPANS, WINDOWS, EngineConfig
 from worker.speech.engine import carry
 from worker.speech.engine.batcher import Batcher
+from worker.speech.engine.channels import ChannelSubmission, SurveyFeed
 from worker.speech.engine.decoder import Decoder
 from worker.speech.engine.device_loop import DeviceLoop
 from worker.speech.engine.feedback import Feedback
-from worker.speech.engine.file import File
+from worker.speech.engine.file import File, Group
 from worker.speech.engine.flow import Flow
 from worker.speech.engine.guard import Guard
 from worker.speech.engine.inflow import Inflow, most_held_seconds
 from worker.speech.engine.own_prompt import OwnPrompt, own_prompt
 from worker.speech.engine.resume import done
 from worker.speech.engine.shared import Shared
+from worker.speech.engine.sources import kind_of, source_of
 from worker.speech.engine.state import FileState
 from worker.speech.engine.text_loop import TextLoop
 from worker.speech.engine.whole_file import AddWindow, WholeFileStage, stages_for
 from worker.speech.engine.word_router import WordRouter
+from worker.speech.media.source import Source
 from worker.speech.model.choices import children
 from worker.speech.model.device import beyond_reserve, memory_in_use, usable_cores
 from worker.speech.model.loaded import Loaded, load
@@ -199,7 +202,7 @@ class Engine(Transcriber):
             return True
         shared = self._running.shared
         with shared.changed:
-            return not shared.files and shared.device_idle()
+            return shared.empty() and shared.device_idle()
 
     def children(self) -> list[int]:
         """Process ids of the prepare pool."""
@@ -229,26 +232,37 @@ class Engine(Transcriber):
             options = replace(options, language="en")
         carries = options.carry_context != "off"
         own = own_prompt(parts.loaded.model, options, carries=carries)
+        kind, source = kind_of(options), source_of(options)
+
+        def add(source: Source, kept: Partial | None, group: Group | None = None) -> File:
+            file = self._file(parts, options, own, name=name, resume=kept, alone=alone, group=group)
+            task = PrepareTask(
+                path=str(path),
+                done=done(file.state.kept),
+                samples=file.word_times == "aligned",
+                raw=options.raw,
+                source=source,
+            )
+            shared.files[file.number] = file
+            parts.pool.submit(parts.inflow.feed(file, task))
+            return file
+
         with shared.changed:
             if shared.failure is not None:
                 raise EngineError(f"the engine has stopped: {shared.failure}")
             if shared.stopping:
                 raise EngineError("the engine is stopped")
-            file = self._file(parts, options, own, name=name, resume=resume, alone=alone)
-            feed = parts.inflow.feed(
-                file,
-                PrepareTask(
-                    path=str(path),
-                    done=done(file.state.kept),
-                    samples=file.word_times == "aligned",
-                    raw=options.raw,
-                ),
-            )
-            if not shared.files:
+            if shared.empty():
                 shared.step()
-            shared.files[file.number] = file
-        parts.pool.submit(feed)
-        return file
+            if kind is None:
+                return add(source, resume)
+            submission = ChannelSubmission(
+                shared, kind, options.channel_labels, resume=resume, add=add
+            )
+            task = PrepareTask(str(path), raw=options.raw, source=source, survey=kind)
+            shared.surveys.add(submission)
+            parts.pool.submit(SurveyFeed(shared, submission, task))
+            return submission
 
     @property
     def _parts(self) -> _Running:
@@ -265,6 +279,7 @@ class Engine(Transcriber):
         name: str,
         resume: Partial | None,
         alone: bool,
+        group: Group | None,
     ) -> File:
         loaded, model = parts.loaded, parts.loaded.model
         state = FileState(
@@ -284,6 +299,7 @@ class Engine(Transcriber):
             start_length=model.start_length(),
             word_times=parts.router.mode_for(state),
             alone=alone,
+            group=group,
         )
 
 

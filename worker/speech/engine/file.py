@@ -5,11 +5,31 @@ from __future__ import annotations
 from collections.abc import Sequence
 from concurrent.futures import Future
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from worker.results.transcript import Word
 from worker.speech.api import Partial, Recognition, Submission, WordTimes
 from worker.speech.engine.state import FileState
+
+
+@dataclass(slots=True)
+class Group:
+    """The files of one submission: mostly one, or one for each channel or track.
+
+    Attributes:
+        number: another one for each group.
+        audio_seconds: of the longest that is decoded to its end.
+    """
+
+    number: int
+    audio_seconds: float = 0.0
+
+    def longer(self, audio_seconds: float) -> float:
+        """One of the files is decoded to its end: seconds that it adds to the longest."""
+        before = self.audio_seconds
+        self.audio_seconds = max(before, audio_seconds)
+        return self.audio_seconds - before
 
 
 class Owner(Protocol):
@@ -35,7 +55,8 @@ class File(Submission):
     Attributes:
         number: unique in the engine, smaller for an earlier file; the batcher's name for it.
         state: its windows and what is known of them.
-        alone: whether it shares no batch.
+        group: the files that belong together with it.
+        alone: whether it shares no batch, except with those.
         start_length: tokens of the start sequence.
         word_times: how its words get their times; `aligned` may become `attention`.
         attention: words from attention, by window, kept while aligning may still turn out to be
@@ -55,9 +76,11 @@ class File(Submission):
         start_length: int,
         word_times: WordTimes,
         alone: bool = False,
+        group: Group | None = None,
     ) -> None:
         self.number = number
         self.state = state
+        self.group = group or Group(number)
         self.alone = alone
         self.start_length = start_length
         self.word_times = word_times

@@ -183,6 +183,8 @@ class Flow(Owner):
             self._shared.stopping = True
             for file in list(self._shared.files.values()):
                 self.cancel(file)
+            for survey in list(self._shared.surveys):
+                survey.cancel()
             self._shared.changed.notify_all()
 
     def broken(self, error: BaseException) -> None:
@@ -198,6 +200,8 @@ class Flow(Owner):
             )
             for file in list(self._shared.files.values()):
                 self.fail(file, EngineError(f"the engine has stopped: {error}"))
+            for survey in list(self._shared.surveys):
+                survey.fail(EngineError(f"the engine has stopped: {error}"))
             self._shared.stopping = True
             self._shared.changed.notify_all()
 
@@ -226,7 +230,7 @@ class Flow(Owner):
                     prompt_length=file.prompt_length(rung.prompt, told=rung.told),
                     temperature=rung.temperature,
                     positions=rung.positions,
-                    alone=file.number if file.alone else None,
+                    alone=file.group.number if file.alone else None,
                 ),
                 seconds=window.seconds,
                 ready_at=self._shared.clock() if before is None else before.ready_at,

@@ -26,7 +26,8 @@ from worker.speech.windows import WINDOW_SECONDS
 log = get_logger(__name__)
 
 FILE_SHARE = 2
-"""One file may hold at most one part in this many of the seconds that may be held."""
+"""One file, its channels taken together, may hold at most one part in this many of the seconds that
+may be held."""
 
 MIN_HELD_SECONDS = 300.0
 """The least limit of held seconds: less would not hold one batch and the next."""
@@ -89,12 +90,11 @@ class Inflow:
     def held_seconds(self) -> float:
         """Seconds of audio inside; a file not opened yet counts as `QUEUED_SECONDS`."""
         with self._shared.changed:
-            queued = sum(
-                QUEUED_SECONDS
+            queued = len(self._shared.surveys) + sum(
+                not file.state.windows and file.state.total is None
                 for file in self._shared.files.values()
-                if not file.state.windows and file.state.total is None
             )
-            return queued + self._in_windows()
+            return queued * QUEUED_SECONDS + self._in_windows()
 
     def has_room(self, file: File) -> bool:
         """Whether another window of this file may be held."""
@@ -104,7 +104,8 @@ class Inflow:
             if file.state.wants_windows:
                 # Until they are here, the room that the others take would never become free.
                 return True
-            own = file.state.held_seconds
+            files = self._shared.files.values()
+            own = sum(each.state.held_seconds for each in files if each.group is file.group)
             return (
                 self._in_windows() < self.most_held_seconds
                 and own < self.most_held_seconds / FILE_SHARE
@@ -198,7 +199,7 @@ class FileFeed:
             self._file,
             state.end(header["audio_seconds"], header["seconds"], header["notes"], header["peak"]),
         )
-        self._shared.stats.audio_seconds += header["audio_seconds"]
+        self._shared.stats.audio_seconds += self._file.group.longer(header["audio_seconds"])
         log.debug(
             "file.prepared",
             message="File decoded to its end",

@@ -13,6 +13,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from worker.errors import JobError
 from worker.speech.api import EngineStats
@@ -22,6 +23,18 @@ from worker.speech.model.decoding import Decoded
 
 Outcome = tuple[Item, Decoded | JobError]
 """A window that came back from the device: its text, or what is wrong with it."""
+
+
+class Surveying(Protocol):
+    """A submission that is being surveyed: its files aren't known yet; see `channels`."""
+
+    def cancel(self) -> None:
+        """End it without a result."""
+        ...
+
+    def fail(self, error: BaseException) -> None:
+        """End it with an error."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +61,7 @@ class Shared:
         clock: seconds that only grow; replaced where time is simulated.
         changed: notified whenever something here changes; holds the (reentrant) lock.
         files: the files that are not answered yet, by number.
+        surveys: submissions that have no files yet, because it isn't known how many.
         stats: counters; `Engine.stats` adds those that the model keeps.
         flying: the windows on the device at this moment, and those whose texts are not read yet.
         unread: the batches that came back and whose texts are not read yet, oldest first.
@@ -62,6 +76,7 @@ class Shared:
     clock: Callable[[], float] = time.monotonic
     changed: threading.Condition = field(default_factory=threading.Condition)
     files: dict[int, File] = field(default_factory=dict)
+    surveys: set[Surveying] = field(default_factory=set)
     stats: EngineStats = field(default_factory=EngineStats)
     flying: list[Item] = field(default_factory=list)
     unread: deque[DecodedBatch] = field(default_factory=deque)
@@ -83,17 +98,21 @@ class Shared:
         """Progress was made, or is expected from now on."""
         self.last_step = self.clock()
 
+    def empty(self) -> bool:
+        """Whether nothing is submitted that is not answered yet."""
+        return not self.files and not self.surveys
+
     def device_idle(self) -> bool:
         """Whether nothing is on the device and nothing waits for it."""
         return not self.flying and not len(self.batcher)
 
     def last_progress(self) -> float | None:
-        """Monotonic seconds of the last step; None while there are no files.
+        """Monotonic seconds of the last step; None while there is nothing to be done.
 
         A whole-file stage reports nothing before its end, and may take minutes for a file of
         hours: while one runs and the device has nothing to do, that counts as progress.
         """
-        if not self.files:
+        if self.empty():
             return None
         if self.whole_file and self.device_idle():
             return self.clock()

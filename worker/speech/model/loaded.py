@@ -133,6 +133,7 @@ class Loaded:
         """
         self.model.check(options)
         self._check_detection(options)
+        self._check_channels(options)
         if options.task == "translate" and not models.translates(
             self.config.model, self.dimensions
         ):
@@ -171,6 +172,20 @@ class Loaded:
                 "multilingual = true can't be done by transcriber = 'standard', which decodes a "
                 "whole file in one language; leave it out, or use transcriber = 'optimized'.",
             )
+
+    def _check_channels(self, options: Options) -> None:
+        """Whether channels, or tracks, can be transcribed each on its own. Raises JobError."""
+        asked = {
+            "channel_identification = true": options.channel_identification,
+            "audio_stream = 'all'": options.audio_stream == "all",
+        }
+        for what, is_asked in asked.items():
+            if is_asked and self.config.transcriber == "standard":
+                raise JobError(
+                    ErrorCode.TASK_NOT_SUPPORTED,
+                    f"{what} can't be done by transcriber = 'standard', which transcribes a file"
+                    " as one; leave it out, or use transcriber = 'optimized'.",
+                )
 
     def run_probe(self) -> str:
         """The text of a window that is known to work.
