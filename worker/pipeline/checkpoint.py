@@ -12,6 +12,7 @@ the windows, the record is still read.
 from __future__ import annotations
 
 import json
+from itertools import zip_longest
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -157,7 +158,8 @@ def merged(kept: Partial | None, new: Partial | None) -> Partial | None:
     """The windows of an earlier run and of this one; `new` counts where both have one.
 
     A resumed job may be interrupted before the engine has come to it. Then it has no windows of
-    its own, and those of the earlier run must not be lost.
+    its own, and those of the earlier run must not be lost. Nor must those of its channels, which
+    are not even counted then.
     """
     if kept is None or new is None:
         return new or kept
@@ -166,4 +168,8 @@ def merged(kept: Partial | None, new: Partial | None) -> Partial | None:
         language=new.language or kept.language,
         word_times=new.word_times or kept.word_times,
         windows=tuple(windows[index] for index in sorted(windows)),
+        channels=tuple(
+            merged(before, since) or Partial()
+            for before, since in zip_longest(kept.channels, new.channels)
+        ),
     )

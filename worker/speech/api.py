@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Protocol
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from worker.results.speakers import Diarization
 from worker.results.transcript import Channel, EngineInfo, Language, Segment, Task, Word
@@ -128,6 +128,13 @@ class Partial(BaseModel):
     word_times: Literal["aligned", "attention"] | None = None
     windows: tuple[WindowText, ...] = ()
     channels: tuple[Partial, ...] = Field(default=(), exclude_if=lambda value: not value)
+
+    @field_validator("channels")
+    @classmethod
+    def _check_channels(cls, channels: tuple[Partial, ...]) -> tuple[Partial, ...]:
+        if any(channel.channels for channel in channels):
+            raise ValueError("a channel has no channels")
+        return channels
 
     @property
     def finished(self) -> int:

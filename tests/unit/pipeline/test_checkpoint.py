@@ -1,16 +1,17 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import model_validator
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from worker.pipeline import checkpoint
 from worker.pipeline.checkpoint import Checkpoint
 from worker.pipeline.record import Record, Run
+from worker.results.transcript import Language, Word
 from worker.speech.api import Partial, WindowText
 from worker.speech.engine.segments import segments
 
@@ -110,6 +111,105 @@ def test_that_release_reads_the_record_in_a_checkpoint_of_this_one(
     assert read is not None
     assert read.partial is None
     assert read.record == Record(deaths=2, suspect=True)
+
+
+class _Frozen(BaseModel):
+    """The windows as a release reads them that knows neither channels nor speakers."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class _FrozenWord(_Frozen):
+    word: str
+    start: float
+    end: float
+    score: float | None = None
+    vocabulary_filter_match: Literal[True] | None = None
+
+
+class _FrozenWindow(_Frozen):
+    index: int
+    start: float
+    end: float
+    text: str
+    avg_logprob: float
+    no_speech_prob: float | None = None
+    temperature: float | None = None
+    words: tuple[_FrozenWord, ...] = ()
+    speech: tuple[tuple[float, float], ...] = ()
+    language: str | None = None
+    carried: tuple[int, ...] = ()
+    dropped_seconds: float = 0.0
+
+
+class _FrozenPartial(_Frozen):
+    language: Language | None = None
+    word_times: Literal["aligned", "attention"] | None = None
+    windows: tuple[_FrozenWindow, ...] = ()
+
+
+def test_windows_of_a_job_without_channels_are_read_by_a_release_that_knows_none() -> None:
+    window = WindowText(
+        index=0,
+        start=0.0,
+        end=2.0,
+        text="So it is.",
+        avg_logprob=-0.1,
+        words=(Word(word="So", start=0.0, end=1.0, score=0.5),),
+        language="en",
+        carried=(7,),
+    )
+    partial = Partial(
+        language=Language(code="en", probability=0.9, detected=True),
+        word_times="attention",
+        windows=(window,),
+    )
+    merged = checkpoint.merged(_windows(1), partial)
+    written = json.loads(_document().with_record(Record(), partial=merged).dump())["partial"]
+    read = _FrozenPartial.model_validate(written)
+    assert [each.index for each in read.windows] == [0, 1]
+    assert "channels" not in written
+    with_channels = Partial(channels=(partial,)).model_dump(mode="json")
+    with pytest.raises(ValidationError, match="channels"):
+        _FrozenPartial.model_validate(with_channels)
+
+
+channels = st.lists(st.sets(st.integers(0, 5), max_size=3), max_size=4).map(
+    lambda found: Partial(channels=tuple(_windows(*sorted(indices)) for indices in found))
+)
+
+
+@given(records, channels)
+def test_windows_of_channels_survive_storage(record: Record, partial: Partial) -> None:
+    kept = _document().with_record(record, partial=partial)
+    read = checkpoint.parse(kept.dump())
+    assert read == kept
+    assert read is not None
+    assert read.windows_for("f") == partial
+    assert read.worthless == (record.clean and not partial.finished)
+
+
+@given(channels, channels)
+def test_windows_of_channels_are_merged_channel_by_channel(kept: Partial, new: Partial) -> None:
+    merged = checkpoint.merged(kept, new)
+    assert merged is not None
+    assert len(merged.channels) == max(len(kept.channels), len(new.channels))
+    for number, channel in enumerate(merged.channels):
+        before, since = kept.channels[number : number + 1], new.channels[number : number + 1]
+        assert channel == checkpoint.merged(*(before or [None]), *(since or [None]))
+    assert checkpoint.merged(kept, Partial()) == kept, "nothing of it was surveyed this time"
+
+
+@pytest.mark.parametrize("depth", [2, 200, 300])
+def test_channels_of_channels_are_none_and_lose_no_record(depth: int) -> None:
+    kept = _document().with_record(Record(deaths=1, suspect=True), partial=_windows())
+    nested = b'{"channels":[' * depth + b'{"windows":[]}' + b"]}" * depth
+    body = kept.dump().replace(_windows().model_dump_json().encode(), nested)
+    assert nested in body
+    read = checkpoint.parse(body)
+    assert read is not None
+    assert read.partial is None
+    assert read.record == Record(deaths=1, suspect=True)
 
 
 @given(st.binary(max_size=200))
