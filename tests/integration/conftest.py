@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from functools import cache
 
 import pytest
 
 from tests.conftest import Aws
+from tests.engines import Make, making_engines
 from worker.aws.clients import Clients, make_clients
 
 
@@ -28,3 +30,10 @@ def clients(aws: Aws) -> Clients:
 def server(aws: Aws, clients: Clients) -> tuple[Aws, Clients]:
     """An empty protocol server, and the worker's own clients of it."""
     return aws, clients
+
+
+@pytest.fixture
+def engines() -> Iterator[Make]:
+    """Makes engines around models that fail on demand."""
+    with making_engines() as make:
+        yield make

@@ -7,7 +7,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import CancelledError
 from dataclasses import replace
 from pathlib import Path
@@ -18,12 +18,13 @@ import pytest
 from numpy.typing import NDArray
 from structlog.testing import capture_logs
 
+from tests.engines import ENGLISH, PATIENCE, Make, error, result, until
 from tests.fakes.media import encode, tone, write_wav
 from tests.fakes.model import FakeModel, load_fake
 from tests.fakes.model_hosts import BlackHole, use_caches, use_hub
 from tests.fakes.speech import talk
 from worker import logs
-from worker.errors import EngineError, ErrorCode, JobError
+from worker.errors import EngineError, ErrorCode
 from worker.results.transcript import Word
 from worker.speech.api import Options, Partial, Recognition, Submission
 from worker.speech.config import EngineConfig
@@ -38,53 +39,6 @@ from worker.speech.media.reader import AudioLimits, AudioReader
 from worker.speech.model.decoding import Request
 from worker.speech.model.loaded import Loaded
 from worker.speech.windows import FULL_POSITIONS
-
-PATIENCE = 60.0
-"""Seconds for what takes a tenth of one on a machine that has nothing else to do."""
-
-ENGLISH = Options(language="en")
-
-Make = Callable[..., Engine]
-
-
-@pytest.fixture
-def engines() -> Iterator[Make]:
-    made: list[Engine] = []
-
-    def make(model: FakeModel, *, windows: int = 8, **config: Any) -> Engine:
-        settings: dict[str, Any] = {
-            "model": "fake", "device": "cpu", "word_times": "none", "context": "full",
-            "num_workers": 1, "max_wait": 0.2, "self_test": False,
-        }  # fmt: skip
-        engine = Engine(
-            EngineConfig(**(settings | config)),
-            load=lambda chosen: load_fake(chosen, model, windows=windows),
-        )
-        made.append(engine)
-        engine.start()
-        return engine
-
-    yield make
-    for engine in made:
-        engine.stop()
-        assert engine.children() == []
-
-
-def until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < deadline, "it did not come about"
-        time.sleep(0.01)
-
-
-def result(submission: Submission) -> Recognition:
-    return submission.future.result(PATIENCE)
-
-
-def error(submission: Submission) -> JobError:
-    found = submission.future.exception(PATIENCE)
-    assert isinstance(found, JobError)
-    return found
 
 
 def text(recognition: Recognition) -> list[str]:
