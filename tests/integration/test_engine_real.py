@@ -129,6 +129,77 @@ def test_texts_in_a_shared_batch_are_those_of_one_file_at_a_time(
         assert alike(text, said[path.name]) > 0.8
 
 
+def test_each_party_of_a_call_has_its_words_and_its_language_though_both_speak_at_once(
+    engine: Engine, spoken: dict[Path, tuple[str, str]], tmp_path: Path
+) -> None:
+    parties = {code: (samples_of(path), said) for path, (code, said) in spoken.items()}
+    (english, in_english), (german, in_german) = parties["en"], parties["de"]
+    call = np.zeros((max(len(english), len(german)), 2), dtype=np.float32)
+    call[: len(english), 0], call[: len(german), 1] = english, german
+    options = Options(channel_identification=True, channel_labels=("agent", "caller"))
+    submission = engine.submit(write_wav(tmp_path / "call.wav", call), options, name="call")
+    found = submission.future.result(PATIENCE)
+    assert found.channels is not None
+    for channel, code, said in zip(
+        found.channels, ("en", "de"), (in_english, in_german), strict=True
+    ):
+        assert channel.language is not None
+        assert (channel.language.code, channel.language.detected) == (code, True)
+        segments = [each for each in found.segments if each.channel == channel.label]
+        assert {each.language for each in segments} == {code}
+        assert alike(" ".join(each.text for each in segments), said) > 0.85
+
+
+def two_voices(speech_dir: Path) -> list[NDArray[np.float32]]:
+    """Two people who read, in turns of 2 to 7 s, and for half a second at once at each change."""
+    folder = speech_dir / "speakers"
+    samples = samples_of(folder / "dev2_7178.flac")
+    rows = [line.split() for line in (folder / "dev2_7178.rttm").read_text().splitlines()]
+    turns = [(float(row[3]), float(row[3]) + float(row[4]), row[7]) for row in rows]
+    alone = [
+        one
+        for one in turns
+        if not any(two[0] < one[1] and two[1] > one[0] for two in turns if two[2] != one[2])
+    ]
+    sides: list[list[NDArray[np.float32]]] = [[], []]
+    for number, voice in enumerate(sorted({voice for *_, voice in turns})):
+        for start, end, _ in [turn for turn in alone if turn[2] == voice][:6]:
+            sides[number].append(samples[round(start * SAMPLE_RATE) : round(end * SAMPLE_RATE)])
+    call = np.zeros((2, 120 * SAMPLE_RATE), dtype=np.float32)
+    at = 0
+    for turn in range(6):
+        for side in (0, 1):
+            said = sides[side][turn]
+            call[side, at : at + len(said)] = said
+            at += len(said) - SAMPLE_RATE // 2
+    return list(call[:, : at + SAMPLE_RATE])
+
+
+@pytest.mark.long
+def test_a_call_of_two_voices_says_and_costs_what_each_does_alone(
+    speech_dir: Path, tmp_path: Path
+) -> None:
+    """In full windows and without audits: what these cost differs by chance."""
+    voices = two_voices(speech_dir)
+    files = [write_wav(tmp_path / f"{number}.wav", each) for number, each in enumerate(voices)]
+    call = write_wav(tmp_path / "call.wav", np.stack(voices, axis=1))
+    with base_engine(batch_size=8, word_times="attention", context="full") as engine:
+        before = engine.stats.encoded_windows
+        alone = [engine.submit(path, Options(), name=path.name) for path in files]
+        results = [each.future.result(PATIENCE) for each in alone]
+        between = engine.stats.encoded_windows
+        submission = engine.submit(call, Options(channel_identification=True), name="call")
+        found = submission.future.result(PATIENCE)
+        after = engine.stats.encoded_windows
+    assert found.windows == sum(each.windows for each in results)
+    assert after - between <= 1.15 * (between - before)
+    for number, result in enumerate(results):
+        segments = [each for each in found.segments if each.channel == f"ch_{number}"]
+        assert alike(" ".join(each.text for each in segments), result.text) > 0.97
+        for one, other in zip(segments, result.segments, strict=True):
+            assert (one.start, one.end) == pytest.approx((other.start, other.end), abs=0.1)
+
+
 def test_without_words_a_text_begins_ends_and_pauses_with_its_speech(
     engine: Engine, tmp_path: Path
 ) -> None:
