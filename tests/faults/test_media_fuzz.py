@@ -20,7 +20,7 @@ import pytest
 
 from tests.fakes.damage import damaged, originals
 from tests.fakes.media import encode
-from worker.errors import ErrorCode, JobError
+from worker.errors import ErrorCode, JobError, WorkerError
 from worker.speech.config import SPANS, WINDOWS
 from worker.speech.media.raw import RawAudio
 from worker.speech.media.source import Source
@@ -90,7 +90,8 @@ class Client:
             self.ends += 1
             self.over.set()
 
-    def failed(self, error: JobError) -> None:
+    def failed(self, error: WorkerError) -> None:
+        assert isinstance(error, JobError)
         self.errors.append(error)
         self.over.set()
 

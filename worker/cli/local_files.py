@@ -18,7 +18,7 @@ from worker.cli.media_files import FileFailure
 from worker.cli.progress import FileProgress, Finished, Progress, of_files
 from worker.cli.result_files import ResultFiles, WriteError
 from worker.cli.targets import Target
-from worker.errors import JobError
+from worker.errors import JobError, TransientError
 from worker.results.formats import render
 from worker.results.names import Format
 from worker.results.presentation import Presentation
@@ -188,7 +188,7 @@ class _Run:
             self._write(opened, recognition)
         except JobError as error:
             self._fail(opened.target, error.message, error.code)
-        except WriteError as error:
+        except (TransientError, WriteError) as error:
             self._fail(opened.target, str(error))
         else:
             self.recognitions.append(recognition)

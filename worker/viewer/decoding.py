@@ -13,7 +13,7 @@ import wave
 from pathlib import Path
 
 from worker.errors import JobError, MachineError
-from worker.speech.prepare.child_rules import (
+from worker.speech.children.rules import (
     allowed,
     child_environment,
     die_with_parent,

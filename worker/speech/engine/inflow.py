@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from worker.errors import JobError
+from worker.errors import JobError, WorkerError
 from worker.logs import get_logger
 from worker.speech.config import QUEUED_SECONDS
 from worker.speech.engine.file import File
@@ -161,7 +161,7 @@ class FileFeed:
         """See `pool.Client`."""
         self._inflow.wait_for_room(self._file)
 
-    def failed(self, error: JobError) -> None:
+    def failed(self, error: WorkerError) -> None:
         """See `pool.Client`."""
         self._flow.fail(self._file, error)
 

@@ -100,7 +100,7 @@ class _StandardFile(Submission):
             self._pieces.clear()
             self._owner.prepared(self, audio)
 
-    def failed(self, error: JobError) -> None:
+    def failed(self, error: WorkerError) -> None:
         """See `pool.Client`."""
         self._owner.fail(self, error)
 

@@ -8,24 +8,13 @@ hands in a path and reads frames back; see `frames` for the protocol and `stages
 from __future__ import annotations
 
 import contextlib
-import os
 import resource
-import signal
-import sys
 from typing import BinaryIO
 
-from worker.errors import ErrorCode, JobError
-from worker.speech.prepare.child_rules import allowed, die_with_parent, limit_memory
-from worker.speech.prepare.frames import (
-    READY,
-    TAKEN,
-    PrepareConfig,
-    error_frame,
-    read_config,
-    read_frame,
-    read_task,
-    write_frame,
-)
+from worker.errors import ErrorCode, JobError, TransientError
+from worker.speech.children.framing import READY, TAKEN, error_frame, read_frame, write_frame
+from worker.speech.children.rules import allowed, begin, limit_memory
+from worker.speech.prepare.frames import PrepareConfig, read_config, read_task
 
 __all__ = ["main", "serve"]
 
@@ -36,13 +25,7 @@ CPU_PER_AUDIO_SECOND = 0.1
 
 def main() -> None:
     """The child's entry point."""
-    # An interrupt in a terminal reaches the whole group; only the parent decides what it means.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    die_with_parent()
-    requests = sys.stdin.buffer
-    # Libraries print; the replies' descriptor is therefore not number 1.
-    replies = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)
+    requests, replies = begin()
     import av
 
     av.logging.set_level(None)
@@ -72,6 +55,8 @@ def serve(requests: BinaryIO, replies: BinaryIO) -> None:
                 write_frame(replies, *frame)
         except JobError as error:
             write_frame(replies, *error_frame(error.code, error.message))
+        except TransientError as error:
+            write_frame(replies, *error_frame(None, str(error)))
         except MemoryError:
             message = (
                 f"Decoding wants more than prepare_memory_bytes = {config.memory_bytes}; "

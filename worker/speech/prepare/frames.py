@@ -1,18 +1,10 @@
-"""The frames that a prepare child and its parent exchange: their kinds, writing and reading.
+"""The frames that a prepare child and its parent exchange, beside those of every child.
 
-A child is not trusted: it runs media decoders. So nothing that it sends is unpickled or executed;
-a frame is two little-endian uint32 lengths, a JSON header and a binary payload, and the lengths
-have limits.
-
-    parent -> child   the configuration, once; then a task for each file
-    child -> parent   ready, once; then for each file: taken, opened, window or samples, progress,
-                      and end, or surveyed where the task is a survey; or error at any point after
-                      taken
+See `children.framing` for those, and for how a frame is written. For each file a child sends
+opened, window or samples, progress, and end, or surveyed where the task is a survey.
 
 | kind | header | payload |
 |---|---|---|
-| ready | | |
-| taken | | |
 | opened | stated_seconds: length by the file's header, or null | |
 | window | index; spans: [[start, end], ...] in samples; speech: a | features float32 |
 | | list like that for each span; frames, or done: true | [mels, frames], then samples |
@@ -23,21 +15,18 @@ have limits.
 | | notes: sentences for the result | |
 | surveyed | parts: [{stream, channel, same_as}, ...], numbers or null; notes; seconds: | |
 | | {stage: seconds} | |
-| error | code; message: of a `JobError` | |
 """
 
 from __future__ import annotations
 
-import json
-import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any, BinaryIO, Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from worker.errors import ErrorCode, JobError
+from worker.speech.children.framing import Frame, FrameError
 from worker.speech.media.raw import RawAudio
 from worker.speech.media.source import MOST_PARTS, USUAL, Source, Survey, SurveyedPart
 from worker.speech.prepare.sound import Sound, to_samples
@@ -45,25 +34,16 @@ from worker.speech.windows import Span, Window
 
 __all__ = [
     "LAST",
-    "MAX_HEADER",
-    "MAX_PAYLOAD",
     "PROGRESS_SECONDS",
-    "READY",
-    "TAKEN",
     "TAKES_ROOM",
-    "Frame",
-    "FrameError",
     "PrepareConfig",
     "PrepareTask",
     "PreparedWindow",
     "config_frame",
     "end_frame",
-    "error_frame",
     "opened_frame",
     "progress_frame",
     "read_config",
-    "read_error",
-    "read_frame",
     "read_samples",
     "read_survey",
     "read_task",
@@ -72,17 +52,7 @@ __all__ = [
     "surveyed_frame",
     "task_frame",
     "window_frame",
-    "write_frame",
 ]
-
-Frame = tuple[dict[str, Any], bytes]
-"""A header, which has a `kind` if it comes from a child, and a payload."""
-
-READY: Frame = ({"kind": "ready"}, b"")
-"""The child has loaded what it needs."""
-
-TAKEN: Frame = ({"kind": "taken"}, b"")
-"""The child knows of the file: from here on a death is the file's doing."""
 
 TAKES_ROOM = ("window", "samples")
 """Kinds of frames that hold audio."""
@@ -92,16 +62,6 @@ LAST = ("end", "surveyed")
 
 PROGRESS_SECONDS = 30
 """Audio after which a child sends a sign of life, whatever else it sends."""
-
-MAX_HEADER = 1 << 22
-MAX_PAYLOAD = 1 << 24
-"""A window of 128 bands and its samples is 2.5 MB."""
-
-_LENGTHS = struct.Struct("<II")
-
-
-class FrameError(Exception):
-    """The other end is gone, or sent what no child of ours sends."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +101,8 @@ class PrepareTask:
         source: what of the file is read.
         survey: whether no windows are wanted, but what the file has that can be read on its own:
             the channels of the track that `source` names, or all tracks.
+        samples_file: where all samples of the file go as well, int16 at 16 kHz (see
+            `samples_file`); None: nowhere.
     """
 
     path: str
@@ -149,6 +111,7 @@ class PrepareTask:
     raw: RawAudio | None = None
     source: Source = USUAL
     survey: Literal["channels", "tracks"] | None = None
+    samples_file: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,37 +129,6 @@ class PreparedWindow:
     spans: tuple[Span, ...]
     sound: Sound | None
     samples: NDArray[np.int16] | None
-
-
-def write_frame(stream: BinaryIO, header: dict[str, Any], payload: bytes = b"") -> None:
-    """Sends one frame."""
-    encoded = json.dumps(header).encode()
-    stream.write(_LENGTHS.pack(len(encoded), len(payload)))
-    stream.write(encoded)
-    stream.write(payload)
-    stream.flush()
-
-
-def read_frame(read: Callable[[int], bytes]) -> Frame | None:
-    """The next frame, or None at the end of the stream.
-
-    Args:
-        read: takes so many bytes from the stream; fewer only at its end.
-
-    Raises:
-        FrameError: the frame is longer than any of ours, or its header is not JSON.
-    """
-    lengths = read(_LENGTHS.size)
-    if len(lengths) < _LENGTHS.size:
-        return None
-    header_bytes, payload_bytes = _LENGTHS.unpack(lengths)
-    if header_bytes > MAX_HEADER or payload_bytes > MAX_PAYLOAD:
-        raise FrameError(f"a frame of {header_bytes} + {payload_bytes} bytes")
-    try:
-        header = json.loads(read(header_bytes))
-    except ValueError as error:
-        raise FrameError(f"a frame with a broken header: {error}") from error
-    return header, read(payload_bytes)
 
 
 # From parent to child.
@@ -352,20 +284,3 @@ def _is_number(value: object) -> bool:
 def _is_first(place: object, before: Sequence[SurveyedPart]) -> bool:
     """Whether a place is that of an earlier part which is the same as none before it."""
     return type(place) is int and 0 <= place < len(before) and before[place].same_as is None
-
-
-def error_frame(code: ErrorCode, message: str) -> Frame:
-    """The file can't be prepared."""
-    return {"kind": "error", "code": code, "message": message}, b""
-
-
-def read_error(header: dict[str, Any]) -> JobError:
-    """The error in a header.
-
-    Raises:
-        FrameError: it is none that a child of ours would report.
-    """
-    try:
-        return JobError(ErrorCode(header["code"]), str(header["message"]))
-    except (KeyError, ValueError) as error:
-        raise FrameError(f"a child sent an unknown error: {error}") from error

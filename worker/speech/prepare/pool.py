@@ -8,45 +8,31 @@ A child that dies or falls silent fails the one file it holds and is replaced.
 
 from __future__ import annotations
 
-import contextlib
-import os
 import queue
-import select
 import signal
-import subprocess
-import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
-from typing import Any, BinaryIO, Protocol, cast
+from typing import Any, Protocol
 
-from worker.errors import ErrorCode, JobError
-from worker.speech.prepare.child_rules import child_environment
+from worker.errors import ErrorCode, JobError, WorkerError
+from worker.speech.children.framing import Frame, FrameError, read_error
+from worker.speech.children.process import DEATH_SECONDS, Child, how_it_died, kill
+from worker.speech.children.rules import child_environment
 from worker.speech.prepare.frames import (
     LAST,
-    READY,
-    TAKEN,
     TAKES_ROOM,
-    Frame,
-    FrameError,
     PrepareConfig,
     PrepareTask,
     config_frame,
-    read_error,
-    read_frame,
     task_frame,
-    write_frame,
 )
 from worker.threads import SupervisedThread
 
+CHILD = "worker.speech.prepare.child"
+"""The module that a child runs."""
+
 PAUSED_CHILDREN = 8
 """Children beyond `num_workers` that may be paused at a time (90 MB each)."""
-
-START_SECONDS = 60.0
-"""Seconds a child may take to start: importing PyAV and onnxruntime is slow on a cold disk."""
-
-DEATH_SECONDS = 1.0
-"""Seconds that a child which closed its pipes gets to end: its exit status says why."""
 
 
 class Client(Protocol):
@@ -78,100 +64,9 @@ class Client(Protocol):
         """
         ...
 
-    def failed(self, error: JobError) -> None:
+    def failed(self, error: WorkerError) -> None:
         """The file can't be prepared; no more frames come."""
         ...
-
-
-class Child:
-    """One child process. Used by one thread."""
-
-    def __init__(self, config: PrepareConfig) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "worker.speech.prepare.child"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            env=child_environment(),
-        )
-        self._requests = cast("BinaryIO", self._process.stdin)
-        self._replies = cast("BinaryIO", self._process.stdout)
-        write_frame(self._requests, *config_frame(config))
-
-    @property
-    def pid(self) -> int:
-        """Its process id."""
-        return self._process.pid
-
-    def wait_until_ready(self, seconds: float = START_SECONDS) -> None:
-        """Blocks until the child has loaded what it needs.
-
-        Raises:
-            FrameError: it did not come up.
-            TimeoutError: it takes too long.
-        """
-        self._expect(READY, seconds)
-
-    def request(self, task: PrepareTask, seconds: float = START_SECONDS) -> None:
-        """Asks for a file, and blocks until the child knows of it.
-
-        Raises:
-            FrameError: the child was gone before it knew of the file.
-            TimeoutError: it doesn't answer.
-        """
-        try:
-            write_frame(self._requests, *task_frame(task))
-        except BrokenPipeError as error:
-            raise FrameError("the child is gone") from error
-        self._expect(TAKEN, seconds)
-
-    def read(self, seconds: float) -> Frame:
-        """The next frame.
-
-        Raises:
-            TimeoutError: nothing came in time.
-            FrameError: the child is gone, or sent what no child of ours sends.
-        """
-        deadline = time.monotonic() + seconds
-        frame = read_frame(lambda count: self._read_bytes(count, deadline))
-        assert frame is not None  # `_read_bytes` raises at the end of the stream
-        return frame
-
-    def end(self, grace: float = 0.0) -> int:
-        """Kills the process if it lives; its exit status, negative for a signal.
-
-        Args:
-            grace: seconds that a child which has closed its pipes gets to end by itself, so
-                that the status is its own.
-        """
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            self._process.wait(grace)
-        alive = self._process.poll() is None
-        for stream in (self._requests, self._replies):
-            # A pipe whose other end is dead may refuse its last flush.
-            with contextlib.suppress(OSError):
-                stream.close()
-        if alive:
-            self._process.kill()
-        return self._process.wait()
-
-    def _expect(self, wanted: Frame, seconds: float) -> None:
-        header, _ = self.read(seconds)
-        if header != wanted[0]:
-            raise FrameError(f"a child sent {header.get('kind')!r}, not {wanted[0]['kind']!r}")
-
-    def _read_bytes(self, count: int, deadline: float) -> bytes:
-        descriptor = self._replies.fileno()
-        data = bytearray()
-        while len(data) < count:
-            left = deadline - time.monotonic()
-            if left <= 0 or not select.select([descriptor], [], [], left)[0]:
-                raise TimeoutError
-            piece = os.read(descriptor, count - len(data))
-            if not piece:
-                raise FrameError("the child is gone")
-            data += piece
-        return bytes(data)
 
 
 class PreparePool:
@@ -230,7 +125,7 @@ class PreparePool:
             threads = list(self._threads)
             children = list(self._children)
         for child in children:
-            _kill(child.pid)
+            kill(child.pid)
         for _ in threads:
             self._queue.put(None)
         for thread in threads:
@@ -306,14 +201,14 @@ class PreparePool:
         """
         if child is not None:
             try:
-                child.request(task)
+                child.request(task_frame(task))
             except (FrameError, TimeoutError):
                 self._discard(child)
             else:
                 return child
         child = self._spawn()
         try:
-            child.request(task)
+            child.request(task_frame(task))
         except BaseException:
             self._discard(child)
             raise
@@ -337,7 +232,7 @@ class PreparePool:
             yield child.read(self._stall)
 
     def _spawn(self) -> Child:
-        child = Child(self._config)
+        child = Child(CHILD, config_frame(self._config), child_environment())
         with self._lock:
             self._children.add(child)
         try:
@@ -361,13 +256,7 @@ def _death(status: int) -> JobError:
             "Decoding took more CPU than any file of the allowed length needs; "
             "convert the file to WAV or FLAC.",
         )
-    how = signal.Signals(-status).name if status < 0 else f"exit status {status}"
     return JobError(
         ErrorCode.DECODE_CRASHED,
-        f"The decoder died on this file ({how}); convert it to WAV or FLAC.",
+        f"The decoder died on this file ({how_it_died(status)}); convert it to WAV or FLAC.",
     )
-
-
-def _kill(pid: int) -> None:
-    with contextlib.suppress(ProcessLookupError):  # it ended by itself
-        os.kill(pid, signal.SIGKILL)

@@ -15,11 +15,11 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from worker.speech.children.framing import Frame
 from worker.speech.media.reader import AudioLimits, AudioReader
 from worker.speech.prepare.features import FrontEnd
 from worker.speech.prepare.frames import (
     PROGRESS_SECONDS,
-    Frame,
     PrepareConfig,
     PrepareTask,
     end_frame,
@@ -30,6 +30,7 @@ from worker.speech.prepare.frames import (
 )
 from worker.speech.prepare.level import even_out
 from worker.speech.prepare.passed_over import PassedOver, note
+from worker.speech.prepare.samples_file import SamplesFile
 from worker.speech.prepare.sound import to_samples
 from worker.speech.prepare.surveying import survey
 from worker.speech.prepare.vad import Silero
@@ -101,6 +102,7 @@ def prepare(task: PrepareTask, config: PrepareConfig, tools: Tools) -> Iterator[
 
     Raises:
         JobError: see `media.reader.AudioReader`; of a survey see `surveying.survey`.
+        TransientError: see `samples_file.SamplesFile`.
     """
     if task.survey is not None:
         return survey(task, config)
@@ -110,7 +112,10 @@ def prepare(task: PrepareTask, config: PrepareConfig, tools: Tools) -> Iterator[
 def _prepare(task: PrepareTask, config: PrepareConfig, tools: Tools) -> Iterator[Frame]:
     clock = _StageClock()
     limits = AudioLimits(config.max_audio_seconds)
-    with AudioReader(Path(task.path), limits, task.raw, task.source) as reader:
+    with (
+        SamplesFile(task.samples_file) as kept,
+        AudioReader(Path(task.path), limits, task.raw, task.source) as reader,
+    ):
         yield opened_frame(reader.stated_seconds)
         chain: _SpeechChain | _SampleChain = (
             _SampleChain()
@@ -134,6 +139,7 @@ def _prepare(task: PrepareTask, config: PrepareConfig, tools: Tools) -> Iterator
             with clock.stage("windows"):
                 if block:
                     samples = np.concatenate(block)
+                    kept.add(samples)
                     peak = max(peak, float(np.abs(samples).max(initial=0.0)))
                     if config.all_samples and tools.detector is not None:
                         frames.append(samples_frame(samples))

@@ -7,13 +7,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from worker.errors import ErrorCode, JobError
+from worker.speech.children.framing import Frame
 from worker.speech.media.all_tracks import AllTracks
 from worker.speech.media.copies import ChannelCopies
 from worker.speech.media.reader import AudioLimits, AudioReader
 from worker.speech.media.source import MOST_PARTS, Source, Survey, SurveyedPart
 from worker.speech.prepare.frames import (
     PROGRESS_SECONDS,
-    Frame,
     PrepareConfig,
     PrepareTask,
     opened_frame,

@@ -1,4 +1,4 @@
-"""Frames between child and parent: what is written on one end is read on the other."""
+"""Frames of prepare children: what is written on one end is read on the other."""
 
 from __future__ import annotations
 
@@ -9,67 +9,24 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.errors import ErrorCode
+from worker.speech.children.framing import Frame, FrameError, read_frame, write_frame
 from worker.speech.media.raw import ENCODINGS, MAX_CHANNELS, MAX_RATE, MIN_RATE, RawAudio
 from worker.speech.media.source import MOST_PARTS, Source, Survey, SurveyedPart
 from worker.speech.prepare.frames import (
-    MAX_HEADER,
-    MAX_PAYLOAD,
-    Frame,
-    FrameError,
     PrepareConfig,
     PreparedWindow,
     PrepareTask,
     config_frame,
-    error_frame,
     read_config,
-    read_error,
-    read_frame,
     read_survey,
     read_task,
     read_window,
     surveyed_frame,
     task_frame,
     window_frame,
-    write_frame,
 )
 from worker.speech.prepare.sound import to_samples
 from worker.speech.windows import Span, Window
-
-headers = st.dictionaries(
-    st.text(max_size=10),
-    st.one_of(st.integers(), st.text(), st.booleans(), st.none(), st.lists(st.integers())),
-)
-
-
-@given(st.lists(st.tuples(headers, st.binary(max_size=1_000)), max_size=5))
-def test_frames_survive_the_pipe(frames: list[Frame]) -> None:
-    stream = io.BytesIO()
-    for header, payload in frames:
-        write_frame(stream, header, payload)
-    stream.seek(0)
-    found = []
-    while (frame := read_frame(stream.read)) is not None:
-        found.append(frame)
-    assert found == frames
-
-
-@pytest.mark.parametrize(("header", "payload"), [(MAX_HEADER + 1, 0), (2, MAX_PAYLOAD + 1)])
-def test_a_frame_longer_than_any_of_ours(header: int, payload: int) -> None:
-    lengths = header.to_bytes(4, "little") + payload.to_bytes(4, "little")
-    with pytest.raises(FrameError, match="a frame of"):
-        read_frame(io.BytesIO(lengths).read)
-
-
-def test_half_a_frame_is_the_end() -> None:
-    assert read_frame(io.BytesIO(b"\x01\x00").read) is None
-    assert read_frame(io.BytesIO().read) is None
-
-
-def test_a_header_that_is_no_json_is_refused() -> None:
-    stream = io.BytesIO((3).to_bytes(4, "little") + (0).to_bytes(4, "little") + b"{x}")
-    with pytest.raises(FrameError, match="a broken header"):
-        read_frame(stream.read)
 
 
 def sent(frame: Frame) -> Frame:
@@ -106,6 +63,7 @@ tasks = st.builds(
     ),
     source=sources,
     survey=st.sampled_from([None, "channels", "tracks"]),
+    samples_file=st.none() | st.text(max_size=20),
 )
 
 
@@ -153,15 +111,6 @@ def test_a_window_that_is_done_is_named_alone() -> None:
     header, payload = sent(window_frame(window, None))
     assert payload == b""
     assert read_window(header, payload, 80) == PreparedWindow(3, window.spans, None, None)
-
-
-def test_errors_arrive_with_code_and_message_and_unknown_ones_are_refused() -> None:
-    header, _ = sent(error_frame(ErrorCode.NOT_MEDIA, "No decoder recognises the file."))
-    error = read_error(header)
-    assert (error.code, error.message) == (ErrorCode.NOT_MEDIA, "No decoder recognises the file.")
-    for wrong in ({"kind": "error"}, {"code": "no_such_code", "message": "x"}):
-        with pytest.raises(FrameError, match="unknown error"):
-            read_error(wrong)
 
 
 @st.composite

@@ -22,10 +22,10 @@ import pytest
 
 from tests.fakes.media import write_wav
 from tests.fakes.speech import samples_of, talk
-from worker.errors import ErrorCode, JobError
+from worker.errors import ErrorCode, JobError, WorkerError
+from worker.speech.children.rules import KEPT_VARIABLES
 from worker.speech.config import SPANS, WINDOWS
 from worker.speech.media.source import Source
-from worker.speech.prepare.child_rules import KEPT_VARIABLES
 from worker.speech.prepare.frames import LAST, PrepareConfig, PrepareTask, read_survey
 from worker.speech.prepare.pool import PreparePool
 
@@ -51,7 +51,7 @@ class Recorder:
     ) -> None:
         self.task = PrepareTask(str(path), **task)
         self.frames: list[dict[str, Any]] = []
-        self.error: JobError | None = None
+        self.error: WorkerError | None = None
         self.over = threading.Event()
         self.paused = threading.Event()
         self.gone = False
@@ -83,7 +83,7 @@ class Recorder:
 
     def failed_with(self, code: ErrorCode) -> str:
         self.wait()
-        assert self.error is not None
+        assert isinstance(self.error, JobError)
         assert self.error.code is code
         return self.error.message
 
@@ -107,7 +107,7 @@ class Recorder:
         if header["kind"] in LAST:
             self.over.set()
 
-    def failed(self, error: JobError) -> None:
+    def failed(self, error: WorkerError) -> None:
         self.error = error
         self.over.set()
 

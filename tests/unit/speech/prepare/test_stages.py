@@ -13,11 +13,13 @@ import pytest
 from numpy.typing import NDArray
 
 from tests.fakes.media import encode, tone, wav_bytes, write_wav
-from worker.errors import ErrorCode, JobError
+from worker.errors import ErrorCode, JobError, TransientError
+from worker.speech.children.framing import Frame
 from worker.speech.config import SPANS, WINDOWS
 from worker.speech.media.raw import RawAudio
 from worker.speech.prepare.features import FrontEnd
-from worker.speech.prepare.frames import Frame, PrepareConfig, PrepareTask
+from worker.speech.prepare.frames import PrepareConfig, PrepareTask
+from worker.speech.prepare.samples_file import SamplesFile, map_samples
 from worker.speech.prepare.stages import Tools, prepare
 from worker.speech.windows import FRAME, SAMPLE_RATE, Span
 
@@ -238,3 +240,34 @@ def test_a_file_over_the_limit(talk: Path, tools: Tools) -> None:
     with pytest.raises(JobError) as caught:
         list(prepare(PrepareTask(str(talk)), config, tools))
     assert caught.value.code is ErrorCode.AUDIO_TOO_LONG
+
+
+@pytest.mark.parametrize("vad", ["silero", "none"])
+def test_all_samples_of_a_file_are_kept_on_disk_if_asked_for(
+    talk: Path, tools: Tools, tmp_path: Path, vad: str
+) -> None:
+    kept = tmp_path / "samples"
+    used = tools if vad == "silero" else replace(tools, detector=None)
+    frames = run(talk, used, samples_file=str(kept))
+    assert frames[-1][0]["kind"] == "end"
+    # They are on disk before the end is told: whoever hears of it may look at them.
+    np.testing.assert_array_equal(
+        map_samples(kept), np.frombuffer(talk.read_bytes()[44:], dtype="<i2")
+    )
+    assert kept.stat().st_mode & 0o077 == 0
+
+
+def test_the_samples_of_a_silent_file_are_none(tmp_path: Path) -> None:
+    with SamplesFile(str(tmp_path / "samples")):
+        pass
+    assert map_samples(tmp_path / "samples").shape == (0,)
+
+
+@pytest.mark.parametrize(
+    ("path", "why"), [("/dev/full", "No space left"), ("/no/such/folder", "No such file")]
+)
+def test_samples_that_can_not_be_kept_now_may_be_kept_later(
+    talk: Path, tools: Tools, path: str, why: str
+) -> None:
+    with pytest.raises(TransientError, match=why):
+        run(talk, tools, samples_file=path)

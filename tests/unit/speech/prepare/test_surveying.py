@@ -15,10 +15,11 @@ from tests.fakes.media import encode, tone, wav_bytes, write_wav
 from tests.fakes.speech import conversation
 from worker.errors import ErrorCode, JobError
 from worker.jobs.speakers import MAX_CHANNELS
+from worker.speech.children.framing import Frame
 from worker.speech.media import raw
 from worker.speech.media.raw import RawAudio
 from worker.speech.media.source import MOST_PARTS, Source
-from worker.speech.prepare.frames import Frame, PrepareConfig, PrepareTask, read_survey
+from worker.speech.prepare.frames import PrepareConfig, PrepareTask, read_survey
 from worker.speech.prepare.surveying import survey
 
 Parts = list[tuple[int | None, int | None, int | None]]

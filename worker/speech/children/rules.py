@@ -1,6 +1,6 @@
-"""What holds in every child process that decodes media: a small environment, limits, no afterlife.
+"""What holds in every child process: a small environment, limits, no afterlife.
 
-Decoders crash, hang and swallow memory, and what they read comes from strangers.
+Decoders and models crash, hang and swallow memory, and what they read comes from strangers.
 """
 
 from __future__ import annotations
@@ -9,25 +9,52 @@ import os
 import resource
 import signal
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import BinaryIO
 
-__all__ = ["KEPT_VARIABLES", "allowed", "child_environment", "die_with_parent", "limit_memory"]
+__all__ = [
+    "KEPT_VARIABLES",
+    "allowed",
+    "begin",
+    "child_environment",
+    "die_with_parent",
+    "limit_memory",
+]
 
 KEPT_VARIABLES = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "LD_LIBRARY_PATH", "VIRTUAL_ENV")
 """Environment variables that a child gets: none that could hold a credential."""
 
 
-def child_environment() -> dict[str, str]:
+def child_environment(
+    keep: Sequence[str] = (), more: Mapping[str, str] | None = None
+) -> dict[str, str]:
     """The environment that a child is started with; its modules are found where its parent's are.
 
-    One thread: preparing runs beside decoding, and cores aren't oversubscribed. Each more would
-    also map memory of its own.
+    One thread, unless `more` says otherwise: a child works beside decoding, and cores aren't
+    oversubscribed. Each more would also map memory of its own.
+
+    Args:
+        keep: variables to take over, if they are set, beside `KEPT_VARIABLES`.
+        more: variables to set.
     """
-    environment = {name: os.environ[name] for name in KEPT_VARIABLES if name in os.environ}
-    environment |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+    kept = (*KEPT_VARIABLES, *keep)
+    environment = {name: os.environ[name] for name in kept if name in os.environ}
+    environment |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"} | dict(more or {})
     # Absolute: a child may be started in another directory.
     environment["PYTHONPATH"] = os.pathsep.join(str(Path(path).resolve()) for path in sys.path)
     return environment
+
+
+def begin() -> tuple[BinaryIO, BinaryIO]:
+    """What a child of pipes does first; the pipes to read requests from and write replies to."""
+    # An interrupt in a terminal reaches the whole group; only the parent decides what it means.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    die_with_parent()
+    # Libraries print; the replies' descriptor is therefore not number 1.
+    replies = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)
+    return sys.stdin.buffer, replies
 
 
 def die_with_parent() -> None:
