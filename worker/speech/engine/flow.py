@@ -156,6 +156,10 @@ class Flow(Owner):
         if file.gone or not file.state.finished:
             return
         self._forget(file)
+        if file.state.failure is not None:
+            with suppress(InvalidStateError):
+                file.future.set_exception(file.state.failure)
+            return
         language = file.state.language
         if language is not None and (why := self._feedback.why_not(language.code)):
             file.state.notes.append(why)

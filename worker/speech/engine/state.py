@@ -6,6 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Literal
 
+from worker.errors import WorkerError
+from worker.results.speakers import Diarization
 from worker.results.transcript import Language
 from worker.speech import unheard
 from worker.speech.api import Partial, Recognition
@@ -35,6 +37,11 @@ class FileState(WindowTexts):
         peak: its largest amplitude, of 1.
         seconds: this file's share of each stage.
         notes: for the result.
+        speakers_left: whether it is still to be told who speaks. The answer waits for that;
+            nothing else does.
+        speakers_done: share of the file in which that is told, from 0 to 1.
+        diarization: who speaks when; None before it is told, and where nobody asked.
+        failure: what the file fails with once its text is complete.
     """
 
     stages_left: set[str] = field(default_factory=set)
@@ -44,6 +51,10 @@ class FileState(WindowTexts):
     peak: float = 1.0
     seconds: dict[str, float] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    speakers_left: bool = False
+    speakers_done: float = 0.0
+    diarization: Diarization | None = None
+    failure: WorkerError | None = None
 
     def end(
         self,
@@ -81,6 +92,25 @@ class FileState(WindowTexts):
         """
         self.stages_left.remove(name)
         return self._count_windows()
+
+    def speakers_told(self, diarization: Diarization, notes: Iterable[str] = ()) -> None:
+        """It is known who speaks.
+
+        Args:
+            diarization: who speaks when.
+            notes: what telling speakers apart has to say, for the result.
+        """
+        self.speakers_left = False
+        self.diarization = diarization
+        self.notes.extend(notes)
+
+    def speakers_failed(self, error: WorkerError) -> None:
+        """It can't be told who speaks: the file fails, but its text is decoded to the end first.
+
+        Its windows are then all in the job's checkpoint, for a sender who tries again.
+        """
+        self.speakers_left = False
+        self.failure = error
 
     @property
     def only_looks(self) -> bool:
@@ -124,9 +154,14 @@ class FileState(WindowTexts):
         self.seconds[stage] = self.seconds.get(stage, 0.0) + seconds
 
     @property
-    def finished(self) -> bool:
+    def text_done(self) -> bool:
         """Whether every whole-file stage is done and every window has its words."""
         return self.total is not None and not self.windows
+
+    @property
+    def finished(self) -> bool:
+        """Whether nothing is left to be done for the file's answer."""
+        return self.text_done and not self.speakers_left
 
     @property
     def wants_windows(self) -> bool:
@@ -156,9 +191,16 @@ class FileState(WindowTexts):
         """(seconds of the file that are done, its length if known).
 
         Windows are not decoded in order, so this is where the last known window ends, less the
-        length of those that are not done.
+        length of those that are not done. Where speakers are told apart, text and speakers are
+        half of the work each.
         """
-        if self.finished and self.audio_seconds is not None:
+        text, length = self._text_progress()
+        if not self.speakers_left:
+            return text, length
+        return (text + self.speakers_done * (length or 0.0)) / 2, length
+
+    def _text_progress(self) -> tuple[float, float | None]:
+        if self.text_done and self.audio_seconds is not None:
             return self.audio_seconds, self.audio_seconds
         ends = [window.end for window in self.windows.values()]
         ends += [window.end for window in self.done.values()]
@@ -191,6 +233,7 @@ class FileState(WindowTexts):
             windows=self.total,
             resumed=self.resumed,
             notes=tuple(notes),
+            diarization=self.diarization,
         )
 
     def _count_windows(self) -> Step:
