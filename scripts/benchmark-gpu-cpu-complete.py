@@ -413,7 +413,7 @@ def _windows(
         compute_type=compute_type,
         device=device,
         free_bytes=devices.free_memory(device),
-        reserve_align=False,
+        reserved=0,
         cores=memory.CPU_WINDOWS if device.kind == "cpu" else cores,
     ).capacity(FULL_POSITIONS)
 

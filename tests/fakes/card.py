@@ -25,7 +25,7 @@ from worker.speech.model import memory
 from worker.speech.model.choices import Device
 from worker.speech.model.decoding import BEST_OF, Decoded, Listed, Request
 from worker.speech.model.log_mel import stack
-from worker.speech.model.memory import Budget
+from worker.speech.model.memory import ALIGN_BYTES, Budget
 from worker.speech.model.weights import Dimensions
 from worker.speech.prepare.features import features_of, pad
 from worker.speech.prepare.sound import Sound
@@ -79,7 +79,7 @@ class Card:
             compute_type=COMPUTE_TYPE,
             device=Device("cuda", 0, self.name),
             free_bytes=self.memory - WEIGHTS,
-            reserve_align=True,
+            reserved=ALIGN_BYTES,
             cores=self.cores,
         )
 

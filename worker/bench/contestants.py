@@ -104,7 +104,7 @@ class Peer(Contestant):
                 compute_type=chosen.name,
                 device=device,
                 free_bytes=devices.free_memory(device),
-                reserve_align=False,
+                reserved=0,
                 cores=threads,
             ).capacity(FULL_POSITIONS)
         return Started(

@@ -7,7 +7,7 @@
 | the engine broke | RELEASED | windows; a redelivered job becomes a suspect |
 | a failure that may be temporary | RELEASED, with a growing delay | windows, the last failure |
 | a defect of the worker | RELEASED, FAILED after some | a failure in the job's record |
-| a failure for good | FAILED | error.json and a dead letter |
+| a failure for good | FAILED | error.json and a dead letter; windows, where they may be used |
 
 On the last delivery that the queue allows, RELEASED becomes FAILED: the redrive policy would take
 the message away, and whoever waits for a result would hear nothing.
@@ -38,8 +38,11 @@ __all__ = ["Endings"]
 
 log = get_logger(__name__)
 
-_OURS = frozenset({ErrorCode.ENGINE_FAILED, ErrorCode.OUT_OF_MEMORY})
+_OURS = frozenset({ErrorCode.ENGINE_FAILED, ErrorCode.OUT_OF_MEMORY, ErrorCode.DIARIZATION_FAILED})
 """A job that fails for good with one of these may be as good as any: the engine could not do it."""
+
+_WORTH_SENDING_AGAIN = frozenset({ErrorCode.TOO_MANY_ATTEMPTS, ErrorCode.DIARIZATION_FAILED})
+"""Who sends a job again after one of these may expect another end: its windows stay."""
 
 _NEVER_KEPT_SECONDS = retry.MAX_RELEASE_SECONDS
 """How long a failed message rests if neither its error nor a copy can be kept anywhere."""
@@ -210,8 +213,8 @@ class Endings:
         task.lease.ensure()
         if not self._failures.keep(FailedJob.of(task), error):
             return Outcome(Answer.RELEASED, _NEVER_KEPT_SECONDS, ours=ours)
-        if error.code is ErrorCode.TOO_MANY_ATTEMPTS:
-            # Who sends the job again after this means it: its windows stay, its record goes.
+        if error.code in _WORTH_SENDING_AGAIN:
+            # Who sends the job again means it: its record goes.
             self._save(task, task.record.forgiven())
         elif task.checkpoint is not None or task.marked:
             self._delete(task)

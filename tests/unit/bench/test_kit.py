@@ -80,7 +80,7 @@ def test_a_budget_on_this_cpu(base: Path) -> None:
         compute_type="int8",
         device=device,
         free_bytes=kit.free_memory(device),
-        reserve_align=False,
+        reserved=0,
         cores=2,
     )
     assert 1 <= budget.capacity(kit.FULL_POSITIONS) <= budget.capacity(400)

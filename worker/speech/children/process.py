@@ -21,6 +21,7 @@ from worker.speech.children.framing import (
     TAKEN,
     Frame,
     FrameError,
+    read_error,
     read_frame,
     write_frame,
 )
@@ -68,6 +69,7 @@ class Child:
         Raises:
             FrameError: it did not come up.
             TimeoutError: it takes too long.
+            WorkerError: it says why it can't come up.
         """
         self._expect(READY, seconds)
 
@@ -100,6 +102,16 @@ class Child:
         assert frame is not None  # `_read_bytes` raises at the end of the stream
         return frame
 
+    def ended(self, grace: float = 0.0) -> int | None:
+        """Its exit status, negative for a signal; None if it runs.
+
+        Args:
+            grace: seconds that a child which has closed its pipes gets to end.
+        """
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(grace)
+        return self._process.poll()
+
     def end(self, grace: float = 0.0) -> int:
         """Kills the process if it lives; its exit status, negative for a signal.
 
@@ -107,9 +119,7 @@ class Child:
             grace: seconds that a child which has closed its pipes gets to end by itself, so
                 that the status is its own.
         """
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            self._process.wait(grace)
-        alive = self._process.poll() is None
+        alive = self.ended(grace) is None
         for stream in (self._requests, self._replies):
             # A pipe whose other end is dead may refuse its last flush.
             with contextlib.suppress(OSError):
@@ -120,6 +130,8 @@ class Child:
 
     def _expect(self, wanted: Frame, seconds: float) -> None:
         header, _ = self.read(seconds)
+        if header.get("kind") == "error":
+            raise read_error(header)
         if header != wanted[0]:
             raise FrameError(f"a child sent {header.get('kind')!r}, not {wanted[0]['kind']!r}")
 

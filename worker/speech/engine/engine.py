@@ -5,7 +5,8 @@ This module puts the parts together. Threads, and what they do:
 - the prepare pool's (one for each child process): take windows in (`inflow`);
 - the device threads (one on a card, one a lane on a CPU): decode batches (`device_loop`);
 - one text thread: reads what came of them (`text_loop`);
-- one align thread: times of words (`word_router`).
+- one align thread: times of words (`word_router`);
+- one for speakers, once a file wants to know who they are (`diarizing`).
 
 They meet in `shared`, behind one lock; `flow` moves windows from one to the next.
 """
@@ -28,6 +29,13 @@ from worker.speech.engine.batcher import Batcher
 from worker.speech.engine.channels import ChannelSubmission, SurveyFeed
 from worker.speech.engine.decoder import Decoder
 from worker.speech.engine.device_loop import DeviceLoop
+from worker.speech.engine.diarizing import (
+    Diarizing,
+    MakeProcess,
+    process_for,
+    required,
+    wait_for,
+)
 from worker.speech.engine.feedback import Feedback
 from worker.speech.engine.file import File, Group
 from worker.speech.engine.flow import Flow
@@ -48,6 +56,8 @@ from worker.speech.model.loaded import Loaded, load
 from worker.speech.model.memory import ALIGN_BYTES
 from worker.speech.prepare.frames import PrepareConfig, PrepareTask
 from worker.speech.prepare.pool import PreparePool
+from worker.speech.speakers.choice import Choice
+from worker.speech.speakers.process import SpeakersProcess
 from worker.speech.windows import FULL_POSITIONS
 from worker.threads import SupervisedThread
 
@@ -79,6 +89,7 @@ class _Running:
     router: WordRouter
     flow: Flow
     inflow: Inflow
+    diarizing: Diarizing
     pool: PreparePool
     threads: tuple[SupervisedThread, ...]
 
@@ -91,6 +102,7 @@ class Engine(Transcriber):
         load: loads the model; replaced in tests.
         guard: decides about short windows; replaced in tests.
         stages: makes the stages that look at whole files; replaced in tests.
+        speakers: makes the process that tells speakers apart; replaced in tests.
     """
 
     def __init__(
@@ -100,10 +112,12 @@ class Engine(Transcriber):
         load: Callable[[EngineConfig], Loaded] = load,
         guard: Guard | None = None,
         stages: MakeStages = stages_for,
+        speakers: MakeProcess = process_for,
     ) -> None:
         self._config = config
         self._load = load
         self._stages = stages
+        self._speakers = speakers
         self._guard = guard or Guard()
         self._starting = threading.Lock()
         self._stopped = False
@@ -113,11 +127,22 @@ class Engine(Transcriber):
 
     def start(self) -> None:
         """See `api.Transcriber`."""
-        running = _assemble(self._load(self._config), self._guard, self._stages)
+        # A model for speakers that is named is loaded beside Whisper.
+        process = required(self._config, self._speakers)
+        try:
+            loaded = self._load(self._config)
+            if process is not None:
+                wait_for(process)
+        except BaseException:
+            if process is not None:
+                process.stop()
+            raise
+        running = _assemble(loaded, self._guard, self._stages, self._speakers, process)
         with self._starting:
             self._running = running
             if self._stopped:  # while the model was loading
                 running.flow.stop()
+                running.diarizing.stop()
                 return
             running.pool.start()
             for thread in running.threads:
@@ -131,6 +156,7 @@ class Engine(Transcriber):
         if running is None:
             return
         running.flow.stop()
+        running.diarizing.stop()
         running.pool.stop()
         for thread in running.threads:
             thread.join()
@@ -176,7 +202,11 @@ class Engine(Transcriber):
 
     def held_seconds(self) -> float:
         """See `api.Transcriber`."""
-        return self._running.inflow.held_seconds() if self._running is not None else 0.0
+        running = self._running
+        if running is None:
+            return 0.0
+        held = running.inflow.held_seconds()
+        return max(held, self.most_held_seconds()) if running.diarizing.behind() else held
 
     def most_held_seconds(self) -> float:
         """See `api.Transcriber`."""
@@ -205,14 +235,16 @@ class Engine(Transcriber):
             return shared.empty() and shared.device_idle()
 
     def children(self) -> list[int]:
-        """Process ids of the prepare pool."""
-        return self._running.pool.children() if self._running is not None else []
+        """Process ids of the prepare pool and of what tells speakers apart."""
+        running = self._running
+        return running.pool.children() + running.diarizing.children() if running else []
 
     # Files in.
 
     def check(self, options: Options) -> None:
         """See `api.Transcriber`."""
         self._parts.loaded.check(options)
+        self._parts.diarizing.refuse_without(options)
 
     def submit(
         self,
@@ -228,6 +260,8 @@ class Engine(Transcriber):
         parts = self._parts
         shared = parts.shared
         parts.loaded.check(options)
+        if options.diarize:
+            parts.diarizing.ensure()
         if not parts.loaded.model.multilingual:
             options = replace(options, language="en")
         carries = options.carry_context != "off"
@@ -242,6 +276,7 @@ class Engine(Transcriber):
                 samples=file.word_times == "aligned",
                 raw=options.raw,
                 source=source,
+                samples_file=parts.diarizing.add(file, scratch) if options.diarize else None,
             )
             shared.files[file.number] = file
             parts.pool.submit(parts.inflow.feed(file, task))
@@ -303,7 +338,13 @@ class Engine(Transcriber):
         )
 
 
-def _assemble(loaded: Loaded, guard: Guard, make_stages: MakeStages) -> _Running:
+def _assemble(
+    loaded: Loaded,
+    guard: Guard,
+    make_stages: MakeStages,
+    make_speakers: MakeProcess,
+    speakers: SpeakersProcess | None,
+) -> _Running:
     """The parts of an engine around a loaded model, not yet started."""
     # Loading may have found that not all that was asked for can be had here.
     config = loaded.config
@@ -323,7 +364,17 @@ def _assemble(loaded: Loaded, guard: Guard, make_stages: MakeStages) -> _Running
     flow = Flow(shared, feedback, router)
     stages = make_stages(config, loaded, flow.add_window)
     most = most_held_seconds(config.held_seconds, loaded.budget.capacity(FULL_POSITIONS))
-    inflow = Inflow(shared, flow, most_held_seconds=most, mels=mels, stages=stages)
+    diarizing = Diarizing(
+        Choice(config), loaded.device, shared, flow, process=speakers, make=make_speakers
+    )
+    inflow = Inflow(
+        shared,
+        flow,
+        most_held_seconds=most,
+        mels=mels,
+        stages=stages,
+        decoded=diarizing.decoded,
+    )
     pool = PreparePool(
         PrepareConfig(
             mels=mels,
@@ -347,7 +398,9 @@ def _assemble(loaded: Loaded, guard: Guard, make_stages: MakeStages) -> _Running
     threads = [SupervisedThread(f"device-{n}", device.run, died) for n in range(loaded.lanes)]
     threads.append(SupervisedThread("texts", TextLoop(shared, flow).run, died))
     threads.append(SupervisedThread("align", router.run, died))
-    return _Running(loaded, shared, decoder, feedback, router, flow, inflow, pool, tuple(threads))
+    return _Running(
+        loaded, shared, decoder, feedback, router, flow, inflow, diarizing, pool, tuple(threads)
+    )
 
 
 def _aligner(config: EngineConfig, loaded: Loaded) -> Aligner | None:

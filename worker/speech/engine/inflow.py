@@ -7,7 +7,7 @@ paused in the pool until some are done; other files are prepared meanwhile.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -66,6 +66,7 @@ class Inflow:
             `most_held_seconds`.
         mels: feature bands that children compute; 0 if the model computes them.
         stages: what looks at whole files, in the order it is to be run.
+        decoded: called with the lock when a file is decoded to its end.
     """
 
     def __init__(
@@ -76,8 +77,10 @@ class Inflow:
         most_held_seconds: float,
         mels: int,
         stages: Sequence[WholeFileStage] = (),
+        decoded: Callable[[File], None] = lambda _: None,
     ) -> None:
         self.flow = flow
+        self.decoded = decoded
         self.mels = mels
         self.stages = tuple(stages)
         self._shared = shared
@@ -199,6 +202,7 @@ class FileFeed:
             self._file,
             state.end(header["audio_seconds"], header["seconds"], header["notes"], header["peak"]),
         )
+        self._inflow.decoded(self._file)
         self._shared.stats.audio_seconds += self._file.group.longer(header["audio_seconds"])
         log.debug(
             "file.prepared",

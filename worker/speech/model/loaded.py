@@ -36,6 +36,7 @@ from worker.speech.model.weights import Dimensions, read_dimensions
 from worker.speech.model.whisper import Whisper
 from worker.speech.packages import whisperx_installed
 from worker.speech.prepare.sound import to_samples
+from worker.speech.speakers.choice import why_not
 from worker.speech.windows import FULL_POSITIONS, SAMPLE_RATE
 from worker.speech.words.align_models import any_model_here, import_libraries
 from worker.threads import SupervisedThread
@@ -262,7 +263,9 @@ def _load(config: EngineConfig, device: choices.Device, notes: list[str]) -> Loa
         compute_type=chosen.name,
         device=device,
         free_bytes=devices.free_memory(device),
-        reserve_align=config.word_times == "aligned",
+        reserved=memory.reserved_bytes(
+            align=config.word_times == "aligned", speakers=not standard and not why_not(config)
+        ),
         cores=cores,
         lanes=lanes,
     )

@@ -21,6 +21,8 @@ __all__ = [
     "ALIGN_BYTES",
     "CPU_WINDOWS",
     "RESERVE_BYTES",
+    "SPEAKER_BYTES",
+    "SPEAKER_CONTEXT_BYTES",
     "TYPICAL_TOKENS",
     "Budget",
     "WindowCost",
@@ -28,6 +30,7 @@ __all__ = [
     "budget",
     "is_out_of_memory",
     "is_stale",
+    "reserved_bytes",
     "window_cost",
 ]
 
@@ -55,6 +58,15 @@ ALIGN_BYTES = 1_000 << 20
 60 s of audio took 1130 more on an H200; it gets 30 s at a time. Models of many languages are three
 times as large, and two are kept: what they take beyond this is taken off each batch once they are
 loaded (`device.beyond_reserve`)."""
+
+SPEAKER_BYTES = 1_536 << 20
+"""Kept free on a card for the process that tells speakers apart, which takes no more (see
+`speakers.child`). Reckoned, not measured: its CUDA context; 35 MiB of weights; and for a call of 8
+chunks of 10 s some 80 MiB for each of the few values of a layer that live at a time, with cuDNN's
+workspace."""
+
+SPEAKER_CONTEXT_BYTES = 512 << 20
+"""Of those, what CUDA takes in a process before torch has allocated anything."""
 
 CPU_WINDOWS = 8
 """Windows of 30 s in a batch on a CPU; more gain nothing (see `worker/speech/model/README.md`)."""
@@ -236,7 +248,7 @@ def budget(
     compute_type: str,
     device: Device,
     free_bytes: int,
-    reserve_align: bool,
+    reserved: int,
     cores: int,
     lanes: int = 1,
 ) -> Budget:
@@ -251,7 +263,7 @@ def budget(
         compute_type: the chosen one.
         device: where the model is loaded.
         free_bytes: free memory after the model was loaded.
-        reserve_align: whether alignment models will share the card.
+        reserved: bytes of a card to be kept free for other models; see `reserved_bytes`.
         cores: on a CPU, the threads that decode.
         lanes: batches that are decoded at once, and share what there is.
 
@@ -268,7 +280,7 @@ def budget(
         return Budget(
             most, free_bytes // 4 // lanes, FULL_POSITIONS * min(batch_size, windows), cost, "cpu"
         )
-    usable = free_bytes - RESERVE_BYTES - (ALIGN_BYTES if reserve_align else 0)
+    usable = free_bytes - RESERVE_BYTES - reserved
     one = cost.bytes(FULL_POSITIONS)
     if usable // lanes < one:
         raise MachineError(
@@ -278,6 +290,16 @@ def budget(
             "beam_size, or end other processes on the card"
         )
     return Budget(most, usable // lanes, FULL_POSITIONS * batch_size, cost)
+
+
+def reserved_bytes(*, align: bool, speakers: bool) -> int:
+    """Bytes of a card that are kept free for other models than Whisper.
+
+    Args:
+        align: whether alignment models may share the card.
+        speakers: whether models that tell speakers apart may.
+    """
+    return (ALIGN_BYTES if align else 0) + (SPEAKER_BYTES if speakers else 0)
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -12,6 +12,7 @@ from worker.speech.model.memory import (
     ALIGN_BYTES,
     CPU_WINDOWS,
     RESERVE_BYTES,
+    SPEAKER_BYTES,
     STEP_BYTES,
     Budget,
     WindowCost,
@@ -19,6 +20,7 @@ from worker.speech.model.memory import (
     budget,
     is_out_of_memory,
     is_stale,
+    reserved_bytes,
     window_cost,
 )
 from worker.speech.model.weights import LARGE_V3, Dimensions
@@ -33,8 +35,9 @@ TURBO = Dimensions(
 
 
 def on_card(free_bytes: int, dimensions: Dimensions = LARGE_V3, *, batch_size: int = 64,
-            given_: bool = True, align: bool = True, beam_size: int = 5,
-            compute_type: str = "int8_float16", lanes: int = 1) -> Budget:  # fmt: skip
+            given_: bool = True, align: bool = True, speakers: bool = False,
+            beam_size: int = 5, compute_type: str = "int8_float16",
+            lanes: int = 1) -> Budget:  # fmt: skip
     return budget(
         dimensions,
         batch_size=batch_size,
@@ -43,7 +46,7 @@ def on_card(free_bytes: int, dimensions: Dimensions = LARGE_V3, *, batch_size: i
         compute_type=compute_type,
         device=T4,
         free_bytes=free_bytes,
-        reserve_align=align,
+        reserved=reserved_bytes(align=align, speakers=speakers),
         cores=4,
         lanes=lanes,
     )
@@ -110,6 +113,14 @@ def test_about_24_windows_fit_a_t4_beside_large_v3_int8() -> None:
     assert on_card(free).capacity(300) > 2 * capacity
 
 
+def test_a_card_keeps_room_for_models_that_tell_speakers_apart() -> None:
+    free = 15_360 * (1 << 20) - 400 * (1 << 20) - 1_600 * MB
+    without, beside = on_card(free).bytes, on_card(free, speakers=True).bytes
+    assert without is not None
+    assert beside == without - SPEAKER_BYTES
+    assert reserved_bytes(align=False, speakers=False) == 0
+
+
 def test_lanes_share_the_memory_of_a_card() -> None:
     free = 15_360 * (1 << 20) - 400 * (1 << 20) - 1_600 * MB
     assert on_card(free, lanes=2).capacity(1500) == on_card(free).capacity(1500) // 2
@@ -164,7 +175,7 @@ def on_cpu(
         compute_type="int8",
         device=CPU,
         free_bytes=free,
-        reserve_align=True,
+        reserved=ALIGN_BYTES,
         cores=cores,
         lanes=lanes,
     )

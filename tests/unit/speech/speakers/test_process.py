@@ -1,0 +1,259 @@
+"""Real children that die, stand still, babble: the file they have gets its answer, so do others."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import CancelledError
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+
+from tests.fakes import speakers_child
+from tests.fakes.speakers_child import HALVES
+from worker.errors import ErrorCode, JobError, WorkerError
+from worker.speech.children.rules import KEPT_VARIABLES
+from worker.speech.model.choices import Device
+from worker.speech.speakers.frames import Found, SpeakersConfig, SpeakersTask
+from worker.speech.speakers.process import SpeakersProcess, start_child
+
+PATIENCE = 60.0
+
+CARD, CPU = Device("cuda", 0, "no card at all"), Device("cpu", 0, "a processor")
+
+
+class Recorder:
+    """Takes what is found in one file."""
+
+    def __init__(self, path: Path, seconds: float = 2.0) -> None:
+        np.zeros(round(seconds * 16_000), dtype=np.int16).tofile(path)
+        self.task = SpeakersTask(str(path), 1, 3)
+        self.heard: list[float] = []
+        self.over = threading.Event()
+        self.begun = threading.Event()
+        self.answer: Found | None = None
+        self.error: WorkerError | None = None
+        self.gone = False
+
+    def wanted(self) -> bool:
+        return not self.gone
+
+    def begins(self) -> None:
+        assert not self.begun.is_set()
+
+    def progress(self, share: float) -> None:
+        self.heard.append(share)
+        self.begun.set()
+
+    def found(self, found: Found) -> None:
+        assert not self.over.is_set()
+        self.answer = found
+        self.over.set()
+
+    def failed(self, error: WorkerError) -> None:
+        assert not self.over.is_set()
+        self.error = error
+        self.over.set()
+
+    def wait(self) -> Found:
+        assert self.over.wait(PATIENCE)
+        assert self.answer is not None, self.error
+        return self.answer
+
+    def failure(self) -> str:
+        assert self.over.wait(PATIENCE)
+        assert isinstance(self.error, JobError)
+        assert self.error.code is ErrorCode.DIARIZATION_FAILED
+        return self.error.message
+
+
+Make = Callable[..., SpeakersProcess]
+
+
+@pytest.fixture
+def processes() -> Iterator[Make]:
+    made: list[SpeakersProcess] = []
+
+    def make(
+        script: str = HALVES, device: Device = CARD, *, stall_seconds: float = PATIENCE
+    ) -> SpeakersProcess:
+        made.append(speakers_child.make_process(script, None, device, stall_seconds=stall_seconds))
+        made[-1].start()
+        return made[-1]
+
+    yield make
+    for process in made:
+        process.stop()
+        assert process.children() == []
+
+
+def pid(process: SpeakersProcess) -> int:
+    (found,) = process.children()
+    return found
+
+
+def test_files_queue_for_one_child_and_one_that_died_between_two_is_replaced(
+    processes: Make, tmp_path: Path
+) -> None:
+    process = processes()
+    process.wait_until_loaded()
+    first = pid(process)
+    clients = [Recorder(tmp_path / str(n), seconds=n) for n in (2, 4, 0)]
+    for client in clients:
+        process.submit(client)
+    ends = [[(v.start, v.end, v.speaker) for v in c.wait().diarization.voices] for c in clients]
+    assert ends[0] == [(0.0, 1.0, "A"), (1.0, 2.0, "1 to 3")]
+    assert ends[1][-1][1] == 4.0
+    assert ends[2][-1][1] == 0.0
+    assert clients[0].heard == [0.5]
+    assert clients[0].wait().notes == ("A note on the model.",)
+    assert pid(process) == first
+    os.kill(first, signal.SIGKILL)
+    while psutil.Process(first).status() != psutil.STATUS_ZOMBIE:
+        time.sleep(0.01)
+    client = Recorder(tmp_path / "after")
+    process.submit(client)
+    assert client.wait() == clients[0].wait()
+    assert pid(process) != first
+
+
+@pytest.mark.parametrize(
+    ("script", "why"),
+    [
+        ("dies on a card", "died (SIGKILL)"),
+        pytest.param("stands still on a card", "stood still", marks=pytest.mark.long),
+    ],
+)
+def test_a_child_that_fails_on_the_card_gets_a_second_on_the_cpu_for_this_file_alone(
+    processes: Make, tmp_path: Path, script: str, why: str
+) -> None:
+    process = processes(script, stall_seconds=1.0)
+    process.wait_until_loaded()
+    client = Recorder(tmp_path / "a")
+    process.submit(client)
+    answer = client.wait()
+    assert answer.device == "cpu"
+    assert f"at the first, its process {why}" in answer.notes[-1]
+    without_child(process)  # the next begins on the card
+
+
+@pytest.mark.parametrize(
+    ("script", "why"),
+    [
+        ("babbles", "its process broke (a frame of"),
+        pytest.param("dies", "its process died (SIGKILL); use a machine", marks=pytest.mark.long),
+        pytest.param("stands still", "its process stood still", marks=pytest.mark.long),
+        pytest.param("has no room", "memory ran out; use a machine", marks=pytest.mark.long),
+    ],
+)
+def test_a_file_that_no_child_survives_fails_and_the_thread_lives(
+    processes: Make, tmp_path: Path, script: str, why: str
+) -> None:
+    process = processes(script, CPU, stall_seconds=1.0)
+    client = Recorder(tmp_path / "a")
+    process.submit(client)
+    assert why in client.failure()
+    assert process._thread.alive
+
+
+def test_a_card_without_room_leaves_the_file_to_the_cpu(processes: Make, tmp_path: Path) -> None:
+    process = processes("has no room on a card")
+    client = Recorder(tmp_path / "a")
+    process.submit(client)
+    assert "the card's memory ran out" in client.wait().notes[-1]
+    without_child(process)
+
+
+def test_a_child_that_gets_no_core_is_not_standing_still_and_ends_with_its_file(
+    processes: Make, tmp_path: Path
+) -> None:
+    process = processes("stands still", CPU, stall_seconds=0.1)
+    looks: list[int] = []
+
+    def tick() -> bool:
+        looks.append(1)
+        return False
+
+    process.tick = tick
+    working, waiting = Recorder(tmp_path / "a"), Recorder(tmp_path / "b")
+    process.submit(working)
+    process.submit(waiting)
+    assert working.begun.wait(PATIENCE)
+    looks.clear()
+    while len(looks) < 2:
+        time.sleep(0.02)
+    assert not working.over.is_set()
+    waiting.gone = working.gone = True
+    without_child(process)
+    assert not working.over.is_set()
+    assert not waiting.heard
+
+
+def without_child(process: SpeakersProcess) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while process.children():
+        assert time.monotonic() < deadline, "its child lives"
+        time.sleep(0.01)
+
+
+def test_models_that_can_not_be_loaded_are_told(processes: Make, tmp_path: Path) -> None:
+    process = processes("can't be loaded")
+    with pytest.raises(JobError, match="a file is damaged") as caught:
+        process.wait_until_loaded()
+    assert caught.value.code is ErrorCode.DIARIZATION_NOT_AVAILABLE
+    client = Recorder(tmp_path / "a")
+    process.submit(client)
+    assert client.over.wait(PATIENCE)
+    assert str(client.error) == "a file is damaged"
+
+
+def test_a_process_that_is_stopped_answers_nobody(tmp_path: Path) -> None:
+    process = speakers_child.make_process("stands still", None, CPU)
+    process.start()
+    working, waiting = Recorder(tmp_path / "a"), Recorder(tmp_path / "b")
+    process.submit(working)
+    process.submit(waiting)
+    assert working.begun.wait(PATIENCE)
+    waiting.gone = working.gone = True
+    process.stop()
+    assert process.children() == []
+    assert not working.over.is_set()
+    late = Recorder(tmp_path / "c")
+    process.submit(late)
+    assert "nobody is there" in late.failure()
+
+
+def test_a_process_that_is_stopped_while_it_loads_says_so() -> None:
+    process = speakers_child.make_process(HALVES, None, CPU)
+    process.start()
+    process.stop()
+    with pytest.raises((CancelledError, WorkerError)):
+        process.wait_until_loaded()
+
+
+def test_a_child_has_no_credentials_and_no_network(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for name in ("AWS_SECRET_ACCESS_KEY", "HF_TOKEN", "WORKER_QUEUE_URL"):
+        monkeypatch.setenv(name, "s3cret")
+    monkeypatch.setenv("HF_HOME", str(tmp_path))
+    child = start_child(SpeakersConfig(speakers_child.chosen(), "cpu"), threads=2)
+    try:
+        environment = Path(f"/proc/{child.pid}/environ").read_text().split("\0")
+    finally:
+        child.end()
+    told = dict(entry.split("=", 1) for entry in environment if entry)
+    assert "s3cret" not in "".join(told.values())
+    assert {name: told.pop(name) for name in told.keys() - {*KEPT_VARIABLES, "PYTHONPATH"}} == {
+        "HF_HOME": str(tmp_path),
+        "HF_HUB_OFFLINE": "1",
+        "PYANNOTE_METRICS_ENABLED": "0",
+        "OMP_NUM_THREADS": "2",
+        "OMP_WAIT_POLICY": "PASSIVE",
+        "OPENBLAS_NUM_THREADS": "1",
+    }

@@ -1,0 +1,271 @@
+"""Who speaks in an engine's files: from the samples on disk to the file's answer.
+
+Beside the text and never in its way: a file that is decoded to its end waits here for the one
+process that tells speakers apart (`speakers.process`), while its windows go their own way. The
+file is answered when both are done (`FileState.speakers_left`).
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+from worker.errors import MachineError, WorkerError
+from worker.logs import get_logger
+from worker.speech.api import Options
+from worker.speech.config import EngineConfig
+from worker.speech.engine.file import File
+from worker.speech.engine.flow import Flow
+from worker.speech.engine.shared import Shared
+from worker.speech.model.choices import Device
+from worker.speech.model.device import find_device, usable_cores
+from worker.speech.model.memory import SPEAKER_BYTES, SPEAKER_CONTEXT_BYTES
+from worker.speech.speakers.choice import Choice, Chosen, require
+from worker.speech.speakers.frames import Found, SpeakersConfig, SpeakersTask
+from worker.speech.speakers.process import SpeakersProcess, start_child
+
+__all__ = ["WAITING_SECONDS", "Diarizing", "process_for", "required"]
+
+log = get_logger(__name__)
+
+WAITING_SECONDS = 4 * 3600.0
+"""Seconds of audio that may wait for the process, beside the file that it has: half a gigabyte on
+disk. On a CPU, where text comes first, files that want speakers would otherwise pile up for as long
+as text comes in. Beyond it the engine counts as full: what it holds is finished, and new jobs are
+left to other workers, until the next file is done."""
+
+MOST_THREADS = 8
+"""Threads of the models on a CPU; they are small, and keep no more of them busy."""
+
+MakeProcess = Callable[[Chosen, Device], SpeakersProcess]
+"""Makes the process for a model and a device; not started."""
+
+
+def process_for(chosen: Chosen, device: Device) -> SpeakersProcess:
+    """The process that tells speakers apart, with the real models."""
+    return SpeakersProcess(
+        SpeakersConfig(chosen, str(device), SPEAKER_BYTES - SPEAKER_CONTEXT_BYTES),
+        start=partial(start_child, threads=min(MOST_THREADS, usable_cores())),
+    )
+
+
+def required(config: EngineConfig, make: MakeProcess = process_for) -> SpeakersProcess | None:
+    """A started process for the model that the settings name; None where they name none.
+
+    It loads the model while its caller does something else; see `wait_for`.
+
+    Raises:
+        MachineError: the model, or the device, can't be had.
+    """
+    if config.transcriber == "standard":
+        return None
+    chosen = require(config)
+    if chosen is None:
+        return None
+    device, _ = find_device(config.device)
+    process = make(chosen, device)
+    process.start()
+    return process
+
+
+def wait_for(process: SpeakersProcess) -> None:
+    """Blocks until the models are loaded. Raises MachineError: they can't be."""
+    try:
+        process.wait_until_loaded()
+    except WorkerError as error:
+        raise MachineError(str(error)) from error
+
+
+class Diarizing:
+    """See the module. Callable from any thread.
+
+    Args:
+        choice: which model tells speakers apart.
+        device: where the text is decoded, and where speakers are told apart.
+        shared: the state of the engine.
+        flow: ends files.
+        process: one that is started already; None: the first file that asks starts one.
+        make: makes one.
+    """
+
+    def __init__(
+        self,
+        choice: Choice,
+        device: Device,
+        shared: Shared,
+        flow: Flow,
+        *,
+        process: SpeakersProcess | None = None,
+        make: MakeProcess = process_for,
+    ) -> None:
+        self._choice = choice
+        self._device = device
+        self._shared = shared
+        self._flow = flow
+        self._make = make
+        self._starting = threading.Lock()
+        self._stopped = False
+        self._process = process
+        if process is not None:
+            process.tick = self._tick
+        self._files: dict[int, _Speakers] = {}
+
+    def refuse_without(self, options: Options) -> None:
+        """Refuse options that ask for speakers where there surely is no model; takes no time.
+
+        Raises:
+            JobError: `diarization_not_available`.
+        """
+        if options.diarize and self._process is None:
+            self._choice.refuse_without()
+
+    def ensure(self) -> None:
+        """See to it that there is a process. The first call may fetch a model.
+
+        Raises:
+            JobError: `diarization_not_available`.
+        """
+        if self._process is None:
+            self._start(self._choice.make())
+
+    def add(self, file: File, scratch: Path | None) -> str:
+        """A file wants to know who speaks: where its samples are to go. Call with the lock.
+
+        Args:
+            file: of the engine.
+            scratch: a folder for its samples; None: one that is made and removed.
+        """
+        own = scratch is None
+        folder = Path(tempfile.mkdtemp(prefix="speakers-")) if scratch is None else scratch
+        speakers = _Speakers(self._shared, self._flow, file, folder, own_folder=own)
+        file.state.speakers_left = True
+        self._files[file.number] = speakers
+        file.future.add_done_callback(lambda _: self._answered(file))
+        return speakers.task.samples_file
+
+    def decoded(self, file: File) -> None:
+        """A file is decoded to its end: its samples are there. Call with the lock."""
+        speakers = self._files.get(file.number)
+        if speakers is not None and self._process is not None:
+            speakers.waits = True
+            self._process.submit(speakers)
+
+    def behind(self) -> bool:
+        """Whether so much audio waits for the process that no more is to be brought."""
+        with self._shared.changed:
+            waiting = (each.seconds for each in self._files.values() if each.waits)
+            return sum(waiting) > WAITING_SECONDS
+
+    def children(self) -> list[int]:
+        """Process ids of the children that run."""
+        return self._process.children() if self._process is not None else []
+
+    def stop(self) -> None:
+        """Kills the child and ends the thread; files must be cancelled by then."""
+        with self._starting:
+            self._stopped = True
+        if self._process is not None:
+            self._process.stop()
+
+    def _start(self, chosen: Chosen) -> None:
+        with self._starting:
+            if self._process is None and not self._stopped:
+                self._process = self._make(chosen, self._device)
+                self._process.tick = self._tick
+                self._process.start()
+
+    def _tick(self) -> bool:
+        """Whether the child could work; it does, and that is progress where nothing else is."""
+        shared = self._shared
+        with shared.changed:
+            idle = shared.device_idle()
+            if idle and shared.files:
+                shared.step()
+            return idle or self._device.is_card
+
+    def _answered(self, file: File) -> None:
+        with self._shared.changed:
+            speakers = self._files.pop(file.number, None)
+        if speakers is not None:
+            speakers.clear()
+
+
+class _Speakers:
+    """One file as the process sees it; see `process.Client`."""
+
+    def __init__(
+        self, shared: Shared, flow: Flow, file: File, folder: Path, *, own_folder: bool
+    ) -> None:
+        options = file.state.options
+        self.task = SpeakersTask(
+            str(folder / "samples"), options.min_speakers, options.max_speakers
+        )
+        self.waits = False
+        self._shared = shared
+        self._flow = flow
+        self._file = file
+        self._folder = folder if own_folder else None
+        self._began = 0.0
+
+    @property
+    def seconds(self) -> float:
+        """Length of the file."""
+        return self._file.state.audio_seconds or 0.0
+
+    def wanted(self) -> bool:
+        """See `process.Client`."""
+        return not self._file.gone
+
+    def begins(self) -> None:
+        """See `process.Client`."""
+        self._began = time.monotonic()
+        with self._shared.changed:
+            self.waits = False
+            self._shared.changed.notify_all()
+
+    def progress(self, share: float) -> None:
+        """See `process.Client`."""
+        with self._shared.changed:
+            self._file.state.speakers_done = share
+
+    def found(self, found: Found) -> None:
+        """See `process.Client`."""
+        self.clear()
+        with self._shared.changed:
+            state = self._file.state
+            state.spend("diarize", time.monotonic() - self._began)
+            state.speakers_told(found.diarization, found.notes)
+            self._end()
+
+    def failed(self, error: WorkerError) -> None:
+        """See `process.Client`."""
+        self.clear()
+        log.warning(
+            "speakers.failed",
+            message=f"Speakers could not be told apart: {error}",
+            job_id=self._file.state.name,
+        )
+        with self._shared.changed:
+            self._file.state.speakers_failed(error)
+            self._end()
+
+    def clear(self) -> None:
+        """Removes the samples; what can't be removed is logged."""
+        try:
+            if self._folder is not None:
+                shutil.rmtree(self._folder)
+            else:
+                Path(self.task.samples_file).unlink()
+        except FileNotFoundError:
+            return  # removed before, or never written
+        except OSError as error:
+            log.warning("speakers.not_removed", message=f"Samples could not be removed: {error}")
+
+    def _end(self) -> None:
+        self._flow.finish_if_done(self._file)
+        self._shared.changed.notify_all()

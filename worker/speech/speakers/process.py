@@ -1,0 +1,355 @@
+"""The process that tells speakers apart, as its parent has it: a thread, a queue, one child.
+
+The thread feeds the child one file after the other and reads what it finds. Nothing that becomes of
+the child reaches further than the file it has: one that dies, stands still or sends nonsense is
+killed, the file gets a second child, on the CPU, and the next file another.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import replace
+from typing import Protocol
+
+from worker.errors import ErrorCode, JobError, WorkerError
+from worker.logs import get_logger
+from worker.redact import location, summary
+from worker.speech.children.framing import Frame, FrameError, read_error
+from worker.speech.children.process import DEATH_SECONDS, Child, how_it_died, kill
+from worker.speech.children.rules import child_environment
+from worker.speech.speakers.attempts import CPU
+from worker.speech.speakers.frames import (
+    Found,
+    SpeakersConfig,
+    SpeakersTask,
+    config_frame,
+    read_found,
+    read_progress,
+    task_frame,
+)
+from worker.threads import SupervisedThread
+
+__all__ = ["LOAD_SECONDS", "STALL_SECONDS", "Client", "SpeakersProcess", "start_child"]
+
+log = get_logger(__name__)
+
+CHILD = "worker.speech.speakers.child"
+"""The module that the child runs."""
+
+LOAD_SECONDS = 300.0
+"""Seconds that loading the models may take: torch and pyannote are imported in 20 s where a cold
+disk is slow, and models may lie on a disk of the network."""
+
+STALL_SECONDS = 300.0
+"""Seconds without a word after which a child that could work is killed. It speaks up after each
+call of the models, which takes seconds; when it groups the voices of a file of two hours it says
+nothing for 10 s on a core of its own, of twelve hours for a minute or two."""
+
+LOOK_SECONDS = 0.5
+"""How often it is looked whether the file is still wanted."""
+
+_KEPT_VARIABLES = (
+    *("CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER", "NVIDIA_VISIBLE_DEVICES"),
+    *("HF_HOME", "HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "XDG_CACHE_HOME", "TORCH_HOME"),
+)
+"""Which card it is, and where models lie."""
+
+
+class Client(Protocol):
+    """Who gets what is found in one file. Called on the speakers' thread, one call at a time.
+
+    Attributes:
+        task: the file, and what is wanted of it.
+    """
+
+    task: SpeakersTask
+
+    def wanted(self) -> bool:
+        """False once the file is answered or cancelled."""
+        ...
+
+    def begins(self) -> None:
+        """It is the file's turn."""
+        ...
+
+    def progress(self, share: float) -> None:
+        """So much of it is done, from 0 to 1."""
+        ...
+
+    def found(self, found: Found) -> None:
+        """It is known who speaks."""
+        ...
+
+    def failed(self, error: WorkerError) -> None:
+        """It can't be told who speaks."""
+        ...
+
+
+def start_child(config: SpeakersConfig, threads: int) -> Child:
+    """A child that begins to load the models.
+
+    Args:
+        config: what all files have in common.
+        threads: of the models.
+    """
+    environment = child_environment(
+        _KEPT_VARIABLES,
+        {
+            "OMP_NUM_THREADS": str(threads),
+            # Threads that wait for work would spin, on cores that decode.
+            "OMP_WAIT_POLICY": "PASSIVE",
+            # What a model names has been fetched, and nobody is told what is done here.
+            "HF_HUB_OFFLINE": "1",
+            "PYANNOTE_METRICS_ENABLED": "0",
+        },
+    )
+    return Child(CHILD, config_frame(config), environment)
+
+
+class SpeakersProcess:
+    """See the module.
+
+    Args:
+        config: what all files have in common.
+        start: starts a child.
+        load_seconds: see `LOAD_SECONDS`.
+        stall_seconds: see `STALL_SECONDS`.
+
+    Attributes:
+        tick: called again and again while the child is waited for; returns whether that counts: a
+            child that gets no core, because text has them all, isn't standing still.
+    """
+
+    def __init__(
+        self,
+        config: SpeakersConfig,
+        *,
+        start: Callable[[SpeakersConfig], Child],
+        load_seconds: float = LOAD_SECONDS,
+        stall_seconds: float = STALL_SECONDS,
+    ) -> None:
+        self._config = config
+        self._start_child = start
+        self._load_seconds = load_seconds
+        self._stall_seconds = stall_seconds
+        self._queue: queue.SimpleQueue[Client | None] = queue.SimpleQueue()
+        self._lock = threading.Lock()
+        self._child: Child | None = None
+        self._device = config.device
+        self._stopping = False
+        self._loaded: Future[None] = Future()
+        self._thread = SupervisedThread("speakers", self._run)
+        self._over = False
+        self.tick: Callable[[], bool] = lambda: True
+
+    def start(self) -> None:
+        """Starts the thread, and the child, which begins to load the models."""
+        self._thread.start()
+
+    def wait_until_loaded(self) -> None:
+        """Blocks until the first child has loaded the models.
+
+        Raises:
+            WorkerError: it can't.
+            CancelledError: it is stopped.
+        """
+        self._loaded.result()
+
+    def submit(self, client: Client) -> None:
+        """Queues a file; it fails at once if the thread has ended."""
+        with self._lock:
+            over = self._over
+            if not over:
+                self._queue.put(client)
+        if over:
+            client.failed(_failed("nobody is there to do it"))
+
+    def children(self) -> list[int]:
+        """Process ids of the children that run."""
+        with self._lock:
+            return [self._child.pid] if self._child is not None else []
+
+    def stop(self) -> None:
+        """Kills the child and ends the thread; clients must not be wanted any more."""
+        with self._lock:
+            self._stopping = True
+            if self._child is not None:
+                kill(self._child.pid)
+        self._queue.put(None)
+        self._thread.join()
+
+    def _run(self) -> None:
+        try:
+            self._load_first()
+            while (client := self._queue.get()) is not None:
+                if client.wanted():
+                    self._serve(client)
+        finally:
+            self._loaded.cancel()
+            self._discard()
+            self._abandon()
+
+    def _abandon(self) -> None:
+        """Fails what is still queued: the thread ends, well or not."""
+        with self._lock:
+            self._over = True
+        while not self._queue.empty():
+            client = self._queue.get()
+            if client is not None and client.wanted():
+                client.failed(_failed("nobody is there to do it any more"))
+
+    def _load_first(self) -> None:
+        try:
+            self._spawn(self._config)
+        except WorkerError as error:
+            self._loaded.set_exception(error)
+        except (FrameError, TimeoutError) as error:
+            self._loaded.set_exception(
+                WorkerError(
+                    f"the models that tell speakers apart can't be loaded: {self._died(error)}"
+                )
+            )
+        else:
+            self._loaded.set_result(None)
+
+    def _serve(self, client: Client) -> None:
+        """One file, in a first child or in a second."""
+        try:
+            client.begins()
+            why = self._attempt(client, self._config)
+            if why is not None:
+                on_cpu = replace(self._config, device=CPU)
+                log.warning("speakers.again", message=f"Telling speakers apart begins anew: {why}")
+                said = f"Speakers were told apart at the second attempt: at the first, {why}."
+                again = self._attempt(client, on_cpu, said)
+                if again is not None:
+                    client.failed(_failed(again))
+        except Exception as error:  # noqa: BLE001  # a defect here costs one file
+            log.error(
+                "speakers.defect",
+                message=f"Telling speakers apart failed: {summary(error)}",
+                where=location(error),
+            )
+            self._discard()
+            client.failed(_failed(summary(error)))
+
+    def _attempt(
+        self, client: Client, config: SpeakersConfig, note: str | None = None
+    ) -> str | None:
+        """Runs a file in a child; how that died, if it did before it had an answer."""
+        try:
+            child = self._hand_over(client.task, config)
+            answered = self._read(child, client, note)
+        except WorkerError as error:
+            client.failed(error)
+            answered = False
+        except (FrameError, TimeoutError) as error:
+            why = self._died(error)
+            return None if self._stopping else why
+        # Where it had to leave the card for the CPU, another begins on the card.
+        if not answered or self._device != self._config.device:
+            self._discard()
+        return None
+
+    def _hand_over(self, task: SpeakersTask, config: SpeakersConfig) -> Child:
+        """A child that has taken the file: this one, or another if it died since its last."""
+        if self._child is not None:
+            try:
+                self._child.request(task_frame(task))
+            except (FrameError, TimeoutError):
+                self._discard()
+            else:
+                return self._child
+        child = self._spawn(config)
+        child.request(task_frame(task))
+        return child
+
+    def _read(self, child: Child, client: Client, note: str | None) -> bool:
+        """Passes on what a child says of a file; False if it has no use after that.
+
+        Raises:
+            FrameError: it died, or sent what no child of ours sends.
+            TimeoutError: it stands still.
+        """
+        while (frame := self._next(child, self._stall_seconds, client.wanted)) is not None:
+            header, payload = frame
+            kind = header.get("kind")
+            if kind == "progress":
+                client.progress(read_progress(header))
+            elif kind == "found":
+                found = read_found(header, payload)
+                self._device = found.device
+                client.found(replace(found, notes=(*found.notes, note)) if note else found)
+                return True
+            elif kind == "error":
+                client.failed(read_error(header))
+                return False
+            else:
+                raise FrameError(f"a child sent {kind!r}")
+        return False
+
+    def _next(self, child: Child, seconds: float, wanted: Callable[[], bool]) -> Frame | None:
+        """The next frame; None if nobody wants it any more."""
+        self._wait(child, seconds, wanted)
+        return child.read(LOOK_SECONDS) if wanted() else None
+
+    def _wait(self, child: Child, seconds: float, wanted: Callable[[], bool]) -> None:
+        """Blocks until the child says something, or ends, or nobody wants it any more.
+
+        Raises:
+            TimeoutError: it could have for so many seconds.
+        """
+        silent, last = 0.0, time.monotonic()
+        while wanted() and not child.wait(LOOK_SECONDS):
+            counts, now = self.tick(), time.monotonic()
+            silent += now - last if counts else 0.0
+            last = now
+            if silent >= seconds:
+                raise TimeoutError
+        self.tick()
+
+    def _spawn(self, config: SpeakersConfig) -> Child:
+        child = self._start_child(config)
+        with self._lock:
+            self._child = child
+            self._device = config.device
+            if self._stopping:
+                kill(child.pid)
+        try:
+            self._wait(child, self._load_seconds, lambda: True)
+            child.wait_until_ready(LOOK_SECONDS)
+        except WorkerError:
+            self._discard()
+            raise
+        return child
+
+    def _died(self, error: Exception) -> str:
+        """Ends the child; what became of it, as a clause."""
+        with self._lock:
+            child = self._child
+        status = child.ended(DEATH_SECONDS) if child is not None else None
+        self._discard()
+        if status is not None:
+            return f"its process died ({how_it_died(status)})"
+        if isinstance(error, TimeoutError):
+            return "its process stood still"
+        return f"its process broke ({error})"
+
+    def _discard(self) -> None:
+        """Ends the child, if there is one."""
+        with self._lock:
+            child, self._child = self._child, None
+        if child is not None:
+            child.end()
+
+
+def _failed(why: str) -> JobError:
+    return JobError(
+        ErrorCode.DIARIZATION_FAILED,
+        f"Speakers could not be told apart in this audio: {why}; use a machine with more memory, "
+        "or send the job without diarize.",
+    )
