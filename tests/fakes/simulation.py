@@ -18,6 +18,7 @@ import numpy as np
 
 from tests.fakes.card import BEAM, Card, SimulatedCard
 from worker.daemon.policy import lease_bound, room
+from worker.results.speakers import Diarization
 from worker.speech.api import EngineStats, Options
 from worker.speech.config import EngineConfig
 from worker.speech.engine import carry
@@ -44,6 +45,11 @@ PREPARED = 500.0
 
 CALL_SECONDS = 0.01
 """Of the host for each call, while the card waits."""
+
+DIARIZED = {"T4": 88.0, "L4": 160.0, "H100": 350.0}
+"""Seconds of audio in a second of which a card can tell who speaks. Reckoned, not measured: on a T4
+by what the models compute, on an H100 by what pyannote says of it, and that each chunk is looked at
+once for all who speak in it (`worker/speech/speakers/README.md`)."""
 
 READ_SECONDS = 0.0007
 """Of the host to read a window's text, beside what the card does: 0.36 ms for what follows from a
@@ -128,11 +134,13 @@ class Simulation:
         doubted: see `SimulatedCard`.
         words_fail: see `SimulatedCard`.
         free: see `SimulatedCard`.
+        diarize: whether a job, by its number, asks who speaks.
     """
 
     card: Card
     config: EngineConfig = field(default_factory=EngineConfig)
     prepared: float = PREPARED
+    diarize: Callable[[int], bool] = lambda _: False
     doubted: float = 0.03
     words_fail: bool = False
     free: int | None = None
@@ -154,7 +162,9 @@ class Simulation:
         self.feedback = Feedback(self.config.context, Guard(), self.shared)
         self.flow = Flow(self.shared, self.feedback, WordRouter("none", None, self.shared))
         most = most_held_seconds(self.config.held_seconds, budget.capacity(FULL_POSITIONS))
-        self.inflow = Inflow(self.shared, self.flow, most_held_seconds=most, mels=0)
+        self.inflow = Inflow(
+            self.shared, self.flow, most_held_seconds=most, mels=0, decoded=self._decoded
+        )
         self.decoder = Decoder(self.model, budget, beam_size=BEAM, probe=lambda: None)
         kind = Device("cuda", 0, self.card.name)
         self.device = DeviceLoop(kind, 1, self.decoder, self.shared, self.flow, self.inflow)
@@ -166,6 +176,7 @@ class Simulation:
         self._working = 0
         self._paused: list[_Child] = []
         self._files: list[File] = []
+        self._diarized_until = 0.0
 
     def run(
         self,
@@ -242,6 +253,7 @@ class Simulation:
                 start_length=4,
                 word_times="none",
             )
+            state.speakers_left = self.diarize(len(self._files))
             self._files.append(file)
             self.shared.files[file.number] = file
             feed = self.inflow.feed(file, PrepareTask("-"))
@@ -249,6 +261,19 @@ class Simulation:
                 _Child(file.number % 30_000, feed, iter(enumerate(windows)), sum(windows))
             )
         self._start_children()
+
+    # One process tells speakers apart, in one file after the other.
+
+    def _decoded(self, file: File) -> None:
+        if file.state.speakers_left:
+            seconds = (file.state.audio_seconds or 0.0) / DIARIZED[self.card.name]
+            self._diarized_until = max(self.clock.now, self._diarized_until) + seconds
+            self.clock.after(self._diarized_until - self.clock.now, lambda: self._told(file))
+
+    def _told(self, file: File) -> None:
+        with self.flow.lock:
+            file.state.speakers_told(Diarization("simulated", (), ()))
+            self.flow.finish_if_done(file)
 
     # The prepare pool: a child whose file has no room is paused, and another works in its place.
 

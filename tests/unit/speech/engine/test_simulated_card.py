@@ -125,6 +125,30 @@ def test_jobs_with_vocabularies_of_their_own_share_batches() -> None:
     assert report.fill >= 0.9, report
 
 
+def test_jobs_that_ask_who_speaks_leave_batches_as_full_as_they_were() -> None:
+    jobs = mixed_jobs(40)
+    without = Simulation(T4).run(jobs)
+    beside = Simulation(T4, diarize=lambda number: number % 2 == 0).run(jobs)
+    assert beside.fill == without.fill
+    assert beside.seconds == pytest.approx(without.seconds, rel=0.02)
+    assert beside.stats == without.stats
+
+
+@pytest.mark.long
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("every", [10, 2, 1])
+@pytest.mark.parametrize("card", CARDS, ids=lambda card: card.name)
+@pytest.mark.parametrize("load", ["mixed", "2 h"])
+def test_batches_stay_full_whatever_share_of_the_jobs_asks_who_speaks(
+    card: Card, load: str, every: int, record_property: Callable[[str, object], None]
+) -> None:
+    jobs = mixed_jobs(400) if load == "mixed" else long_jobs(6)
+    without = Simulation(card).run(jobs)
+    beside = Simulation(card, diarize=lambda number: number % every == 0).run(jobs)
+    record_property("figure", f"{card.name}, {load}, 1 job in {every} asks: {beside}")
+    assert beside.fill >= without.fill - 0.01
+
+
 @pytest.mark.long
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("share", [1.0, 0.5, 0.1])

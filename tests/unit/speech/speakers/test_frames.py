@@ -80,7 +80,8 @@ HEADER = {"kind": "found", "diarizer": "x", "device": "cpu", "notes": []}
         *(
             json.dumps({"voices": wrong, "exclusive": []}).encode()
             for wrong in ([7], [[0, 1]], [["0", 1, "A"]], [[2, 1, "A"]], [[0, 1, 7]],
-                          [[-1, 1, "A"]], [[0, float("nan"), "A"]], [[0, float("inf"), "A"]], [[0, True, "A"]],
+                          [[-1, 1, "A"]], [[0, float("nan"), "A"]], [[0, float("inf"), "A"]],
+                          [[0, True, "A"]],
                           [[0, 10**400, "A"]])
         ),
         b"[" * 100_000,
