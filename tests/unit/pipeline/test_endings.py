@@ -43,6 +43,8 @@ BAD = JobError(ErrorCode.NOT_MEDIA, "no decoder knows it")
         (JobError(ErrorCode.INPUT_FORBIDDEN, "a bucket of others"), Answer.FAILED, False, False),
         (JobError(ErrorCode.OUT_OF_MEMORY, "too small a card"), Answer.FAILED, False, True),
         (JobError(ErrorCode.ENGINE_FAILED, "a window fails"), Answer.FAILED, False, True),
+        (JobError(ErrorCode.DIARIZATION_FAILED, "it died"), Answer.FAILED, False, True),
+        (JobError(ErrorCode.DIARIZATION_NOT_AVAILABLE, "no model"), Answer.FAILED, False, False),
     ],
 )
 def test_each_error_has_its_answer(
@@ -145,6 +147,19 @@ def test_who_sends_a_job_again_that_was_given_up_means_it(kit: Kit) -> None:
     kept = kit.read("checkpoint.json")
     assert (kept["failures"], kept["suspect"]) == (0, False)
     assert len(kept["partial"]["windows"]) == 3
+
+
+def test_a_job_whose_speakers_can_t_be_told_keeps_its_text_for_who_sends_it_again(kit: Kit) -> None:
+    kit.upload()
+    task = kit.transcribed()
+    error = JobError(ErrorCode.DIARIZATION_FAILED, "it died")
+    assert kit.endings.end(task, error) == Outcome(Answer.FAILED, ours=True)
+    assert kit.read("error.json")["code"] == "diarization_failed"
+    again = kit.fetched()
+    kept = kit.checkpoints.windows(again)
+    assert kept is not None
+    assert len(kept.windows) == 3
+    assert again.run is Run.TOGETHER
 
 
 @pytest.mark.parametrize(
