@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from worker.errors import EngineError, ErrorCode, JobError, WorkerError
+from worker.errors import EngineError, JobError, WorkerError
 from worker.logs import get_logger
 from worker.results.transcript import EngineInfo
 from worker.speech.api import (
@@ -178,7 +178,6 @@ class StandardTranscriber(Transcriber):
     def check(self, options: Options) -> None:
         """See `api.Transcriber`."""
         self.loaded.check(options)
-        _refuse(options)
 
     def submit(
         self,
@@ -321,19 +320,3 @@ class StandardTranscriber(Transcriber):
         log.error("engine.broken", message=f"The engine has stopped: {error}", error=repr(error))
         for file in files:
             self.fail(file, EngineError(f"the engine has stopped: {error}"))
-
-
-def _refuse(options: Options) -> None:
-    """Refuse what takes more than one text a file. Raises JobError."""
-    asked = {
-        "diarize = true": options.diarize,
-        "channel_identification = true": options.channel_identification,
-        "audio_stream = 'all'": options.audio_stream == "all",
-    }
-    for what, wanted in asked.items():
-        if wanted:
-            raise JobError(
-                ErrorCode.TASK_NOT_SUPPORTED,
-                f"{what} can't be done by transcriber = 'standard', which makes one plain text of "
-                "a file; leave it out, or use transcriber = 'optimized'.",
-            )

@@ -134,7 +134,8 @@ class Loaded:
         """
         self.model.check(options)
         self._check_detection(options)
-        self._check_channels(options)
+        if self.config.transcriber == "standard":
+            _check_plain(options)
         if options.task == "translate" and not models.translates(
             self.config.model, self.dimensions
         ):
@@ -173,20 +174,6 @@ class Loaded:
                 "multilingual = true can't be done by transcriber = 'standard', which decodes a "
                 "whole file in one language; leave it out, or use transcriber = 'optimized'.",
             )
-
-    def _check_channels(self, options: Options) -> None:
-        """Whether channels, or tracks, can be transcribed each on its own. Raises JobError."""
-        asked = {
-            "channel_identification = true": options.channel_identification,
-            "audio_stream = 'all'": options.audio_stream == "all",
-        }
-        for what, is_asked in asked.items():
-            if is_asked and self.config.transcriber == "standard":
-                raise JobError(
-                    ErrorCode.TASK_NOT_SUPPORTED,
-                    f"{what} can't be done by transcriber = 'standard', which transcribes a file"
-                    " as one; leave it out, or use transcriber = 'optimized'.",
-                )
 
     def run_probe(self) -> str:
         """The text of a window that is known to work.
@@ -335,6 +322,22 @@ def load_weights(
         log_mel=device.is_card and not for_whisperx,
         for_whisperx=for_whisperx,
     )
+
+
+def _check_plain(options: Options) -> None:
+    """Refuse what the standard transcriber, one plain text a file, can't do. Raises JobError."""
+    asked = {
+        "diarize = true": options.diarize,
+        "channel_identification = true": options.channel_identification,
+        "audio_stream = 'all'": options.audio_stream == "all",
+    }
+    for what, wanted in asked.items():
+        if wanted:
+            raise JobError(
+                ErrorCode.TASK_NOT_SUPPORTED,
+                f"{what} can't be done by transcriber = 'standard', which makes one plain text of "
+                "a file; leave it out, or use transcriber = 'optimized'.",
+            )
 
 
 def fingerprint(config: EngineConfig, directory: Path, compute_type: str) -> str:

@@ -256,22 +256,6 @@ def test_each_window_in_its_own_language_is_refused_where_there_is_one() -> None
         load_fake(EngineConfig(model="base.en"), english).check(Options(language_options=("de",)))
 
 
-@pytest.mark.parametrize(
-    ("options", "asked"),
-    [
-        (Options(channel_identification=True), "channel_identification = true"),
-        (Options(audio_stream="all"), "audio_stream = 'all'"),
-    ],
-)
-def test_a_transcriber_of_whole_files_refuses_channels(options: Options, asked: str) -> None:
-    standard = load_fake(EngineConfig(transcriber="standard"), FakeModel())
-    standard.check(Options(audio_stream=1))
-    with pytest.raises(JobError, match=f"{asked} can't be done .*or use") as told:
-        standard.check(options)
-    assert told.value.code is ErrorCode.TASK_NOT_SUPPORTED
-    load_fake(EngineConfig(), FakeModel()).check(options)
-
-
 def test_translation_is_refused_where_it_means_nothing() -> None:
     able = load_fake(EngineConfig(model="base"), FakeModel())
     able.check(Options(task="translate"))
@@ -283,3 +267,24 @@ def test_translation_is_refused_where_it_means_nothing() -> None:
         with pytest.raises(JobError, match=r"task = 'translate'.*use large-v3 or medium") as caught:
             unable.check(Options(task="translate"))
         assert caught.value.code is ErrorCode.TASK_NOT_SUPPORTED
+
+
+@pytest.mark.parametrize(
+    ("options", "what"),
+    [
+        (Options(diarize=True), "diarize = true"),
+        (Options(channel_identification=True), "channel_identification = true"),
+        (Options(audio_stream="all"), "audio_stream = 'all'"),
+    ],
+)
+def test_the_standard_transcriber_refuses_what_is_more_than_one_plain_text(
+    options: Options, what: str
+) -> None:
+    standard = load_fake(EngineConfig(transcriber="standard"), FakeModel())
+    with pytest.raises(
+        JobError, match=f"{what} can't be done .* use transcriber = 'optimized'"
+    ) as e:
+        standard.check(options)
+    assert e.value.code is ErrorCode.TASK_NOT_SUPPORTED
+    load_fake(EngineConfig(), FakeModel()).check(options)
+    standard.check(Options(audio_stream=1))
