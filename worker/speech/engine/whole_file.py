@@ -1,8 +1,11 @@
-"""Stages that need all samples of a file at once, beside the stages that work window by window.
+"""Stages that need all samples of a file at once, and may add windows to it.
 
-The place for anything that can't look at a file piece by piece, such as pyannote's speech
-detection. To add a stage, write a `WholeFileStage` and name it in `stages_for`: wherever there is
-a stage, the prepare pool sends a file's samples too, beside its windows if Silero finds those.
+The place for anything that finds speech and can't look at a file piece by piece, such as pyannote's
+speech detection. What says more of a file and adds no window doesn't belong here, where it would
+hold up all that waits for the number of windows: who speaks is told beside the text (`diarizing`).
+
+To add a stage, write a `WholeFileStage` and name it in `stages_for`: wherever there is a stage, the
+prepare pool sends a file's samples too, beside its windows if Silero finds those.
 
 What it costs: 230 MB an hour of audio while the file is in the engine. The stages of a file run
 one after the other on its pool thread, when it is decoded to its end, so they take one of

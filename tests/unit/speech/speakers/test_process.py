@@ -201,6 +201,7 @@ def without_child(process: SpeakersProcess) -> None:
         time.sleep(0.01)
 
 
+@pytest.mark.long
 def test_models_that_can_not_be_loaded_are_told(processes: Make, tmp_path: Path) -> None:
     process = processes("can't be loaded")
     with pytest.raises(JobError, match="a file is damaged") as caught:
@@ -212,6 +213,7 @@ def test_models_that_can_not_be_loaded_are_told(processes: Make, tmp_path: Path)
     assert str(client.error) == "a file is damaged"
 
 
+@pytest.mark.long
 def test_a_process_that_is_stopped_answers_nobody(tmp_path: Path) -> None:
     process = speakers_child.make_process("stands still", None, CPU)
     process.start()
@@ -241,6 +243,8 @@ def test_a_child_has_no_credentials_and_no_network(
 ) -> None:
     for name in ("AWS_SECRET_ACCESS_KEY", "HF_TOKEN", "WORKER_QUEUE_URL"):
         monkeypatch.setenv(name, "s3cret")
+    for name in ("XDG_CACHE_HOME", "TORCH_HOME"):
+        monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HF_HOME", str(tmp_path))
     child = start_child(SpeakersConfig(speakers_child.chosen(), "cpu"), threads=2)
     try:

@@ -1,0 +1,68 @@
+"""Who speaks in pyannote's recording: the packaged models in their child, beside base."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections import Counter
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.fakes.tiny_model import base_engine
+from worker.results.transcript import Word
+from worker.speech.api import Options
+from worker.speech.packages import package_folders
+from worker.speech.speakers import packaged
+from worker.speech.speakers.child import KILLED_FIRST, NICENESS
+
+PATIENCE = 300.0
+
+pytestmark = [pytest.mark.long, pytest.mark.timeout(300)]
+
+
+@pytest.fixture
+def sample() -> Path:
+    """Two women on the telephone, for 30 s."""
+    if packaged.folder() is None or importlib.util.find_spec("pyannote") is None:
+        pytest.skip("needs the extra 'speakers'")
+    return package_folders("pyannote.audio")[0] / "sample" / "sample.wav"
+
+
+def test_two_women_are_told_apart_beside_their_text(sample: Path, tmp_path: Path) -> None:
+    options = Options(language="en", diarize=True)
+    with base_engine(batch_size=4, word_times="attention", diarize_model="packaged") as engine:
+        # A model that is named has been loaded by now.
+        (pid,) = (each for each in engine.children() if "speakers" in _module(each))
+        child = psutil.Process(pid)
+        assert child.nice() == NICENESS
+        assert Path(f"/proc/{pid}/oom_score_adj").read_text().strip() == str(KILLED_FIRST)
+        submission = engine.submit(sample, options, name="sample", scratch=tmp_path)
+        found = submission.future.result(PATIENCE)
+        again = engine.submit(sample, options, name="again", resume=submission.partial())
+        assert again.future.result(PATIENCE).diarization == found.diarization
+        assert again.future.result().resumed == found.windows
+        assert _module(pid), "one child for both"
+    assert list(tmp_path.iterdir()) == []
+    assert found.diarization is not None
+    assert found.diarization.diarizer == "packaged"
+    assert found.seconds["diarize"] > 0.0
+    assert len({voice.speaker for voice in found.diarization.voices}) == 2
+    words = [word for segment in found.segments for word in segment.words]
+    said: dict[str, Counter[str]] = {}
+    for word in words:
+        for voice in found.diarization.exclusive:
+            if voice.start <= _middle(word) < voice.end:
+                said.setdefault(voice.speaker, Counter())[word.word.strip(" .,").lower()] += 1
+    diane, sheila = sorted(said.values(), key=lambda counted: counted["sheila"])
+    assert diane["diane"] == 1
+    assert sheila["sheila"] == sheila["texas"] == sheila["yankee"] == 1
+    assert not sheila["diane"]
+
+
+def _module(pid: int) -> str:
+    return psutil.Process(pid).cmdline()[-1]
+
+
+def _middle(word: Word) -> float:
+    return (word.start + word.end) / 2

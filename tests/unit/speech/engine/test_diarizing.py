@@ -1,0 +1,126 @@
+"""Speakers beside the text: what counts as progress, what waits, and where samples lie."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NoReturn
+
+import pytest
+
+from tests.fakes.engine_parts import Parts, end, parts, window
+from tests.fakes.speakers_child import chosen
+from worker.errors import ErrorCode, JobError
+from worker.results.speakers import Diarization
+from worker.speech.config import EngineConfig
+from worker.speech.engine.diarizing import WAITING_SECONDS, Diarizing
+from worker.speech.engine.file import File
+from worker.speech.model.choices import Device
+from worker.speech.speakers.choice import Choice
+from worker.speech.speakers.frames import Found, SpeakersConfig
+from worker.speech.speakers.process import Client, SpeakersProcess
+
+CARD, CPU = Device("cuda", 0, "no card at all"), Device("cpu", 0, "a processor")
+
+
+def _no_child(_: SpeakersConfig) -> NoReturn:
+    raise AssertionError("nothing needs a child here")
+
+
+class Idle(SpeakersProcess):
+    """A process without a thread or a child: it keeps what it is given."""
+
+    def __init__(self, device: Device) -> None:
+        super().__init__(SpeakersConfig(chosen(), str(device)), start=_no_child)
+        self.queued: list[Client] = []
+
+    def submit(self, client: Client) -> None:
+        self.queued.append(client)
+
+
+class Kit:
+    """Diarizing in an engine without threads; the test plays the process."""
+
+    def __init__(self, device: Device = CPU) -> None:
+        self.engine: Parts = parts()
+        self.process = Idle(device)
+        self.diarizing = Diarizing(
+            Choice(EngineConfig()),
+            device,
+            self.engine.shared,
+            self.engine.flow,
+            process=self.process,
+        )
+        self.engine.inflow.decoded = self.diarizing.decoded
+
+    def file(self, scratch: Path, seconds: float, name: str = "job") -> tuple[File, Path]:
+        """A file of one window, decoded to its end."""
+        file, feed = self.engine.file(name=name)
+        with self.engine.flow.lock:
+            samples = Path(self.diarizing.add(file, scratch))
+        samples.touch()
+        window(feed, 0, 3.0)
+        end(feed, seconds)
+        return file, samples
+
+
+@pytest.mark.parametrize("device", [CARD, CPU])
+def test_a_silent_child_is_progress_only_while_the_device_has_nothing_to_do(
+    device: Device, tmp_path: Path
+) -> None:
+    kit = Kit(device)
+    kit.file(tmp_path, 3.0)
+    shared = kit.engine.shared
+    seen = shared.last_step = shared.last_step - 10.0
+    assert kit.process.tick() is device.is_card, "text has every core of a CPU"
+    assert shared.last_step == seen, "a window waits: a device that hangs is to be noticed"
+    kit.engine.decode()
+    assert kit.process.tick()
+    assert shared.last_step > seen
+
+
+def test_hours_of_audio_that_wait_are_counted_but_for_the_file_at_work(tmp_path: Path) -> None:
+    kit = Kit()
+    names = ("a", "b", "c")
+    for name in names:
+        (tmp_path / name).mkdir()
+        kit.file(tmp_path / name, WAITING_SECONDS * 0.6, name)
+    assert kit.diarizing.behind()
+    kit.process.queued[0].begins()
+    assert kit.diarizing.behind()
+    kit.process.queued[1].begins()
+    assert not kit.diarizing.behind()
+
+
+def test_a_file_that_waits_holds_no_windows_and_its_samples_go_with_its_answer(
+    tmp_path: Path,
+) -> None:
+    kit = Kit()
+    file, samples = kit.file(tmp_path, 40.0)
+    kit.engine.decode()
+    assert not file.future.done()
+    assert kit.engine.inflow.held_seconds() == 0.0
+    assert file.progress() == (20.0, 40.0)
+    (client,) = kit.process.queued
+    client.begins()
+    client.progress(0.5)
+    assert file.progress() == (30.0, 40.0)
+    client.found(Found(Diarization("x", (), ()), "cpu", ("A note.",)))
+    assert not samples.exists()
+    found = file.future.result(0)
+    assert found.diarization == Diarization("x", (), ())
+    assert "A note." in found.notes
+
+
+@pytest.mark.parametrize("cancelled", [False, True])
+def test_samples_go_however_a_file_ends(tmp_path: Path, cancelled: bool) -> None:
+    kit = Kit()
+    file, samples = kit.file(tmp_path, 40.0)
+    if cancelled:
+        file.cancel()
+    else:
+        kit.engine.flow.fail(file, JobError(ErrorCode.ENGINE_FAILED, "a window fails"))
+    assert not samples.exists()
+    (client,) = kit.process.queued
+    assert not client.wanted()
+    client.failed(JobError(ErrorCode.DIARIZATION_FAILED, "too late"))
+    assert file.future.cancelled() is cancelled
