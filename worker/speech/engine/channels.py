@@ -16,14 +16,15 @@ from contextlib import suppress
 from functools import partial
 from typing import Any
 
-from worker.errors import JobError
+from worker.errors import JobError, WorkerError
 from worker.speech.api import Partial, Recognition, Submission
+from worker.speech.children.framing import FrameError
 from worker.speech.engine import channel_results
 from worker.speech.engine.file import File, Group
 from worker.speech.engine.shared import Shared
 from worker.speech.engine.sources import Kind
 from worker.speech.media.source import Source, Survey
-from worker.speech.prepare.frames import FrameError, PrepareTask, read_survey
+from worker.speech.prepare.frames import PrepareTask, read_survey
 
 __all__ = ["AddFile", "ChannelSubmission", "SurveyFeed"]
 
@@ -191,7 +192,7 @@ class SurveyFeed:
     def wait_for_room(self) -> None:
         """See `pool.Client`: there is room."""
 
-    def failed(self, error: JobError) -> None:
+    def failed(self, error: WorkerError) -> None:
         """See `pool.Client`."""
         self._submission.fail(error)
 

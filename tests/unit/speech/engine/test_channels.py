@@ -13,19 +13,14 @@ from tests.fakes.engine_parts import Parts, end, parts, window
 from worker.errors import EngineError, ErrorCode, JobError
 from worker.results.transcript import Segment
 from worker.speech.api import Options, Partial, Recognition, WindowText
+from worker.speech.children.framing import Frame, FrameError
 from worker.speech.config import QUEUED_SECONDS
 from worker.speech.engine.channels import ChannelSubmission, SurveyFeed
 from worker.speech.engine.file import File, Group
 from worker.speech.engine.inflow import FILE_SHARE, MIN_HELD_SECONDS, FileFeed
 from worker.speech.engine.sources import kind_of, source_of
 from worker.speech.media.source import Source, Survey, SurveyedPart
-from worker.speech.prepare.frames import (
-    Frame,
-    FrameError,
-    PrepareTask,
-    end_frame,
-    surveyed_frame,
-)
+from worker.speech.prepare.frames import PrepareTask, end_frame, surveyed_frame
 
 PATIENCE = 30.0
 
