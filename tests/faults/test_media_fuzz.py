@@ -23,7 +23,7 @@ from tests.fakes.media import encode
 from worker.errors import ErrorCode, JobError, WorkerError
 from worker.speech.config import SPANS, WINDOWS
 from worker.speech.media.raw import RawAudio
-from worker.speech.media.source import Source
+from worker.speech.media.selection import Selection
 from worker.speech.prepare.frames import LAST, PrepareConfig, PrepareTask
 from worker.speech.prepare.pool import PreparePool
 
@@ -45,10 +45,10 @@ KEPT = (
 
 WAYS: tuple[dict[str, Any], ...] = (
     {},
-    {"source": Source(channel=1)},
+    {"selection": Selection(channel=1)},
     {},
     {"survey": "channels"},
-    {"source": Source(stream=0)},
+    {"selection": Selection(stream=0)},
     {"survey": "tracks"},
     {},
 )

@@ -12,9 +12,9 @@ from typing import Literal
 
 from worker.results.transcript import Channel, Language, Segment
 from worker.speech.api import Recognition
-from worker.speech.engine.sources import Kind
+from worker.speech.engine.selections import Kind
 from worker.speech.engine.window_languages import seconds_by_language
-from worker.speech.media.source import Survey, SurveyedPart
+from worker.speech.media.selection import Survey, SurveyedPart
 
 __all__ = ["labels", "labels_note", "merged", "progress"]
 
@@ -37,8 +37,8 @@ def labels(given: Sequence[str], parts: Sequence[SurveyedPart], kind: Kind) -> t
     """
     used = list(given[: len(parts)])
     for position in range(len(used), len(parts)):
-        source = parts[position].source
-        number = source.channel if kind == "channels" else source.stream
+        selection = parts[position].selection
+        number = selection.channel if kind == "channels" else selection.stream
         plain = f"{_STEMS[kind]}_{position if number is None else number}"
         names = chain([plain], (f"{plain}_{other}" for other in count(2)))
         used.append(next(name for name in names if name not in used))
@@ -109,8 +109,8 @@ def merged(
         channels.append(
             Channel(
                 label=names[position],
-                audio_stream=part.source.stream,
-                channel=part.source.channel,
+                audio_stream=part.selection.stream,
+                channel=part.selection.channel,
                 same_as=None if part.same_as is None else names[part.same_as],
                 language=heard.language,
                 seconds=round(sum(map(_speech, heard.segments)), 3),

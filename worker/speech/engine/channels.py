@@ -21,14 +21,14 @@ from worker.speech.api import Partial, Recognition, Submission
 from worker.speech.children.framing import FrameError
 from worker.speech.engine import channel_results
 from worker.speech.engine.file import File, Group
+from worker.speech.engine.selections import Kind
 from worker.speech.engine.shared import Shared
-from worker.speech.engine.sources import Kind
-from worker.speech.media.source import Source, Survey
+from worker.speech.media.selection import Selection, Survey
 from worker.speech.prepare.frames import PrepareTask, read_survey
 
 __all__ = ["AddFile", "ChannelSubmission", "SurveyFeed"]
 
-AddFile = Callable[[Source, Partial | None, Group], File]
+AddFile = Callable[[Selection, Partial | None, Group], File]
 """Takes (what of the file is read, what of it an earlier run finished, with which others it
 belongs together) and adds a file to the engine. Called with the lock."""
 
@@ -121,7 +121,7 @@ class ChannelSubmission(Submission):
         for position, part in enumerate(survey.parts):
             if part.same_as is None:
                 kept = self._kept[position] if position < len(self._kept) else None
-                self._files[position] = self._add(part.source, kept, group)
+                self._files[position] = self._add(part.selection, kept, group)
         for position, file in self._files.items():
             file.future.add_done_callback(partial(self._answered, position))
 

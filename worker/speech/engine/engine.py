@@ -43,13 +43,13 @@ from worker.speech.engine.guard import Guard
 from worker.speech.engine.inflow import Inflow, most_held_seconds
 from worker.speech.engine.own_prompt import OwnPrompt, own_prompt
 from worker.speech.engine.resume import done
+from worker.speech.engine.selections import kind_of, selection_of
 from worker.speech.engine.shared import Shared
-from worker.speech.engine.sources import kind_of, source_of
 from worker.speech.engine.state import FileState
 from worker.speech.engine.text_loop import TextLoop
 from worker.speech.engine.whole_file import AddWindow, WholeFileStage, stages_for
 from worker.speech.engine.word_router import WordRouter
-from worker.speech.media.source import Source
+from worker.speech.media.selection import Selection
 from worker.speech.model.choices import children
 from worker.speech.model.device import beyond_reserve, memory_in_use, usable_cores
 from worker.speech.model.loaded import Loaded, load
@@ -266,16 +266,16 @@ class Engine(Transcriber):
             options = replace(options, language="en")
         carries = options.carry_context != "off"
         own = own_prompt(parts.loaded.model, options, carries=carries)
-        kind, source = kind_of(options), source_of(options)
+        kind, selection = kind_of(options), selection_of(options)
 
-        def add(source: Source, kept: Partial | None, group: Group | None = None) -> File:
+        def add(selection: Selection, kept: Partial | None, group: Group | None = None) -> File:
             file = self._file(parts, options, own, name=name, resume=kept, alone=alone, group=group)
             task = PrepareTask(
                 path=str(path),
                 done=done(file.state.kept),
                 samples=file.word_times == "aligned",
                 raw=options.raw,
-                source=source,
+                selection=selection,
                 samples_file=parts.diarizing.add(file, scratch) if options.diarize else None,
             )
             shared.files[file.number] = file
@@ -290,11 +290,11 @@ class Engine(Transcriber):
             if shared.empty():
                 shared.step()
             if kind is None:
-                return add(source, resume)
+                return add(selection, resume)
             submission = ChannelSubmission(
                 shared, kind, options.channel_labels, resume=resume, add=add
             )
-            task = PrepareTask(str(path), raw=options.raw, source=source, survey=kind)
+            task = PrepareTask(str(path), raw=options.raw, selection=selection, survey=kind)
             shared.surveys.add(submission)
             parts.pool.submit(SurveyFeed(shared, submission, task))
             return submission

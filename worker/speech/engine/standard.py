@@ -31,7 +31,7 @@ from worker.speech.api import (
 )
 from worker.speech.config import QUEUED_SECONDS, EngineConfig
 from worker.speech.engine.inflow import HELD_SECONDS
-from worker.speech.engine.sources import source_of
+from worker.speech.engine.selections import selection_of
 from worker.speech.engine.whisperx_model import Audio, WhisperX
 from worker.speech.model.choices import CHILDREN
 from worker.speech.model.loaded import Loaded
@@ -47,7 +47,7 @@ class _StandardFile(Submission):
 
     def __init__(self, owner: StandardTranscriber, path: Path, options: Options) -> None:
         self.options = options
-        self.task = PrepareTask(str(path), raw=options.raw, source=source_of(options))
+        self.task = PrepareTask(str(path), raw=options.raw, selection=selection_of(options))
         self.audio_seconds: float | None = None
         """Its length; None before it is decoded."""
         self._pieces: list[NDArray[np.float32]] = []

@@ -15,7 +15,7 @@ from worker.speech.media.file import MediaFile
 from worker.speech.media.opening import Opened
 from worker.speech.media.parts import Part
 from worker.speech.media.raw import RawAudio
-from worker.speech.media.source import MOST_PARTS, Source, SurveyedPart
+from worker.speech.media.selection import MOST_PARTS, Selection, SurveyedPart
 from worker.speech.media.tracks import Track, TrackOrder, left_out
 
 __all__ = ["AllTracks"]
@@ -84,7 +84,7 @@ class AllTracks:
                 yield from self._look(able, lambda place, it: copies.add(place, _told(it)))
             same_as = copies.same_as()
         self.parts = [
-            SurveyedPart(Source(stream=track.number), first)
+            SurveyedPart(Selection(stream=track.number), first)
             for track, first in zip(able, same_as, strict=True)
         ]
         _check_count(len(self.parts))

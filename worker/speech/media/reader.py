@@ -28,7 +28,7 @@ from worker.speech.media.opening import Opened, unreadable, unrecognised
 from worker.speech.media.parts import Part
 from worker.speech.media.raw import RawAudio
 from worker.speech.media.report import Report
-from worker.speech.media.source import USUAL, Source
+from worker.speech.media.selection import USUAL, Selection
 from worker.speech.media.timeline import Timeline, clock_of
 from worker.speech.windows import SAMPLE_RATE
 
@@ -62,9 +62,9 @@ class AudioReader:
         path: of the file.
         limits: what it may cost.
         raw: what a file without a header holds.
-        source: which of its tracks, and which of that track's channels. Where a further part of the
-            file has no track of that number, its own choice is read; where a part of the track has
-            one channel alone, that is read, and silence where it has several but not this one.
+        selection: which of its tracks, and which of that track's channels. Where a further part of
+            the file has no track of that number, its own choice is read; where a part of the track
+            has one channel alone, that is read, and silence where it has several but not this one.
         blend: makes what gets the channels, at so many samples a second, in place of what mixes
             them.
 
@@ -83,15 +83,15 @@ class AudioReader:
         path: Path,
         limits: AudioLimits,
         raw: RawAudio | None = None,
-        source: Source = USUAL,
+        selection: Selection = USUAL,
         *,
         blend: Callable[[int], Blend] | None = None,
     ) -> None:
         self.samples = 0
-        self._source = source
+        self._selection = selection
         self._blend = blend
-        if source.channel is not None:
-            one = OneChannel(source.channel)
+        if selection.channel is not None:
+            one = OneChannel(selection.channel)
             self._blend = lambda _: one
         self._limits = limits
         self._later: set[int] = set()
@@ -126,7 +126,7 @@ class AudioReader:
     @property
     def track(self) -> int | None:
         """The number of the track that is read; None where each part of the file has its own."""
-        if self._source.stream is None and (len(self._file.parts) > 1 or self._may_be_followed):
+        if self._selection.stream is None and (len(self._file.parts) > 1 or self._may_be_followed):
             return None
         return self._choice.taken.number
 
@@ -169,7 +169,7 @@ class AudioReader:
 
     def _open_track(self, part: Part, *, first: bool = False) -> tuple[Opened, Choice]:
         """A part, and the track of it to read."""
-        opened, asked = self._file.open(part), self._source.stream
+        opened, asked = self._file.open(part), self._selection.stream
         try:
             if asked is not None and (first or asked < len(opened.audio)):
                 return opened, take(opened, asked)
@@ -214,7 +214,7 @@ class AudioReader:
         converter = Converter(
             decoder.mixer if blend is None else lambda frame: blend(frame.sample_rate)
         )
-        asked = self._source.channel
+        asked = self._selection.channel
         there = 0
         """Samples of what follows that are there already."""
 
@@ -275,7 +275,7 @@ class AudioReader:
             if stream.type != "audio" or stream.index in self._decoder.seen
         }
         known.add(self._stream.id)
-        asked = self._source.stream
+        asked = self._selection.stream
         start, decoder, taken = 0, self._decoder, self._stream
         # No pictures run from one recording into the next.
         timeline.steady = lambda: False
@@ -368,8 +368,8 @@ class AudioReader:
                     "export it again.",
                 ),
             )
-        if self._source.channel is not None:
-            self._report.check_channels(self._source.channel)
+        if self._selection.channel is not None:
+            self._report.check_channels(self._selection.channel)
         try:
             self._report.check_damage()
         except JobError as error:

@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 
 from worker.speech.children.framing import Frame, FrameError
 from worker.speech.media.raw import RawAudio
-from worker.speech.media.source import MOST_PARTS, USUAL, Source, Survey, SurveyedPart
+from worker.speech.media.selection import MOST_PARTS, USUAL, Selection, Survey, SurveyedPart
 from worker.speech.prepare.sound import Sound, to_samples
 from worker.speech.windows import Span, Window
 
@@ -98,9 +98,9 @@ class PrepareTask:
             them.
         samples: whether windows come with their samples (for alignment).
         raw: what the file holds, if it has no header.
-        source: what of the file is read.
+        selection: what of the file is read.
         survey: whether no windows are wanted, but what the file has that can be read on its own:
-            the channels of the track that `source` names, or all tracks.
+            the channels of the track that `selection` names, or all tracks.
         samples_file: where all samples of the file go as well, int16 at 16 kHz (see
             `samples_file`); None: nowhere.
     """
@@ -109,7 +109,7 @@ class PrepareTask:
     done: tuple[tuple[int, float, float], ...] = ()
     samples: bool = False
     raw: RawAudio | None = None
-    source: Source = USUAL
+    selection: Selection = USUAL
     survey: Literal["channels", "tracks"] | None = None
     samples_file: str | None = None
 
@@ -153,8 +153,8 @@ def read_task(header: dict[str, Any]) -> PrepareTask:
     """The task in a header."""
     done = tuple((index, start, end) for index, start, end in header["done"])
     raw = RawAudio(**header["raw"]) if header["raw"] else None
-    source = Source(**header["source"])
-    return PrepareTask(**header | {"done": done, "raw": raw, "source": source})
+    selection = Selection(**header["selection"])
+    return PrepareTask(**header | {"done": done, "raw": raw, "selection": selection})
 
 
 # From child to parent.
@@ -244,7 +244,7 @@ def end_frame(
 
 def surveyed_frame(survey: Survey) -> Frame:
     """What the file has."""
-    parts = [{**asdict(part.source), "same_as": part.same_as} for part in survey.parts]
+    parts = [{**asdict(part.selection), "same_as": part.same_as} for part in survey.parts]
     return {
         "kind": "surveyed",
         "parts": parts,
@@ -261,15 +261,15 @@ def read_survey(header: dict[str, Any]) -> Survey:
     """
     try:
         parts = tuple(
-            SurveyedPart(Source(part["stream"], part["channel"]), part["same_as"])
+            SurveyedPart(Selection(part["stream"], part["channel"]), part["same_as"])
             for part in header["parts"]
         )
         survey = Survey(parts, tuple(map(str, header["notes"])), dict(header["seconds"]))
     except (KeyError, TypeError, ValueError) as error:
         raise FrameError(f"a child sent a broken survey: {error}") from error
     if not 1 <= len(parts) <= MOST_PARTS or not all(
-        _is_number(part.source.stream)
-        and _is_number(part.source.channel)
+        _is_number(part.selection.stream)
+        and _is_number(part.selection.channel)
         and (part.same_as is None or _is_first(part.same_as, parts[:position]))
         for position, part in enumerate(parts)
     ):

@@ -114,7 +114,7 @@ def _prepare(task: PrepareTask, config: PrepareConfig, tools: Tools) -> Iterator
     limits = AudioLimits(config.max_audio_seconds)
     with (
         SamplesFile(task.samples_file) as kept,
-        AudioReader(Path(task.path), limits, task.raw, task.source) as reader,
+        AudioReader(Path(task.path), limits, task.raw, task.selection) as reader,
     ):
         yield opened_frame(reader.stated_seconds)
         chain: _SpeechChain | _SampleChain = (

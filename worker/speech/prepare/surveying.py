@@ -11,7 +11,7 @@ from worker.speech.children.framing import Frame
 from worker.speech.media.all_tracks import AllTracks
 from worker.speech.media.copies import ChannelCopies
 from worker.speech.media.reader import AudioLimits, AudioReader
-from worker.speech.media.source import MOST_PARTS, Source, Survey, SurveyedPart
+from worker.speech.media.selection import MOST_PARTS, Selection, Survey, SurveyedPart
 from worker.speech.prepare.frames import (
     PROGRESS_SECONDS,
     PrepareConfig,
@@ -41,8 +41,8 @@ def _survey_channels(task: PrepareTask, config: PrepareConfig) -> Iterator[Frame
     """
     began, copies = time.perf_counter(), ChannelCopies()
     limits = AudioLimits(config.max_audio_seconds)
-    source = Source(stream=task.source.stream)
-    with AudioReader(Path(task.path), limits, task.raw, source, blend=copies.at) as reader:
+    selection = Selection(stream=task.selection.stream)
+    with AudioReader(Path(task.path), limits, task.raw, selection, blend=copies.at) as reader:
         yield opened_frame(reader.stated_seconds)
         _check_channels(reader.channels)
         reported = 0
@@ -54,7 +54,7 @@ def _survey_channels(task: PrepareTask, config: PrepareConfig) -> Iterator[Frame
                 reported = reader.samples
                 yield progress_frame(reported / SAMPLE_RATE)
         parts = [
-            SurveyedPart(Source(reader.track, channel), first)
+            SurveyedPart(Selection(reader.track, channel), first)
             for channel, first in enumerate(copies.same_as() or [None])
         ]
         # Where each channel's reader chooses the track again, it says what it left out.

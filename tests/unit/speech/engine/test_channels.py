@@ -18,8 +18,8 @@ from worker.speech.config import QUEUED_SECONDS
 from worker.speech.engine.channels import ChannelSubmission, SurveyFeed
 from worker.speech.engine.file import File, Group
 from worker.speech.engine.inflow import FILE_SHARE, MIN_HELD_SECONDS, FileFeed
-from worker.speech.engine.sources import kind_of, source_of
-from worker.speech.media.source import Source, Survey, SurveyedPart
+from worker.speech.engine.selections import kind_of, selection_of
+from worker.speech.media.selection import Selection, Survey, SurveyedPart
 from worker.speech.prepare.frames import PrepareTask, end_frame, surveyed_frame
 
 PATIENCE = 30.0
@@ -35,7 +35,7 @@ class Call:
     alone: bool = False
     files: list[File] = field(default_factory=list)
     feeds: list[FileFeed] = field(default_factory=list)
-    sources: list[Source] = field(default_factory=list)
+    selections: list[Selection] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         shared = self.engine.shared
@@ -46,18 +46,18 @@ class Call:
         with shared.changed:
             shared.surveys.add(self.submission)
 
-    def _add(self, source: Source, kept: Partial | None, group: Group) -> File:
+    def _add(self, selection: Selection, kept: Partial | None, group: Group) -> File:
         assert self.engine.shared.changed._is_owned()  # type: ignore[attr-defined]
         file, feed = self.engine.file(resume=kept)
         file.group, file.alone = group, self.alone
         self.files.append(file)
         self.feeds.append(feed)
-        self.sources.append(source)
+        self.selections.append(selection)
         return file
 
     def surveyed(self, *same_as: int | None) -> None:
         """The child has found channels."""
-        found = tuple(SurveyedPart(Source(None, n), same) for n, same in enumerate(same_as))
+        found = tuple(SurveyedPart(Selection(None, n), same) for n, same in enumerate(same_as))
         self.survey.frame({"kind": "opened", "stated_seconds": 60.0}, b"")
         self.survey.frame({"kind": "progress", "seconds": 30.0}, b"")
         self.survey.frame(*surveyed_frame(Survey(found, (), {"decode": 0.5})))
@@ -78,13 +78,13 @@ def kept(*texts: str) -> Partial:
 
 
 def test_what_of_a_file_is_read_is_what_is_asked_for() -> None:
-    assert (kind_of(Options()), source_of(Options())) == (None, Source())
+    assert (kind_of(Options()), selection_of(Options())) == (None, Selection())
     second = Options(audio_stream=1)
-    assert (kind_of(second), source_of(second)) == (None, Source(1))
+    assert (kind_of(second), selection_of(second)) == (None, Selection(1))
     first = Options(audio_stream=0, channel_identification=True)
-    assert (kind_of(first), source_of(first)) == ("channels", Source(0))
+    assert (kind_of(first), selection_of(first)) == ("channels", Selection(0))
     every = Options(audio_stream="all")
-    assert (kind_of(every), source_of(every)) == ("tracks", Source())
+    assert (kind_of(every), selection_of(every)) == ("tracks", Selection())
 
 
 def test_each_channel_is_a_file_and_their_results_are_one() -> None:
@@ -92,7 +92,7 @@ def test_each_channel_is_a_file_and_their_results_are_one() -> None:
     call = Call(engine, labels=("agent",))
     assert call.submission.progress() == (0.0, None)
     call.surveyed(None, 0, None)
-    assert call.sources == [Source(None, 0), Source(None, 2)]
+    assert call.selections == [Selection(None, 0), Selection(None, 2)]
     assert call.submission.progress() == (0.0, 60.0)
     call.speak(5.0, 2.0)
     assert len(engine.decode()) == 2

@@ -17,7 +17,7 @@ from worker.errors import ErrorCode, JobError
 from worker.speech.media.mixing import OneChannel
 from worker.speech.media.raw import RawAudio
 from worker.speech.media.reader import AudioLimits, AudioReader
-from worker.speech.media.source import Source
+from worker.speech.media.selection import Selection
 
 Samples = NDArray[np.float32]
 
@@ -33,7 +33,7 @@ def read(path: Path, channel: int | None = None, raw: RawAudio | None = None) ->
 def read_with_notes(
     path: Path, channel: int | None = None, raw: RawAudio | None = None
 ) -> tuple[Samples, list[str]]:
-    with AudioReader(path, LIMITS, raw, Source(channel=channel)) as reader:
+    with AudioReader(path, LIMITS, raw, Selection(channel=channel)) as reader:
         pieces = list(reader)
     return np.concatenate(pieces), reader.notes
 
@@ -222,7 +222,7 @@ def test_a_channel_that_nothing_in_the_file_has(tmp_path: Path, layout: str, cou
 def test_an_empty_track_is_empty_in_every_channel(tmp_path: Path) -> None:
     path = tmp_path / "a.wav"
     path.write_bytes(wav_bytes(np.zeros((0, 2), "<i2")))
-    with AudioReader(path, LIMITS, source=Source(channel=1)) as reader:
+    with AudioReader(path, LIMITS, selection=Selection(channel=1)) as reader:
         assert list(reader) == []
 
 

@@ -17,7 +17,7 @@ from worker.errors import ErrorCode, JobError
 from worker.speech.media import all_tracks
 from worker.speech.media.all_tracks import AllTracks
 from worker.speech.media.reader import AudioLimits, AudioReader
-from worker.speech.media.source import Source
+from worker.speech.media.selection import Selection
 
 Samples = NDArray[np.float32]
 
@@ -27,7 +27,7 @@ CONTAINERS = {"mkv": "matroska", "mka": "matroska", "ts": "mpegts"}
 
 
 def read(path: Path, stream: int | None) -> tuple[Samples, list[str]]:
-    with AudioReader(path, AudioLimits(600.0), source=Source(stream)) as reader:
+    with AudioReader(path, AudioLimits(600.0), selection=Selection(stream)) as reader:
         pieces = list(reader)
     return np.concatenate(pieces), reader.notes
 
@@ -69,7 +69,7 @@ def test_a_channel_of_a_track(tmp_path: Path) -> None:
     sides = np.stack([tone(2.0, 48_000, 500.0), tone(2.0, 48_000, 900.0)])
     tracks = [track(440.0), Track(sides, "aac", 48_000, layout="stereo", bit_rate=192_000)]
     path = write(tmp_path / "a.mp4", tracks)
-    with AudioReader(path, AudioLimits(), source=Source(stream=1, channel=1)) as reader:
+    with AudioReader(path, AudioLimits(), selection=Selection(stream=1, channel=1)) as reader:
         assert hertz(np.concatenate(list(reader))) == pytest.approx(900.0, abs=8.0)
 
 
@@ -159,8 +159,8 @@ def test_a_track_of_a_transport_stream_goes_on_in_the_same_place(tmp_path: Path)
 def search(path: Path) -> tuple[list[tuple[int | None, int | None]], list[str]]:
     with AllTracks(path) as tracks:
         list(tracks.search())
-    assert all(part.source.channel is None for part in tracks.parts)
-    return [(part.source.stream, part.same_as) for part in tracks.parts], tracks.notes
+    assert all(part.selection.channel is None for part in tracks.parts)
+    return [(part.selection.stream, part.same_as) for part in tracks.parts], tracks.notes
 
 
 def test_all_tracks_are_found_those_without_sound_too(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from worker.speech.children.framing import Frame, FrameError, read_frame, write_frame
 from worker.speech.media.raw import ENCODINGS, MAX_CHANNELS, MAX_RATE, MIN_RATE, RawAudio
-from worker.speech.media.source import MOST_PARTS, Source, Survey, SurveyedPart
+from worker.speech.media.selection import MOST_PARTS, Selection, Survey, SurveyedPart
 from worker.speech.prepare.frames import (
     PrepareConfig,
     PreparedWindow,
@@ -48,7 +48,7 @@ configs = st.builds(
 )
 
 seconds = st.floats(0, 43_200)
-sources = st.builds(Source, st.none() | st.integers(0, 63), st.none() | st.integers(0, 63))
+selections = st.builds(Selection, st.none() | st.integers(0, 63), st.none() | st.integers(0, 63))
 tasks = st.builds(
     PrepareTask,
     path=st.text(max_size=20),
@@ -61,7 +61,7 @@ tasks = st.builds(
         st.integers(MIN_RATE, MAX_RATE),
         st.integers(1, MAX_CHANNELS),
     ),
-    source=sources,
+    selection=selections,
     survey=st.sampled_from([None, "channels", "tracks"]),
     samples_file=st.none() | st.text(max_size=20),
 )
@@ -118,7 +118,7 @@ def surveys(draw: st.DrawFn) -> Survey:
     parts: list[SurveyedPart] = []
     for _ in range(draw(st.integers(1, MOST_PARTS))):
         firsts = [place for place, part in enumerate(parts) if part.same_as is None]
-        parts.append(SurveyedPart(draw(sources), draw(st.sampled_from([None, *firsts]))))
+        parts.append(SurveyedPart(draw(selections), draw(st.sampled_from([None, *firsts]))))
     notes = draw(st.lists(st.text(max_size=20), max_size=2).map(tuple))
     return Survey(tuple(parts), notes, {"decode": draw(seconds)})
 

@@ -25,7 +25,7 @@ from tests.fakes.speech import samples_of, talk
 from worker.errors import ErrorCode, JobError, WorkerError
 from worker.speech.children.rules import KEPT_VARIABLES
 from worker.speech.config import SPANS, WINDOWS
-from worker.speech.media.source import Source
+from worker.speech.media.selection import Selection
 from worker.speech.prepare.frames import LAST, PrepareConfig, PrepareTask, read_survey
 from worker.speech.prepare.pool import PreparePool
 
@@ -208,16 +208,16 @@ def test_a_child_surveys_a_file_and_then_reads_what_it_found(
     first = pool.put(Recorder(path, survey="channels")).wait()
     pid = pool.pid()
     found = read_survey(first.frames[-1])
-    assert [part.source for part in found.parts] == [Source(0, 0), Source(0, 1)]
+    assert [part.selection for part in found.parts] == [Selection(0, 0), Selection(0, 1)]
     starts = []
     for part in found.parts:
-        client = pool.put(Recorder(path, source=part.source)).wait()
+        client = pool.put(Recorder(path, selection=part.selection)).wait()
         assert client.ended
         (window,) = [header for header in client.frames if header["kind"] == "window"]
         starts.append(window["spans"][0][0] / 16_000)
     assert starts[1] - starts[0] == pytest.approx(1.0, abs=0.1)
     assert pool.pid() == pid, "a survey is no reason to end a child"
-    client = pool.put(Recorder(path, source=Source(stream=1)))
+    client = pool.put(Recorder(path, selection=Selection(stream=1)))
     assert "audio_stream is 1" in client.failed_with(ErrorCode.NO_AUDIO_STREAM)
 
 

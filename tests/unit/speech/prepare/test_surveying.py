@@ -18,7 +18,7 @@ from worker.jobs.speakers import MAX_CHANNELS
 from worker.speech.children.framing import Frame
 from worker.speech.media import raw
 from worker.speech.media.raw import RawAudio
-from worker.speech.media.source import MOST_PARTS, Source
+from worker.speech.media.selection import MOST_PARTS, Selection
 from worker.speech.prepare.frames import PrepareConfig, PrepareTask, read_survey
 from worker.speech.prepare.surveying import survey
 
@@ -39,7 +39,7 @@ def surveyed(path: Path, kind: Any = "channels", **task: Any) -> tuple[Parts, tu
     assert set(kinds[1:-1]) <= {"progress"}
     read = read_survey(found[-1][0])
     assert set(read.seconds) == {"decode"}
-    parts = [(part.source.stream, part.source.channel, part.same_as) for part in read.parts]
+    parts = [(part.selection.stream, part.selection.channel, part.same_as) for part in read.parts]
     return parts, read.notes
 
 
@@ -165,9 +165,9 @@ def test_the_channels_are_those_of_the_track_that_is_taken(tmp_path: Path) -> No
     # A reader that is told the track's number has no word on the others.
     (note,) = notes
     assert "track 1 was transcribed; left out: 0 (default) without sound, 2" in note
-    assert surveyed(path, source=Source(stream=2)) == ([(2, 0, None), (2, 1, None)], ())
+    assert surveyed(path, selection=Selection(stream=2)) == ([(2, 0, None), (2, 1, None)], ())
     with pytest.raises(JobError, match="audio_stream is 3") as caught:
-        surveyed(path, source=Source(stream=3))
+        surveyed(path, selection=Selection(stream=3))
     assert caught.value.code is ErrorCode.NO_AUDIO_STREAM
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["MOST_PARTS", "USUAL", "Source", "Survey", "SurveyedPart"]
+__all__ = ["MOST_PARTS", "USUAL", "Selection", "Survey", "SurveyedPart"]
 
 MOST_PARTS = 32
 """Channels, or tracks, of one file that are transcribed each on its own: each is decoded as a file
@@ -12,7 +12,7 @@ is. `channel_labels` of a job have as many at the most."""
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class Selection:
     """What is to be read of a file.
 
     Attributes:
@@ -25,7 +25,7 @@ class Source:
     channel: int | None = None
 
 
-USUAL = Source()
+USUAL = Selection()
 """All channels, mixed, of the track that the file and its sound speak for."""
 
 
@@ -34,12 +34,12 @@ class SurveyedPart:
     """A channel of a track, or a whole track, that can be read on its own.
 
     Attributes:
-        source: how to read it.
+        selection: how to read it.
         same_as: position in the survey of the first part that holds the same samples; None where
             this is the first.
     """
 
-    source: Source
+    selection: Selection
     same_as: int | None = None
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Literal
 
 from worker.speech.api import Options
-from worker.speech.media.source import Source
+from worker.speech.media.selection import Selection
 
-__all__ = ["Kind", "kind_of", "source_of"]
+__all__ = ["Kind", "kind_of", "selection_of"]
 
 Kind = Literal["channels", "tracks"]
 """What of a file is transcribed each on its own."""
@@ -20,6 +20,6 @@ def kind_of(options: Options) -> Kind | None:
     return "tracks" if options.audio_stream == "all" else None
 
 
-def source_of(options: Options) -> Source:
+def selection_of(options: Options) -> Selection:
     """What of a file is read; where each part of it is read on its own, what is surveyed first."""
-    return Source(stream=None if options.audio_stream == "all" else options.audio_stream)
+    return Selection(stream=None if options.audio_stream == "all" else options.audio_stream)
