@@ -41,8 +41,8 @@ PACKAGED = Description(
         }
     ),
 )
-"""How the packaged models are put together. The threshold was picked on some fifty recordings; see
-the README of this folder."""
+"""How the packaged models are put together. The clustering is what a pipeline of pyannote has to
+have; for these models `Diarizer` takes its own (`clustering.py`)."""
 
 CPU_STEP, CARD_STEP = 0.2, 0.1
 """From one chunk of 10 s to the next, in lengths of a chunk, where the pipeline doesn't say. The
