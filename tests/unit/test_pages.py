@@ -32,6 +32,7 @@ SHORT = (
     "worker/speech/media/README.md",
     "worker/speech/model/README.md",
     "worker/speech/speakers/README.md",
+    "worker/speech/speakers/VOICES.md",
 )
 
 BESIDE = (
