@@ -26,6 +26,7 @@ import signal
 import threading
 import time
 from collections import deque
+from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -117,6 +118,9 @@ class _Job(Submission):
     def progress(self) -> tuple[float, float | None]:
         with self.engine.lock:
             return sum(w.end - w.start for w in self.done.values()), self.audio.seconds
+
+    def on_text_done(self, call: Callable[[], object]) -> None:
+        """Never: it tells nobody who speaks."""
 
     def cancel(self) -> None:
         self.engine.cancel(self)

@@ -7,6 +7,7 @@ until the test ends it with `engine_done`.
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 
@@ -29,9 +30,10 @@ _USUAL = {
 
 @dataclass
 class FakeSubmission:
-    """A job in the engine."""
+    """A job in the engine; `text` is done when nothing but who speaks is missing."""
 
     future: Future[Recognition] = field(default_factory=Future)
+    text: Future[None] = field(default_factory=Future)
     cancelled: bool = False
 
     def partial(self) -> Partial:
@@ -39,6 +41,9 @@ class FakeSubmission:
 
     def progress(self) -> tuple[float, float | None]:
         return 10.0, 30.0
+
+    def on_text_done(self, call: Callable[[], object]) -> None:
+        self.text.add_done_callback(lambda _: call())
 
     def cancel(self) -> None:
         self.cancelled = True

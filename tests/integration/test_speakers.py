@@ -66,8 +66,10 @@ def until(condition: Callable[[], object]) -> None:
         time.sleep(0.01)
 
 
-def text_done(submission: Submission) -> bool:
-    return bool(submission.state.text_done)  # type: ignore[attr-defined] # the engine's own
+def wait_for_text(submission: Submission) -> None:
+    done = threading.Event()
+    submission.on_text_done(done.set)
+    assert done.wait(PATIENCE), "something else than its speakers is missing"
 
 
 def test_a_file_has_its_answer_when_text_and_speakers_are_there(
@@ -112,7 +114,8 @@ def test_files_that_wait_for_speakers_leave_others_alone_and_end_with_the_engine
     path = talk(tmp_path / "a.wav", bursts=2)
     engine = engines(FakeModel(), "stands still")
     waiting = [engine.submit(path, ASKED, name=str(n)) for n in range(4)]
-    until(lambda: all(map(text_done, waiting)))
+    for each in waiting:
+        wait_for_text(each)
     until(lambda: engine.held_seconds() == engine.most_held_seconds())
     assert len(list(tmp_path.glob("speakers-*/samples"))) == 4
     other = engine.submit(path, ENGLISH, name="other").future.result(PATIENCE)
@@ -153,7 +156,7 @@ def test_a_job_that_ends_before_its_speakers_are_told_keeps_its_whole_text(
     assert len(kept.windows) == model.encoded_windows == 3
     engine = engines(model, "stands still")
     interrupted = engine.submit(path, ASKED, name="interrupted", resume=kept)
-    until(lambda: text_done(interrupted))
+    wait_for_text(interrupted)
     kept = interrupted.partial()
     interrupted.cancel()
     found = engines(model).submit(path, ASKED, name="again", resume=kept).future.result(PATIENCE)

@@ -6,7 +6,7 @@ the standard transcriber, and the tests' fake engine, are interchangeable.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -194,6 +194,14 @@ class Submission(Protocol):
 
     def progress(self) -> tuple[float, float | None]:
         """(seconds of audio done, seconds of audio in all or None while unknown)."""
+        ...
+
+    def on_text_done(self, call: Callable[[], object]) -> None:
+        """Have `call` called once nothing but who speaks is missing, on a thread of the engine.
+
+        At once, on this thread, if that is so already. Never where nobody asks who speaks, or where
+        that is known before the text.
+        """
         ...
 
     def cancel(self) -> None:

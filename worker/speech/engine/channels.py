@@ -92,6 +92,9 @@ class ChannelSubmission(Submission):
             files = [file.progress() for file in self._files.values()]
             return channel_results.progress(files, self._stated_seconds)
 
+    def on_text_done(self, call: Callable[[], object]) -> None:
+        """See `api.Submission`. Never: nobody asks who speaks where channels say it."""
+
     def cancel(self) -> None:
         """See `api.Submission`."""
         with self._shared.changed:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -90,6 +90,7 @@ class File(Submission):
         self.gone = False
         self._owner = owner
         self._future: Future[Recognition] = Future()
+        self._text: Future[None] = Future()
 
     @property
     def future(self) -> Future[Recognition]:
@@ -106,6 +107,15 @@ class File(Submission):
         """See `api.Submission`."""
         with self._owner.lock:
             return self.state.progress()
+
+    def on_text_done(self, call: Callable[[], object]) -> None:
+        """See `api.Submission`."""
+        self._text.add_done_callback(lambda _: call())
+
+    def text_done(self) -> None:
+        """Nothing but who speaks is missing; it may be told more than once, with the lock."""
+        if not self._text.done():
+            self._text.set_result(None)
 
     def cancel(self) -> None:
         """See `api.Submission`."""

@@ -153,7 +153,11 @@ class Flow(Owner):
 
     def finish_if_done(self, file: File) -> None:
         """Answer a file that has everything. Call with the lock."""
-        if file.gone or not file.state.finished:
+        if file.gone:
+            return
+        if not file.state.finished:
+            if file.state.text_done:
+                file.text_done()
             return
         self._forget(file)
         if file.state.failure is not None:

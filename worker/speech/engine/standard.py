@@ -10,6 +10,7 @@ from __future__ import annotations
 import queue
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -67,6 +68,9 @@ class _StandardFile(Submission):
         """See `api.Submission`."""
         done = self._future.done()
         return (self.audio_seconds or 0.0) if done else 0.0, self.audio_seconds
+
+    def on_text_done(self, call: Callable[[], object]) -> None:
+        """See `api.Submission`. Never: this transcriber doesn't tell who speaks."""
 
     def cancel(self) -> None:
         """See `api.Submission`."""

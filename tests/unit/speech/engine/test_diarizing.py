@@ -111,6 +111,43 @@ def test_a_file_that_waits_holds_no_windows_and_its_samples_go_with_its_answer(
     assert "A note." in found.notes
 
 
+def test_it_is_told_once_when_only_speakers_are_missing(tmp_path: Path) -> None:
+    kit = Kit()
+    file, _ = kit.file(tmp_path, 40.0)
+    told: list[str] = []
+    file.on_text_done(lambda: told.append("waited"))
+    assert told == []
+    kit.engine.decode()
+    assert told == ["waited"]
+    with kit.engine.flow.lock:
+        kit.engine.flow.finish_if_done(file)
+    file.on_text_done(lambda: told.append("late"))
+    assert told == ["waited", "late"]
+    (client,) = kit.process.queued
+    client.begins()
+    client.found(Found(Diarization("x", (), ()), "cpu", ()))
+    assert file.future.done()
+    assert told == ["waited", "late"]
+
+
+def test_a_file_that_knows_its_speakers_first_never_waits_for_them(tmp_path: Path) -> None:
+    kit = Kit()
+    file, _ = kit.file(tmp_path, 40.0)
+    plain, feed = kit.engine.file(name="plain")
+    window(feed, 0, 3.0)
+    end(feed, 3.0)
+    told: list[File] = []
+    for each in (file, plain):
+        each.on_text_done(lambda each=each: told.append(each))  # type: ignore[misc]
+    (client,) = kit.process.queued
+    client.begins()
+    client.found(Found(Diarization("x", (), ()), "cpu", ()))
+    kit.engine.decode()
+    assert file.future.done()
+    assert plain.future.done()
+    assert told == []
+
+
 @pytest.mark.parametrize("cancelled", [False, True])
 def test_samples_go_however_a_file_ends(tmp_path: Path, cancelled: bool) -> None:
     kit = Kit()
