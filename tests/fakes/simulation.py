@@ -12,6 +12,7 @@ import random
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import count
 
 import numpy as np
@@ -50,6 +51,9 @@ DIARIZED = {"T4": 88.0, "L4": 160.0, "H100": 350.0}
 """Seconds of audio in a second of which a card can tell who speaks. Reckoned, not measured: on a T4
 by what the models compute, on an H100 by what pyannote says of it, and that each chunk is looked at
 once for all who speak in it (`worker/speech/speakers/README.md`)."""
+
+CHUNK_SECONDS = 10.0
+"""Seconds of audio that are looked at for who speaks, at the least: a shorter file is one chunk."""
 
 READ_SECONDS = 0.0007
 """Of the host to read a window's text, beside what the card does: 0.36 ms for what follows from a
@@ -94,6 +98,7 @@ class Report:
         busy: share of the time that the card decoded.
         fill: windows decoded, by those that their batches had room for.
         windows: of all files that have a text.
+        held: the most jobs that were held at once.
         stats: the engine's counters.
     """
 
@@ -102,6 +107,7 @@ class Report:
     busy: float
     fill: float
     windows: int
+    held: int
     stats: EngineStats
 
     def __str__(self) -> str:
@@ -135,12 +141,14 @@ class Simulation:
         words_fail: see `SimulatedCard`.
         free: see `SimulatedCard`.
         diarize: whether a job, by its number, asks who speaks.
+        diarized: seconds of audio in a second of which that is told; 0: as reckoned for the card.
     """
 
     card: Card
     config: EngineConfig = field(default_factory=EngineConfig)
     prepared: float = PREPARED
     diarize: Callable[[int], bool] = lambda _: False
+    diarized: float = 0.0
     doubted: float = 0.03
     words_fail: bool = False
     free: int | None = None
@@ -176,6 +184,8 @@ class Simulation:
         self._working = 0
         self._paused: list[_Child] = []
         self._files: list[File] = []
+        self._only_speakers: set[int] = set()
+        self._most_held = 0
         self._diarized_until = 0.0
 
     def run(
@@ -210,6 +220,7 @@ class Simulation:
             busy=self.spent / self.clock.now,
             fill=stats.windows / stats.batch_slots,
             windows=sum(len(each.segments) for each in found),
+            held=self._most_held,
             stats=stats,
         )
 
@@ -237,6 +248,7 @@ class Simulation:
             leases=len(self.shared.files),
             max_leases=self._leases,
             suspects=0,
+            only_speakers=len(self._only_speakers),
         ):
             windows = self._queue.popleft()
             state = FileState(
@@ -254,8 +266,10 @@ class Simulation:
                 word_times="none",
             )
             state.speakers_left = self.diarize(len(self._files))
+            file.on_text_done(partial(self._only_speakers.add, file.number))
             self._files.append(file)
             self.shared.files[file.number] = file
+            self._most_held = max(self._most_held, len(self.shared.files))
             feed = self.inflow.feed(file, PrepareTask("-"))
             self._opened.append(
                 _Child(file.number % 30_000, feed, iter(enumerate(windows)), sum(windows))
@@ -266,12 +280,14 @@ class Simulation:
 
     def _decoded(self, file: File) -> None:
         if file.state.speakers_left:
-            seconds = (file.state.audio_seconds or 0.0) / DIARIZED[self.card.name]
+            seconds = max(CHUNK_SECONDS, file.state.audio_seconds or 0.0)
+            seconds /= self.diarized or DIARIZED[self.card.name]
             self._diarized_until = max(self.clock.now, self._diarized_until) + seconds
             self.clock.after(self._diarized_until - self.clock.now, lambda: self._told(file))
 
     def _told(self, file: File) -> None:
         with self.flow.lock:
+            self._only_speakers.discard(file.number)
             file.state.speakers_told(Diarization("simulated", (), ()))
             self.flow.finish_if_done(file)
 

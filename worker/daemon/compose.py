@@ -115,6 +115,7 @@ def parts(
             leases=len(holdings),
             max_leases=max_leases,
             suspects=holdings.suspects(),
+            only_speakers=holdings.only_speakers_left(),
         )
 
     def preflight() -> None:

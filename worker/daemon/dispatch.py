@@ -235,6 +235,7 @@ class Dispatch:
         if not self._holdings.is_running(task):
             task.cancel()  # it was ended early while it was being handed over
             return
+        task.on_text_done(partial(self._holdings.text_done, task))
         task.on_engine_done(partial(self._on_engine_done, task))
 
     # -- the way out --------------------------------------------------------------------------

@@ -24,6 +24,8 @@ ENOUGH_RECEIVES = 10
 def lease_bound(batch_size: int) -> int:
     """How many messages may be held at once: five batches of one-window jobs, 16 to 320.
 
+    Not counted are as many that only wait to be told who speaks; see `room`.
+
     What one worker holds no other can take, so the bound stays near what keeps a device busy: the
     batch being decoded, the next one, and what is on its way in and out. Short windows fill a batch
     with twice as many.
@@ -32,17 +34,35 @@ def lease_bound(batch_size: int) -> int:
 
 
 def room(
-    *, held_seconds: float, limit_seconds: float, leases: int, max_leases: int, suspects: int
+    *,
+    held_seconds: float,
+    limit_seconds: float,
+    leases: int,
+    max_leases: int,
+    suspects: int,
+    only_speakers: int = 0,
 ) -> int:
     """How many messages to ask for now, 0 to 10.
+
+    Messages of which nothing but who speaks is missing keep no device busy: they have as many
+    places of their own, so up to twice the bound may be held. Those beyond take places of the
+    others, and a worker whose diarizer is slower than its text takes no more than it tells apart.
 
     While a suspect is held (a job that may have killed a worker) no message is taken: what is
     not held comes to no harm if the suspect kills this worker too.
 
     At the bound, places get free one by one. One request brings ten messages, so none is made for
     fewer than ten places, or a quarter of the bound where that is less.
+
+    Args:
+        held_seconds: seconds of audio held.
+        limit_seconds: those from which on no message is taken.
+        leases: messages held.
+        max_leases: the bound on them; see `lease_bound`.
+        suspects: jobs held that may have killed a worker.
+        only_speakers: of the messages held, those of which nothing but who speaks is missing.
     """
-    places = max_leases - leases
+    places = max_leases - (leases - min(only_speakers, max_leases))
     if suspects or held_seconds >= limit_seconds or places < _worth_asking(max_leases):
         return 0
     return min(MESSAGES_PER_CALL, places)

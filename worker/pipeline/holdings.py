@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import Counter
 
 from worker.aws.queue import Message
 from worker.pipeline.answers import Answer
@@ -52,6 +53,7 @@ class Holdings:
         self._coming: set[Task] = set()
         self._running: set[Task] = set()
         self._waiting: list[Task] = []
+        self._text_done: set[Task] = set()
         self._draining = False
         self.last_end = time.monotonic()
 
@@ -78,6 +80,7 @@ class Holdings:
             held.answers.append(answer)
             held.delay = max(held.delay, delay)
             held.open -= 1
+            self.changed.notify_all()  # of the others maybe only the speakers are missing
             return held.open == 0
 
     def of(self, message: Message) -> Held | None:
@@ -147,6 +150,24 @@ class Holdings:
         with self.changed:
             return list(self._waiting)
 
+    def text_done(self, task: Task) -> None:
+        """Nothing but who speaks is missing of a job in the engine.
+
+        Its text may yet be looked at again, where short windows lose their trust. That is rare, and
+        it counts as done all the same.
+        """
+        with self.changed:
+            if task.stage is Stage.RUNNING:
+                self._text_done.add(task)
+                self.changed.notify_all()
+
+    def only_speakers_left(self) -> int:
+        """Messages of which nothing but who speaks is missing, in any job without an answer."""
+        with self.changed:
+            jobs = Counter(task.message.receipt_handle for task in self._text_done)
+            held = ((self._held.get(handle), count) for handle, count in jobs.items())
+            return sum(each is not None and each.open == count for each, count in held)
+
     def suspects(self) -> int:
         """How many suspects are held, waiting or running."""
         with self.changed:
@@ -180,6 +201,7 @@ class Holdings:
         task.stage = Stage.ENDING
         self._coming.discard(task)
         self._running.discard(task)
+        self._text_done.discard(task)
         if task in self._waiting:
             self._waiting.remove(task)
 

@@ -141,6 +141,14 @@ class Task:
         """
         self._in_engine.future.add_done_callback(lambda _: call())
 
+    def on_text_done(self, call: Callable[[], object]) -> None:
+        """Have `call` called when nothing but who speaks is missing; see `Submission`.
+
+        Raises:
+            ValueError: the job was never in the engine.
+        """
+        self._in_engine.on_text_done(call)
+
     def cancel(self) -> None:
         """Stop the engine's work on the job, if it has any."""
         if self.submission is not None:

@@ -2,14 +2,18 @@ from __future__ import annotations
 
 import socket
 import threading
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.fakes.engine import FakeEngine
 from worker.aws.clients import make_clients
+from worker.aws.queue import Message
 from worker.daemon import compose
 from worker.daemon.daemon import Pace, Parts
+from worker.daemon.intake import Intake
 from worker.errors import SettingsError
 from worker.settings import Settings
 
@@ -70,3 +74,27 @@ def test_how_many_messages_are_held_follows_the_batch_size_unless_it_is_given(
         parts = _parts(tmp_path, pace, batch_size=batch_size)
         assert parts.max_leases == expected
         parts.work.close()
+
+
+def test_messages_that_only_wait_for_speakers_leave_room_for_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rooms: list[Callable[[], int]] = []
+
+    def intake(*, room: Callable[[], int], **rest: Any) -> Intake:
+        rooms.append(room)
+        return Intake(room=room, **rest)
+
+    monkeypatch.setattr(compose, "Intake", intake)
+    parts = _parts(tmp_path, Pace(max_leases=2))
+    (feed,), (room,) = parts.feeds, rooms
+    for name in "ab":
+        body = '{"input": "s3://bucket/key", "output": "s3://bucket/"}'
+        assert parts.dispatch.accept(Message(name, name, body, origin_id=name), feed.source)
+    assert room() == 0
+    task = parts.readings.tasks()[0]
+    parts.holdings.ready(task)
+    parts.holdings.text_done(task)
+    assert room() == 1
+    assert parts.readings.held()[0] == 2
+    parts.work.close()

@@ -123,6 +123,35 @@ def test_a_message_is_settled_with_the_last_of_its_jobs(place: Place, lane: Lane
     assert lane.depth() == (0, 0, 0)
 
 
+def test_a_message_of_which_only_speakers_are_left_is_known_until_it_is_settled(
+    place: Place, lane: Lane
+) -> None:
+    place.take(lane, "a", "b")
+    place.in_engine("a", "b")
+    place.pipeline.submissions["a"].text.set_result(None)
+    assert place.holdings.only_speakers_left() == 0
+    place.pipeline.engine_done("b")
+    wait_for(lambda: place.holdings.only_speakers_left() == 1)
+    assert lane.depth() == (0, 1, 0)
+    assert len(lane.source.leases) == 1, "its lease is kept"
+    place.pipeline.engine_done("a")
+    place.settled()
+    assert place.holdings.only_speakers_left() == 0
+    assert lane.depth() == (0, 0, 0)
+
+
+def test_a_drain_releases_what_only_waits_for_speakers(place: Place, lane: Lane) -> None:
+    place.take(lane, "a")
+    place.in_engine("a")
+    place.pipeline.submissions["a"].text.set_result(None)
+    wait_for(lambda: place.holdings.only_speakers_left() == 1)
+    place.holdings.drain()
+    place.dispatch.release_running(engine_lost=False)
+    place.settled()
+    assert place.steps_of("a") == ["fetch", "submit", "interrupt"]
+    assert lane.depth() == (1, 0, 0)
+
+
 def test_one_job_that_needs_another_delivery_releases_the_message(place: Place, lane: Lane) -> None:
     place.pipeline.outcomes["fetch", "b"] = Outcome(Answer.RELEASED, delay=40)
     place.pipeline.outcomes["fetch", "c"] = Outcome(Answer.RELEASED, delay=7)

@@ -18,14 +18,21 @@ from worker.daemon.policy import Idle, IdleClock
     leases=st.integers(0, 400),
     most=st.integers(1, 256),
     suspects=st.integers(0, 3),
+    speakers=st.integers(0, 400),
 )
 def test_room_never_breaks_its_bounds(
-    held: float, limit: float, leases: int, most: int, suspects: int
+    held: float, limit: float, leases: int, most: int, suspects: int, speakers: int
 ) -> None:
     wanted = policy.room(
-        held_seconds=held, limit_seconds=limit, leases=leases, max_leases=most, suspects=suspects
+        held_seconds=held,
+        limit_seconds=limit,
+        leases=leases + speakers,
+        max_leases=most,
+        suspects=suspects,
+        only_speakers=speakers,
     )
     assert 0 <= wanted <= 10
+    leases += max(0, speakers - most)
     assert leases + wanted <= max(leases, most)
     if wanted:
         assert held < limit
@@ -51,6 +58,32 @@ def test_at_the_bound_it_asks_for_several_places_at_once(
     leases: int, most: int, wanted: int
 ) -> None:
     found = policy.room(held_seconds=0, limit_seconds=1, leases=leases, max_leases=most, suspects=0)
+    assert found == wanted
+
+
+@pytest.mark.parametrize(
+    ("text", "speakers", "wanted"),
+    [
+        (16, 0, 0),
+        (16, 16, 0),
+        (0, 16, 10),
+        (12, 16, 4),
+        (12, 17, 0),
+        (0, 28, 4),
+        (0, 29, 0),
+    ],
+)
+def test_messages_that_only_wait_for_speakers_have_as_many_places_of_their_own(
+    text: int, speakers: int, wanted: int
+) -> None:
+    found = policy.room(
+        held_seconds=0,
+        limit_seconds=1,
+        leases=text + speakers,
+        max_leases=16,
+        suspects=0,
+        only_speakers=speakers,
+    )
     assert found == wanted
 
 

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import random
+import threading
+from collections.abc import Callable
 from functools import cache
 
 import pytest
@@ -118,6 +120,66 @@ def test_whatever_the_order_everybody_runs_and_suspects_run_alone(seed: int) -> 
         if any(task.run is Run.ALONE for task in running):
             assert len(running) == 1
     assert ran == expected
+
+
+def test_a_message_only_waits_for_speakers_when_each_of_its_unanswered_jobs_does() -> None:
+    holdings = Holdings()
+    held = _held("m", jobs=3)
+    holdings.add(held)
+    first, second, third = held.tasks
+    for task in held.tasks:
+        holdings.ready(task)
+    holdings.text_done(first)
+    holdings.text_done(second)
+    assert holdings.only_speakers_left() == 0, "the third has no text"
+    assert holdings.claim(third)
+    assert holdings.only_speakers_left() == 0, "its answer is being written"
+    holdings.leave(third)
+    holdings.answer(held, Answer.COMMITTED)
+    assert holdings.only_speakers_left() == 1
+    assert len(holdings) == 1, "it is held all the same"
+    assert holdings.claim(first)
+    assert holdings.only_speakers_left() == 0
+    holdings.leave(first)
+    holdings.answer(held, Answer.COMMITTED)
+    assert holdings.only_speakers_left() == 1
+    holdings.remove(held)
+    assert holdings.only_speakers_left() == 0, "released, whatever its job is doing"
+
+
+def test_a_job_that_left_the_engine_waits_for_no_speakers() -> None:
+    holdings = Holdings()
+    task = _add(holdings, "m")
+    holdings.ready(task)
+    holdings.claim(task)
+    holdings.text_done(task)
+    assert holdings.only_speakers_left() == 0
+
+
+@pytest.mark.parametrize("event", ["text", "answer"])
+def test_whoever_waits_for_room_is_woken_when_only_speakers_are_left(event: str) -> None:
+    holdings = Holdings()
+    held = _held("m", jobs=2)
+    holdings.add(held)
+    holdings.ready(held.tasks[0])
+    happens: dict[str, Callable[[], object]] = {
+        "text": lambda: holdings.text_done(held.tasks[0]),
+        "answer": lambda: holdings.answer(held, Answer.COMMITTED),
+    }
+    woken: list[bool] = []
+    waits = threading.Event()
+
+    def wait() -> None:
+        with holdings.changed:
+            waits.set()
+            woken.append(holdings.changed.wait(20))
+
+    thread = threading.Thread(target=wait)
+    thread.start()
+    assert waits.wait(20)
+    happens[event]()  # it needs the lock, which is free once the thread waits
+    thread.join(30)
+    assert woken == [True]
 
 
 def test_jobs_count_by_their_size_until_they_are_in_the_engine() -> None:

@@ -9,7 +9,9 @@ import pytest
 
 from tests.fakes.card import BEAM, H100, L4, LARGE, T4, Card, SimulatedCard, call_seconds
 from tests.fakes.simulation import Simulation, jobs_of_seconds, long_jobs, mixed_jobs
+from worker.daemon.policy import lease_bound
 from worker.speech.api import Options
+from worker.speech.config import EngineConfig
 from worker.speech.engine.device_loop import Flight
 from worker.speech.engine.own_prompt import NONE, OwnPrompt, own_prompt
 from worker.speech.model import memory
@@ -132,6 +134,37 @@ def test_jobs_that_ask_who_speaks_leave_batches_as_full_as_they_were() -> None:
     assert beside.fill == without.fill
     assert beside.seconds == pytest.approx(without.seconds, rel=0.02)
     assert beside.stats == without.stats
+
+
+def test_clips_that_wait_for_speakers_take_no_place_of_others() -> None:
+    # A tenth as fast as the text: every second clip waits long after it has its text.
+    clips = jobs_of_seconds(500)
+    without = Simulation(H100).run(clips)
+    beside = Simulation(H100, diarize=lambda number: number % 2 == 0, diarized=60.0).run(clips)
+    assert beside.fill >= without.fill
+    assert without.held <= lease_bound(64) < beside.held
+
+
+def test_however_slowly_speakers_are_told_apart_no_more_than_twice_the_bound_is_held() -> None:
+    config = EngineConfig(batch_size=4)
+    report = Simulation(T4, config, diarize=lambda _: True, diarized=10.0).run(jobs_of_seconds(60))
+    bound = lease_bound(config.batch_size)
+    assert bound < report.held <= 2 * bound
+
+
+@pytest.mark.long
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("every", [10, 2])
+@pytest.mark.parametrize("card", CARDS, ids=lambda card: card.name)
+def test_batches_of_clips_stay_full_where_half_of_them_ask_who_speaks(
+    card: Card, every: int, record_property: Callable[[str, object], None]
+) -> None:
+    clips = jobs_of_seconds(3_000)
+    without = Simulation(card).run(clips)
+    beside = Simulation(card, diarize=lambda number: number % every == 0).run(clips)
+    record_property("figure", f"{card.name}, 5 s, 1 job in {every} asks: {beside}")
+    assert beside.fill >= without.fill - 0.01
+    assert beside.seconds <= 1.01 * without.seconds
 
 
 @pytest.mark.long
