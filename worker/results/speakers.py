@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import accumulate
+from itertools import accumulate, chain
 from typing import NamedTuple
 
 from worker.results.plural import counted
@@ -17,6 +17,11 @@ __all__ = ["Diarization", "Heard", "Voice", "notes_of_bounds"]
 
 _DECIMALS = 3
 """Times are rounded to milliseconds, as those of words."""
+
+_SHORTEST = 0.09
+"""Seconds of speech, or of a pause. No syllable is shorter, and the stop within a consonant such as
+t or k is hardly longer. What a diarizer finds of less is a frame or a few that it was unsure of,
+mostly where others begin or end."""
 
 
 class Voice(NamedTuple):
@@ -52,7 +57,8 @@ class Heard:
     """Who is heard when, by the labels that speakers have in a result.
 
     Labels go by who is heard first, whether or not words were made of it: so every turn has one,
-    and the labels stay the same however the text is decoded.
+    and the labels stay the same however the text is decoded. What is too short to be speech is no
+    turn, and what is too short to be a pause ends none.
 
     Args:
         diarization: what a diarizer found.
@@ -63,34 +69,29 @@ class Heard:
     """
 
     def __init__(self, diarization: Diarization, audio_seconds: float) -> None:
-        voices = _inside(diarization.voices, audio_seconds)
+        voices = _lasting(_inside(diarization.voices, audio_seconds))
         labels = _labels(voices)
         self.turns = tuple(
             Turn(speaker=labels[speaker], start=start, end=end) for start, end, speaker in voices
         )
         self._labels = tuple(labels.values())
-        self._alone = [
-            voice._replace(speaker=labels[voice.speaker])
-            for voice in sorted(diarization.exclusive)
-            if voice.speaker in labels
-        ]
-        self._reached = list(accumulate((voice.end for voice in self._alone), max))
+        self._all = _InOrder(voices, labels)
+        self._alone = _InOrder(filter(_lasts, sorted(diarization.exclusive)), labels)
 
-    def speaker(self, stretches: Iterable[Stretch]) -> str | None:
+    def speaker(self, stretches: Sequence[Stretch]) -> str | None:
         """Who is heard for most of some stretches; None if nobody is heard in any.
 
         One of no length has the speaker in whose turn it lies.
         """
-        seconds: defaultdict[str, float] = defaultdict(float)
-        for start, end in stretches:
-            for number in range(bisect_left(self._reached, start), len(self._alone)):
-                voice = self._alone[number]
-                if voice.start > end:
-                    break
-                shared = min(end, voice.end) - max(start, voice.start)
-                if shared > 0 or shared == 0 == end - start:
-                    seconds[voice.speaker] += shared
+        # Who is louder only for a moment isn't in the first, but others may not be either.
+        seconds = self._alone.within(stretches) or self._all.within(stretches)
         return max(seconds, key=seconds.__getitem__, default=None)
+
+    def during(self, word: Word) -> frozenset[str]:
+        """All who are heard for half of a word or more, whoever is louder."""
+        half = (word.end - word.start) / 2
+        seconds = self._all.within([(word.start, word.end)])
+        return frozenset(speaker for speaker, heard in seconds.items() if heard >= half)
 
     def told(self, window: Segment) -> Segment:
         """A window with the speakers of its words, and the speaker of most of it."""
@@ -126,16 +127,54 @@ class Heard:
         for turn in self.turns:
             turns[turn.speaker].append(turn)
         return tuple(
-            Speaker(label=label, seconds=_seconds(own), turns=len(own), words=words[label])
+            Speaker(
+                label=label,
+                seconds=round(sum(turn.end - turn.start for turn in own), _DECIMALS),
+                turns=len(own),
+                words=words[label],
+            )
             for label, own in turns.items()
         )
+
+
+class _InOrder:
+    """Voices in order of start, found by their time.
+
+    Args:
+        voices: in order of start.
+        labels: of speakers; others are left out.
+    """
+
+    def __init__(self, voices: Iterable[Voice], labels: Mapping[str, str]) -> None:
+        self._voices = [
+            voice._replace(speaker=labels[voice.speaker])
+            for voice in voices
+            if voice.speaker in labels
+        ]
+        self._reached = list(accumulate((voice.end for voice in self._voices), max))
+
+    def within(self, stretches: Iterable[Stretch]) -> dict[str, float]:
+        """Who is heard in some stretches, and for how many seconds of them.
+
+        In one of no length they are 0, of who is heard then.
+        """
+        seconds: defaultdict[str, float] = defaultdict(float)
+        for start, end in stretches:
+            for number in range(bisect_left(self._reached, start), len(self._voices)):
+                voice = self._voices[number]
+                if voice.start > end:
+                    break
+                shared = min(end, voice.end) - max(start, voice.start)
+                if shared > 0 or shared == 0 == end - start:
+                    seconds[voice.speaker] += shared
+        return seconds
 
 
 def notes_of_bounds(
     diarization: Diarization, *, min_speakers: int | None, max_speakers: int | None
 ) -> tuple[str, ...]:
     """The note of a result that has fewer speakers, or more, than the job asked for."""
-    found = len({voice.speaker for voice in diarization.voices})
+    found = len({voice.speaker for voice in _lasting(diarization.voices)})
     verb = "was" if found == 1 else "were"
     if min_speakers is not None and found < min_speakers:
         return (f"min_speakers = {min_speakers}, but {counted(found, 'speaker')} {verb} found.",)
@@ -156,6 +195,27 @@ def _inside(voices: Iterable[Voice], audio_seconds: float) -> list[Voice]:
     return [voice for voice in rounded if voice.start < voice.end]
 
 
+def _lasting(voices: Iterable[Voice]) -> list[Voice]:
+    """The turns that are speech, each of them whole, in order of start.
+
+    Args:
+        voices: in order of start.
+    """
+    turns: defaultdict[str, list[Voice]] = defaultdict(list)
+    for voice in voices:
+        own = turns[voice.speaker]
+        if own and round(voice.start - own[-1].end, _DECIMALS) < _SHORTEST:
+            own[-1] = own[-1]._replace(end=max(own[-1].end, voice.end))
+        else:
+            own.append(voice)
+    return sorted(filter(_lasts, chain.from_iterable(turns.values())))
+
+
+def _lasts(voice: Voice) -> bool:
+    """Whether it may be speech."""
+    return round(voice.end - voice.start, _DECIMALS) >= _SHORTEST
+
+
 def _labels(voices: Iterable[Voice]) -> dict[str, str]:
     """The label of each speaker, in order of first speech."""
     found = list(dict.fromkeys(voice.speaker for voice in voices))
@@ -174,12 +234,3 @@ def _of_words(words: Iterable[Word]) -> str | None:
         if word.speaker:
             seconds[word.speaker] += word.end - word.start
     return max(seconds, key=seconds.__getitem__, default=None)
-
-
-def _seconds(turns: Iterable[Turn]) -> float:
-    """Seconds in which there is any of some turns, which are in order of start."""
-    seconds = reached = 0.0
-    for turn in turns:
-        seconds += max(turn.end - max(turn.start, reached), 0.0)
-        reached = max(reached, turn.end)
-    return round(seconds, _DECIMALS)
