@@ -16,7 +16,7 @@ from worker.results.runs import Cut, Run, runs
 from worker.results.sentence_ends import is_ended, sentences
 from worker.results.transcript import Segment, Task
 
-__all__ = ["by_sentences", "by_speakers"]
+__all__ = ["by_sentences", "by_speakers", "sentence_begins"]
 
 _PAUSE = 2.0
 """Seconds of pause that end a sentence within a window, whatever its text says: the model doesn't
@@ -46,8 +46,7 @@ def by_sentences(windows: Sequence[Segment], task: Task) -> tuple[Segment, ...]:
     """
     found: list[Segment] = []
     for run in runs(windows, task):
-        language = written_in(run.windows[0][1].language, task)
-        found += run.segments(_pieces(run, language), len(found))
+        found += run.segments(_pieces(run, task), len(found))
     return tuple(found)
 
 
@@ -59,18 +58,23 @@ def by_speakers(windows: Sequence[Segment], task: Task) -> tuple[Segment, ...]:
             found.append(window.model_copy(update={"id": len(found)}))
             continue
         run = Run.of(window)
-        ends = _sentence_begins(run, written_in(window.language, task))
-        begins = sorted({0, *_changes(run, ends, run.cuts())})
+        begins = sorted({0, *_changes(run, sentence_begins(run, task), run.cuts())})
         pieces = [_stripped(run, *piece) for piece in pairwise([*begins, len(run.text)])]
         found += run.segments(pieces, len(found))
     return tuple(found)
 
 
-def _pieces(run: Run, language: str | None) -> Iterator[tuple[int, int]]:
+def sentence_begins(run: Run, task: Task) -> set[int]:
+    """The first character of each sentence, whoever says it and however long it is."""
+    language = written_in(run.windows[0][1].language, task)
+    begins = {first for first, _ in sentences(run.text, language) if not run.splits_a_word(first)}
+    return begins | {cut.at for cut in run.cuts() if cut.pause > _PAUSE * 1000}
+
+
+def _pieces(run: Run, task: Task) -> Iterator[tuple[int, int]]:
     """(first character, one past the last) of each sentence, or part of one that is too long."""
     cuts = run.cuts()
-    begins = _sentence_begins(run, language)
-    begins.update(cut.at for cut in cuts if cut.pause > _PAUSE * 1000)
+    begins = sentence_begins(run, task)
     begins.update(_changes(run, begins, cuts))
     for first, end in pairwise([*sorted(begins), len(run.text)]):
         longest = 1000 * (_LONGEST if is_ended(run.text[first:end]) else _LONGEST_OPEN)
@@ -83,11 +87,6 @@ def _pieces(run: Run, language: str | None) -> Iterator[tuple[int, int]]:
                 pending += [(at, after), (start, at)]
             else:
                 yield start, after
-
-
-def _sentence_begins(run: Run, language: str | None) -> set[int]:
-    """The first character of each sentence."""
-    return {first for first, _ in sentences(run.text, language) if not run.splits_a_word(first)}
 
 
 def _changes(run: Run, begins: Iterable[int], cuts: Sequence[Cut]) -> Iterator[int]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from worker.results.at_once import by_their_sentences
 from worker.results.in_order import in_order
 from worker.results.languages import written_in
 from worker.results.presentation import Presentation
@@ -180,6 +181,7 @@ class _Making:
         windows = in_order(found, self.audio_seconds, code, words=words)
         if self.heard:
             windows = tuple(self.heard.told(window) for window in windows)
+            windows = by_their_sentences(windows, self.task, self.heard.during)
         cut = by_sentences if self.presentation.segment_resolution == "sentence" else by_speakers
         segments = cut(windows, self.task)
         if self.heard:

@@ -95,6 +95,20 @@ def test_windows_are_cut_where_the_speaker_changes() -> None:
     assert made.text == "Hello. Oh, hello there. We went home again. Yes."
 
 
+@pytest.mark.parametrize("resolution", ["sentence", "window"])
+def test_speech_at_once_tears_no_sentence(resolution: str) -> None:
+    voices = [Voice(0.0, 3.05, "x"), Voice(2.03, 6.0, "y")]
+    louder = [Voice(0.0, 2.11, "x"), Voice(2.11, 6.0, "y")]
+    found = recognition(
+        [window("Neither did I. Okay, I thought.", 0.0, 6.0)], *voices, exclusive=louder
+    )
+    asked = Presentation(segment_resolution=resolution)  # type: ignore[arg-type]  # one of them
+    assert [(one.text, one.speaker) for one in assembled(found, asked).segments] == [
+        ("Neither did I.", "SPEAKER_00"),
+        ("Okay, I thought.", "SPEAKER_01"),
+    ]
+
+
 def test_where_nobody_is_heard_it_says_so() -> None:
     document = assembled(recognition(DIALOGUE)).model_dump(mode="json")
     assert (document["speakers"], document["turns"]) == ([], [])
