@@ -48,8 +48,9 @@ def alone(voices: tuple[Voice, ...]) -> tuple[Voice, ...]:
 
 def right_words(made: Transcript, voices: tuple[Voice, ...]) -> float:
     """The share of words in whose middle their speaker is heard."""
-    assert made.turns is not None
-    names = {turn.speaker: voice.speaker for turn, voice in zip(made.turns, voices, strict=True)}
+    assert made.speakers is not None
+    first_heard = dict.fromkeys(voice.speaker for voice in voices)
+    names = {one.label: speaker for one, speaker in zip(made.speakers, first_heard, strict=True)}
     words = [word for segment in made.segments for word in segment.words]
     right = [
         word
