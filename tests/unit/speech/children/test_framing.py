@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.frames import sent
 from worker.errors import ErrorCode, JobError, TransientError
 from worker.speech.children.framing import (
     MAX_HEADER,
@@ -59,16 +60,6 @@ def test_a_header_that_is_no_json_object_is_refused(header: bytes, why: str) -> 
     lengths = len(header).to_bytes(4, "little") + (0).to_bytes(4, "little")
     with pytest.raises(FrameError, match=why):
         read_frame(io.BytesIO(lengths + header).read)
-
-
-def sent(frame: Frame) -> Frame:
-    """The frame as it comes out of the pipe."""
-    stream = io.BytesIO()
-    write_frame(stream, *frame)
-    stream.seek(0)
-    received = read_frame(stream.read)
-    assert received is not None
-    return received
 
 
 def test_errors_arrive_with_code_and_message_and_unknown_ones_are_refused() -> None:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import io
-
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.speech.children.framing import Frame, FrameError, read_frame, write_frame
+from tests.frames import sent
+from worker.speech.children.framing import FrameError
 from worker.speech.media.raw import ENCODINGS, MAX_CHANNELS, MAX_RATE, MIN_RATE, RawAudio
 from worker.speech.media.selection import MOST_PARTS, Selection, Survey, SurveyedPart
 from worker.speech.prepare.frames import (
@@ -27,17 +26,6 @@ from worker.speech.prepare.frames import (
 )
 from worker.speech.prepare.sound import to_samples
 from worker.speech.windows import Span, Window
-
-
-def sent(frame: Frame) -> Frame:
-    """The frame as it comes out of the pipe."""
-    stream = io.BytesIO()
-    write_frame(stream, *frame)
-    stream.seek(0)
-    received = read_frame(stream.read)
-    assert received is not None
-    return received
-
 
 configs = st.builds(
     PrepareConfig,

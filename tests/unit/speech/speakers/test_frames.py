@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 from pathlib import Path
 
@@ -10,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.frames import sent
 from worker.results.speakers import Diarization, Voice
-from worker.speech.children.framing import Frame, FrameError, read_frame, write_frame
+from worker.speech.children.framing import FrameError
 from worker.speech.speakers.choice import Chosen
 from worker.speech.speakers.frames import (
     Found,
@@ -26,17 +26,6 @@ from worker.speech.speakers.frames import (
     read_task,
     task_frame,
 )
-
-
-def sent(frame: Frame) -> Frame:
-    """The frame as it comes out of the pipe."""
-    stream = io.BytesIO()
-    write_frame(stream, *frame)
-    stream.seek(0)
-    received = read_frame(stream.read)
-    assert received is not None
-    return received
-
 
 times = st.floats(0, 43_200)
 voices = st.lists(
