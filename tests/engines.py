@@ -11,6 +11,7 @@ from tests.fakes.model import FakeModel, load_fake
 from worker.errors import JobError
 from worker.speech.api import Options, Recognition, Submission
 from worker.speech.config import EngineConfig
+from worker.speech.engine.diarizing import MakeProcess, process_for
 from worker.speech.engine.engine import Engine
 
 PATIENCE = 60.0
@@ -19,7 +20,7 @@ PATIENCE = 60.0
 ENGLISH = Options(language="en")
 
 Make = Callable[..., Engine]
-"""Takes (model, windows=, fields of `EngineConfig`) and gives a started engine."""
+"""Takes (model, windows=, speakers=, fields of `EngineConfig`) and gives a started engine."""
 
 
 @contextmanager
@@ -27,7 +28,9 @@ def making_engines() -> Iterator[Make]:
     """Makes engines, and stops them all at the end."""
     made: list[Engine] = []
 
-    def make(model: FakeModel, *, windows: int = 8, **config: Any) -> Engine:
+    def make(
+        model: FakeModel, *, windows: int = 8, speakers: MakeProcess = process_for, **config: Any
+    ) -> Engine:
         settings: dict[str, Any] = {
             "model": "fake", "device": "cpu", "word_times": "none", "context": "full",
             "num_workers": 1, "max_wait": 0.2, "self_test": False,
@@ -35,6 +38,7 @@ def making_engines() -> Iterator[Make]:
         engine = Engine(
             EngineConfig(**(settings | config)),
             load=lambda chosen: load_fake(chosen, model, windows=windows),
+            speakers=speakers,
         )
         made.append(engine)
         engine.start()
@@ -46,7 +50,7 @@ def making_engines() -> Iterator[Make]:
         assert engine.children() == []
 
 
-def until(condition: Callable[[], bool]) -> None:
+def until(condition: Callable[[], object]) -> None:
     """Waits for something to come about."""
     deadline = time.monotonic() + PATIENCE
     while not condition():

@@ -4,66 +4,40 @@ from __future__ import annotations
 
 import tempfile
 import threading
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from tests.engines import ENGLISH, PATIENCE, making_engines, until
 from tests.fakes import speakers_child
-from tests.fakes.model import FakeModel, load_fake
+from tests.fakes.model import FakeModel
 from tests.fakes.speakers_child import HALVES
 from tests.fakes.speech import talk
 from worker.errors import EngineError, ErrorCode, JobError, MachineError, TransientError
-from worker.speech.api import Options, Submission
-from worker.speech.config import EngineConfig
+from worker.speech.api import Submission
 from worker.speech.engine import diarizing
 from worker.speech.engine.engine import Engine
 from worker.speech.speakers import choice, packaged
 from worker.speech.speakers.choice import Choice
 
-PATIENCE = 60.0
-
-ENGLISH = Options(language="en")
 ASKED = replace(ENGLISH, diarize=True, max_speakers=3)
 
 Make = Callable[..., Engine]
+"""Takes (model, script of `speakers_child`, fields of `EngineConfig`); gives a started engine."""
 
 
 @pytest.fixture
 def engines(monkeypatch: pytest.MonkeyPatch) -> Iterator[Make]:
     monkeypatch.setattr(Choice, "make", lambda _: speakers_child.chosen())
     monkeypatch.setattr(choice, "why_not", lambda _: "")
-    made: list[Engine] = []
-
-    def make(model: FakeModel, script: str = HALVES, **config: Any) -> Engine:
-        engine = Engine(
-            EngineConfig(
-                model="fake", device="cpu", word_times="none", context="full", num_workers=1,
-                max_wait=0.05, self_test=False, **config,
-            ),
-            load=lambda chosen: load_fake(chosen, model),
-            speakers=partial(speakers_child.make_process, script),
-        )  # fmt: skip
-        made.append(engine)
-        engine.start()
-        return engine
-
-    yield make
-    for engine in made:
-        engine.stop()
-        assert engine.children() == []
-
-
-def until(condition: Callable[[], object]) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < deadline, "it did not come about"
-        time.sleep(0.01)
+    with making_engines() as make:
+        yield lambda model, script=HALVES, **config: make(
+            model, speakers=partial(speakers_child.make_process, script), max_wait=0.05, **config
+        )
 
 
 def wait_for_text(submission: Submission) -> None:
