@@ -54,7 +54,8 @@ def test_a_file_has_its_answer_when_text_and_speakers_are_there(
     opened = threading.Event()
     engine = engines(FakeModel(gate=lambda: opened.wait(PATIENCE)))
     path = talk(tmp_path / "a.wav", bursts=2)
-    submission = engine.submit(path, ASKED, name="a", scratch=scratch)
+    bounded = replace(ASKED, min_speakers=3)
+    submission = engine.submit(path, bounded, name="a", scratch=scratch)
     # Speakers are told apart while the text is still to come, and their samples are gone then.
     until(lambda: submission.state.diarization)  # type: ignore[attr-defined] # the engine's own
     assert not submission.future.done()
@@ -67,8 +68,11 @@ def test_a_file_has_its_answer_when_text_and_speakers_are_there(
     assert [(v.start, v.end) for v in found.diarization.exclusive] == [
         (0.0, seconds / 2), (seconds / 2, seconds),
     ]  # fmt: skip
-    assert found.diarization.voices[1].speaker == "None to 3"
-    assert found.notes == ("A note on the model.",)
+    assert found.diarization.voices[1].speaker == "3 to 3"
+    assert found.notes == (
+        "A note on the model.",
+        "min_speakers = 3, but 2 speakers were found.",
+    )
     assert found.seconds["diarize"] > 0.0
     assert len(found.segments) == 2
     plain = engine.submit(path, ENGLISH, name="plain").future.result(PATIENCE)

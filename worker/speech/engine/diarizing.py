@@ -17,6 +17,7 @@ from pathlib import Path
 
 from worker.errors import MachineError, WorkerError
 from worker.logs import get_logger
+from worker.results.speakers import notes_of_bounds
 from worker.speech.api import Options
 from worker.speech.config import EngineConfig
 from worker.speech.engine.file import File
@@ -239,7 +240,12 @@ class _Speakers:
         with self._shared.changed:
             state = self._file.state
             state.spend("diarize", time.monotonic() - self._began)
-            state.speakers_told(found.diarization, found.notes)
+            bounds = notes_of_bounds(
+                found.diarization,
+                min_speakers=self.task.min_speakers,
+                max_speakers=self.task.max_speakers,
+            )
+            state.speakers_told(found.diarization, (*found.notes, *bounds))
             self._end()
 
     def failed(self, error: WorkerError) -> None:
