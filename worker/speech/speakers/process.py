@@ -20,8 +20,8 @@ from worker.logs import get_logger
 from worker.redact import location, summary
 from worker.speech.children.framing import Frame, FrameError, read_error
 from worker.speech.children.process import DEATH_SECONDS, Child, how_it_died, kill
-from worker.speech.children.rules import child_environment
 from worker.speech.speakers.attempts import CPU
+from worker.speech.speakers.environment import models_environment
 from worker.speech.speakers.frames import (
     Found,
     SpeakersConfig,
@@ -51,13 +51,6 @@ nothing for 10 s on a core of its own, of twelve hours for a minute or two."""
 
 LOOK_SECONDS = 0.5
 """How often it is looked whether the file is still wanted."""
-
-_KEPT_VARIABLES = (
-    *("CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER", "NVIDIA_VISIBLE_DEVICES"),
-    *("HF_HOME", "HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "XDG_CACHE_HOME", "TORCH_HOME"),
-)
-"""Which card it is, and where models lie."""
-
 
 class Client(Protocol):
     """Who gets what is found in one file. Called on the speakers' thread, one call at a time.
@@ -96,18 +89,7 @@ def start_child(config: SpeakersConfig, threads: int) -> Child:
         config: what all files have in common.
         threads: of the models.
     """
-    environment = child_environment(
-        _KEPT_VARIABLES,
-        {
-            "OMP_NUM_THREADS": str(threads),
-            # Threads that wait for work would spin, on cores that decode.
-            "OMP_WAIT_POLICY": "PASSIVE",
-            # What a model names has been fetched, and nobody is told what is done here.
-            "HF_HUB_OFFLINE": "1",
-            "PYANNOTE_METRICS_ENABLED": "0",
-        },
-    )
-    return Child(CHILD, config_frame(config), environment)
+    return Child(CHILD, config_frame(config), models_environment(threads))
 
 
 class SpeakersProcess:

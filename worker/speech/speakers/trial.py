@@ -11,6 +11,7 @@ import sys
 
 from worker.errors import MachineError
 from worker.speech.speakers.choice import Chosen
+from worker.speech.speakers.environment import models_environment
 
 __all__ = ["try_to_load"]
 
@@ -28,7 +29,12 @@ def try_to_load(chosen: Chosen, seconds: float) -> None:
     command = [sys.executable, "-m", __name__, json.dumps(chosen.to_header())]
     try:
         tried = subprocess.run(
-            command, stdin=subprocess.DEVNULL, capture_output=True, timeout=seconds, check=False
+            command,
+            env=models_environment(threads=1),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=seconds,
+            check=False,
         )
     except subprocess.TimeoutExpired as error:
         raise MachineError(

