@@ -2,7 +2,7 @@
 
 Where a card's memory runs out, the models first look at fewer chunks of the audio at a time, which
 `diarizer.Diarizer` sees to. Only if not even one fits, or the card fails otherwise, the file begins
-anew on the CPU.
+anew on the CPU; not after an error that has nothing to do with the card.
 """
 
 from __future__ import annotations
@@ -23,6 +23,9 @@ from worker.speech.speakers.frames import Found, SpeakersTask
 __all__ = ["CPU", "Attempts", "Finder", "Load"]
 
 CPU = "cpu"
+
+_CARD_LIBRARIES = ("cuda", "cudnn", "cublas", "cufft")
+"""What torch's errors on a card name, in lower case ("CUDA error: ...", "cuDNN error: ...")."""
 
 
 class Finder(Protocol):
@@ -68,7 +71,7 @@ class Attempts:
 
         Raises:
             MachineError: they can't be loaded.
-            JobError: not even the CPU can hold them.
+            JobError: nor can they otherwise, on the CPU either.
         """
         while self._finder is None:
             try:
@@ -76,7 +79,7 @@ class Attempts:
             except MachineError:
                 raise
             except Exception as error:  # noqa: BLE001  # pyannote may raise anything
-                self._next(error)
+                self._go_on(error, _not_loaded(error))
 
     def find(self, task: SpeakersTask, progress: Callable[[float], None]) -> Found:
         """Who speaks in a file.
@@ -87,7 +90,8 @@ class Attempts:
                 anew.
 
         Raises:
-            JobError: it can't be told, on the CPU either.
+            JobError: it can't be told.
+            MachineError, JobError: the models can't be loaded on the CPU; see `load`.
         """
         samples = map_samples(Path(task.samples_file))
         while True:
@@ -103,23 +107,43 @@ class Attempts:
             except BrokenPipeError:
                 raise  # nobody reads the progress any more
             except Exception as error:  # noqa: BLE001  # as above
-                self._next(error)
+                self._go_on(error, _not_told(error))
             else:
                 return Found(diarization, self.device, self.notes)
 
-    def _next(self, error: Exception) -> None:
-        """Get ready for the next attempt. Raises JobError: there is none."""
+    def _go_on(self, error: Exception, otherwise: JobError) -> None:
+        """Get ready for another attempt, on the CPU; raises `otherwise` where that can't help."""
         self._finder = None  # and its memory with it, before another is loaded
         full = is_out_of_memory(error)
-        if self.device == CPU:
-            raise JobError(
-                ErrorCode.DIARIZATION_FAILED,
-                "Speakers could not be told apart in this audio: memory ran out; use a machine "
-                "with more."
-                if full
-                else "Speakers could not be told apart in this audio "
-                f"({type(error).__name__}: {error}); send the job without diarize.",
-            ) from error
+        if self.device == CPU or not (full or _is_of_a_card(error)):
+            raise otherwise from error
         why = "the card's memory ran out" if full else f"the card failed ({error})"
         self.notes = (f"Speakers were told apart on the CPU: {why}.",)
         self.device = CPU
+
+
+def _is_of_a_card(error: Exception) -> bool:
+    """Whether an error may be a card's: its libraries have no common class, and name themselves."""
+    text = str(error).lower()
+    return any(library in text for library in _CARD_LIBRARIES)
+
+
+def _not_loaded(error: Exception) -> JobError:
+    full = is_out_of_memory(error)
+    why = "memory ran out; use a machine with more" if full else f"{type(error).__name__}: {error}"
+    return JobError(
+        ErrorCode.DIARIZATION_NOT_AVAILABLE,
+        f"The models that tell speakers apart can't be loaded: {why}.",
+    )
+
+
+def _not_told(error: Exception) -> JobError:
+    full = is_out_of_memory(error)
+    return JobError(
+        ErrorCode.DIARIZATION_FAILED,
+        "Speakers could not be told apart in this audio: memory ran out; use a machine with more, "
+        "or send the job without diarize."
+        if full
+        else "Speakers could not be told apart in this audio "
+        f"({type(error).__name__}: {error}); send the job without diarize.",
+    )

@@ -73,7 +73,7 @@ def test_models_are_loaded_once(tmp_path: Path) -> None:
     ("error", "why"),
     [
         (FULL, "the card's memory ran out"),
-        (RuntimeError("an illegal memory access"), "the card failed (an illegal memory access)"),
+        (RuntimeError("CUDA error: misaligned"), "the card failed (CUDA error: misaligned)"),
     ],
 )
 @pytest.mark.parametrize("loading", [False, True])
@@ -101,6 +101,34 @@ def test_what_the_cpu_can_not_do_fails_the_file_and_not_the_next(
         find(attempts, tmp_path)
     assert caught.value.code is ErrorCode.DIARIZATION_FAILED
     assert find(attempts, tmp_path) == Found(FOUND, "cpu")
+
+
+@pytest.mark.parametrize("error", [ValueError("no"), RuntimeError("no")])
+def test_what_no_card_has_to_do_with_is_not_repeated_on_the_cpu(
+    tmp_path: Path, error: Exception
+) -> None:
+    loads = Loads([error, None])
+    attempts = Attempts("cuda:0", loads)
+    with pytest.raises(JobError, match="in this audio"):
+        find(attempts, tmp_path)
+    assert find(attempts, tmp_path) == Found(FOUND, "cuda:0")
+    assert loads.devices == ["cuda:0", "cuda:0"]
+
+
+@pytest.mark.parametrize(
+    ("error", "why"),
+    [
+        (MemoryError(), "memory ran out; use a machine with more."),
+        (TypeError("another version"), "TypeError: another version."),
+    ],
+)
+def test_of_models_that_can_not_be_loaded_nothing_is_said_of_the_audio(
+    error: Exception, why: str
+) -> None:
+    with pytest.raises(JobError) as caught:
+        Attempts("cpu", Loads(errors=[error])).load()
+    assert caught.value.code is ErrorCode.DIARIZATION_NOT_AVAILABLE
+    assert caught.value.message == f"The models that tell speakers apart can't be loaded: {why}"
 
 
 def test_models_that_can_not_be_loaded_anywhere_are_not_tried_elsewhere() -> None:
