@@ -5,6 +5,7 @@ Decoders and models crash, hang and swallow memory, and what they read comes fro
 
 from __future__ import annotations
 
+import contextlib
 import os
 import resource
 import signal
@@ -19,6 +20,7 @@ __all__ = [
     "begin",
     "child_environment",
     "die_with_parent",
+    "let_others_first",
     "limit_memory",
 ]
 
@@ -68,6 +70,20 @@ def die_with_parent() -> None:
     libc = ctypes.CDLL(None, use_errno=True)
     if hasattr(libc, "prctl"):
         libc.prctl(pr_set_pdeathsig, signal.SIGKILL, 0, 0, 0)
+
+
+def let_others_first(niceness: int) -> None:
+    """Leaves cores to others, with each thread that there is by now.
+
+    Args:
+        niceness: of the threads, up to 19; no less than it is.
+    """
+    # On Linux a thread has a niceness of its own, which those that it starts begin with.
+    tasks = Path("/proc/self/task")
+    threads = [int(task.name) for task in tasks.iterdir()] if tasks.is_dir() else [0]
+    for thread in threads:
+        with contextlib.suppress(ProcessLookupError):  # it has ended since
+            os.setpriority(os.PRIO_PROCESS, thread, niceness)
 
 
 def limit_memory(size: int) -> None:

@@ -9,7 +9,6 @@ the work.
 from __future__ import annotations
 
 import contextlib
-import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -17,7 +16,7 @@ from typing import BinaryIO
 
 from worker.errors import ErrorCode, JobError, MachineError
 from worker.speech.children.framing import READY, TAKEN, error_frame, read_frame, write_frame
-from worker.speech.children.rules import begin, limit_memory
+from worker.speech.children.rules import begin, let_others_first, limit_memory
 from worker.speech.speakers.attempts import CPU, Attempts, Finder, Load
 from worker.speech.speakers.frames import (
     SpeakersConfig,
@@ -30,8 +29,9 @@ from worker.speech.speakers.frames import (
 __all__ = ["main", "serve"]
 
 NICENESS = 19
-"""On the CPU, the least share of a core there is: text comes first. What text leaves idle is
-enough."""
+"""On the CPU, the least share of a core there is: text comes first, and what it leaves idle is
+enough. Not before the models are loaded, which takes seconds, once: the start of a worker, or the
+first file, would wait for a core that another program has."""
 
 CHUNKS = 8
 """Chunks of audio that the models look at in one call. More are hardly faster: one of 10 s is work
@@ -86,6 +86,8 @@ def serve(
             found = attempts.find(task, _Progress(replies))
         except JobError as error:
             write_frame(replies, *error_frame(error.code, error.message))
+        except MachineError as error:
+            write_frame(replies, *error_frame(ErrorCode.DIARIZATION_NOT_AVAILABLE, str(error)))
         else:
             write_frame(replies, *found_frame(found, notes))
 
@@ -108,9 +110,7 @@ def _loader(config: SpeakersConfig) -> Load:
     """Loads the real models."""
 
     def load(device: str) -> Finder:
-        if device == CPU:
-            os.nice(NICENESS)  # at most 19, however often
-        # Seconds of imports, after the niceness.
+        # Seconds of imports.
         import torch
 
         from worker.speech.speakers.diarizer import Diarizer
@@ -122,6 +122,8 @@ def _loader(config: SpeakersConfig) -> Load:
             torch.cuda.set_per_process_memory_fraction(min(1.0, config.card_bytes / total), device)
             torch.cuda.empty_cache()
         pipeline = load_pipeline(config.chosen, device)
+        if device == CPU:
+            let_others_first(NICENESS)
         return Diarizer(pipeline, name=config.chosen.name, device=device, chunks=CHUNKS)
 
     return load
