@@ -18,7 +18,7 @@ from worker.retry import MODELS_SECONDS
 from worker.speech.fetch.judging import explain
 from worker.threads import SupervisedThread
 
-__all__ = ["WAIT_SECONDS", "NotFetched", "name_of", "reach"]
+__all__ = ["WAIT_SECONDS", "NotFetched", "NotFetchedNow", "name_of", "reach"]
 
 WAIT_SECONDS = 2.0
 """How long a host may take to answer where a result may be waiting."""
@@ -30,6 +30,10 @@ counts."""
 
 class NotFetched(OSError):
     """Files can't be had from the network; says why in a clause, to follow an `and`."""
+
+
+class NotFetchedNow(NotFetched):
+    """The network or the host failed, which may pass."""
 
 
 class _Host:
@@ -85,13 +89,13 @@ def reach(url: str, ask: Callable[[str, float], str], seconds: float | None = No
         seconds: how long an answer may take; None for `WAIT_SECONDS`.
 
     Raises:
-        NotFetched: it can't be reached, or what answers is no host of models.
+        NotFetchedNow: it can't be reached, or what answers is no host of models.
     """
     with _lock:
         host = _hosts.setdefault(urlsplit(url).netloc, _Host())
     patience = WAIT_SECONDS if seconds is None else seconds
     if why := host.trouble(lambda: ask(url, _SOCKET_SECONDS), patience):
-        raise NotFetched(f"{name_of(url)} can't be reached{_through_proxy(url)} ({why})")
+        raise NotFetchedNow(f"{name_of(url)} can't be reached{_through_proxy(url)} ({why})")
 
 
 def name_of(url: str) -> str:

@@ -18,7 +18,7 @@ from worker.logs import get_logger
 from worker.redact import quoted
 from worker.speech.fetch import hosts, judging
 from worker.speech.fetch.download import Download, OnDownload
-from worker.speech.fetch.hosts import NotFetched
+from worker.speech.fetch.hosts import NotFetched, NotFetchedNow
 from worker.speech.fetch.places import NOWHERE, writable
 
 __all__ = [
@@ -226,8 +226,8 @@ def fetch(
     Raises:
         Unsuitable: `choose` chose none.
         Gated: the hub has it, and gives it only to whoever accepted its conditions.
-        NotFetched: the hub can't be reached, doesn't have it or breaks off; or no folder can be
-            written.
+        NotFetchedNow: the hub can't be reached, or breaks off.
+        NotFetched: the hub doesn't have it, or no folder can be written.
     """
     import huggingface_hub
     from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
@@ -266,7 +266,8 @@ def fetch(
     except RepositoryNotFoundError as error:
         raise _not_there(repository) from error
     except Exception as error:  # whatever the client raises, the files are not here
-        raise NotFetched(f"the download from {host()} failed ({judging.explain(error)})") from error
+        why = f"the download from {host()} failed ({judging.explain(error)})"
+        raise NotFetchedNow(why) from error
 
 
 def total(

@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Self
 
-from worker.errors import ErrorCode, JobError, MachineError
+from worker.errors import ErrorCode, JobError, MachineError, TransientError
 from worker.logs import get_logger
 from worker.speech.config import EngineConfig
 from worker.speech.fetch import hub
 from worker.speech.fetch.download import OnDownload
-from worker.speech.fetch.hosts import NotFetched
+from worker.speech.fetch.hosts import NotFetched, NotFetchedNow
 from worker.speech.fetch.places import hub_places, listed
 from worker.speech.model.extras import SPEAKERS_FIX
 from worker.speech.packages import pyannote_installed
@@ -32,6 +32,7 @@ __all__ = [
     "Chosen",
     "NoModel",
     "NotInstalled",
+    "NotNow",
     "find_here",
     "require",
     "to_fetch",
@@ -94,6 +95,10 @@ class NotInstalled(NoModel):
     """A package is missing that brings it, or that it runs on."""
 
 
+class NotNow(NoModel):
+    """There may be one later: the hub can't be reached, or breaks off."""
+
+
 class Choice:
     """The model for one engine, chosen when the first job asks for speakers and kept.
 
@@ -123,11 +128,14 @@ class Choice:
 
         Raises:
             JobError: `diarization_not_available`; a later call tries again.
+            TransientError: the network failed that it comes by.
         """
         with self._lock:
             if self._made is None:
                 try:
                     self._made = _choose(self._config, begins)
+                except NotNow as error:
+                    raise TransientError(f"no model tells speakers apart: {error}") from error
                 except NoModel as error:
                     raise _refused(str(error)) from error
                 log.info("diarizer.chosen", message=f"Speakers are told apart by {self._made.name}")
@@ -292,5 +300,5 @@ def _explained(name: str, model_dir: Path | None) -> Iterator[None]:
     except (BrokenPipeline, hub.Unsuitable) as error:
         raise NoModel(str(error)) from error
     except NotFetched as error:
-        places = listed(hub_places(model_dir))
-        raise NoModel(f"not all of {name} is in {places}, and {error}") from error
+        why = f"not all of {name} is in {listed(hub_places(model_dir))}, and {error}"
+        raise (NotNow if isinstance(error, NotFetchedNow) else NoModel)(why) from error

@@ -14,7 +14,7 @@ import pytest
 
 from tests.fakes.model_hosts import HubServer, cached, use_hub
 from tests.fakes.pipelines import COMMUNITY_CONFIG, EMPTY, OLDER_CONFIG, written
-from worker.errors import ErrorCode, JobError, MachineError
+from worker.errors import ErrorCode, JobError, MachineError, TransientError
 from worker.speech.config import EngineConfig
 from worker.speech.speakers import choice, packaged
 from worker.speech.speakers.choice import COMMUNITY, Choice, Chosen
@@ -131,6 +131,18 @@ def test_the_ways_out_are_named_whatever_is_wrong_and_what_is_wrong_is_told_apar
     assert waiting.make().name == COMMUNITY, "a failure is not kept"
     monkeypatch.setattr(choice, "pyannote_installed", lambda: False)
     assert "pyannote.audio is not installed" in refused(Choice(AUTO).refuse_without)
+
+
+@pytest.mark.usefixtures("without_package", "token")
+def test_a_hub_that_does_not_answer_now_costs_no_job(
+    server: HubServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    waiting = Choice(replace(AUTO, model_dir=tmp_path))
+    use_hub("http://127.0.0.1:9", monkeypatch)
+    with pytest.raises(TransientError, match=r"127\.0\.0\.1:9 can't be reached \(the connection"):
+        waiting.make()
+    use_hub(server.url, monkeypatch)
+    assert waiting.make().name == COMMUNITY
 
 
 def test_damaged_files_are_told_before_any_of_them_is_used(
