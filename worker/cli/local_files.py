@@ -179,6 +179,8 @@ class _Run:
             )
         except JobError as error:
             self._fail(target, error.message, error.code)
+        except TransientError as error:
+            self._fail(target, str(error))
         else:
             self._open[submission.future] = _Open(target, submission, time.monotonic())
 

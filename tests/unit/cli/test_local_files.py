@@ -8,6 +8,7 @@ import resource
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,10 +19,10 @@ from worker.cli.media_files import FileFailure
 from worker.cli.progress import Progress
 from worker.cli.result_files import ResultFiles
 from worker.cli.targets import plan
-from worker.errors import EngineError, ErrorCode
+from worker.errors import EngineError, ErrorCode, TransientError
 from worker.results.names import Format
 from worker.results.transcript import Transcript
-from worker.speech.api import Options
+from worker.speech.api import Options, Submission
 
 FORMATS: tuple[Format, ...] = ("json", "srt", "vtt", "txt")
 
@@ -115,6 +116,25 @@ def test_a_file_that_fails_is_reported_and_the_others_are_done(
     assert report.stats.failed == 2
     assert {path.stem for path in (tmp_path / "out").iterdir()} == {"good"}
     assert reported == report.failures
+
+
+def test_what_is_in_the_way_of_one_file_fails_it_alone(
+    tmp_path: Path, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    submit = engine.submit
+
+    def full(path: Path, *args: Any, **kwargs: Any) -> Submission:
+        if path.stem == "full":
+            raise TransientError("no folder can be made: No space left on device: '/tmp/x'")
+        return submit(path, *args, **kwargs)
+
+    monkeypatch.setattr(engine, "submit", full)
+    paths = [audio(tmp_path / f"{name}.flac", 10) for name in ("full", "good")]
+    report = run(paths, tmp_path / "out", engine)
+    ((failed, why),) = ((failure.path, failure.message) for failure in report.failures)
+    assert failed == paths[0]
+    assert "'/tmp/x'" in why
+    assert report.stats.files == 1
 
 
 def test_options_that_the_model_can_not_meet_fail_the_file(

@@ -31,12 +31,13 @@ class SamplesFile:
 
     def __init__(self, path: str | None) -> None:
         self._file: int | None = None
+        self._path = path
         if path is not None:
             try:
                 # Unbuffered: nothing is left to be written, and to fail, when it is closed.
                 self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
             except OSError as error:
-                raise _unwritten(error) from error
+                raise self._unwritten(error) from error
 
     def __enter__(self) -> Self:
         return self
@@ -59,7 +60,13 @@ class SamplesFile:
             try:
                 left = left[os.write(self._file, left) :]
             except OSError as error:
-                raise _unwritten(error) from error
+                raise self._unwritten(error) from error
+
+    def _unwritten(self, error: OSError) -> TransientError:
+        folder = Path(self._path or "").parent
+        return TransientError(
+            f"the samples of the audio can't be written to the folder {folder}: {error.strerror}"
+        )
 
 
 def map_samples(path: Path) -> NDArray[np.int16]:
@@ -67,9 +74,3 @@ def map_samples(path: Path) -> NDArray[np.int16]:
     if not path.stat().st_size:  # an empty file can't be mapped
         return np.zeros(0, dtype=np.int16)
     return np.memmap(path, dtype=np.int16, mode="r")
-
-
-def _unwritten(error: OSError) -> TransientError:
-    return TransientError(
-        f"the samples of the audio can't be written to its temporary folder: {error.strerror}"
-    )

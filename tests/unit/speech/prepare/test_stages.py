@@ -264,7 +264,11 @@ def test_the_samples_of_a_silent_file_are_none(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("path", "why"), [("/dev/full", "No space left"), ("/no/such/folder", "No such file")]
+    ("path", "why"),
+    [
+        ("/dev/full", "folder /dev: No space left"),
+        ("/no/such/one", "folder /no/such: No such file"),
+    ],
 )
 def test_samples_that_can_not_be_kept_now_may_be_kept_later(
     talk: Path, tools: Tools, path: str, why: str
