@@ -6,6 +6,7 @@ and what on the CPU. Otherwise the first half of a file is one voice's, the seco
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import time
@@ -18,13 +19,14 @@ from numpy.typing import NDArray
 
 from worker.errors import MachineError
 from worker.results.speakers import Diarization, Voice
+from worker.speech.children.framing import write_frame
 from worker.speech.children.process import Child
 from worker.speech.children.rules import begin, child_environment
 from worker.speech.model.choices import Device
 from worker.speech.speakers.attempts import CPU, Finder, Load
 from worker.speech.speakers.child import serve
 from worker.speech.speakers.choice import Chosen
-from worker.speech.speakers.frames import SpeakersConfig, config_frame
+from worker.speech.speakers.frames import SpeakersConfig, config_frame, progress_frame
 from worker.speech.speakers.process import SpeakersProcess
 from worker.speech.windows import SAMPLE_RATE
 
@@ -41,6 +43,15 @@ def _babble() -> None:
     time.sleep(60)
 
 
+def _say_slowly() -> None:
+    stream = io.BytesIO()
+    write_frame(stream, *progress_frame(0.75))
+    half = len(stream.getvalue()) // 2
+    os.write(3, stream.getvalue()[:half])
+    time.sleep(0.2)
+    os.write(3, stream.getvalue()[half:])
+
+
 def _fail(error: Exception) -> None:
     raise error
 
@@ -52,6 +63,7 @@ SCRIPTS: dict[str, Callable[[bool], object]] = {
     "stands still": lambda on_card: time.sleep(60),
     "stands still on a card": lambda on_card: time.sleep(60) if on_card else None,
     "babbles": lambda on_card: _babble(),
+    "says it slowly": lambda on_card: _say_slowly(),
     "has no room on a card": lambda on_card: (
         _fail(RuntimeError("CUDA out of memory. Tried to allocate 2 GiB")) if on_card else None
     ),
@@ -65,13 +77,18 @@ def chosen(script: str = HALVES) -> Chosen:
     return Chosen(script, "packaged", Path("-"), note="A note on the model.")
 
 
+def start_scripted(config: SpeakersConfig) -> Child:
+    """A child of this module."""
+    return Child(__name__, config_frame(config), child_environment())
+
+
 def make_process(
     script: str, _: Chosen | None, device: Device, *, stall_seconds: float = 60.0
 ) -> SpeakersProcess:
     """The process with children of this module."""
     return SpeakersProcess(
         SpeakersConfig(chosen(script), str(device)),
-        start=lambda config: Child(__name__, config_frame(config), child_environment()),
+        start=start_scripted,
         stall_seconds=stall_seconds,
     )
 

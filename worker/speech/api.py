@@ -307,6 +307,7 @@ class Transcriber(Protocol):
         Raises:
             MachineError: the machine can't do what the settings ask.
             SettingsError: a model or compute type that doesn't exist.
+            EngineError: what was asked can't be loaded now, and may be at the next start.
         """
         ...
 
@@ -341,6 +342,7 @@ class Transcriber(Protocol):
 
         Raises:
             JobError: the loaded model can't do what the options ask.
+            TransientError: not now: the network, or the disk, is in the way.
             EngineError: the engine is stopped or broken.
         """
         ...

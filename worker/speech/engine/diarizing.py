@@ -15,7 +15,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from worker.errors import MachineError, WorkerError
+from worker.errors import EngineError, MachineError, TransientError, WorkerError
 from worker.logs import get_logger
 from worker.results.speakers import notes_of_bounds
 from worker.speech.api import Options
@@ -24,13 +24,20 @@ from worker.speech.engine.file import File
 from worker.speech.engine.flow import Flow
 from worker.speech.engine.shared import Shared
 from worker.speech.model.choices import Device
-from worker.speech.model.device import find_device, usable_cores
+from worker.speech.model.device import usable_cores
 from worker.speech.model.memory import SPEAKER_BYTES, SPEAKER_CONTEXT_BYTES
 from worker.speech.speakers.choice import Choice, Chosen, require
 from worker.speech.speakers.frames import Found, SpeakersConfig, SpeakersTask
 from worker.speech.speakers.process import SpeakersProcess, start_child
 
-__all__ = ["WAITING_SECONDS", "Diarizing", "process_for", "required"]
+__all__ = [
+    "WAITING_SECONDS",
+    "Diarizing",
+    "MakeProcess",
+    "load_at_start",
+    "process_for",
+    "required",
+]
 
 log = get_logger(__name__)
 
@@ -55,29 +62,27 @@ def process_for(chosen: Chosen, device: Device) -> SpeakersProcess:
     )
 
 
-def required(config: EngineConfig, make: MakeProcess = process_for) -> SpeakersProcess | None:
-    """A started process for the model that the settings name; None where they name none.
-
-    It loads the model while its caller does something else; see `wait_for`.
+def required(config: EngineConfig) -> Chosen | None:
+    """The model that the settings name, on this machine; None where they name none.
 
     Raises:
-        MachineError: the model, or the device, can't be had.
+        MachineError: it can't be had.
     """
-    if config.transcriber == "standard":
-        return None
-    chosen = require(config)
-    if chosen is None:
-        return None
-    device, _ = find_device(config.device)
-    process = make(chosen, device)
+    return None if config.transcriber == "standard" else require(config)
+
+
+def load_at_start(process: SpeakersProcess) -> None:
+    """Start a process and wait until it has loaded the models.
+
+    Raises:
+        MachineError: they can't be loaded.
+        EngineError: not now: a restart may mend it.
+    """
     process.start()
-    return process
-
-
-def wait_for(process: SpeakersProcess) -> None:
-    """Blocks until the models are loaded. Raises MachineError: they can't be."""
     try:
         process.wait_until_loaded()
+    except TransientError as error:
+        raise EngineError(str(error)) from error
     except WorkerError as error:
         raise MachineError(str(error)) from error
 
@@ -111,9 +116,7 @@ class Diarizing:
         self._make = make
         self._starting = threading.Lock()
         self._stopped = False
-        self._process = process
-        if process is not None:
-            process.tick = self._tick
+        self._process = self._ours(process) if process is not None else None
         self._files: dict[int, _Speakers] = {}
 
     def refuse_without(self, options: Options) -> None:
@@ -130,6 +133,7 @@ class Diarizing:
 
         Raises:
             JobError: `diarization_not_available`.
+            TransientError: the network failed that the model comes by.
         """
         if self._process is None:
             self._start(self._choice.make())
@@ -140,10 +144,14 @@ class Diarizing:
         Args:
             file: of the engine.
             scratch: a folder for its samples; None: one that is made and removed.
+
+        Raises:
+            TransientError: none can be made.
         """
         own = scratch is None
-        folder = Path(tempfile.mkdtemp(prefix="speakers-")) if scratch is None else scratch
-        speakers = _Speakers(self._shared, self._flow, file, folder, own_folder=own)
+        speakers = _Speakers(
+            self._shared, self._flow, file, scratch or _new_folder(), own_folder=own
+        )
         file.state.speakers_left = True
         self._files[file.number] = speakers
         file.future.add_done_callback(lambda _: self._answered(file))
@@ -176,9 +184,15 @@ class Diarizing:
     def _start(self, chosen: Chosen) -> None:
         with self._starting:
             if self._process is None and not self._stopped:
-                self._process = self._make(chosen, self._device)
-                self._process.tick = self._tick
-                self._process.start()
+                process = self._ours(self._make(chosen, self._device))
+                process.start()
+                self._process = process
+
+    def _ours(self, process: SpeakersProcess) -> SpeakersProcess:
+        """The process, which tells this engine how it is."""
+        process.tick = self._tick
+        process.broken = self._flow.broken
+        return process
 
     def _tick(self) -> bool:
         """Whether the child could work; it does, and that is progress where nothing else is."""
@@ -194,6 +208,16 @@ class Diarizing:
             speakers = self._files.pop(file.number, None)
         if speakers is not None:
             speakers.clear()
+
+
+def _new_folder() -> Path:
+    """A folder in the system's for temporary files. Raises TransientError."""
+    try:
+        return Path(tempfile.mkdtemp(prefix="speakers-"))
+    except OSError as error:  # names the folder
+        raise TransientError(
+            f"no folder can be made for the samples of the audio: {error}"
+        ) from error
 
 
 class _Speakers:

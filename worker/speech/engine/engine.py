@@ -32,9 +32,9 @@ from worker.speech.engine.device_loop import DeviceLoop
 from worker.speech.engine.diarizing import (
     Diarizing,
     MakeProcess,
+    load_at_start,
     process_for,
     required,
-    wait_for,
 )
 from worker.speech.engine.feedback import Feedback
 from worker.speech.engine.file import File, Group
@@ -127,17 +127,19 @@ class Engine(Transcriber):
 
     def start(self) -> None:
         """See `api.Transcriber`."""
-        # A model for speakers that is named is loaded beside Whisper.
-        process = required(self._config, self._speakers)
+        chosen = required(self._config)
+        loaded = self._load(self._config)
+        process = self._speakers(chosen, loaded.device) if chosen is not None else None
         try:
-            loaded = self._load(self._config)
             if process is not None:
-                wait_for(process)
+                # After Whisper: what is free of a card for batches has been measured by now, and of
+                # that something is kept for this process.
+                load_at_start(process)
+            running = _assemble(loaded, self._guard, self._stages, self._speakers, process)
         except BaseException:
             if process is not None:
                 process.stop()
             raise
-        running = _assemble(loaded, self._guard, self._stages, self._speakers, process)
         with self._starting:
             self._running = running
             if self._stopped:  # while the model was loading

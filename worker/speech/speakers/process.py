@@ -8,6 +8,7 @@ killed, the file gets a second child, on the CPU, and the next file another.
 from __future__ import annotations
 
 import queue
+import signal
 import threading
 import time
 from collections.abc import Callable
@@ -15,7 +16,7 @@ from concurrent.futures import Future
 from dataclasses import replace
 from typing import Protocol
 
-from worker.errors import ErrorCode, JobError, WorkerError
+from worker.errors import ErrorCode, JobError, TransientError, WorkerError
 from worker.logs import get_logger
 from worker.redact import location, summary
 from worker.speech.children.framing import Frame, FrameError, read_error
@@ -41,16 +42,22 @@ CHILD = "worker.speech.speakers.child"
 """The module that the child runs."""
 
 LOAD_SECONDS = 300.0
-"""Seconds that loading the models may take: torch and pyannote are imported in 20 s where a cold
-disk is slow, and models may lie on a disk of the network."""
+"""Seconds that loading the models may take while nothing else needs the cores: torch and pyannote
+are imported in 20 s where a cold disk is slow, and models may lie on a disk of the network."""
 
 STALL_SECONDS = 300.0
-"""Seconds without a word after which a child that could work is killed. It speaks up after each
-call of the models, which takes seconds; when it groups the voices of a file of two hours it says
-nothing for 10 s on a core of its own, of twelve hours for a minute or two."""
+"""Seconds without a word, or in the middle of one, after which a child that could work is killed.
+It speaks up after each call of the models, which takes seconds; when it groups the voices of a file
+of two hours it says nothing for 10 s on a core of its own, of twelve hours for a minute or two."""
 
 LOOK_SECONDS = 0.5
 """How often it is looked whether the file is still wanted."""
+
+_NOT_LOADED = "the models that tell speakers apart can't be loaded"
+
+_MORE_MEMORY = "use a machine with more memory, or send the job without diarize"
+_AGAIN = "send the job again, or without diarize"
+
 
 class Client(Protocol):
     """Who gets what is found in one file. Called on the speakers' thread, one call at a time.
@@ -104,6 +111,7 @@ class SpeakersProcess:
     Attributes:
         tick: called again and again while the child is waited for; returns whether that counts: a
             child that gets no core, because text has them all, isn't standing still.
+        broken: called with what ended the thread, if a defect did: no file gets an answer any more.
     """
 
     def __init__(
@@ -124,9 +132,9 @@ class SpeakersProcess:
         self._device = config.device
         self._stopping = False
         self._loaded: Future[None] = Future()
-        self._thread = SupervisedThread("speakers", self._run)
-        self._over = False
+        self._thread = SupervisedThread("speakers", self._run, self._ended)
         self.tick: Callable[[], bool] = lambda: True
+        self.broken: Callable[[BaseException], object] = lambda _: None
 
     def start(self) -> None:
         """Starts the thread, and the child, which begins to load the models."""
@@ -136,19 +144,15 @@ class SpeakersProcess:
         """Blocks until the first child has loaded the models.
 
         Raises:
+            TransientError: it can't now: the machine is short of something, or too slow.
             WorkerError: it can't.
-            CancelledError: it is stopped.
+            CancelledError: it was stopped before.
         """
         self._loaded.result()
 
     def submit(self, client: Client) -> None:
-        """Queues a file; it fails at once if the thread has ended."""
-        with self._lock:
-            over = self._over
-            if not over:
-                self._queue.put(client)
-        if over:
-            client.failed(_failed("nobody is there to do it"))
+        """Queues a file."""
+        self._queue.put(client)
 
     def children(self) -> list[int]:
         """Process ids of the children that run."""
@@ -173,28 +177,23 @@ class SpeakersProcess:
         finally:
             self._loaded.cancel()
             self._discard()
-            self._abandon()
 
-    def _abandon(self) -> None:
-        """Fails what is still queued: the thread ends, well or not."""
-        with self._lock:
-            self._over = True
-        while not self._queue.empty():
-            client = self._queue.get()
-            if client is not None and client.wanted():
-                client.failed(_failed("nobody is there to do it any more"))
+    def _ended(self, name: str, error: BaseException) -> None:
+        del name
+        self.broken(error)
 
     def _load_first(self) -> None:
+        """Loads the models before a file wants them; where that fails, the first file tries."""
         try:
             self._spawn(self._config)
-        except WorkerError as error:
-            self._loaded.set_exception(error)
-        except (FrameError, TimeoutError) as error:
-            self._loaded.set_exception(
-                WorkerError(
-                    f"the models that tell speakers apart can't be loaded: {self._died(error)}"
-                )
-            )
+        except Exception as error:  # noqa: BLE001  # whoever waits for it learns it
+            self._discard()
+            if self._stopping:
+                self._loaded.cancel()
+                return
+            told = _not_loaded(error)
+            log.warning("speakers.not_loaded", message=str(told))
+            self._loaded.set_exception(told)
         else:
             self._loaded.set_result(None)
 
@@ -202,14 +201,14 @@ class SpeakersProcess:
         """One file, in a first child or in a second."""
         try:
             client.begins()
-            why = self._attempt(client, self._config)
-            if why is not None:
+            lost = self._attempt(client, self._config)
+            if lost is not None:
                 on_cpu = replace(self._config, device=CPU)
-                log.warning("speakers.again", message=f"Telling speakers apart begins anew: {why}")
-                said = f"Speakers were told apart at the second attempt: at the first, {why}."
+                log.warning("speakers.again", message=f"Telling speakers apart begins anew: {lost}")
+                said = f"Speakers were told apart at the second attempt: at the first, {lost}."
                 again = self._attempt(client, on_cpu, said)
                 if again is not None:
-                    client.failed(_failed(again))
+                    client.failed(again.error())
         except Exception as error:  # noqa: BLE001  # a defect here costs one file
             log.error(
                 "speakers.defect",
@@ -217,21 +216,21 @@ class SpeakersProcess:
                 where=location(error),
             )
             self._discard()
-            client.failed(_failed(summary(error)))
+            client.failed(_failed(summary(error), _AGAIN))
 
     def _attempt(
         self, client: Client, config: SpeakersConfig, note: str | None = None
-    ) -> str | None:
-        """Runs a file in a child; how that died, if it did before it had an answer."""
+    ) -> _Lost | None:
+        """Runs a file in a child; how that was lost, if it was before it had an answer."""
         try:
             child = self._hand_over(client.task, config)
             answered = self._read(child, client, note)
         except WorkerError as error:
             client.failed(error)
             answered = False
-        except (FrameError, TimeoutError) as error:
-            why = self._died(error)
-            return None if self._stopping else why
+        except (_Lost, FrameError, TimeoutError) as error:
+            lost = error if isinstance(error, _Lost) else self._lost(error)
+            return None if self._stopping else lost
         # Where it had to leave the card for the CPU, another begins on the card.
         if not answered or self._device != self._config.device:
             self._discard()
@@ -277,7 +276,8 @@ class SpeakersProcess:
     def _next(self, child: Child, seconds: float, wanted: Callable[[], bool]) -> Frame | None:
         """The next frame; None if nobody wants it any more."""
         self._wait(child, seconds, wanted)
-        return child.read(LOOK_SECONDS) if wanted() else None
+        # Who speaks for hours is more than a pipe holds, and its writer waits for a core.
+        return child.read(seconds) if wanted() else None
 
     def _wait(self, child: Child, seconds: float, wanted: Callable[[], bool]) -> None:
         """Blocks until the child says something, or ends, or nobody wants it any more.
@@ -295,7 +295,19 @@ class SpeakersProcess:
         self.tick()
 
     def _spawn(self, config: SpeakersConfig) -> Child:
-        child = self._start_child(config)
+        """A child that has loaded the models.
+
+        Raises:
+            TransientError: the machine is short of what a process needs.
+            WorkerError: the child says why it can't.
+            _Lost: it came to an end.
+        """
+        try:
+            child = self._start_child(config)
+        except (OSError, MemoryError) as error:
+            raise TransientError(
+                f"the process that tells speakers apart can't be started: {error}"
+            ) from error
         with self._lock:
             self._child = child
             self._device = config.device
@@ -303,23 +315,27 @@ class SpeakersProcess:
                 kill(child.pid)
         try:
             self._wait(child, self._load_seconds, lambda: True)
-            child.wait_until_ready(LOOK_SECONDS)
+            child.wait_until_ready(self._stall_seconds)
         except WorkerError:
             self._discard()
             raise
+        except (FrameError, TimeoutError) as error:
+            raise self._lost(error, loading=True) from error
         return child
 
-    def _died(self, error: Exception) -> str:
-        """Ends the child; what became of it, as a clause."""
+    def _lost(self, error: Exception, *, loading: bool = False) -> _Lost:
+        """Ends the child; what became of it."""
         with self._lock:
             child = self._child
         status = child.ended(DEATH_SECONDS) if child is not None else None
         self._discard()
         if status is not None:
-            return f"its process died ({how_it_died(status)})"
-        if isinstance(error, TimeoutError):
-            return "its process stood still"
-        return f"its process broke ({error})"
+            return _Lost(f"its process died ({how_it_died(status)})", status, loading=loading)
+        if not isinstance(error, TimeoutError):
+            return _Lost(f"its process broke ({error})", loading=loading)
+        if loading:
+            return _Lost(f"loading took more than {self._load_seconds:g} s", loading=True)
+        return _Lost("its process stood still", loading=False)
 
     def _discard(self) -> None:
         """Ends the child, if there is one."""
@@ -329,9 +345,39 @@ class SpeakersProcess:
             child.end()
 
 
-def _failed(why: str) -> JobError:
+class _Lost(Exception):
+    """A child came to an end, or had to, before it had an answer; says how in a clause.
+
+    Args:
+        how: the clause.
+        status: its exit status, negative for a signal; None: it was ended.
+        loading: whether it was still loading the models, which no file has to do with.
+    """
+
+    def __init__(self, how: str, status: int | None = None, *, loading: bool) -> None:
+        super().__init__(how)
+        self.status = status
+        self.loading = loading
+
+    def error(self) -> WorkerError:
+        """What a file is told that gets no further child."""
+        if self.loading:
+            return TransientError(f"{_NOT_LOADED}: {self}")
+        killed = self.status == -signal.SIGKILL  # so does a kernel whose memory ends
+        return _failed(str(self), _MORE_MEMORY if killed else _AGAIN)
+
+
+def _not_loaded(error: Exception) -> WorkerError:
+    """What is told of models that can't be loaded before there is a file."""
+    if isinstance(error, WorkerError):
+        return error
+    if isinstance(error, _Lost) and error.status is None:
+        return TransientError(f"{_NOT_LOADED}: {error}")  # too slow, for once perhaps
+    return WorkerError(f"{_NOT_LOADED}: {error if isinstance(error, _Lost) else summary(error)}")
+
+
+def _failed(why: str, fix: str) -> JobError:
     return JobError(
         ErrorCode.DIARIZATION_FAILED,
-        f"Speakers could not be told apart in this audio: {why}; use a machine with more memory, "
-        "or send the job without diarize.",
+        f"Speakers could not be told apart in this audio: {why}; {fix}.",
     )

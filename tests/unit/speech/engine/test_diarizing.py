@@ -2,19 +2,31 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 from typing import NoReturn
 
 import pytest
 
 from tests.fakes.engine_parts import Parts, end, parts, window
+from tests.fakes.model import FakeModel, load_fake
 from tests.fakes.speakers_child import chosen
-from worker.errors import ErrorCode, JobError
+from worker.errors import (
+    EngineError,
+    ErrorCode,
+    JobError,
+    MachineError,
+    TransientError,
+    WorkerError,
+)
 from worker.results.speakers import Diarization
 from worker.speech.config import EngineConfig
+from worker.speech.engine import diarizing
 from worker.speech.engine.diarizing import WAITING_SECONDS, Diarizing
+from worker.speech.engine.engine import Engine
 from worker.speech.engine.file import File
 from worker.speech.model.choices import Device
+from worker.speech.model.loaded import Loaded
 from worker.speech.speakers.choice import Choice
 from worker.speech.speakers.frames import Found, SpeakersConfig
 from worker.speech.speakers.process import Client, SpeakersProcess
@@ -161,3 +173,74 @@ def test_samples_go_however_a_file_ends(tmp_path: Path, cancelled: bool) -> None
     assert not client.wanted()
     client.failed(JobError(ErrorCode.DIARIZATION_FAILED, "too late"))
     assert file.future.cancelled() is cancelled
+
+
+def test_a_process_whose_thread_ends_breaks_the_engine(tmp_path: Path) -> None:
+    kit = Kit()
+    file, _ = kit.file(tmp_path, 40.0)
+    kit.process.broken(ZeroDivisionError("a defect"))
+    assert isinstance(file.future.exception(0), EngineError)
+    assert isinstance(kit.engine.shared.failure, ZeroDivisionError)
+
+
+def test_a_temporary_folder_that_can_not_be_made_is_told_by_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "gone"))
+    kit = Kit()
+    file, _ = kit.engine.file(name="job")
+    with kit.engine.flow.lock, pytest.raises(TransientError, match=f"'{tmp_path / 'gone'}/speak"):
+        kit.diarizing.add(file, None)
+    assert not file.state.speakers_left
+
+
+class Told(Idle):
+    """Loads as a test wants it."""
+
+    def __init__(self, device: Device, steps: list[str], error: WorkerError | None = None) -> None:
+        super().__init__(device)
+        self._steps, self._error = steps, error
+
+    def start(self) -> None:
+        self._steps.append("speakers")
+
+    def wait_until_loaded(self) -> None:
+        if self._error is not None:
+            raise self._error
+
+    def stop(self) -> None:
+        self._steps.append("stopped")
+
+
+def _no_stages(*_: object) -> NoReturn:
+    raise RuntimeError("a defect")
+
+
+@pytest.mark.parametrize(
+    ("found", "error"),
+    [
+        (None, RuntimeError),  # what is assembled then fails
+        (TransientError("too slow"), EngineError),
+        (JobError(ErrorCode.DIARIZATION_NOT_AVAILABLE, "a file is damaged"), MachineError),
+    ],
+)
+def test_a_named_model_is_loaded_after_whisper_and_goes_with_a_start_that_fails(
+    monkeypatch: pytest.MonkeyPatch, found: WorkerError | None, error: type[Exception]
+) -> None:
+    """The memory of a card is measured between the two."""
+    steps: list[str] = []
+
+    def load(config: EngineConfig) -> Loaded:
+        steps.append("whisper")
+        return load_fake(config, FakeModel())
+
+    monkeypatch.setattr(diarizing, "require", lambda _: chosen())
+    engine = Engine(
+        EngineConfig(model="fake", device="cpu", word_times="none"),
+        load=load,
+        stages=_no_stages,
+        speakers=lambda _, device: Told(device, steps, found),
+    )
+    with pytest.raises(error):
+        engine.start()
+    assert steps == ["whisper", "speakers", "stopped"]

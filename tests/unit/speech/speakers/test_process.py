@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import queue
 import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError
 from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
 import psutil
 import pytest
 
 from tests.fakes import speakers_child
-from tests.fakes.speakers_child import HALVES
-from worker.errors import ErrorCode, JobError, WorkerError
-from worker.speech.children.rules import KEPT_VARIABLES
+from tests.fakes.speakers_child import HALVES, start_scripted
+from worker.errors import ErrorCode, JobError, TransientError, WorkerError
+from worker.speech.children.process import Child
+from worker.speech.children.rules import KEPT_VARIABLES, child_environment
 from worker.speech.model.choices import Device
-from worker.speech.speakers.frames import Found, SpeakersConfig, SpeakersTask
+from worker.speech.speakers import process as process_module
+from worker.speech.speakers.frames import Found, SpeakersConfig, SpeakersTask, config_frame
 from worker.speech.speakers.process import SpeakersProcess, start_child
 
 PATIENCE = 60.0
@@ -145,9 +150,9 @@ def test_a_child_that_fails_on_the_card_gets_a_second_on_the_cpu_for_this_file_a
 @pytest.mark.parametrize(
     ("script", "why"),
     [
-        ("babbles", "its process broke (a frame of"),
+        ("babbles", "bytes); send the job again, or without diarize."),
         pytest.param("dies", "its process died (SIGKILL); use a machine", marks=pytest.mark.long),
-        pytest.param("stands still", "its process stood still", marks=pytest.mark.long),
+        pytest.param("stands still", "its process stood still; send the", marks=pytest.mark.long),
         pytest.param("has no room", "memory ran out; use a machine", marks=pytest.mark.long),
     ],
 )
@@ -225,17 +230,99 @@ def test_a_process_that_is_stopped_answers_nobody(tmp_path: Path) -> None:
     process.stop()
     assert process.children() == []
     assert not working.over.is_set()
-    late = Recorder(tmp_path / "c")
-    process.submit(late)
-    assert "nobody is there" in late.failure()
 
 
 def test_a_process_that_is_stopped_while_it_loads_says_so() -> None:
     process = speakers_child.make_process(HALVES, None, CPU)
     process.start()
     process.stop()
-    with pytest.raises((CancelledError, WorkerError)):
+    with pytest.raises(CancelledError):
         process.wait_until_loaded()
+
+
+def test_what_takes_long_to_say_is_heard_out(
+    processes: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(process_module, "LOOK_SECONDS", 0.05)
+    process = processes("says it slowly", CPU)
+    client = Recorder(tmp_path / "a")
+    process.submit(client)
+    assert client.wait().notes == ("A note on the model.",)
+    assert client.heard == [0.5, 0.75]
+
+
+Start = Callable[[SpeakersConfig], Child]
+
+
+@pytest.fixture
+def started() -> Iterator[Callable[..., SpeakersProcess]]:
+    """A started process with children of another kind."""
+    made: list[SpeakersProcess] = []
+
+    def make(start: Start, **seconds: float) -> SpeakersProcess:
+        config = SpeakersConfig(speakers_child.chosen(), "cpu")
+        made.append(SpeakersProcess(config, start=start, **seconds))
+        made[-1].start()
+        return made[-1]
+
+    yield make
+    for process in made:
+        process.stop()
+
+
+def no_room(_: SpeakersConfig) -> NoReturn:
+    raise OSError(errno.ENOMEM, "Cannot allocate memory")
+
+
+def test_a_machine_that_is_short_for_a_moment_costs_at_most_the_file_that_it_has(
+    started: Callable[..., SpeakersProcess], tmp_path: Path
+) -> None:
+    starts: list[Start] = [no_room, no_room, start_scripted]
+    process = started(lambda config: starts.pop(0)(config))
+    with pytest.raises(TransientError, match=r"started: \[Errno 12\] Cannot allocate"):
+        process.wait_until_loaded()
+    first, second = Recorder(tmp_path / "a"), Recorder(tmp_path / "b")
+    process.submit(first)
+    process.submit(second)
+    assert second.wait().device == "cpu"
+    assert isinstance(first.error, TransientError)
+
+
+def test_a_child_that_dies_while_it_loads_says_nothing_of_the_file(
+    started: Callable[..., SpeakersProcess], tmp_path: Path
+) -> None:
+    process = started(lambda config: Child("no_such", config_frame(config), child_environment()))
+    with pytest.raises(WorkerError) as caught:
+        process.wait_until_loaded()
+    said = "the models that tell speakers apart can't be loaded: its process died (exit status 1)"
+    assert (type(caught.value), str(caught.value)) == (WorkerError, said)
+    client = Recorder(tmp_path / "a")
+    process.submit(client)
+    assert client.over.wait(PATIENCE)
+    assert (type(client.error), str(client.error)) == (TransientError, said)
+
+
+def test_models_that_are_not_loaded_in_time_may_be_the_next_time(
+    started: Callable[..., SpeakersProcess], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(process_module, "LOOK_SECONDS", 0.001)
+    monkeypatch.setattr(process_module, "DEATH_SECONDS", 0.0)
+    process = started(start_scripted, load_seconds=0.002)
+    with pytest.raises(TransientError, match=r"be loaded: loading took more than 0\.002 s"):
+        process.wait_until_loaded()
+    assert process.children() == []
+
+
+def test_a_thread_that_a_defect_ends_is_told(
+    started: Callable[..., SpeakersProcess], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    process = started(no_room)
+    ended: queue.SimpleQueue[BaseException] = queue.SimpleQueue()
+    process.broken = ended.put
+    client = Recorder(tmp_path / "a")
+    monkeypatch.setattr(client, "failed", lambda error: 1 / 0)
+    process.submit(client)
+    assert isinstance(ended.get(timeout=PATIENCE), ZeroDivisionError)
 
 
 def test_a_child_has_no_credentials_and_no_network(
