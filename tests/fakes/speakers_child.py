@@ -83,13 +83,13 @@ def start_scripted(config: SpeakersConfig) -> Child:
 
 
 def make_process(
-    script: str, _: Chosen | None, device: Device, *, stall_seconds: float = 60.0
+    script: str, _: Chosen | None, device: Device, **seconds: float
 ) -> SpeakersProcess:
-    """The process with children of this module."""
+    """The process with children of this module; seconds as `SpeakersProcess` has them."""
     return SpeakersProcess(
         SpeakersConfig(chosen(script), str(device)),
         start=start_scripted,
-        stall_seconds=stall_seconds,
+        **{"stall_seconds": 60.0, **seconds},
     )
 
 

@@ -80,10 +80,23 @@ class Child:
             FrameError: the child was gone before it knew of the file.
             TimeoutError: it doesn't answer.
         """
+        self.ask(task)
+        self.wait_until_taken(seconds)
+
+    def ask(self, task: Frame) -> None:
+        """Asks for a file. Raises FrameError: the child is gone."""
         try:
             write_frame(self._requests, *task)
         except BrokenPipeError as error:
             raise FrameError("the child is gone") from error
+
+    def wait_until_taken(self, seconds: float = START_SECONDS) -> None:
+        """Blocks until the child knows of the file that it was asked for.
+
+        Raises:
+            FrameError: it was gone before.
+            TimeoutError: it doesn't answer.
+        """
         self._expect(TAKEN, seconds)
 
     def wait(self, seconds: float) -> bool:

@@ -20,7 +20,13 @@ from worker.errors import ErrorCode, JobError, TransientError, WorkerError
 from worker.logs import get_logger
 from worker.redact import location, summary
 from worker.speech.children.framing import Frame, FrameError, read_error
-from worker.speech.children.process import DEATH_SECONDS, Child, how_it_died, kill
+from worker.speech.children.process import (
+    DEATH_SECONDS,
+    START_SECONDS,
+    Child,
+    how_it_died,
+    kill,
+)
 from worker.speech.speakers.attempts import CPU
 from worker.speech.speakers.environment import models_environment
 from worker.speech.speakers.frames import (
@@ -107,6 +113,7 @@ class SpeakersProcess:
         start: starts a child.
         load_seconds: see `LOAD_SECONDS`.
         stall_seconds: see `STALL_SECONDS`.
+        taken_seconds: how long a child that has its models may take to know of a file.
 
     Attributes:
         tick: called again and again while the child is waited for; returns whether that counts: a
@@ -121,11 +128,13 @@ class SpeakersProcess:
         start: Callable[[SpeakersConfig], Child],
         load_seconds: float = LOAD_SECONDS,
         stall_seconds: float = STALL_SECONDS,
+        taken_seconds: float = START_SECONDS,
     ) -> None:
         self._config = config
         self._start_child = start
         self._load_seconds = load_seconds
         self._stall_seconds = stall_seconds
+        self._taken_seconds = taken_seconds
         self._queue: queue.SimpleQueue[Client | None] = queue.SimpleQueue()
         self._lock = threading.Lock()
         self._child: Child | None = None
@@ -223,7 +232,7 @@ class SpeakersProcess:
     ) -> _Lost | None:
         """Runs a file in a child; how that was lost, if it was before it had an answer."""
         try:
-            child = self._hand_over(client.task, config)
+            child = self._hand_over(client, config)
             answered = self._read(child, client, note)
         except WorkerError as error:
             client.failed(error)
@@ -236,18 +245,25 @@ class SpeakersProcess:
             self._discard()
         return None
 
-    def _hand_over(self, task: SpeakersTask, config: SpeakersConfig) -> Child:
+    def _hand_over(self, client: Client, config: SpeakersConfig) -> Child:
         """A child that has taken the file: this one, or another if it died since its last."""
         if self._child is not None:
             try:
-                self._child.request(task_frame(task))
+                self._ask(self._child, client)
             except (FrameError, TimeoutError):
                 self._discard()
             else:
                 return self._child
         child = self._spawn(config)
-        child.request(task_frame(task))
+        self._ask(child, client)
         return child
+
+    def _ask(self, child: Child, client: Client) -> None:
+        """Asks a child for a file, and blocks until it knows of it, or nobody wants it any more."""
+        child.ask(task_frame(client.task))
+        self._wait(child, self._taken_seconds, client.wanted)
+        if client.wanted():
+            child.wait_until_taken()
 
     def _read(self, child: Child, client: Client, note: str | None) -> bool:
         """Passes on what a child says of a file; False if it has no use after that.

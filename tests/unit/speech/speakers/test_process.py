@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import itertools
 import os
 import queue
 import signal
@@ -84,10 +85,9 @@ Make = Callable[..., SpeakersProcess]
 def processes() -> Iterator[Make]:
     made: list[SpeakersProcess] = []
 
-    def make(
-        script: str = HALVES, device: Device = CARD, *, stall_seconds: float = PATIENCE
-    ) -> SpeakersProcess:
-        made.append(speakers_child.make_process(script, None, device, stall_seconds=stall_seconds))
+    def make(script: str = HALVES, device: Device = CARD, **seconds: float) -> SpeakersProcess:
+        seconds = {"stall_seconds": PATIENCE, **seconds}
+        made.append(speakers_child.make_process(script, None, device, **seconds))
         made[-1].start()
         return made[-1]
 
@@ -125,6 +125,23 @@ def test_files_queue_for_one_child_and_one_that_died_between_two_is_replaced(
     process.submit(client)
     assert client.wait() == clients[0].wait()
     assert pid(process) != first
+
+
+def test_an_idle_child_that_stands_still_is_replaced_and_meanwhile_the_watchdog_is_fed(
+    processes: Make, tmp_path: Path
+) -> None:
+    process = processes(taken_seconds=1.0)
+    ticks = itertools.count()
+    process.tick = lambda: next(ticks) >= 0
+    process.wait_until_loaded()
+    first = pid(process)
+    os.kill(first, signal.SIGSTOP)
+    before = next(ticks)
+    client = Recorder(tmp_path / "audio")
+    process.submit(client)
+    assert client.wait().notes == ("A note on the model.",)
+    assert pid(process) != first
+    assert next(ticks) > before + 2
 
 
 @pytest.mark.parametrize(
