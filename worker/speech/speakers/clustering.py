@@ -1,4 +1,4 @@
-"""Which voices of all chunks are one speaker's, for the packaged models (pure).
+"""Which embeddings of all chunks are one speaker's, for the packaged models (pure).
 
 Embeddings whose centroids are near are joined (agglomerative clustering). Then clusters are, where
 chance explains how far their centroids lie apart: the less speech a centroid stands for, the
@@ -8,6 +8,8 @@ of its own, while two such utterances that sound alike may. What was tried stand
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,6 +57,7 @@ def cluster_by_distance(
     *,
     least: int = 1,
     most: int | None = None,
+    progress: Callable[[float], None] = lambda _: None,
 ) -> NDArray[np.int_]:
     """The cluster of each speaker of each chunk.
 
@@ -62,8 +65,10 @@ def cluster_by_distance(
         embeddings: [chunks, speakers, dimension]; NaN where there is none.
         active: [chunks, frames, speakers]: who speaks.
         chunks: where the chunks lie.
-        least: at least so many clusters, if there is enough speech for them.
+        least: at least so many clusters, if there are embeddings and speech enough for them.
         most: at most so many.
+        progress: called with 0 to 1 as the work goes on. It says nothing while embeddings are
+            joined at first: 3 s of CPU for `MOST_EMBEDDINGS`.
 
     Returns:
         [chunks, speakers]: clusters from 0 on; `ABSENT` for who is silent, or has no embedding.
@@ -81,9 +86,20 @@ def cluster_by_distance(
     share = len(long) / len(kept) / _times_seen(kept[:, 0], len(active), active.shape[1], chunks)
     seconds = np.einsum("kf,kf->k", only[kept[:, 0], :, kept[:, 1]], share)
     seconds *= chunks.duration / active.shape[1]
-    centroids = _centroids(unit[kept[:, 0], kept[:, 1]].astype(np.float64), seconds, least, most)
-    clusters[known] = cdist(unit[known], centroids, "cosine").argmin(axis=1)
+    some = unit[kept[:, 0], kept[:, 1]].astype(np.float64)
+    clusters[known] = _nearest(unit[known], _centroids(some, seconds, least, most, progress))
+    progress(1.0)
     return clusters
+
+
+def _nearest(embeddings: NDArray[np.float32], centroids: NDArray[np.float64]) -> NDArray[np.int_]:
+    """The centroid at the least angle to each embedding.
+
+    A few embeddings at a time: there may be many of both.
+    """
+    directions = (centroids / np.linalg.norm(centroids, axis=1, keepdims=True)).T
+    blocks = np.array_split(embeddings, 1 + len(embeddings) // MOST_EMBEDDINGS)
+    return np.concatenate([(block @ directions).argmax(axis=1) for block in blocks])
 
 
 def _times_seen(
@@ -101,25 +117,30 @@ def _times_seen(
 
 
 def _centroids(
-    voices: NDArray[np.float64], seconds: NDArray[np.float64], least: int, most: int | None
+    embeddings: NDArray[np.float64],
+    seconds: NDArray[np.float64],
+    least: int,
+    most: int | None,
+    progress: Callable[[float], None],
 ) -> NDArray[np.float64]:
     """The centroids of clusters: [clusters, dimension].
 
     Args:
-        voices: unit embeddings, [embeddings, dimension].
+        embeddings: of unit length, [embeddings, dimension].
         seconds: of speech that each stands for.
-        least: clusters, if there is enough speech for them.
+        least: clusters, if there are embeddings and speech enough for them.
         most: clusters.
+        progress: called with 0 to 1.
     """
-    tree = linkage(voices, "centroid")
-    groups = _Groups(voices, seconds, fcluster(tree, NEAR, "distance"))
+    tree = linkage(embeddings, "centroid")
+    groups = _Groups(embeddings, seconds, fcluster(tree, NEAR, "distance"), progress)
     groups.join_nearest(spread=SPREAD_SECONDS, below=SAME**2)
     groups.join_small()
-    least = min(least, int(seconds.sum() // SPEAKER_SECONDS))
+    least = min(least, len(embeddings), int(seconds.sum() // SPEAKER_SECONDS))
     if len(groups) < least:
         # Who says how many there are knows more than distances do: as pyannote does it.
-        apart = KMeans(least, n_init=3, random_state=42).fit_predict(voices)
-        groups = _Groups(voices, seconds, apart)
+        apart = KMeans(least, n_init=3, random_state=42).fit_predict(embeddings)
+        groups = _Groups(embeddings, seconds, apart, progress)
     groups.join_nearest(most=most or len(groups))
     return groups.centroids
 
@@ -128,21 +149,28 @@ class _Groups:
     """Embeddings in groups that may be joined.
 
     Args:
-        voices: [embeddings, dimension].
+        embeddings: [embeddings, dimension].
         seconds: of speech that each stands for.
         labels: the group of each.
+        progress: called with the share of the groups that have joined another.
     """
 
     def __init__(
-        self, voices: NDArray[np.float64], seconds: NDArray[np.float64], labels: NDArray[np.int_]
+        self,
+        embeddings: NDArray[np.float64],
+        seconds: NDArray[np.float64],
+        labels: NDArray[np.int_],
+        progress: Callable[[float], None],
     ) -> None:
         _, places = np.unique(labels, return_inverse=True)
         self._sizes = np.bincount(places)
         self._seconds = np.bincount(places, seconds)
-        self._sums = np.zeros((len(self._sizes), voices.shape[1]))
-        np.add.at(self._sums, places, voices)
+        self._sums = np.zeros((len(self._sizes), embeddings.shape[1]))
+        np.add.at(self._sums, places, embeddings)
+        self._centroids = self._sums / self._sizes[:, None]
         # Which haven't joined another.
         self._there = np.ones(len(self._sizes), np.bool_)
+        self._progress = progress
 
     def __len__(self) -> int:
         return int(self._there.sum())
@@ -150,7 +178,7 @@ class _Groups:
     @property
     def centroids(self) -> NDArray[np.float64]:
         """[groups, dimension]."""
-        return np.asarray((self._sums / self._sizes[:, None])[self._there])
+        return np.asarray(self._centroids[self._there])
 
     def join_small(self) -> None:
         """Join groups with too little speech with their nearest, the smallest first."""
@@ -163,33 +191,35 @@ class _Groups:
     def join_nearest(self, *, spread: float = 0.0, below: float = np.inf, most: int = 1) -> None:
         """Join the two that are nearest, again and again.
 
+        The work grows with the square of the number of groups: distances are kept, those of the
+        joined one are made anew, and a row is searched only if it may hold the least of all.
+
         Args:
             spread: see `SPREAD_SECONDS`; what it explains of a squared distance is left out.
             below: only where the rest of the squared distance is below this.
             most: only where there are more groups.
         """
         apart = np.stack([self._distances(group, spread) for group in range(len(self._sizes))])
-        nearest = apart.argmin(axis=1)
+        # No group is nearer to another than this. It may be farther, once its nearest has joined.
         least = apart.min(axis=1)
         while len(self) > most and least.min() < below:
             one = int(least.argmin())
-            other = int(nearest[one])
+            other = int(apart[one].argmin())
+            if apart[one, other] > least[one]:
+                least[one] = apart[one, other]
+                continue
             self._join(one, other)
-            apart[other] = apart[:, other] = np.inf
+            apart[other] = apart[:, other] = least[other] = np.inf
             apart[one] = apart[:, one] = self._distances(one, spread)
-            # Whose nearest was either of them, or is what they have become, looks anew.
-            anew = (nearest == one) | (nearest == other) | (apart[one] < least)
-            anew[[one, other]] = True
-            nearest[anew] = apart[anew].argmin(axis=1)
-            least[anew] = apart[anew].min(axis=1)
+            least = np.minimum(least, apart[one])
+            least[one] = apart[one].min()
 
     def _distances(self, group: int, spread: float) -> NDArray[np.float64]:
         """Squared distances of its centroid from all, less what `spread` explains.
 
         Infinite from itself, and from and to those that joined another.
         """
-        centroids = self._sums / self._sizes[:, None]
-        found = np.square(centroids - centroids[group]).sum(axis=1)
+        found = cdist(self._centroids[group : group + 1], self._centroids, "sqeuclidean")[0]
         found -= spread / self._seconds + spread / self._seconds[group]
         found[~self._there] = np.inf
         found[group] = np.inf
@@ -198,4 +228,6 @@ class _Groups:
     def _join(self, one: int, other: int) -> None:
         for values in (self._sums, self._sizes, self._seconds):
             values[one] += values[other]
+        self._centroids[one] = self._sums[one] / self._sizes[one]
         self._there[other] = False
+        self._progress(1 - len(self) / len(self._sizes))

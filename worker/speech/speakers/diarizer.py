@@ -1,8 +1,10 @@
 """Who speaks when, over a whole recording: pyannote's pipeline on int16 samples, within 2 GB.
 
-pyannote's own `apply` holds a recording as float32, and arrays that grow with chunks x frames x
-speakers. Here its models and its clustering are called one by one: of the samples only the chunks
-of one call are ever float32, and no array grows faster than frames x speakers. Turns are the same.
+pyannote's own `apply` holds a recording as float32, and arrays of doubles that grow with chunks x
+frames x speakers. Here its models and its clustering are called one by one: of the samples only the
+chunks of one call are ever float32, and what is kept of an hour is the same however many speak in
+it: who speaks in each frame of each chunk (one byte for each of the three that a chunk may have:
+3 MB), and their embeddings. Turns are those of pyannote.
 Nothing is printed or reported, and TF32 stays as it is (`Pipeline.__call__`, which turns it off, is
 not called).
 """
@@ -25,13 +27,7 @@ from worker.speech.speakers.campplus import CamPlusPlus
 from worker.speech.speakers.clustering import cluster_by_distance
 from worker.speech.speakers.per_chunk import PerChunk
 from worker.speech.speakers.pyannote_clustering import PyannoteClustering
-from worker.speech.speakers.reconstruction import (
-    Grid,
-    choose,
-    count_speakers,
-    hear,
-    turns,
-)
+from worker.speech.speakers.reconstruction import Grid, count_speakers, voices, who_speaks
 from worker.speech.windows import SAMPLE_RATE
 
 if TYPE_CHECKING:
@@ -39,9 +35,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Diarizer"]
 
-_SEGMENTED, _EMBEDDED = 0.2, 0.95
-"""Progress once all chunks are segmented, and once all voices have embeddings: shares of the time
-that it takes on a CPU with the packaged models."""
+_SEGMENTED, _EMBEDDED, _CLUSTERED = 0.2, 0.95, 0.98
+"""Progress once all chunks are segmented, once their speakers have embeddings, and once these are
+clustered: about the shares of the time on a CPU with the packaged models."""
 
 _Scores = NDArray[np.float32] | NDArray[np.bool_]
 _T = TypeVar("_T")
@@ -112,15 +108,27 @@ class Diarizer:
             return Diarization(self._name, (), ())
         embeddings = self._embed(run, active)
         clusters = self._cluster(
-            embeddings, active, self._chunks, least=min_speakers or 1, most=max_speakers
+            embeddings,
+            active,
+            self._chunks,
+            least=min_speakers or 1,
+            most=max_speakers,
+            progress=_between(_EMBEDDED, _CLUSTERED, progress),
         )
-        heard = hear(scores, clusters, self._chunks, self._frames)
         if max_speakers is not None:
             count = np.minimum(count, max_speakers).astype(np.uint8)
-        voices = self._voices(heard, count, run.seconds)
-        alone = self._voices(heard, np.minimum(count, np.uint8(1)), run.seconds)
-        progress(1.0)
-        return Diarization(self._name, voices, alone)
+        speaking = who_speaks(
+            scores,
+            clusters,
+            count,
+            self._chunks,
+            self._frames,
+            _between(_CLUSTERED, 1.0, progress),
+        )
+        found = self._voices(speaking, run.seconds)
+        # One at a time: whoever is heard most.
+        exclusive = self._voices(speaking[:, :1], run.seconds)
+        return Diarization(self._name, found, exclusive)
 
     def _segment(self, run: _Run) -> tuple[_Scores, NDArray[np.bool_]]:
         """Scores and activity of the speakers of each chunk: [chunks, frames, speakers]."""
@@ -170,17 +178,13 @@ class Diarizer:
         samples = self._chunks.duration * embedding.sample_rate
         return math.ceil(frames * int(embedding.min_num_samples) / float(samples))
 
-    def _voices(
-        self, heard: NDArray[np.float32], count: NDArray[np.uint8], seconds: float
-    ) -> tuple[Voice, ...]:
-        """Turns, none of them beyond the recording's end."""
-        # A voice that no cluster stands for would be anybody's: pyannote gives it to the first.
-        known = np.minimum(count, (heard > 0).sum(axis=1)).astype(np.uint8)
+    def _voices(self, speaking: NDArray[np.int32], seconds: float) -> tuple[Voice, ...]:
+        """What is heard of each speaker, none of it beyond the recording's end."""
         silence = self._pipeline.segmentation.min_duration_off
         return tuple(
-            Voice(turn.start, min(turn.end, seconds), f"SPEAKER_{turn.cluster:02d}")
-            for turn in turns(choose(heard, known), self._frames, least_silence=silence)
-            if turn.start < seconds
+            voice._replace(end=min(voice.end, seconds))
+            for voice in voices(speaking, self._frames, least_silence=silence)
+            if voice.start < seconds
         )
 
 
@@ -282,6 +286,20 @@ def _masks(active: NDArray[np.bool_], least: int | None) -> NDArray[np.float32]:
         alone = masks & (masks.sum(axis=1, keepdims=True) < 2)
         masks = np.where(alone.sum(axis=2, keepdims=True) > least, alone, masks)
     return masks.astype(np.float32)
+
+
+def _between(
+    begin: float, end: float, progress: Callable[[float], None]
+) -> Callable[[float], None]:
+    """Tells the progress of a part as that of the whole, which never falls."""
+    reached = begin
+
+    def tell(share: float) -> None:
+        nonlocal reached
+        reached = max(reached, begin + (end - begin) * share)
+        progress(reached)
+
+    return tell
 
 
 def _release_cached() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -42,10 +43,11 @@ class PyannoteClustering:
         *,
         least: int = 1,
         most: int | None = None,
+        progress: Callable[[float], None] = lambda _: None,
     ) -> NDArray[np.int_]:
         """The cluster of each speaker of each chunk; see `cluster_by_distance`.
 
-        Silent speakers alone are `ABSENT`.
+        Silent speakers alone are `ABSENT`. Progress is told at the end only: pyannote tells none.
         """
         window = SlidingWindow(start=0.0, duration=chunks.duration, step=chunks.step)
         segmentations = SlidingWindowFeature(active, window)
@@ -62,6 +64,7 @@ class PyannoteClustering:
             )
         found = np.array(clusters, np.int_)
         found[~active.any(axis=1)] = ABSENT
+        progress(1.0)
         return found
 
     def _some(

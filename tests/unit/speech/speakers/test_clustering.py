@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from itertools import combinations
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -25,25 +26,25 @@ class Heard(NamedTuple):
     active: NDArray[np.bool_]
 
 
-def of_voices(who: NDArray[np.int_], *, spread: float = 0.3) -> Heard:
-    """Chunks of voices that have nothing in common.
+def of_speakers(who: NDArray[np.int_], *, spread: float = 0.3) -> Heard:
+    """Chunks of speakers who have nothing in common.
 
     Args:
-        who: [chunks, 2]: which voices; a negative one is silent.
-        spread: how far a voice's embeddings lie from it, where the voice's own length is 1.
+        who: [chunks, 2]: which speakers; a negative one is silent.
+        spread: how far a speaker's embeddings lie from their centroid, whose length is 1.
     """
     random = np.random.default_rng(3)
-    voices = random.standard_normal((who.max() + 1, 192)) / np.sqrt(192)
+    centroids = random.standard_normal((who.max() + 1, 192)) / np.sqrt(192)
     noise = random.standard_normal((*who.shape, 192)) / np.sqrt(192)
     active = np.zeros((len(who), 100, 2), np.bool_)
     active[:, :50, 0], active[:, 50:, 1] = True, True
     active &= (who >= 0)[:, None]
-    embeddings = np.where((who >= 0)[..., None], voices[who] + spread * noise, np.nan)
+    embeddings = np.where((who >= 0)[..., None], centroids[who] + spread * noise, np.nan)
     return Heard(embeddings.astype(np.float32), active)
 
 
-def taking_turns(chunks: int, voices: int) -> NDArray[np.int_]:
-    return np.stack([np.arange(chunks), np.arange(chunks) + 1], axis=1) % voices
+def taking_turns(chunks: int, speakers: int) -> NDArray[np.int_]:
+    return np.stack([np.arange(chunks), np.arange(chunks) + 1], axis=1) % speakers
 
 
 def pairs_of(one: NDArray[np.int_], other: NDArray[np.int_]) -> int:
@@ -63,16 +64,16 @@ def test_what_is_kept_is_spread_evenly(number: int, most: int) -> None:
 
 @settings(max_examples=20)
 @given(st.integers(1, 6), st.integers(8, 40))
-def test_each_voice_is_a_cluster(voices: int, chunks: int) -> None:
-    who = taking_turns(chunks * voices, voices)
-    found = cluster_by_distance(*of_voices(who), CHUNKS)
-    assert len(np.unique(found)) == pairs_of(who, found) == voices
+def test_each_speaker_is_a_cluster(speakers: int, chunks: int) -> None:
+    who = taking_turns(chunks * speakers, speakers)
+    found = cluster_by_distance(*of_speakers(who), CHUNKS)
+    assert len(np.unique(found)) == pairs_of(who, found) == speakers
 
 
 def test_who_is_silent_or_unknown_is_in_no_cluster() -> None:
     who = taking_turns(40, 2)
     who[::4, 1] = -1
-    heard = of_voices(who)
+    heard = of_speakers(who)
     heard.embeddings[7, 0] = np.nan
     found = cluster_by_distance(*heard, CHUNKS)
     assert found[7, 0] == ABSENT
@@ -80,21 +81,21 @@ def test_who_is_silent_or_unknown_is_in_no_cluster() -> None:
     assert np.count_nonzero(found == ABSENT) == 11
 
 
-def test_a_voice_of_too_few_seconds_is_no_speaker() -> None:
+def test_a_cluster_of_too_few_seconds_is_no_speaker() -> None:
     """Two chunks of 5 s, of which each second lies in ten, are one second of speech."""
     who = taking_turns(40, 2)
     who[20:22, 0] = 2
-    assert len(np.unique(cluster_by_distance(*of_voices(who), CHUNKS))) == 2
+    assert len(np.unique(cluster_by_distance(*of_speakers(who), CHUNKS))) == 2
     who[20:26, 0] = 2
-    assert len(np.unique(cluster_by_distance(*of_voices(who), CHUNKS))) == 3
+    assert len(np.unique(cluster_by_distance(*of_speakers(who), CHUNKS))) == 3
 
 
 def test_short_utterances_that_sound_alike_are_one_speaker_together() -> None:
     """Apart they are too short, and either is as far from the other speakers."""
     who = taking_turns(60, 2)
     who[10:13, 0] = who[40:43, 0] = 2
-    heard = of_voices(who)
-    # 1.1 apart, where the other voices are 1.4 from both.
+    heard = of_speakers(who)
+    # 1.1 apart, where the other speakers are 1.4 from both.
     heard.embeddings[40:43, 0, :96] *= -0.2
     found = cluster_by_distance(*heard, CHUNKS)
     assert len(np.unique(found)) == 3
@@ -102,31 +103,83 @@ def test_short_utterances_that_sound_alike_are_one_speaker_together() -> None:
 
 
 def test_where_all_speak_briefly_there_is_one_speaker() -> None:
-    heard = of_voices(taking_turns(1, 2))
+    heard = of_speakers(taking_turns(1, 2))
     heard.active[:, 10:] = False
     assert cluster_by_distance(*heard, CHUNKS).tolist() == [[0, ABSENT]]
 
 
 @pytest.mark.parametrize(("least", "most", "speakers"), [(1, 1, 1), (1, 3, 3), (6, None, 6)])
 def test_bounds_on_the_number_of_speakers_hold(least: int, most: int | None, speakers: int) -> None:
-    heard = of_voices(taking_turns(200, 4))
+    heard = of_speakers(taking_turns(200, 4))
     found = cluster_by_distance(*heard, CHUNKS, least=least, most=most)
     assert len(np.unique(found)) == speakers
 
 
 def test_no_more_speakers_are_made_than_there_is_speech_for() -> None:
-    heard = of_voices(taking_turns(8, 2))  # 17 s, and each needs 2
+    heard = of_speakers(taking_turns(8, 2))  # 17 s, and each needs 2
     found = cluster_by_distance(*heard, CHUNKS, least=30)
     assert len(np.unique(found)) == 8
+
+
+@pytest.mark.parametrize(("chunks", "speakers"), [(1, 2), (2, 3), (2, 4)])
+@pytest.mark.parametrize("most", [None, 3, 6])
+def test_no_more_speakers_are_made_than_there_are_embeddings(
+    chunks: int, speakers: int, most: int | None
+) -> None:
+    """A chunk holds two embeddings; there is speech for five speakers and more."""
+    heard = of_speakers(np.arange(2 * chunks).reshape(chunks, 2) % speakers)
+    found = cluster_by_distance(*heard, CHUNKS, least=3, most=most)
+    assert len(np.unique(found)) == min(2 * chunks, max(speakers, 3), most or 6)
+
+
+def test_no_more_speakers_are_made_than_a_bound_allows_of_one_embedding() -> None:
+    heard = of_speakers(np.array([[0, -1]]))
+    assert cluster_by_distance(*heard, CHUNKS, least=3, most=4).tolist() == [[0, ABSENT]]
+
+
+def test_each_joins_the_nearest_as_if_all_distances_were_made_anew() -> None:
+    """After a join the nearest of others may have gone, come nearer or moved away."""
+    random = np.random.default_rng(8)
+    embeddings = random.standard_normal((60, 4))
+    seconds = random.uniform(0.5, 20, 60)
+    groups = clustering._Groups(embeddings, seconds, np.arange(60), lambda _: None)
+    groups.join_nearest(spread=0.8, most=9)
+    assert np.allclose(groups.centroids, joined_one_by_one(embeddings, seconds, 0.8, 9))
+
+
+def joined_one_by_one(
+    embeddings: NDArray[np.float64], seconds: NDArray[np.float64], spread: float, most: int
+) -> NDArray[np.float64]:
+    groups = [([at], length) for at, length in enumerate(seconds.tolist())]
+    while len(groups) > most:
+        centroids = [embeddings[members].mean(axis=0) for members, _ in groups]
+        apart = {
+            (one, other): np.square(centroids[one] - centroids[other]).sum()
+            - spread / groups[one][1]
+            - spread / groups[other][1]
+            for one, other in combinations(range(len(groups)), 2)
+        }
+        one, other = min(apart, key=lambda pair: apart[pair])
+        members, length = groups.pop(other)
+        groups[one] = (groups[one][0] + members, groups[one][1] + length)
+    return np.stack([embeddings[members].mean(axis=0) for members, _ in groups])
+
+
+def test_progress_is_told_while_speakers_are_joined() -> None:
+    told: list[float] = []
+    heard = of_speakers(taking_turns(60, 30))
+    cluster_by_distance(*heard, CHUNKS, most=2, progress=told.append)
+    assert told == sorted(told)
+    assert (len(told) > 20, told[-1]) == (True, 1.0)
 
 
 def test_a_sample_of_all_embeddings_finds_the_same_speakers(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     who = taking_turns(400, 5)
-    every = cluster_by_distance(*of_voices(who), CHUNKS)
+    every = cluster_by_distance(*of_speakers(who), CHUNKS)
     monkeypatch.setattr(clustering, "MOST_EMBEDDINGS", 100)
-    some = cluster_by_distance(*of_voices(who), CHUNKS)
+    some = cluster_by_distance(*of_speakers(who), CHUNKS)
     assert len(np.unique(every)) == len(np.unique(some)) == pairs_of(every, some) == 5
 
 
@@ -137,14 +190,14 @@ def agglomerative() -> AgglomerativeClustering:
 
 
 def test_pyannotes_clustering_of_a_sample_finds_the_same_speakers() -> None:
-    heard = of_voices(taking_turns(400, 5))
+    heard = of_speakers(taking_turns(400, 5))
     every = PyannoteClustering(agglomerative())(*heard, CHUNKS)
     some = PyannoteClustering(agglomerative(), 100)(*heard, CHUNKS)
     assert len(np.unique(every)) == len(np.unique(some)) == pairs_of(every, some) == 5
 
 
 def test_pyannotes_clustering_gets_no_more_than_may_be_clustered() -> None:
-    heard = of_voices(taking_turns(400, 5))
+    heard = of_speakers(taking_turns(400, 5))
     seen = []
 
     class Watched(AgglomerativeClustering):
@@ -162,7 +215,7 @@ def test_pyannotes_clustering_gets_no_more_than_may_be_clustered() -> None:
 def test_pyannotes_clustering_keeps_bounds(
     least: int, most: int, speakers: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    heard = of_voices(taking_turns(60, 4))
+    heard = of_speakers(taking_turns(60, 4))
     found = PyannoteClustering(agglomerative())(*heard, CHUNKS, least=least, most=most)
     assert len(np.unique(found)) == speakers
     PyannoteClustering(agglomerative())(*heard, CHUNKS, least=29)
