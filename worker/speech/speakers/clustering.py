@@ -33,13 +33,17 @@ NEAR = 0.6
 """Between centroids of unit embeddings: nearer ones are joined at first. The distance that half of
 all pairs of one speaker's embeddings have."""
 
-SAME = 0.5
-"""Between centroids of one speaker, where both stand for much speech: a voice changes within a
+SAME = 0.45
+"""Between what two centroids of one speaker would be without chance: a voice changes within a
 recording."""
 
 SPREAD_SECONDS = 0.8
 """The variance of a centroid is this, divided by its seconds of speech: embeddings of one speaker
 lie about 0.5 from their centroid, and each is made of 3 s."""
+
+MUCH_SECONDS = 8.0
+"""With more speech a centroid comes no nearer to the speaker's: what differs then is no chance, but
+lasts, such as a mood, a distance, or what is said again and again."""
 
 SPEAKER_SECONDS = 2.0
 """Alone, in the whole recording: with less, a cluster is no speaker."""
@@ -220,7 +224,8 @@ class _Groups:
         Infinite from itself, and from and to those that joined another.
         """
         found = cdist(self._centroids[group : group + 1], self._centroids, "sqeuclidean")[0]
-        found -= spread / self._seconds + spread / self._seconds[group]
+        seconds = np.minimum(self._seconds, MUCH_SECONDS)
+        found -= spread / seconds + spread / seconds[group]
         found[~self._there] = np.inf
         found[group] = np.inf
         return np.asarray(found)
