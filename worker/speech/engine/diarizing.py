@@ -48,7 +48,9 @@ as text comes in. Beyond it the engine counts as full: what it holds is finished
 left to other workers, until the next file is done."""
 
 MOST_THREADS = 8
-"""Threads of the models on a CPU; they are small, and keep no more of them busy."""
+"""Threads of the models on a CPU. The embedding model, which takes most of the time, gets one
+stretch of at most 3 s a call: too little to divide among more. That is a guess: machines of more
+than two cores weren't measured."""
 
 MakeProcess = Callable[[Chosen, Device], SpeakersProcess]
 """Makes the process for a model and a device; not started."""

@@ -1,4 +1,4 @@
-"""CAM++ as an embedding model of pyannote's pipeline: a voice in 192 numbers.
+"""CAM++ as an embedding model of pyannote's pipeline: how somebody sounds, in 192 numbers.
 
 Importing this module imports torch and pyannote, which takes seconds.
 """
@@ -20,19 +20,21 @@ DIMENSION = 192
 MELS = 80
 
 LEAST_FRAMES = 25
-"""Of 10 ms: a shorter stretch says too little of a voice, and gets no embedding."""
+"""Of 10 ms; fewer get no embedding. Of 198 stretches of one of seven speakers (the conversation
+dev8_198) the nearest centroid was the speaker's for 44 % of those of 0.1 s, for 82 % of 0.25 s, for
+96 % of 0.5 s and for 99 % of 1 s."""
 
 MOST_FRAMES = 300
 """Of what a speaker says in a chunk, the middle 3 s are enough: with more the model takes a quarter
-longer and tells voices apart no better (see the README of this folder)."""
+longer and tells speakers apart no better (see the README of this folder)."""
 
 LENGTHS = 100
 """Frames are repeated up to a multiple of this, the stretch over which the model averages: three
 shapes in all."""
 
-CARD_VOICES = 8
-"""In each call on a card. On a CPU it is one, because more are no faster there. Libraries on both
-plan anew for each shape, and keep the plan: with as many voices in a call as there happened to be,
+CARD_ROWS = 8
+"""Of each call on a card. On a CPU it is one, because more are no faster there. Libraries on both
+plan anew for each shape, and keep the plan: with as many rows in a call as there happened to be,
 four minutes of speech took 0.35 GB more on a CPU, and two hours 1.2 GB."""
 
 _LOUDEST = 0.5
@@ -102,30 +104,30 @@ class CamPlusPlus(Model):
         for at, mask in enumerate(masks[:, 0] > _LOUDEST):
             said = frames[at // speakers][mask]
             if len(said) >= LEAST_FRAMES:
-                voice = _fitted(said)
-                cut.setdefault(len(voice), []).append((at, voice))
+                fitted = _fitted(said)
+                cut.setdefault(len(fitted), []).append((at, fitted))
         embeddings = frames.new_full((len(masks), DIMENSION), torch.nan)
-        together = 1 if frames.device.type == "cpu" else CARD_VOICES
-        for voices in cut.values():
-            for places, some in in_calls(voices, together):
+        together = 1 if frames.device.type == "cpu" else CARD_ROWS
+        for of_one_length in cut.values():
+            for places, some in in_calls(of_one_length, together):
                 embeddings[places] = self.network(some)[: len(places)]
         return embeddings.reshape(*shape, DIMENSION)
 
 
 def in_calls(
-    voices: Sequence[tuple[int, Tensor]], together: int
+    of_one_length: Sequence[tuple[int, Tensor]], together: int
 ) -> Iterator[tuple[list[int], Tensor]]:
-    """Voices of one length as rows of calls of one shape.
+    """What speakers say, frames of one length, as rows of calls of one shape.
 
     Args:
-        voices: place and frames of each.
-        together: rows of a call; the last is filled with voices that it has already.
+        of_one_length: place and frames of each.
+        together: rows of a call; the last is filled with rows that it has already.
 
     Yields:
         Places, and [together, frames, 80], of which the rows beyond the places are to be ignored.
     """
-    for first in range(0, len(voices), together):
-        places, rows = zip(*voices[first : first + together], strict=True)
+    for first in range(0, len(of_one_length), together):
+        places, rows = zip(*of_one_length[first : first + together], strict=True)
         yield list(places), torch.stack((rows * together)[:together])
 
 

@@ -1,4 +1,4 @@
-"""Voices of a chunk as embeddings, at the cost of one pass for all who speak in it.
+"""Embeddings of the speakers of a chunk, at the cost of one pass for all of them.
 
 pyannote runs the whole embedding model once for each of the three speakers that a chunk may have,
 silent ones included, although only the last step, pooling over frames, depends on who speaks. Here

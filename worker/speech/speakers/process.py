@@ -53,8 +53,9 @@ are imported in 20 s where a cold disk is slow, and models may lie on a disk of 
 
 STALL_SECONDS = 300.0
 """Seconds without a word, or in the middle of one, after which a child that could work is killed.
-It speaks up after each call of the models, which takes seconds; when it groups the voices of a file
-of two hours it says nothing for 10 s on a core of its own, of twelve hours for a minute or two."""
+It speaks up after each call of the models, which takes seconds, and while it groups what it found.
+The longest that it says nothing is while pyannote clusters for a model other than the packaged
+ones: at most 4 000 embeddings, however long the file is, seconds on a core of its own."""
 
 LOOK_SECONDS = 0.5
 """How often it is looked whether the file is still wanted."""

