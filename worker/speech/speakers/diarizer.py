@@ -2,9 +2,10 @@
 
 pyannote's own `apply` holds a recording as float32, and arrays of doubles that grow with chunks x
 frames x speakers. Here its models and its clustering are called one by one: of the samples only the
-chunks of one call are ever float32, and what is kept of an hour is the same however many speak in
-it: who speaks in each frame of each chunk (one byte for each of the three that a chunk may have:
-3 MB), and their embeddings. Turns are those of pyannote.
+chunks of one call are ever float32, and what is kept of an hour doesn't grow with the number of its
+speakers: a byte for each frame of each chunk and each of the three who may speak in it (3 MB, or
+6 MB on a card), and their embeddings (4 MB, 8 MB). Voices are pyannote's, as VOICES.md says.
+
 Nothing is printed or reported, and TF32 stays as it is (`Pipeline.__call__`, which turns it off, is
 not called).
 """
@@ -44,7 +45,7 @@ _T = TypeVar("_T")
 
 
 class Diarizer:
-    """Tells the voices of recordings apart, one recording at a time.
+    """Tells the speakers of recordings apart, one recording at a time.
 
     Args:
         pipeline: its models are on their device; its clustering is bounded.
@@ -69,7 +70,7 @@ class Diarizer:
         self._chunks = Grid(self._segmentation.duration, self._segmentation.step)
         frames = self._segmentation.model.receptive_field
         self._frames = Grid(frames.duration, frames.step)
-        # How near embeddings of one voice lie depends on their model; CAM++ has no pipeline.
+        # How near embeddings of one speaker lie depends on their model; CAM++ has no pipeline.
         self._cluster = (
             cluster_by_distance
             if isinstance(getattr(pipeline._embedding, "model_", None), CamPlusPlus)

@@ -85,6 +85,7 @@ def test_progress_rises_to_one() -> None:
     assert told == sorted(told)
     assert len(told) >= 3
     assert (told[0] > 0, told[-1]) == (True, 1.0)
+    assert any(0.95 < share < 1 for share in told), "said nothing while it clustered"
 
 
 def test_bounds_on_the_number_of_speakers_are_kept() -> None:
