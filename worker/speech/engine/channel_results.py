@@ -12,9 +12,8 @@ from typing import Literal
 
 from worker.results.transcript import Channel, Language, Segment
 from worker.speech.api import Recognition
-from worker.speech.engine.selections import Kind
 from worker.speech.engine.window_languages import seconds_by_language
-from worker.speech.media.selection import Survey, SurveyedPart
+from worker.speech.media.selection import Kind, Survey, SurveyedPart
 
 __all__ = ["labels", "labels_note", "merged", "progress"]
 

@@ -21,9 +21,8 @@ from worker.speech.api import Partial, Recognition, Submission
 from worker.speech.children.framing import FrameError
 from worker.speech.engine import channel_results
 from worker.speech.engine.file import File, Group
-from worker.speech.engine.selections import Kind
 from worker.speech.engine.shared import Shared
-from worker.speech.media.selection import Selection, Survey
+from worker.speech.media.selection import Kind, Selection, Survey
 from worker.speech.prepare.frames import PrepareTask, read_survey
 
 __all__ = ["AddFile", "ChannelSubmission", "SurveyFeed"]

@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 from worker.speech.api import Options
-from worker.speech.media.selection import Selection
+from worker.speech.media.selection import Kind, Selection
 
-__all__ = ["Kind", "kind_of", "selection_of"]
-
-Kind = Literal["channels", "tracks"]
-"""What of a file is transcribed each on its own."""
+__all__ = ["kind_of", "selection_of"]
 
 
 def kind_of(options: Options) -> Kind | None:

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
-__all__ = ["MOST_PARTS", "USUAL", "Selection", "Survey", "SurveyedPart"]
+__all__ = ["MOST_PARTS", "USUAL", "Kind", "Selection", "Survey", "SurveyedPart"]
+
+Kind = Literal["channels", "tracks"]
+"""What of a file is read, and transcribed, each on its own."""
 
 MOST_PARTS = 32
 """Channels, or tracks, of one file that are transcribed each on its own: each is decoded as a file

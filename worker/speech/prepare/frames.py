@@ -21,14 +21,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from worker.speech.children.framing import Frame, FrameError
 from worker.speech.media.raw import RawAudio
-from worker.speech.media.selection import MOST_PARTS, USUAL, Selection, Survey, SurveyedPart
+from worker.speech.media.selection import MOST_PARTS, USUAL, Kind, Selection, Survey, SurveyedPart
 from worker.speech.prepare.sound import Sound, to_samples
 from worker.speech.windows import Span, Window
 
@@ -110,7 +110,7 @@ class PrepareTask:
     samples: bool = False
     raw: RawAudio | None = None
     selection: Selection = USUAL
-    survey: Literal["channels", "tracks"] | None = None
+    survey: Kind | None = None
     samples_file: str | None = None
 
 

@@ -9,8 +9,7 @@ from hypothesis import strategies as st
 from worker.results.transcript import Language, Segment, Word
 from worker.speech.api import Recognition
 from worker.speech.engine.channel_results import labels, labels_note, merged, progress
-from worker.speech.engine.selections import Kind
-from worker.speech.media.selection import MOST_PARTS, Selection, Survey, SurveyedPart
+from worker.speech.media.selection import MOST_PARTS, Kind, Selection, Survey, SurveyedPart
 
 ENGLISH = Language(code="en", probability=0.9, detected=True)
 GERMAN = Language(code="de", probability=0.8, detected=True)
