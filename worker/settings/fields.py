@@ -50,6 +50,13 @@ def _comma_separated(value: object) -> object:
     return value
 
 
+def _given(value: object) -> object:
+    """A name or a path; the empty one would be the current directory."""
+    if isinstance(value, str) and not value.strip():
+        raise ValueError("empty")
+    return value
+
+
 def _http_url(value: str) -> str:
     if not value.startswith(("http://", "https://")):
         raise ValueError("not an http or https URL")
@@ -82,6 +89,8 @@ def _positive_bytes(value: Any, parse: Any) -> ByteSize:
     return size
 
 
+Name = Annotated[str, BeforeValidator(_given)]
+LocalPath = Annotated[Path, BeforeValidator(_given)]
 QueueUrl = Annotated[str, AfterValidator(_http_url)]
 S3PrefixUrl = Annotated[str, AfterValidator(_s3_prefix)]
 Notice = Annotated[str, AfterValidator(_topic_or_queue)]
@@ -163,13 +172,13 @@ class Settings(BaseSettings):
         3, QUEUE, "recorded failures of a job after which it is given up", ge=1, le=100
     )
 
-    model: str = _setting(
+    model: Name = _setting(
         "large-v3",
         ENGINE,
         "a model's name (large-v3, turbo, base, ...) or its directory",
         allowed="a model's name or a directory",
     )
-    model_dir: Path | None = _setting(
+    model_dir: LocalPath | None = _setting(
         None,
         ENGINE,
         "where models are looked for before the hub, and kept",
@@ -207,7 +216,7 @@ class Settings(BaseSettings):
         ENGINE,
         "how words get their times: an alignment model, the decoder's attention, or not at all",
     )
-    diarize_model: str = _setting(
+    diarize_model: Name = _setting(
         "auto",
         ENGINE,
         "tells speakers apart where a job asks for that: `packaged` models, a pyannote pipeline's "
@@ -281,7 +290,7 @@ class Settings(BaseSettings):
         "seconds without progress on the device after which the worker kills itself",
         ge=1,
     )
-    work_dir: Path | None = _setting(
+    work_dir: LocalPath | None = _setting(
         None,
         LIFE,
         "where fetched files live for as long as their job; a temporary directory if not set",
@@ -312,7 +321,7 @@ class Settings(BaseSettings):
     log_format: Literal["text", "json"] = _setting(
         "text", OUTPUT, "lines for a person, or for a machine"
     )
-    log_file: Path | None = _setting(
+    log_file: LocalPath | None = _setting(
         None,
         OUTPUT,
         "log to this file instead of stderr; it may be rotated at any time",

@@ -103,6 +103,12 @@ def test_an_empty_variable_is_no_value() -> None:
     assert load(environ={"WORKER_BATCH_SIZE": "", "WORKER_OUTPUT": ""}) == load(environ={})
 
 
+@pytest.mark.parametrize("name", ["model", "model_dir", "diarize_model", "work_dir", "log_file"])
+def test_an_empty_name_or_path_is_not_the_current_directory(name: str) -> None:
+    with pytest.raises(SettingsError, match=rf"{name} = ' ' \(command line --.*\): must be "):
+        load({name: " "}, environ={})
+
+
 def test_every_wrong_value_is_reported_with_its_origin_and_what_is_allowed(tmp_path: Path) -> None:
     config = write(tmp_path / "w.toml", "max_wait = -1\n")
     with pytest.raises(SettingsError) as caught:
