@@ -95,7 +95,7 @@ def test_files_that_wait_for_speakers_leave_others_alone_and_end_with_the_engine
     for each in waiting:
         wait_for_text(each)
     until(lambda: engine.held_seconds() == engine.most_held_seconds())
-    assert len(list(tmp_path.glob("speakers-*/samples"))) == 4
+    assert len(list(tmp_path.glob("speakers-*/samples-*"))) == 4
     other = engine.submit(path, ENGLISH, name="other").future.result(PATIENCE)
     assert len(other.segments) == 2
     assert not any(each.future.done() for each in waiting)

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import importlib.util
+import json
+import os
+import subprocess
+import sys
 from collections import Counter
 from pathlib import Path
 
 import psutil
 import pytest
 
+from tests.engines import until
 from tests.fakes.tiny_model import base_engine
 from worker.results.transcript import Word
 from worker.speech.api import Options
@@ -29,21 +34,29 @@ def sample() -> Path:
     return package_folders("pyannote.audio")[0] / "sample" / "sample.wav"
 
 
-def test_two_women_are_told_apart_beside_their_text(sample: Path, tmp_path: Path) -> None:
+def test_two_women_are_told_apart_beside_their_text(
+    sample: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    monkeypatch.setenv("TMPDIR", str(temporary))
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
     options = Options(language="en", diarize=True)
     with base_engine(batch_size=4, word_times="attention", diarize_model="packaged") as engine:
         # A model that is named has been loaded by now.
         (pid,) = (each for each in engine.children() if "speakers" in _module(each))
         child = psutil.Process(pid)
         assert child.nice() == NICENESS
+        assert list(temporary.iterdir()) == [], "it is killed, and can't remove what it leaves"
         assert Path(f"/proc/{pid}/oom_score_adj").read_text().strip() == str(KILLED_FIRST)
-        submission = engine.submit(sample, options, name="sample", scratch=tmp_path)
+        submission = engine.submit(sample, options, name="sample", scratch=scratch)
         found = submission.future.result(PATIENCE)
         again = engine.submit(sample, options, name="again", resume=submission.partial())
         assert again.future.result(PATIENCE).diarization == found.diarization
         assert again.future.result().resumed == found.windows
         assert _module(pid), "one child for both"
-    assert list(tmp_path.iterdir()) == []
+    assert list(scratch.iterdir()) == []
     assert found.diarization is not None
     assert found.diarization.diarizer == "packaged"
     assert found.seconds["diarize"] > 0.0
@@ -58,6 +71,26 @@ def test_two_women_are_told_apart_beside_their_text(sample: Path, tmp_path: Path
     assert diane["diane"] == 1
     assert sheila["sheila"] == sheila["texas"] == sheila["yankee"] == 1
     assert not sheila["diane"]
+
+
+def test_what_a_run_leaves_that_is_killed_the_next_one_removes(
+    sample: Path, tmp_path: Path
+) -> None:
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    command = [
+        *(sys.executable, "-m", "worker", "transcribe", str(sample), "--model", "base", "--quiet"),
+        *("--device", "cpu", "--diarize", "--diarize-model", "packaged"),
+        *("--output-dir", str(tmp_path / "out")),
+    ]
+    environ = {**os.environ, "TMPDIR": str(temporary)}
+    with subprocess.Popen(command, env=environ) as killed:
+        until(lambda: list(temporary.glob("*/*/samples-*")))
+        killed.kill()
+    assert list(temporary.glob("*/*/samples-*"))
+    subprocess.run(command, env=environ, check=True, timeout=PATIENCE)
+    assert json.loads((tmp_path / "out" / "sample.json").read_bytes())["speakers"]
+    assert list(temporary.glob("transcription-worker-*")) == []
 
 
 def _module(pid: int) -> str:

@@ -53,7 +53,8 @@ def viewing(
     folder: Path, *arguments: str, environ: dict[str, str] | None = None
 ) -> Iterator[Viewer]:
     scratch = folder / "scratch"
-    scratch.mkdir()
+    # Left by one that was killed; whoever looks into `scratch` at the end sees that it is gone.
+    (scratch / f"transcription-worker-{os.geteuid()}" / "1-killed").mkdir(parents=True)
     process = subprocess.Popen(
         [sys.executable, "-m", "worker", "view", *arguments, "--no-browser"],
         stdout=subprocess.PIPE,

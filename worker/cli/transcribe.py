@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -162,15 +163,21 @@ def _run(
     from worker.cli.loading import load, stop
     from worker.cli.local_files import Watcher, transcribe_files
     from worker.cli.result_files import ResultFiles
+    from worker.pipeline.workdir import WorkDir
     from worker.speech.model.whole_folders import discard_unfinished
 
     results = ResultFiles(overwrite=arguments.overwrite)
-    with screen(quiet=arguments.quiet) as shown:
+    # What a run that is killed leaves there, the next removes.
+    work = WorkDir(settings.work_dir) if options.diarize else None
+    with screen(quiet=arguments.quiet) as shown, ExitStack() as leaving:
+        if work is not None:
+            leaving.callback(work.close)
 
         def clean_up() -> None:
             shown.abandon()
             results.discard()
             discard_unfinished()
+            leaving.close()
 
         with interruptible(clean_up) as interrupts:
             engine = load(_engine_config(settings, len(todo.targets)), shown, interrupts)
@@ -196,6 +203,7 @@ def _run(
                         on_progress=shown.show,
                         stopping=lambda: interrupts.asked,
                     ),
+                    scratch=None if work is None else work.path,
                 )
                 shown.close()
                 interrupted = interrupts.asked
@@ -205,6 +213,7 @@ def _run(
                 stop(engine, interrupts)
             code = _finish(arguments, todo, report, interrupted=interrupted)
             if interrupts.asked:
+                leaving.close()
                 interrupts.end()
             return code
 

@@ -42,11 +42,10 @@ class _Found:
 def _view(
     *, file: str, recording: str | None, output_dir: Path | None, port: int, browser: bool
 ) -> None:
-    from tempfile import TemporaryDirectory
-
     from worker.cli.interrupts import ended_as_by_ctrl_c
     from worker.cli.writable import writable
     from worker.logs import configure
+    from worker.pipeline.workdir import WorkDir
 
     configure("WARNING")
     if output_dir is not None and (problem := writable(output_dir)) is not None:
@@ -54,10 +53,10 @@ def _view(
     with (
         contextlib.suppress(KeyboardInterrupt),  # how a person leaves
         ended_as_by_ctrl_c(),  # what was fetched or decoded is removed
-        TemporaryDirectory(prefix="transcription-view-") as scratch,
+        contextlib.closing(WorkDir(None)) as work,  # it removes what one that was killed left
     ):
-        found = _find(file, recording, Path(scratch))
-        _serve(found, output_dir or found.folder, Path(scratch), port=port, browser=browser)
+        found = _find(file, recording, work.path)
+        _serve(found, output_dir or found.folder, work.path, port=port, browser=browser)
 
 
 def _find(file: str, recording: str | None, scratch: Path) -> _Found:

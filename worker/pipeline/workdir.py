@@ -55,7 +55,7 @@ class WorkDir:
 
     def __init__(self, base: Path | None) -> None:
         self._parent = base or Path(tempfile.gettempdir())
-        self._root = self._parent / f"transcription-worker-{os.getuid()}"
+        self._root = self._parent / f"transcription-worker-{os.geteuid()}"
         self._numbers = itertools.count(1)
         self._making = threading.Lock()
         self._locks: tuple[int, ...] = ()
@@ -248,7 +248,7 @@ def _private_folder(root: Path, parent: Path) -> bool:
         found = root.lstat()
     except FileNotFoundError:
         return False
-    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
         raise SettingsError(
             f"work_dir = {str(parent)!r} holds {root.name!r}, which is not a folder of the "
             "worker's user; remove it or set another work_dir"

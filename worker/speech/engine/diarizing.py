@@ -118,6 +118,7 @@ class Diarizing:
         self._make = make
         self._starting = threading.Lock()
         self._stopped = False
+        self._own_folder: Path | None = None
         self._process = self._ours(process) if process is not None else None
         self._files: dict[int, _Speakers] = {}
 
@@ -130,30 +131,31 @@ class Diarizing:
         if options.diarize and self._process is None:
             self._choice.refuse_without()
 
-    def ensure(self) -> None:
+    def ensure(self, scratch: Path | None) -> Path:
         """See to it that there is a process. The first call may fetch a model.
+
+        Args:
+            scratch: a folder for samples; None: one of this object, which `stop` removes.
+
+        Returns:
+            The folder for samples.
 
         Raises:
             JobError: `diarization_not_available`.
-            TransientError: the network failed that the model comes by.
+            TransientError: the network failed that the model comes by, or no folder can be made.
         """
         if self._process is None:
             self._start(self._choice.make())
+        return scratch or self._folder()
 
-    def add(self, file: File, scratch: Path | None) -> str:
+    def add(self, file: File, folder: Path) -> str:
         """A file wants to know who speaks: where its samples are to go. Call with the lock.
 
         Args:
             file: of the engine.
-            scratch: a folder for its samples; None: one that is made and removed.
-
-        Raises:
-            TransientError: none can be made.
+            folder: for its samples.
         """
-        own = scratch is None
-        speakers = _Speakers(
-            self._shared, self._flow, file, scratch or _new_folder(), own_folder=own
-        )
+        speakers = _Speakers(self._shared, self._flow, file, folder / f"samples-{file.number}")
         file.state.speakers_left = True
         self._files[file.number] = speakers
         file.future.add_done_callback(lambda _: self._answered(file))
@@ -182,6 +184,20 @@ class Diarizing:
             self._stopped = True
         if self._process is not None:
             self._process.stop()
+        if self._own_folder is not None:
+            shutil.rmtree(self._own_folder, ignore_errors=True)
+
+    def _folder(self) -> Path:
+        """This object's folder, made at the first call and after it was removed by somebody."""
+        with self._starting:
+            if self._own_folder is None or not self._own_folder.is_dir():
+                try:
+                    self._own_folder = Path(tempfile.mkdtemp(prefix="speakers-"))
+                except OSError as error:  # names the folder
+                    raise TransientError(
+                        f"no folder can be made for the samples of the audio: {error}"
+                    ) from error
+            return self._own_folder
 
     def _start(self, chosen: Chosen) -> None:
         with self._starting:
@@ -212,31 +228,16 @@ class Diarizing:
             speakers.clear()
 
 
-def _new_folder() -> Path:
-    """A folder in the system's for temporary files. Raises TransientError."""
-    try:
-        return Path(tempfile.mkdtemp(prefix="speakers-"))
-    except OSError as error:  # names the folder
-        raise TransientError(
-            f"no folder can be made for the samples of the audio: {error}"
-        ) from error
-
-
 class _Speakers:
     """One file as the process sees it; see `process.Client`."""
 
-    def __init__(
-        self, shared: Shared, flow: Flow, file: File, folder: Path, *, own_folder: bool
-    ) -> None:
+    def __init__(self, shared: Shared, flow: Flow, file: File, samples: Path) -> None:
         options = file.state.options
-        self.task = SpeakersTask(
-            str(folder / "samples"), options.min_speakers, options.max_speakers
-        )
+        self.task = SpeakersTask(str(samples), options.min_speakers, options.max_speakers)
         self.waits = False
         self._shared = shared
         self._flow = flow
         self._file = file
-        self._folder = folder if own_folder else None
         self._began = 0.0
 
     @property
@@ -289,12 +290,8 @@ class _Speakers:
     def clear(self) -> None:
         """Removes the samples; what can't be removed is logged."""
         try:
-            if self._folder is not None:
-                shutil.rmtree(self._folder)
-            else:
-                Path(self.task.samples_file).unlink()
-        except FileNotFoundError:
-            return  # removed before, or never written
+            # It may be removed before, or never written.
+            Path(self.task.samples_file).unlink(missing_ok=True)
         except OSError as error:
             log.warning("speakers.not_removed", message=f"Samples could not be removed: {error}")
 

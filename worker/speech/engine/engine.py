@@ -262,8 +262,7 @@ class Engine(Transcriber):
         parts = self._parts
         shared = parts.shared
         parts.loaded.check(options)
-        if options.diarize:
-            parts.diarizing.ensure()
+        folder = parts.diarizing.ensure(scratch) if options.diarize else None
         if not parts.loaded.model.multilingual:
             options = replace(options, language="en")
         carries = options.carry_context != "off"
@@ -278,7 +277,7 @@ class Engine(Transcriber):
                 samples=file.word_times == "aligned",
                 raw=options.raw,
                 selection=selection,
-                samples_file=parts.diarizing.add(file, scratch) if options.diarize else None,
+                samples_file=None if folder is None else parts.diarizing.add(file, folder),
             )
             shared.files[file.number] = file
             parts.pool.submit(parts.inflow.feed(file, task))

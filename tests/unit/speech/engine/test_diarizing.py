@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 from pathlib import Path
 from typing import NoReturn
@@ -183,15 +184,30 @@ def test_a_process_whose_thread_ends_breaks_the_engine(tmp_path: Path) -> None:
     assert isinstance(kit.engine.shared.failure, ZeroDivisionError)
 
 
+def test_one_folder_serves_all_who_bring_none_until_the_end_and_one_that_vanished_is_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    kit = Kit()
+    assert kit.diarizing.ensure(tmp_path / "own") == tmp_path / "own"
+    assert list(tmp_path.iterdir()) == []
+    first = kit.diarizing.ensure(None)
+    assert kit.diarizing.ensure(None) == first
+    (_, one), (_, other) = (kit.file(first, 40.0, name) for name in ("a", "b"))
+    assert one != other
+    shutil.rmtree(first)
+    assert kit.diarizing.ensure(None).is_dir()
+    monkeypatch.setattr(kit.process, "stop", lambda: None)
+    kit.diarizing.stop()
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_temporary_folder_that_can_not_be_made_is_told_by_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "gone"))
-    kit = Kit()
-    file, _ = kit.engine.file(name="job")
-    with kit.engine.flow.lock, pytest.raises(TransientError, match=f"'{tmp_path / 'gone'}/speak"):
-        kit.diarizing.add(file, None)
-    assert not file.state.speakers_left
+    with pytest.raises(TransientError, match=f"'{tmp_path / 'gone'}/speak"):
+        Kit().diarizing.ensure(None)
 
 
 class Told(Idle):
