@@ -18,7 +18,7 @@ from worker.redact import quoted
 
 __all__ = [
     "MAX_AUDIO_STREAM",
-    "MAX_CHANNELS",
+    "MAX_LABELS",
     "NEVER_TOGETHER",
     "AudioStream",
     "ChannelIdentification",
@@ -29,14 +29,15 @@ __all__ = [
 MAX_SPEAKERS = 30
 """Amazon Transcribe's bound."""
 
-MAX_CHANNELS = 32
-"""Channels, or tracks, of one file that are transcribed each on its own: each is decoded and kept
-as a file is."""
+MAX_LABELS = 32
+"""As many as there may be channels, or tracks, of one file that are transcribed each on its own:
+each is decoded and kept as a file is."""
 
 MAX_AUDIO_STREAM = 999
 """The greatest number of an audio track: no file has as many."""
 
 MAX_LABEL_CHARACTERS = 64
+"""A label stands before each line of a text and each cue of subtitles: no longer than a name."""
 
 
 def _advice(text: str) -> PydanticCustomError:
@@ -121,8 +122,8 @@ def _check_label(value: str) -> str:
 
 def _bound_labels(value: object) -> object:
     # Before pydantic makes an error of each of a hostile list's items.
-    if isinstance(value, (list, tuple)) and len(value) > MAX_CHANNELS:
-        raise contains(f"it has {len(value)} labels and may have {MAX_CHANNELS}: send fewer")
+    if isinstance(value, (list, tuple)) and len(value) > MAX_LABELS:
+        raise contains(f"it has {len(value)} labels and may have {MAX_LABELS}: send fewer")
     return value
 
 
@@ -137,7 +138,7 @@ def _check_labels(labels: tuple[str, ...], info: ValidationInfo) -> tuple[str, .
             " one of these, or leave this out"
         )
     unnamed = {
-        f"{'track' if by_track else 'ch'}_{number}" for number in range(len(labels), MAX_CHANNELS)
+        f"{'track' if by_track else 'ch'}_{number}" for number in range(len(labels), MAX_LABELS)
     }
     for number, label in enumerate(labels, 1):
         if label in labels[: number - 1]:
@@ -164,7 +165,7 @@ ChannelLabels = Annotated[
         ],
         ...,
     ],
-    Field(strict=False, max_length=MAX_CHANNELS, json_schema_extra={"uniqueItems": True}),
+    Field(strict=False, max_length=MAX_LABELS, json_schema_extra={"uniqueItems": True}),
     BeforeValidator(_bound_labels),
     AfterValidator(_check_labels),
 ]

@@ -13,7 +13,7 @@ from typing import Literal
 from worker.results.transcript import Channel, Language, Segment
 from worker.speech.api import Recognition
 from worker.speech.engine.window_languages import seconds_by_language
-from worker.speech.media.selection import Kind, Survey, SurveyedPart
+from worker.speech.media.selection import Kind, Survey, Surveyed
 
 __all__ = ["labels", "labels_note", "merged", "progress"]
 
@@ -26,17 +26,17 @@ _PAUSE_SECONDS = 1.0
 stretches of speech, each with 0.4 s more on either side (`config.SPANS`)."""
 
 
-def labels(given: Sequence[str], parts: Sequence[SurveyedPart], kind: Kind) -> tuple[str, ...]:
+def labels(given: Sequence[str], channels: Sequence[Surveyed], kind: Kind) -> tuple[str, ...]:
     """What channels, or tracks, are called; each another name.
 
     Args:
         given: by the job, in their order; there may be too few, or too many.
-        parts: the channels.
+        channels: what was surveyed.
         kind: what they are.
     """
-    used = list(given[: len(parts)])
-    for position in range(len(used), len(parts)):
-        selection = parts[position].selection
+    used = list(given[: len(channels)])
+    for position in range(len(used), len(channels)):
+        selection = channels[position].selection
         number = selection.channel if kind == "channels" else selection.stream
         plain = f"{_STEMS[kind]}_{position if number is None else number}"
         names = chain([plain], (f"{plain}_{other}" for other in count(2)))
@@ -88,7 +88,7 @@ def merged(
 
     Args:
         survey: of the file.
-        names: the labels of its parts.
+        names: the labels of what it found.
         kind: what they are.
         recognitions: the results of those that were transcribed, by position.
         notes: for the result, beside those of the survey and of the channels.
@@ -103,14 +103,14 @@ def merged(
     languages = seconds_by_language(share for each in found for share in each.languages)
     stages = [survey.seconds, *(each.seconds for each in found)]
     channels = []
-    for position, part in enumerate(survey.parts):
-        heard = recognitions[position if part.same_as is None else part.same_as]
+    for position, one in enumerate(survey.found):
+        heard = recognitions[position if one.same_as is None else one.same_as]
         channels.append(
             Channel(
                 label=names[position],
-                audio_stream=part.selection.stream,
-                channel=part.selection.channel,
-                same_as=None if part.same_as is None else names[part.same_as],
+                audio_stream=one.selection.stream,
+                channel=one.selection.channel,
+                same_as=None if one.same_as is None else names[one.same_as],
                 language=heard.language,
                 seconds=round(sum(map(_speech, heard.segments)), 3),
                 text="",
@@ -173,9 +173,9 @@ def _word_times(found: Sequence[Recognition]) -> Literal["aligned", "attention"]
 def _twins(survey: Survey, names: Sequence[str], kind: Kind) -> list[str]:
     """A note for each channel that others are the same as."""
     same: dict[int, list[int]] = {}
-    for position, part in enumerate(survey.parts):
-        if part.same_as is not None:
-            same.setdefault(part.same_as, [part.same_as]).append(position)
+    for position, one in enumerate(survey.found):
+        if one.same_as is not None:
+            same.setdefault(one.same_as, [one.same_as]).append(position)
     return [
         f"{kind.capitalize()} {_listed([names[each] for each in alike])} hold the same samples:"
         f" they were transcribed once, as {names[first]}"

@@ -77,11 +77,11 @@ class ChannelSubmission(Submission):
     def partial(self) -> Partial:
         """See `api.Submission`. One for each channel; before the survey is done, none."""
         with self._shared.changed:
-            parts = self._survey.parts if self._survey is not None else ()
+            found = self._survey.found if self._survey is not None else ()
             return Partial(
                 channels=tuple(
                     self._files[position].partial() if position in self._files else Partial()
-                    for position in range(len(parts))
+                    for position in range(len(found))
                 )
             )
 
@@ -117,13 +117,13 @@ class ChannelSubmission(Submission):
         if self._gone:
             return
         self._survey = survey
-        self._labels = channel_results.labels(self._given, survey.parts, self._kind)
+        self._labels = channel_results.labels(self._given, survey.found, self._kind)
         self._shared.surveys.discard(self)
         group = Group(self._shared.new_number())
-        for position, part in enumerate(survey.parts):
-            if part.same_as is None:
+        for position, one in enumerate(survey.found):
+            if one.same_as is None:
                 kept = self._kept[position] if position < len(self._kept) else None
-                self._files[position] = self._add(part.selection, kept, group)
+                self._files[position] = self._add(one.selection, kept, group)
         for position, file in self._files.items():
             file.future.add_done_callback(partial(self._answered, position))
 

@@ -15,13 +15,10 @@ from worker.speech.media.file import MediaFile
 from worker.speech.media.opening import Opened
 from worker.speech.media.parts import Part
 from worker.speech.media.raw import RawAudio
-from worker.speech.media.selection import MOST_PARTS, Selection, SurveyedPart
+from worker.speech.media.selection import Selection, Surveyed, check_count
 from worker.speech.media.tracks import Track, TrackOrder, left_out
 
 __all__ = ["AllTracks"]
-
-_SIGN_SECONDS = 30.0
-"""Seconds of audio whose packets are compared between two signs of life."""
 
 
 class AllTracks:
@@ -36,9 +33,10 @@ class AllTracks:
     Args:
         path: of the file.
         raw: what a file without a header holds.
+        sign_seconds: seconds of audio whose packets are compared between two signs of life.
 
     Attributes:
-        parts: the tracks, in their order; complete when `search` is.
+        found: the tracks, in their order; complete when `search` is.
         notes: sentences for the result on those that are left out; complete when `search` is.
 
     Raises:
@@ -46,8 +44,11 @@ class AllTracks:
             decode_failed: no track can be decoded; invalid_job: there are too many.
     """
 
-    def __init__(self, path: Path, raw: RawAudio | None = None) -> None:
-        self.parts: list[SurveyedPart] = []
+    def __init__(
+        self, path: Path, raw: RawAudio | None = None, *, sign_seconds: float = 30.0
+    ) -> None:
+        self._sign_seconds = sign_seconds
+        self.found: list[Surveyed] = []
         self.notes: list[str] = []
         self._file = MediaFile(path, raw)
         self._part, self._opened = _first(self._file)
@@ -83,11 +84,16 @@ class AllTracks:
             if not copies.settled:
                 yield from self._look(able, lambda place, it: copies.add(place, _told(it)))
             same_as = copies.same_as()
-        self.parts = [
-            SurveyedPart(Selection(stream=track.number), first)
+        self.found = [
+            Surveyed(Selection(stream=track.number), first)
             for track, first in zip(able, same_as, strict=True)
         ]
-        _check_count(len(self.parts))
+        check_count(
+            len(self.found),
+            "tracks",
+            asked="audio_stream is 'all'",
+            fix="send the number of one, or split the file",
+        )
 
     def _stream(self, track: Track) -> Any:
         return self._opened.audio[track.number]
@@ -108,7 +114,7 @@ class AllTracks:
             if add(places[packet.stream.index], packet):
                 return
             seconds = said if packet.dts is None else float(packet.dts * packet.time_base)
-            if abs(seconds - said) >= _SIGN_SECONDS:
+            if abs(seconds - said) >= self._sign_seconds:
                 said = seconds
                 yield max(0.0, seconds)
 
@@ -130,15 +136,6 @@ def _check_any(tracks: Sequence[Track], able: Sequence[Track]) -> None:
             ErrorCode.DECODE_FAILED,
             f"None of the file's {len(tracks)} audio tracks can be decoded; "
             "convert it to WAV, FLAC, MP3 or AAC.",
-        )
-
-
-def _check_count(tracks: int) -> None:
-    if tracks > MOST_PARTS:
-        raise JobError(
-            ErrorCode.INVALID_JOB,
-            f"audio_stream is 'all', but the file has {tracks} audio tracks, more than "
-            f"{MOST_PARTS}; send the number of one, or split the file.",
         )
 
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-__all__ = ["MOST_PARTS", "USUAL", "Kind", "Selection", "Survey", "SurveyedPart"]
+from worker.errors import ErrorCode, JobError
+
+__all__ = ["MOST_SURVEYED", "USUAL", "Kind", "Selection", "Survey", "Surveyed", "check_count"]
 
 Kind = Literal["channels", "tracks"]
 """What of a file is read, and transcribed, each on its own."""
 
-MOST_PARTS = 32
+MOST_SURVEYED = 32
 """Channels, or tracks, of one file that are transcribed each on its own: each is decoded as a file
 is. `channel_labels` of a job have as many at the most."""
 
@@ -34,12 +36,12 @@ USUAL = Selection()
 
 
 @dataclass(frozen=True, slots=True)
-class SurveyedPart:
+class Surveyed:
     """A channel of a track, or a whole track, that can be read on its own.
 
     Attributes:
         selection: how to read it.
-        same_as: position in the survey of the first part that holds the same samples; None where
+        same_as: position in the survey of the first that holds the same samples; None where
             this is the first.
     """
 
@@ -52,11 +54,30 @@ class Survey:
     """What a file has that can be read on its own.
 
     Attributes:
-        parts: in their order, 1 to `MOST_PARTS`.
+        found: in their order, 1 to `MOST_SURVEYED`.
         notes: sentences for the result, on what is left out.
         seconds: of each stage.
     """
 
-    parts: tuple[SurveyedPart, ...]
+    found: tuple[Surveyed, ...]
     notes: tuple[str, ...]
     seconds: dict[str, float]
+
+
+def check_count(count: int, of: str, *, asked: str, fix: str) -> None:
+    """Refuses a file that has more than `MOST_SURVEYED` of what was asked for.
+
+    Args:
+        count: how many it has.
+        of: what, in the plural.
+        asked: the field that asks for each on its own, and its value, as a clause.
+        fix: what to do instead, as a clause.
+
+    Raises:
+        JobError: invalid_job.
+    """
+    if count > MOST_SURVEYED:
+        raise JobError(
+            ErrorCode.INVALID_JOB,
+            f"{asked}, but the file's audio has {count} {of}, more than {MOST_SURVEYED}; {fix}.",
+        )

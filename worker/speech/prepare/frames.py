@@ -13,7 +13,7 @@ opened, window or samples, progress, and end, or surveyed where the task is a su
 | progress | seconds: of audio decoded so far | |
 | end | audio_seconds; peak: largest amplitude, of 1; seconds: {stage: seconds}; | |
 | | notes: sentences for the result | |
-| surveyed | parts: [{stream, channel, same_as}, ...], numbers or null; notes; seconds: | |
+| surveyed | found: [{stream, channel, same_as}, ...], numbers or null; notes; seconds: | |
 | | {stage: seconds} | |
 """
 
@@ -28,7 +28,14 @@ from numpy.typing import NDArray
 
 from worker.speech.children.framing import Frame, FrameError
 from worker.speech.media.raw import RawAudio
-from worker.speech.media.selection import MOST_PARTS, USUAL, Kind, Selection, Survey, SurveyedPart
+from worker.speech.media.selection import (
+    MOST_SURVEYED,
+    USUAL,
+    Kind,
+    Selection,
+    Survey,
+    Surveyed,
+)
 from worker.speech.prepare.sound import Sound, to_samples
 from worker.speech.windows import Span, Window
 
@@ -244,10 +251,10 @@ def end_frame(
 
 def surveyed_frame(survey: Survey) -> Frame:
     """What the file has."""
-    parts = [{**asdict(part.selection), "same_as": part.same_as} for part in survey.parts]
+    found = [{**asdict(one.selection), "same_as": one.same_as} for one in survey.found]
     return {
         "kind": "surveyed",
-        "parts": parts,
+        "found": found,
         "notes": list(survey.notes),
         "seconds": survey.seconds,
     }, b""
@@ -260,20 +267,20 @@ def read_survey(header: dict[str, Any]) -> Survey:
         FrameError: it is none that a child of ours would send.
     """
     try:
-        parts = tuple(
-            SurveyedPart(Selection(part["stream"], part["channel"]), part["same_as"])
-            for part in header["parts"]
+        found = tuple(
+            Surveyed(Selection(one["stream"], one["channel"]), one["same_as"])
+            for one in header["found"]
         )
-        survey = Survey(parts, tuple(map(str, header["notes"])), dict(header["seconds"]))
+        survey = Survey(found, tuple(map(str, header["notes"])), dict(header["seconds"]))
     except (KeyError, TypeError, ValueError) as error:
         raise FrameError(f"a child sent a broken survey: {error}") from error
-    if not 1 <= len(parts) <= MOST_PARTS or not all(
-        _is_number(part.selection.stream)
-        and _is_number(part.selection.channel)
-        and (part.same_as is None or _is_first(part.same_as, parts[:position]))
-        for position, part in enumerate(parts)
+    if not 1 <= len(found) <= MOST_SURVEYED or not all(
+        _is_number(one.selection.stream)
+        and _is_number(one.selection.channel)
+        and (one.same_as is None or _is_first(one.same_as, found[:position]))
+        for position, one in enumerate(found)
     ):
-        raise FrameError("a child sent a survey of parts that can't be")
+        raise FrameError("a child sent a survey that can't be")
     return survey
 
 
@@ -281,6 +288,6 @@ def _is_number(value: object) -> bool:
     return value is None or (type(value) is int and value >= 0)
 
 
-def _is_first(place: object, before: Sequence[SurveyedPart]) -> bool:
-    """Whether a place is that of an earlier part which is the same as none before it."""
+def _is_first(place: object, before: Sequence[Surveyed]) -> bool:
+    """Whether a place is that of an earlier one which is the same as none before it."""
     return type(place) is int and 0 <= place < len(before) and before[place].same_as is None

@@ -6,12 +6,11 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from worker.errors import ErrorCode, JobError
 from worker.speech.children.framing import Frame
 from worker.speech.media.all_tracks import AllTracks
 from worker.speech.media.copies import ChannelCopies
 from worker.speech.media.reader import AudioLimits, AudioReader
-from worker.speech.media.selection import MOST_PARTS, Selection, Survey, SurveyedPart
+from worker.speech.media.selection import Selection, Survey, Surveyed, check_count
 from worker.speech.prepare.frames import (
     PROGRESS_SECONDS,
     PrepareConfig,
@@ -53,35 +52,35 @@ def _survey_channels(task: PrepareTask, config: PrepareConfig) -> Iterator[Frame
             if reader.samples - reported >= PROGRESS_SECONDS * SAMPLE_RATE:
                 reported = reader.samples
                 yield progress_frame(reported / SAMPLE_RATE)
-        parts = [
-            SurveyedPart(Selection(reader.track, channel), first)
+        channels = [
+            Surveyed(Selection(reader.track, channel), first)
             for channel, first in enumerate(copies.same_as() or [None])
         ]
         # Where each channel's reader chooses the track again, it says what it left out.
-        found = _survey(parts, [] if reader.track is None else reader.left_out, began)
-    yield surveyed_frame(found)
+        surveyed = _survey(channels, [] if reader.track is None else reader.left_out, began)
+    yield surveyed_frame(surveyed)
 
 
 def _check_channels(channels: int) -> None:
-    if channels > MOST_PARTS:
-        raise JobError(
-            ErrorCode.INVALID_JOB,
-            f"channel_identification is true, but the audio has {channels} channels, more than "
-            f"{MOST_PARTS}; leave the field out, so that they are mixed, or send fewer.",
-        )
+    check_count(
+        channels,
+        "channels",
+        asked="channel_identification is true",
+        fix="leave the field out, so that they are mixed, or send fewer",
+    )
 
 
 def _survey_tracks(task: PrepareTask) -> Iterator[Frame]:
     began = time.perf_counter()
-    with AllTracks(Path(task.path), task.raw) as tracks:
+    with AllTracks(Path(task.path), task.raw, sign_seconds=PROGRESS_SECONDS) as tracks:
         # They may differ in length; each one's reader says its own.
         yield opened_frame(None)
         for seconds in tracks.search():
             yield progress_frame(seconds)
-        found = _survey(tracks.parts, tracks.notes, began)
-    yield surveyed_frame(found)
+        surveyed = _survey(tracks.found, tracks.notes, began)
+    yield surveyed_frame(surveyed)
 
 
-def _survey(parts: list[SurveyedPart], notes: list[str], began: float) -> Survey:
+def _survey(found: list[Surveyed], notes: list[str], began: float) -> Survey:
     seconds = time.perf_counter() - began
-    return Survey(tuple(parts), tuple(notes), {"decode": seconds})
+    return Survey(tuple(found), tuple(notes), {"decode": seconds})

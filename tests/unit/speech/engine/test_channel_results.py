@@ -9,16 +9,14 @@ from hypothesis import strategies as st
 from worker.results.transcript import Language, Segment, Word
 from worker.speech.api import Recognition
 from worker.speech.engine.channel_results import labels, labels_note, merged, progress
-from worker.speech.media.selection import MOST_PARTS, Kind, Selection, Survey, SurveyedPart
+from worker.speech.media.selection import MOST_SURVEYED, Kind, Selection, Survey, Surveyed
 
 ENGLISH = Language(code="en", probability=0.9, detected=True)
 GERMAN = Language(code="de", probability=0.8, detected=True)
 
 
-def channels(*same_as: int | None) -> tuple[SurveyedPart, ...]:
-    return tuple(
-        SurveyedPart(Selection(None, number), first) for number, first in enumerate(same_as)
-    )
+def channels(*same_as: int | None) -> tuple[Surveyed, ...]:
+    return tuple(Surveyed(Selection(None, number), first) for number, first in enumerate(same_as))
 
 
 def survey(*same_as: int | None, notes: tuple[str, ...] = ()) -> Survey:
@@ -57,7 +55,7 @@ given_labels = st.lists(
 ).map(tuple)
 
 
-@given(given_labels, st.integers(1, MOST_PARTS), st.sampled_from(["channels", "tracks"]))
+@given(given_labels, st.integers(1, MOST_SURVEYED), st.sampled_from(["channels", "tracks"]))
 def test_each_channel_has_a_label_of_its_own_and_those_given_come_first(
     asked: tuple[str, ...], number: int, kind: Kind
 ) -> None:
@@ -72,7 +70,7 @@ def test_each_channel_has_a_label_of_its_own_and_those_given_come_first(
 
 
 def test_labels_are_numbers_in_the_file_and_avoid_those_that_are_given() -> None:
-    tracks = tuple(SurveyedPart(Selection(stream)) for stream in (0, 2, 5))
+    tracks = tuple(Surveyed(Selection(stream)) for stream in (0, 2, 5))
     assert labels((), tracks, "tracks") == ("track_0", "track_2", "track_5")
     assert labels((), channels(None, None), "channels") == ("ch_0", "ch_1")
     assert labels(("ch_1",), channels(None, None, None), "channels") == ("ch_1", "ch_1_2", "ch_2")

@@ -19,7 +19,7 @@ from worker.speech.engine.channels import ChannelSubmission, SurveyFeed
 from worker.speech.engine.file import File, Group
 from worker.speech.engine.inflow import FILE_SHARE, MIN_HELD_SECONDS, FileFeed
 from worker.speech.engine.selections import kind_of, selection_of
-from worker.speech.media.selection import Selection, Survey, SurveyedPart
+from worker.speech.media.selection import Selection, Survey, Surveyed
 from worker.speech.prepare.frames import PrepareTask, end_frame, surveyed_frame
 
 PATIENCE = 30.0
@@ -57,7 +57,7 @@ class Call:
 
     def surveyed(self, *same_as: int | None) -> None:
         """The child has found channels."""
-        found = tuple(SurveyedPart(Selection(None, n), same) for n, same in enumerate(same_as))
+        found = tuple(Surveyed(Selection(None, n), same) for n, same in enumerate(same_as))
         self.survey.frame({"kind": "opened", "stated_seconds": 60.0}, b"")
         self.survey.frame({"kind": "progress", "seconds": 30.0}, b"")
         self.survey.frame(*surveyed_frame(Survey(found, (), {"decode": 0.5})))
@@ -193,7 +193,7 @@ def test_a_file_that_can_not_be_surveyed_fails_with_the_reason() -> None:
 @pytest.mark.parametrize(
     "frame",
     [
-        ({"kind": "surveyed", "parts": [], "notes": [], "seconds": {}}, b""),
+        ({"kind": "surveyed", "found": [], "notes": [], "seconds": {}}, b""),
         end_frame(40.0, 1.0, {}),
     ],
 )

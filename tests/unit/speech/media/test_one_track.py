@@ -14,7 +14,7 @@ from tests.fakes.containers import Track, write
 from tests.fakes.damage import originals
 from tests.fakes.media import tone
 from worker.errors import ErrorCode, JobError
-from worker.speech.media import all_tracks
+from worker.speech.media import selection
 from worker.speech.media.all_tracks import AllTracks
 from worker.speech.media.reader import AudioLimits, AudioReader
 from worker.speech.media.selection import Selection
@@ -159,8 +159,8 @@ def test_a_track_of_a_transport_stream_goes_on_in_the_same_place(tmp_path: Path)
 def search(path: Path) -> tuple[list[tuple[int | None, int | None]], list[str]]:
     with AllTracks(path) as tracks:
         list(tracks.search())
-    assert all(part.selection.channel is None for part in tracks.parts)
-    return [(part.selection.stream, part.same_as) for part in tracks.parts], tracks.notes
+    assert all(part.selection.channel is None for part in tracks.found)
+    return [(part.selection.stream, part.same_as) for part in tracks.found], tracks.notes
 
 
 def test_all_tracks_are_found_those_without_sound_too(tmp_path: Path) -> None:
@@ -219,7 +219,7 @@ from worker.speech.media.all_tracks import AllTracks
 for _ in range(3):
     with AllTracks(Path(sys.argv[1])) as tracks:
         list(tracks.search())
-print(len(tracks.parts))
+print(len(tracks.found))
 """
 
 
@@ -252,13 +252,13 @@ def test_tracks_that_can_t_be_decoded_are_left_out_and_named(tmp_path: Path) -> 
 def test_more_tracks_than_are_transcribed_each_on_its_own(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(all_tracks, "MOST_PARTS", 3)
+    monkeypatch.setattr(selection, "MOST_SURVEYED", 3)
     few = [track(440.0, seconds=0.1)] * 3
     path = write(tmp_path / "a.mka", few, container=CONTAINERS["mka"])
     assert len(search(path)[0]) == 3
     write(path, [*few, few[0]], container=CONTAINERS["mka"])
     with pytest.raises(
-        JobError, match="audio_stream is 'all', but the file has 4 audio tracks, more than 3"
+        JobError, match="audio_stream is 'all', but the file's audio has 4 tracks, more than 3"
     ) as caught:
         search(path)
     assert caught.value.code is ErrorCode.INVALID_JOB

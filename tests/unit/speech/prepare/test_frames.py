@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from tests.frames import sent
 from worker.speech.children.framing import FrameError
 from worker.speech.media.raw import ENCODINGS, MAX_CHANNELS, MAX_RATE, MIN_RATE, RawAudio
-from worker.speech.media.selection import MOST_PARTS, Selection, Survey, SurveyedPart
+from worker.speech.media.selection import MOST_SURVEYED, Selection, Survey, Surveyed
 from worker.speech.prepare.frames import (
     PrepareConfig,
     PreparedWindow,
@@ -103,10 +103,10 @@ def test_a_window_that_is_done_is_named_alone() -> None:
 
 @st.composite
 def surveys(draw: st.DrawFn) -> Survey:
-    parts: list[SurveyedPart] = []
-    for _ in range(draw(st.integers(1, MOST_PARTS))):
+    parts: list[Surveyed] = []
+    for _ in range(draw(st.integers(1, MOST_SURVEYED))):
         firsts = [place for place, part in enumerate(parts) if part.same_as is None]
-        parts.append(SurveyedPart(draw(selections), draw(st.sampled_from([None, *firsts]))))
+        parts.append(Surveyed(draw(selections), draw(st.sampled_from([None, *firsts]))))
     notes = draw(st.lists(st.text(max_size=20), max_size=2).map(tuple))
     return Survey(tuple(parts), notes, {"decode": draw(seconds)})
 
@@ -126,7 +126,7 @@ def part(
     "parts",
     [
         [],
-        [part()] * (MOST_PARTS + 1),
+        [part()] * (MOST_SURVEYED + 1),
         [part(stream="0")],
         [part(channel=-1)],
         [part(channel=True)],
@@ -138,6 +138,6 @@ def part(
     ],
 )
 def test_a_survey_that_no_child_of_ours_sends_is_refused(parts: object) -> None:
-    header = {"kind": "surveyed", "parts": parts, "notes": [], "seconds": {}}
+    header = {"kind": "surveyed", "found": parts, "notes": [], "seconds": {}}
     with pytest.raises(FrameError, match="a child sent a"):
         read_survey(header)

@@ -207,11 +207,11 @@ def test_a_child_surveys_a_file_and_then_reads_what_it_found(
     path = write_wav(tmp_path / "call.wav", np.stack([left, right], 1))
     first = pool.put(Recorder(path, survey="channels")).wait()
     pid = pool.pid()
-    found = read_survey(first.frames[-1])
-    assert [part.selection for part in found.parts] == [Selection(0, 0), Selection(0, 1)]
+    channels = read_survey(first.frames[-1]).found
+    assert [each.selection for each in channels] == [Selection(0, 0), Selection(0, 1)]
     starts = []
-    for part in found.parts:
-        client = pool.put(Recorder(path, selection=part.selection)).wait()
+    for each in channels:
+        client = pool.put(Recorder(path, selection=each.selection)).wait()
         assert client.ended
         (window,) = [header for header in client.frames if header["kind"] == "window"]
         starts.append(window["spans"][0][0] / 16_000)

@@ -14,11 +14,11 @@ from tests.fakes.containers import Track, write
 from tests.fakes.media import encode, tone, wav_bytes, write_wav
 from tests.fakes.speech import conversation
 from worker.errors import ErrorCode, JobError
-from worker.jobs.speakers import MAX_CHANNELS
+from worker.jobs.speakers import MAX_LABELS
 from worker.speech.children.framing import Frame
 from worker.speech.media import raw
 from worker.speech.media.raw import RawAudio
-from worker.speech.media.selection import MOST_PARTS, Selection
+from worker.speech.media.selection import MOST_SURVEYED, Selection
 from worker.speech.prepare.frames import PrepareConfig, PrepareTask, read_survey
 from worker.speech.prepare.surveying import survey
 
@@ -39,7 +39,7 @@ def surveyed(path: Path, kind: Any = "channels", **task: Any) -> tuple[Parts, tu
     assert set(kinds[1:-1]) <= {"progress"}
     read = read_survey(found[-1][0])
     assert set(read.seconds) == {"decode"}
-    parts = [(part.selection.stream, part.selection.channel, part.same_as) for part in read.parts]
+    parts = [(part.selection.stream, part.selection.channel, part.same_as) for part in read.found]
     return parts, read.notes
 
 
@@ -135,13 +135,13 @@ def test_memory_does_not_grow_with_the_length(tmp_path: Path) -> None:
 
 
 def test_more_channels_than_are_transcribed_each_on_its_own(tmp_path: Path) -> None:
-    assert MOST_PARTS == MAX_CHANNELS < raw.MAX_CHANNELS
+    assert MOST_SURVEYED == MAX_LABELS < raw.MAX_CHANNELS
     path = wav(tmp_path / "a.wav", *[tone(0.5)] * 32)
     assert len(surveyed(path)[0]) == 32
     wav(path, *[tone(0.5)] * 33)
     with pytest.raises(
         JobError,
-        match="channel_identification is true, but the audio has 33 channels, more than 32",
+        match="channel_identification is true, but the file's audio has 33 channels, more than 32",
     ) as caught:
         surveyed(path)
     assert caught.value.code is ErrorCode.INVALID_JOB
