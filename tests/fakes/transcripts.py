@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from worker.results.presentation import Presentation
 from worker.results.transcript import (
     EngineInfo,
     InputInfo,
@@ -13,6 +14,8 @@ from worker.results.transcript import (
     Transcript,
     Word,
 )
+from worker.speech.api import Recognition
+from worker.speech.assemble import Input, assemble, timings
 
 ENGINE = EngineInfo(
     model="base",
@@ -87,4 +90,17 @@ def transcript(
         engine=ENGINE,
         timings=Timings(),
         speed=1.0,
+    )
+
+
+def assembled(found: Recognition, presentation: Presentation | None = None) -> Transcript:
+    """A transcript of what was recognised in a file."""
+    return assemble(
+        found,
+        job_id="call-17",
+        input=Input("call-17.flac", 1),
+        task="transcribe",
+        engine=ENGINE,
+        timings=timings(found),
+        presentation=presentation,
     )

@@ -9,13 +9,12 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.fakes.transcripts import ENGINE
+from tests.fakes.transcripts import assembled
 from tests.spoken import examples
 from tests.windows import spoken, window
 from worker.results.presentation import Presentation
-from worker.results.transcript import Channel, Language, Segment, Timings, Transcript
+from worker.results.transcript import Channel, Language, Segment
 from worker.speech.api import Recognition
-from worker.speech.assemble import Input, assemble
 
 
 def channel(
@@ -50,18 +49,6 @@ def recognition(channels: Sequence[Channel], said: Sequence[Sequence[Segment]]) 
         seconds={},
         windows=1,
         channels=tuple(channels),
-    )
-
-
-def assembled(found: Recognition, presentation: Presentation | None = None) -> Transcript:
-    return assemble(
-        found,
-        job_id="call-17",
-        input=Input("call-17.flac", 1),
-        task="transcribe",
-        engine=ENGINE,
-        timings=Timings(),
-        presentation=presentation,
     )
 
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from tests.fakes.transcripts import ENGINE, segments
+from tests.fakes.transcripts import assembled, segments
 from worker.results.presentation import FilterMethod, Presentation
-from worker.results.transcript import Timings, Transcript
+from worker.results.transcript import Transcript
 from worker.speech.api import Recognition
-from worker.speech.assemble import Input, assemble
 
 
-def assembled(
+def shown(
     *texts: str, hidden: tuple[str, ...], method: FilterMethod, with_words: bool = True
 ) -> Transcript:
     presentation = Presentation(vocabulary_filter=hidden, vocabulary_filter_method=method)
@@ -24,19 +23,11 @@ def assembled(
         windows=1,
         notes=("a note",),
     )
-    return assemble(
-        recognition,
-        job_id="a",
-        input=Input("a.flac", 1),
-        task="transcribe",
-        engine=ENGINE,
-        timings=Timings(),
-        presentation=replace(presentation, segment_resolution="window"),
-    )
+    return assembled(recognition, replace(presentation, segment_resolution="window"))
 
 
 def test_the_whole_text_has_what_segments_have() -> None:
-    made = assembled("Darn, it rained.", "Darn.", hidden=("darn",), method="remove")
+    made = shown("Darn, it rained.", "Darn.", hidden=("darn",), method="remove")
     assert made.text == "it rained."
     assert [segment.text for segment in made.segments] == ["it rained."]
     assert made.word_times == "attention"
@@ -44,12 +35,12 @@ def test_the_whole_text_has_what_segments_have() -> None:
 
 
 def test_where_all_is_removed_nothing_is_left() -> None:
-    made = assembled("Darn!", "Darn it.", hidden=("darn", "it"), method="remove")
+    made = shown("Darn!", "Darn it.", hidden=("darn", "it"), method="remove")
     assert (made.text, made.segments, made.word_times) == ("", (), None)
 
 
 def test_a_note_says_that_tags_have_no_words_to_stand_in() -> None:
-    made = assembled("Darn.", hidden=("darn",), method="tag", with_words=False)
+    made = shown("Darn.", hidden=("darn",), method="tag", with_words=False)
     assert made.text == "Darn."
     assert made.notes[0] == "a note"
     assert "vocabulary_filter" in made.notes[1]

@@ -10,14 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.fakes.transcripts import ENGINE
+from tests.fakes.transcripts import assembled
 from tests.spoken import examples, milliseconds
 from tests.windows import spoken, window
 from worker.results.presentation import Presentation
 from worker.results.speakers import Diarization, Voice
 from worker.results.transcript import Segment, Timings, Transcript, Turn
 from worker.speech.api import Recognition
-from worker.speech.assemble import Input, assemble, timings
 
 
 def recognition(
@@ -32,18 +31,6 @@ def recognition(
         seconds={"diarize": 1.25},
         windows=len(windows),
         diarization=Diarization("packaged", voices, alone),
-    )
-
-
-def assembled(found: Recognition, presentation: Presentation | None = None) -> Transcript:
-    return assemble(
-        found,
-        job_id="call-17",
-        input=Input("call-17.flac", 1),
-        task="transcribe",
-        engine=ENGINE,
-        timings=timings(found),
-        presentation=presentation,
     )
 
 
