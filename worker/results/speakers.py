@@ -6,7 +6,7 @@ from bisect import bisect_left
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import accumulate, chain
+from itertools import accumulate, chain, product
 from typing import NamedTuple
 
 from worker.results.plural import counted
@@ -140,18 +140,23 @@ class Heard:
 class _InOrder:
     """Voices in order of start, found by their time.
 
+    Each speaker's by themselves: those of several overlap, and one that lasts for hours would be in
+    the way of all others.
+
     Args:
         voices: in order of start.
         labels: of speakers; others are left out.
     """
 
     def __init__(self, voices: Iterable[Voice], labels: Mapping[str, str]) -> None:
-        self._voices = [
-            voice._replace(speaker=labels[voice.speaker])
-            for voice in voices
-            if voice.speaker in labels
+        own: dict[str, list[Voice]] = {label: [] for label in labels.values()}
+        for voice in voices:
+            if voice.speaker in labels:
+                own[labels[voice.speaker]].append(voice)
+        self._own = [
+            (label, voices, list(accumulate((voice.end for voice in voices), max)))
+            for label, voices in own.items()
         ]
-        self._reached = list(accumulate((voice.end for voice in self._voices), max))
 
     def within(self, stretches: Iterable[Stretch]) -> dict[str, float]:
         """Who is heard in some stretches, and for how many seconds of them.
@@ -159,14 +164,14 @@ class _InOrder:
         In one of no length they are 0, of who is heard then.
         """
         seconds: defaultdict[str, float] = defaultdict(float)
-        for start, end in stretches:
-            for number in range(bisect_left(self._reached, start), len(self._voices)):
-                voice = self._voices[number]
+        for (start, end), (label, voices, reached) in product(stretches, self._own):
+            for number in range(bisect_left(reached, start), len(voices)):
+                voice = voices[number]
                 if voice.start > end:
                     break
                 shared = min(end, voice.end) - max(start, voice.start)
                 if shared > 0 or shared == 0 == end - start:
-                    seconds[voice.speaker] += shared
+                    seconds[label] += shared
         return seconds
 
 
