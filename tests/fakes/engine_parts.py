@@ -48,11 +48,12 @@ class Parts:
         resume: Partial | None = None,
         samples: bool = False,
         carry_context: CarryContext = "off",
+        diarize: bool = False,
     ) -> tuple[File, FileFeed]:
         """A file in the engine, and its seat in the prepare pool."""
         state = FileState(
             name,
-            Options(language=language, carry_context=carry_context),
+            Options(language=language, carry_context=carry_context, diarize=diarize),
             self.feedback.ladder,
             resume=resume,
             stages_left={stage.name for stage in self.inflow.stages},

@@ -120,7 +120,7 @@ class Diarizing:
         self._stopped = False
         self._own_folder: Path | None = None
         self._process = self._ours(process) if process is not None else None
-        self._files: dict[int, _Speakers] = {}
+        self._asked: dict[int, _Speakers] = {}
 
     def refuse_without(self, options: Options) -> None:
         """Refuse options that ask for speakers where there surely is no model; takes no time.
@@ -135,7 +135,7 @@ class Diarizing:
         """See to it that there is a process. The first call may fetch a model.
 
         Args:
-            scratch: a folder for samples; None: one of this object, which `stop` removes.
+            scratch: a folder for samples; None: one of its own, which `close` removes.
 
         Returns:
             The folder for samples.
@@ -143,6 +143,7 @@ class Diarizing:
         Raises:
             JobError: `diarization_not_available`.
             TransientError: the network failed that the model comes by, or no folder can be made.
+            EngineError: it is stopped.
         """
         if self._process is None:
             self._start(self._choice.make())
@@ -157,13 +158,13 @@ class Diarizing:
         """
         speakers = _Speakers(self._shared, self._flow, file, folder / f"samples-{file.number}")
         file.state.speakers_left = True
-        self._files[file.number] = speakers
+        self._asked[file.number] = speakers
         file.future.add_done_callback(lambda _: self._answered(file))
         return speakers.task.samples_file
 
     def decoded(self, file: File) -> None:
         """A file is decoded to its end: its samples are there. Call with the lock."""
-        speakers = self._files.get(file.number)
+        speakers = self._asked.get(file.number)
         if speakers is not None and self._process is not None:
             speakers.waits = True
             self._process.submit(speakers)
@@ -171,7 +172,7 @@ class Diarizing:
     def behind(self) -> bool:
         """Whether so much audio waits for the process that no more is to be brought."""
         with self._shared.changed:
-            waiting = (each.seconds for each in self._files.values() if each.waits)
+            waiting = (each.seconds for each in self._asked.values() if each.waits)
             return sum(waiting) > WAITING_SECONDS
 
     def children(self) -> list[int]:
@@ -184,12 +185,18 @@ class Diarizing:
             self._stopped = True
         if self._process is not None:
             self._process.stop()
-        if self._own_folder is not None:
-            shutil.rmtree(self._own_folder, ignore_errors=True)
+
+    def close(self) -> None:
+        """Removes its own folder, once it is stopped and nobody writes there any more."""
+        with self._starting:
+            if self._own_folder is not None:
+                shutil.rmtree(self._own_folder, ignore_errors=True)
 
     def _folder(self) -> Path:
-        """This object's folder, made at the first call and after it was removed by somebody."""
+        """Its own folder, made at the first call and after it was removed by somebody."""
         with self._starting:
+            if self._stopped:
+                raise EngineError("the engine is stopped")
             if self._own_folder is None or not self._own_folder.is_dir():
                 try:
                     self._own_folder = Path(tempfile.mkdtemp(prefix="speakers-"))
@@ -223,7 +230,7 @@ class Diarizing:
 
     def _answered(self, file: File) -> None:
         with self._shared.changed:
-            speakers = self._files.pop(file.number, None)
+            speakers = self._asked.pop(file.number, None)
         if speakers is not None:
             speakers.clear()
 
@@ -254,7 +261,6 @@ class _Speakers:
         self._began = time.monotonic()
         with self._shared.changed:
             self.waits = False
-            self._shared.changed.notify_all()
 
     def progress(self, share: float) -> None:
         """See `process.Client`."""

@@ -160,6 +160,7 @@ class Engine(Transcriber):
         running.flow.stop()
         running.diarizing.stop()
         running.pool.stop()
+        running.diarizing.close()
         for thread in running.threads:
             thread.join()
         running.router.close()

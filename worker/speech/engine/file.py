@@ -113,7 +113,11 @@ class File(Submission):
         self._text.add_done_callback(lambda _: call())
 
     def text_done(self) -> None:
-        """Nothing but who speaks is missing; it may be told more than once, with the lock."""
+        """Nothing but who speaks is missing; it may be told more than once, with the lock.
+
+        Its text stands, as if it were answered: what was kept to decode some of it again goes.
+        """
+        self.state.short.clear()
         if not self._text.done():
             self._text.set_result(None)
 

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from worker.errors import EngineError, JobError, WorkerError
 from worker.logs import get_logger
 from worker.results.transcript import Word
+from worker.speech.api import Recognition
 from worker.speech.engine.batcher import Item, Key
 from worker.speech.engine.feedback import Feedback
 from worker.speech.engine.file import File, Owner
@@ -160,16 +161,16 @@ class Flow(Owner):
                 file.text_done()
             return
         self._forget(file)
-        if file.state.failure is not None:
-            with suppress(InvalidStateError):
-                file.future.set_exception(file.state.failure)
-            return
-        language = file.state.language
-        if language is not None and (why := self._feedback.why_not(language.code)):
-            file.state.notes.append(why)
-        word_times = file.word_times if file.word_times != "none" else None
         with suppress(InvalidStateError):  # a caller may have cancelled the future itself
-            file.future.set_result(file.state.recognition(word_times))
+            if file.state.failure is not None:
+                file.future.set_exception(file.state.failure)
+                return
+            try:
+                recognition = self._recognition(file)
+            except Exception as error:  # noqa: BLE001  # nobody else would answer the file
+                file.future.set_exception(error)
+            else:
+                file.future.set_result(recognition)
 
     def fail(self, file: File, error: WorkerError) -> None:
         """End a file with an error. Takes the lock itself."""
@@ -212,6 +213,12 @@ class Flow(Owner):
                 survey.fail(EngineError(f"the engine has stopped: {error}"))
             self._shared.stopping = True
             self._shared.changed.notify_all()
+
+    def _recognition(self, file: File) -> Recognition:
+        language = file.state.language
+        if language is not None and (why := self._feedback.why_not(language.code)):
+            file.state.notes.append(why)
+        return file.state.recognition(file.word_times if file.word_times != "none" else None)
 
     def _repair(self) -> None:
         """Where short windows lost, those of files that are not answered are decoded in full."""

@@ -39,7 +39,8 @@ class FileState(WindowTexts):
         notes: for the result.
         speakers_left: whether it is still to be told who speaks. The answer waits for that;
             nothing else does.
-        speakers_done: share of the file in which that is told, from 0 to 1.
+        speakers_done: share of the file in which that is told, from 0 to 1; 1 as well once it is
+            known that it can't be.
         diarization: who speaks when; None before it is told, and where nobody asked.
         failure: what the file fails with once its text is complete.
     """
@@ -100,7 +101,7 @@ class FileState(WindowTexts):
             diarization: who speaks when.
             notes: what telling speakers apart has to say, for the result.
         """
-        self.speakers_left = False
+        self._speakers_done()
         self.diarization = diarization
         self.notes.extend(notes)
 
@@ -109,7 +110,7 @@ class FileState(WindowTexts):
 
         Its windows are then all in the job's checkpoint, for a sender who tries again.
         """
-        self.speakers_left = False
+        self._speakers_done()
         self.failure = error
 
     @property
@@ -195,9 +196,12 @@ class FileState(WindowTexts):
         half of the work each.
         """
         text, length = self._text_progress()
-        if not self.speakers_left:
+        if not self.options.diarize:
             return text, length
         return (text + self.speakers_done * (length or 0.0)) / 2, length
+
+    def _speakers_done(self) -> None:
+        self.speakers_left, self.speakers_done = False, 1.0
 
     def _text_progress(self) -> tuple[float, float | None]:
         if self.text_done and self.audio_seconds is not None:

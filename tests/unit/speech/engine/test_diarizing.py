@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 from pathlib import Path
-from typing import NoReturn
+from typing import Literal, NoReturn
 
 import pytest
 
@@ -31,6 +31,7 @@ from worker.speech.model.loaded import Loaded
 from worker.speech.speakers.choice import Choice
 from worker.speech.speakers.frames import Found, SpeakersConfig
 from worker.speech.speakers.process import Client, SpeakersProcess
+from worker.speech.windows import FULL_POSITIONS
 
 CARD, CPU = Device("cuda", 0, "no card at all"), Device("cpu", 0, "a processor")
 
@@ -53,8 +54,8 @@ class Idle(SpeakersProcess):
 class Kit:
     """Diarizing in an engine without threads; the test plays the process."""
 
-    def __init__(self, device: Device = CPU) -> None:
-        self.engine: Parts = parts()
+    def __init__(self, device: Device = CPU, *, context: Literal["full", "adaptive"] = "full"):
+        self.engine: Parts = parts(context=context)
         self.process = Idle(device)
         self.diarizing = Diarizing(
             Choice(EngineConfig()),
@@ -67,7 +68,7 @@ class Kit:
 
     def file(self, scratch: Path, seconds: float, name: str = "job") -> tuple[File, Path]:
         """A file of one window, decoded to its end."""
-        file, feed = self.engine.file(name=name)
+        file, feed = self.engine.file(name=name, diarize=True)
         with self.engine.flow.lock:
             samples = Path(self.diarizing.add(file, scratch))
         samples.touch()
@@ -122,6 +123,44 @@ def test_a_file_that_waits_holds_no_windows_and_its_samples_go_with_its_answer(
     found = file.future.result(0)
     assert found.diarization == Diarization("x", (), ())
     assert "A note." in found.notes
+
+
+def test_progress_never_falls_whether_text_or_speakers_are_told_first(tmp_path: Path) -> None:
+    kit = Kit()
+    file, _ = kit.file(tmp_path, 40.0)
+    (client,) = kit.process.queued
+    client.begins()
+    assert file.progress() == (0.0, 40.0)
+    client.progress(1.0)
+    assert file.progress() == (20.0, 40.0)
+    client.found(Found(Diarization("x", (), ()), "cpu", ()))
+    assert file.progress() == (20.0, 40.0)
+    kit.engine.decode()
+    assert file.progress() == (40.0, 40.0)
+
+
+def test_text_that_only_waits_for_speakers_keeps_nothing_to_be_decoded_again(
+    tmp_path: Path,
+) -> None:
+    kit = Kit(context="adaptive")
+    file, _ = kit.file(tmp_path, 40.0)
+    kept: list[int] = []
+    file.on_text_done(lambda: kept.append(len(file.state.short)))
+    (item,) = kit.engine.decode("what the short window said")
+    assert item.key.positions < FULL_POSITIONS
+    assert kept == [0]
+
+
+def test_a_result_that_can_not_be_made_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kit = Kit()
+    file, _ = kit.file(tmp_path, 40.0)
+    kit.engine.decode()
+    (client,) = kit.process.queued
+    monkeypatch.setattr(type(file.state), "recognition", lambda *_: 1 / 0)
+    client.found(Found(Diarization("x", (), ()), "cpu", ()))
+    assert isinstance(file.future.exception(0), ZeroDivisionError)
 
 
 def test_it_is_told_once_when_only_speakers_are_missing(tmp_path: Path) -> None:
@@ -199,6 +238,9 @@ def test_one_folder_serves_all_who_bring_none_until_the_end_and_one_that_vanishe
     assert kit.diarizing.ensure(None).is_dir()
     monkeypatch.setattr(kit.process, "stop", lambda: None)
     kit.diarizing.stop()
+    with pytest.raises(EngineError, match="the engine is stopped"):
+        kit.diarizing.ensure(None)
+    kit.diarizing.close()
     assert list(tmp_path.iterdir()) == []
 
 
