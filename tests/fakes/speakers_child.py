@@ -52,6 +52,13 @@ def _say_slowly() -> None:
     os.write(3, stream.getvalue()[half:])
 
 
+def _stop_midway() -> None:
+    stream = io.BytesIO()
+    write_frame(stream, *progress_frame(0.75))
+    os.write(3, stream.getvalue()[:-1])
+    time.sleep(60)
+
+
 def _fail(error: Exception) -> None:
     raise error
 
@@ -63,6 +70,7 @@ SCRIPTS: dict[str, Callable[[bool], object]] = {
     "stands still": lambda on_card: time.sleep(60),
     "stands still on a card": lambda on_card: time.sleep(60) if on_card else None,
     "babbles": lambda on_card: _babble(),
+    "stops midway": lambda on_card: _stop_midway(),
     "says it slowly": lambda on_card: _say_slowly(),
     "has no room on a card": lambda on_card: (
         _fail(RuntimeError("CUDA out of memory. Tried to allocate 2 GiB")) if on_card else None
@@ -98,6 +106,8 @@ def loader(config: SpeakersConfig) -> Load:
     script = config.chosen.name
     if script == "can't be loaded":
         raise MachineError("a file is damaged")
+    if script == "loads for ever":
+        time.sleep(60)
     return partial(_Scripted, SCRIPTS[script])
 
 

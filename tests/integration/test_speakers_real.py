@@ -5,8 +5,11 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import signal
 import subprocess
 import sys
+import tempfile
+import time
 from collections import Counter
 from pathlib import Path
 
@@ -39,7 +42,7 @@ def test_two_women_are_told_apart_beside_their_text(
 ) -> None:
     temporary = tmp_path / "temporary"
     temporary.mkdir()
-    monkeypatch.setenv("TMPDIR", str(temporary))
+    monkeypatch.setattr(tempfile, "tempdir", str(temporary))
     scratch = tmp_path / "scratch"
     scratch.mkdir()
     options = Options(language="en", diarize=True)
@@ -48,7 +51,6 @@ def test_two_women_are_told_apart_beside_their_text(
         (pid,) = (each for each in engine.children() if "speakers" in _module(each))
         child = psutil.Process(pid)
         assert child.nice() == NICENESS
-        assert list(temporary.iterdir()) == [], "it is killed, and can't remove what it leaves"
         assert Path(f"/proc/{pid}/oom_score_adj").read_text().strip() == str(KILLED_FIRST)
         submission = engine.submit(sample, options, name="sample", scratch=scratch)
         found = submission.future.result(PATIENCE)
@@ -57,6 +59,7 @@ def test_two_women_are_told_apart_beside_their_text(
         assert again.future.result().resumed == found.windows
         assert _module(pid), "one child for both"
     assert list(scratch.iterdir()) == []
+    assert list(temporary.iterdir()) == [], "the child was killed"
     assert found.diarization is not None
     assert found.diarization.diarizer == "packaged"
     assert found.seconds["diarize"] > 0.0
@@ -78,19 +81,37 @@ def test_what_a_run_leaves_that_is_killed_the_next_one_removes(
 ) -> None:
     temporary = tmp_path / "temporary"
     temporary.mkdir()
-    command = [
-        *(sys.executable, "-m", "worker", "transcribe", str(sample), "--model", "base", "--quiet"),
-        *("--device", "cpu", "--diarize", "--diarize-model", "packaged"),
-        *("--output-dir", str(tmp_path / "out")),
-    ]
+    command = _transcribe(sample, tmp_path / "out")
     environ = {**os.environ, "TMPDIR": str(temporary)}
     with subprocess.Popen(command, env=environ) as killed:
-        until(lambda: list(temporary.glob("*/*/samples-*")))
+        until(lambda: list(temporary.glob("*/*/speakers-*/samples-*")))
         killed.kill()
-    assert list(temporary.glob("*/*/samples-*"))
+    assert list(temporary.glob("*/*/speakers-*/samples-*"))
     subprocess.run(command, env=environ, check=True, timeout=PATIENCE)
     assert json.loads((tmp_path / "out" / "sample.json").read_bytes())["speakers"]
-    assert list(temporary.glob("transcription-worker-*")) == []
+    assert list(temporary.iterdir()) == []
+
+
+@pytest.mark.parametrize("seconds", [0.0, 3.0])
+def test_a_run_that_is_ended_while_its_models_load_leaves_nothing(
+    sample: Path, tmp_path: Path, seconds: float
+) -> None:
+    environ = {**os.environ, "TMPDIR": str(tmp_path)}
+    with subprocess.Popen(_transcribe(sample, tmp_path / "out"), env=environ) as run:
+        until(lambda: list(tmp_path.glob("*/*/speakers-child-*")))
+        time.sleep(seconds)
+        run.terminate()
+    assert run.returncode == 128 + signal.SIGTERM
+    assert list(tmp_path.iterdir()) == []
+
+
+def _transcribe(path: Path, output: Path) -> list[str]:
+    """A command line that takes its temporary files from TMPDIR."""
+    return [
+        *(sys.executable, "-m", "worker", "transcribe", str(path), "--model", "base", "--quiet"),
+        *("--device", "cpu", "--diarize", "--diarize-model", "packaged"),
+        *("--output-dir", str(output)),
+    ]
 
 
 def _module(pid: int) -> str:

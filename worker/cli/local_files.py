@@ -72,7 +72,6 @@ def transcribe_files(
     load_seconds: float,
     presentation: Presentation | None = None,
     watcher: Watcher | None = None,
-    scratch: Path | None = None,
 ) -> Report:
     """Transcribe files and write their results.
 
@@ -84,16 +83,13 @@ def transcribe_files(
         load_seconds: how long it took until the engine was ready; only reported.
         presentation: how the results show what was said.
         watcher: follows it, and may stop it.
-        scratch: a folder for the engine's temporary files; None: it makes one.
 
     Raises:
         EngineError: the engine broke.
     """
     before = asdict(engine.stats)
     began = time.monotonic()
-    run = _Run(
-        engine, options, results, presentation or Presentation(), watcher or Watcher(), scratch
-    )
+    run = _Run(engine, options, results, presentation or Presentation(), watcher or Watcher())
     run.transcribe(targets)
     seconds = time.monotonic() - began
     after = asdict(engine.stats)
@@ -138,7 +134,6 @@ class _Run:
         results: ResultFiles,
         presentation: Presentation,
         watcher: Watcher,
-        scratch: Path | None,
     ) -> None:
         self.failures: list[FileFailure] = []
         self.recognitions: list[Recognition] = []
@@ -147,7 +142,6 @@ class _Run:
         self._results = results
         self._presentation = presentation
         self._watcher = watcher
-        self._scratch = scratch
         self._open: dict[Future[Recognition], _Open] = {}
         self._finished = Finished()
 
@@ -181,10 +175,7 @@ class _Run:
     def _submit(self, target: Target) -> None:
         try:
             submission = self._engine.submit(
-                target.file.path,
-                self._options,
-                name=_shown(target.stem.name),
-                scratch=self._scratch,
+                target.file.path, self._options, name=_shown(target.stem.name)
             )
         except JobError as error:
             self._fail(target, error.message, error.code)

@@ -6,9 +6,11 @@ is loaded.
 
 from __future__ import annotations
 
+import os
+import tempfile
 import time
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -167,11 +169,11 @@ def _run(
     from worker.speech.model.whole_folders import discard_unfinished
 
     results = ResultFiles(overwrite=arguments.overwrite)
-    # What a run that is killed leaves there, the next removes.
-    work = WorkDir(settings.work_dir) if options.diarize else None
     with screen(quiet=arguments.quiet) as shown, ExitStack() as leaving:
-        if work is not None:
-            leaving.callback(work.close)
+        if options.diarize:
+            # Samples are written, and what a run that is killed leaves, the next removes.
+            work = leaving.enter_context(closing(WorkDir(settings.work_dir)))
+            leaving.enter_context(_temporary_files_in(work.path))
 
         def clean_up() -> None:
             shown.abandon()
@@ -203,7 +205,6 @@ def _run(
                         on_progress=shown.show,
                         stopping=lambda: interrupts.asked,
                     ),
-                    scratch=None if work is None else work.path,
                 )
                 shown.close()
                 interrupted = interrupts.asked
@@ -216,6 +217,21 @@ def _run(
                 leaving.close()
                 interrupts.end()
             return code
+
+
+@contextmanager
+def _temporary_files_in(folder: Path) -> Iterator[None]:
+    """Within, temporary files go to a folder: those of this process and of those it starts."""
+    chosen, before = tempfile.tempdir, os.environ.get("TMPDIR")
+    os.environ["TMPDIR"] = tempfile.tempdir = str(folder)
+    try:
+        yield
+    finally:
+        tempfile.tempdir = chosen
+        if before is None:
+            del os.environ["TMPDIR"]
+        else:
+            os.environ["TMPDIR"] = before
 
 
 def _engine_config(settings: Settings, files: int) -> EngineConfig:

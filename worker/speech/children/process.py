@@ -13,7 +13,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from tempfile import TemporaryDirectory
 from typing import BinaryIO, cast
 
 from worker.speech.children.framing import (
@@ -26,7 +27,7 @@ from worker.speech.children.framing import (
     write_frame,
 )
 
-__all__ = ["DEATH_SECONDS", "START_SECONDS", "Child", "how_it_died", "kill"]
+__all__ = ["DEATH_SECONDS", "START_SECONDS", "Child", "expect", "how_it_died", "kill"]
 
 START_SECONDS = 60.0
 """Seconds a child may take to start: importing PyAV and onnxruntime is slow on a cold disk."""
@@ -42,15 +43,25 @@ class Child:
         module: what it runs.
         config: the first frame that it gets.
         environment: all of its variables.
+        folder: for its temporary files; removed when it has ended, because one that is killed
+            can't. None: the system's.
     """
 
-    def __init__(self, module: str, config: Frame, environment: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        module: str,
+        config: Frame,
+        environment: Mapping[str, str],
+        folder: TemporaryDirectory[str] | None = None,
+    ) -> None:
+        self._folder = folder
+        own = {"TMPDIR": folder.name} if folder is not None else {}
         self._process = subprocess.Popen(
             [sys.executable, "-m", module],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
-            env=dict(environment),
+            env={**environment, **own},
         )
         self._requests = cast("BinaryIO", self._process.stdin)
         self._replies = cast("BinaryIO", self._process.stdout)
@@ -71,7 +82,7 @@ class Child:
             TimeoutError: it takes too long.
             WorkerError: it says why it can't come up.
         """
-        self._expect(READY, seconds)
+        expect(READY, self.read(seconds))
 
     def request(self, task: Frame, seconds: float = START_SECONDS) -> None:
         """Asks for a file, and blocks until the child knows of it.
@@ -81,7 +92,7 @@ class Child:
             TimeoutError: it doesn't answer.
         """
         self.ask(task)
-        self.wait_until_taken(seconds)
+        expect(TAKEN, self.read(seconds))
 
     def ask(self, task: Frame) -> None:
         """Asks for a file. Raises FrameError: the child is gone."""
@@ -89,15 +100,6 @@ class Child:
             write_frame(self._requests, *task)
         except BrokenPipeError as error:
             raise FrameError("the child is gone") from error
-
-    def wait_until_taken(self, seconds: float = START_SECONDS) -> None:
-        """Blocks until the child knows of the file that it was asked for.
-
-        Raises:
-            FrameError: it was gone before.
-            TimeoutError: it doesn't answer.
-        """
-        self._expect(TAKEN, seconds)
 
     def wait(self, seconds: float) -> bool:
         """Whether it sends something, or ends, within so many seconds."""
@@ -111,7 +113,24 @@ class Child:
             FrameError: the child is gone, or sent what no child of ours sends.
         """
         deadline = time.monotonic() + seconds
-        frame = read_frame(lambda count: self._read_bytes(count, deadline))
+
+        def wait() -> None:
+            if not self.wait(max(0.0, deadline - time.monotonic())):
+                raise TimeoutError
+
+        return self.read_as(wait)
+
+    def read_as(self, wait: Callable[[], None]) -> Frame:
+        """The next frame, waited for as the caller does it.
+
+        Args:
+            wait: returns once the child sends something, or ends (see `wait`); what it raises
+                ends the reading, and no further frame can be read.
+
+        Raises:
+            FrameError: the child is gone, or sent what no child of ours sends.
+        """
+        frame = read_frame(lambda count: self._read_bytes(count, wait))
         assert frame is not None  # `_read_bytes` raises at the end of the stream
         return frame
 
@@ -139,27 +158,39 @@ class Child:
                 stream.close()
         if alive:
             self._process.kill()
-        return self._process.wait()
+        status = self._process.wait()
+        if self._folder is not None:
+            self._folder.cleanup()
+        return status
 
-    def _expect(self, wanted: Frame, seconds: float) -> None:
-        header, _ = self.read(seconds)
-        if header.get("kind") == "error":
-            raise read_error(header)
-        if header != wanted[0]:
-            raise FrameError(f"a child sent {header.get('kind')!r}, not {wanted[0]['kind']!r}")
-
-    def _read_bytes(self, count: int, deadline: float) -> bytes:
+    def _read_bytes(self, count: int, wait: Callable[[], None]) -> bytes:
         descriptor = self._replies.fileno()
         data = bytearray()
         while len(data) < count:
-            left = deadline - time.monotonic()
-            if left <= 0 or not select.select([descriptor], [], [], left)[0]:
-                raise TimeoutError
+            wait()
             piece = os.read(descriptor, count - len(data))
             if not piece:
                 raise FrameError("the child is gone")
             data += piece
         return bytes(data)
+
+
+def expect(wanted: Frame, frame: Frame) -> None:
+    """Checks that a frame is the one that has to come now.
+
+    Args:
+        wanted: `framing.READY` or `framing.TAKEN`.
+        frame: what came.
+
+    Raises:
+        WorkerError: the child says why it can't go on.
+        FrameError: it is another.
+    """
+    header, _ = frame
+    if header.get("kind") == "error":
+        raise read_error(header)
+    if header != wanted[0]:
+        raise FrameError(f"a child sent {header.get('kind')!r}, not {wanted[0]['kind']!r}")
 
 
 def how_it_died(status: int) -> str:

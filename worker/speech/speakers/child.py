@@ -9,9 +9,8 @@ the work.
 from __future__ import annotations
 
 import contextlib
-import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
@@ -112,40 +111,23 @@ def _loader(config: SpeakersConfig) -> Load:
     """Loads the real models."""
 
     def load(device: str) -> Finder:
-        with _temporary_files_removed():
-            # Seconds of imports.
-            import torch
+        # Seconds of imports.
+        import torch
 
-            from worker.speech.speakers.diarizer import Diarizer
-            from worker.speech.speakers.loading import load_pipeline
+        from worker.speech.speakers.diarizer import Diarizer
+        from worker.speech.speakers.loading import load_pipeline
 
-            if device != CPU:
-                # What it takes beyond what was kept free, it would take from batches of text.
-                total = torch.cuda.get_device_properties(device).total_memory
-                share = min(1.0, config.card_bytes / total)
-                torch.cuda.set_per_process_memory_fraction(share, device)
-                torch.cuda.empty_cache()
-            pipeline = load_pipeline(config.chosen, device)
+        if device != CPU:
+            # What it takes beyond what was kept free for it, it would take from batches of text.
+            total = torch.cuda.get_device_properties(device).total_memory
+            torch.cuda.set_per_process_memory_fraction(min(1.0, config.card_bytes / total), device)
+            torch.cuda.empty_cache()
+        pipeline = load_pipeline(config.chosen, device)
         if device == CPU:
             let_others_first(NICENESS)
         return Diarizer(pipeline, name=config.chosen.name, device=device, chunks=CHUNKS)
 
     return load
-
-
-@contextlib.contextmanager
-def _temporary_files_removed() -> Iterator[None]:
-    """Temporary files that are made within go with it.
-
-    torch makes a module when it is imported, to be removed when the process ends by itself. This
-    one is killed, and each would leave its own.
-    """
-    with tempfile.TemporaryDirectory(prefix="speakers-") as folder:
-        before, tempfile.tempdir = tempfile.tempdir, folder
-        try:
-            yield
-        finally:
-            tempfile.tempdir = before
 
 
 def _let_be_killed_first() -> None:

@@ -14,16 +14,18 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import replace
+from tempfile import TemporaryDirectory
 from typing import Protocol
 
 from worker.errors import ErrorCode, JobError, TransientError, WorkerError
 from worker.logs import get_logger
 from worker.redact import location, summary
-from worker.speech.children.framing import Frame, FrameError, read_error
+from worker.speech.children.framing import READY, TAKEN, Frame, FrameError, read_error
 from worker.speech.children.process import (
     DEATH_SECONDS,
     START_SECONDS,
     Child,
+    expect,
     how_it_died,
     kill,
 )
@@ -52,7 +54,7 @@ LOAD_SECONDS = 300.0
 are imported in 20 s where a cold disk is slow, and models may lie on a disk of the network."""
 
 STALL_SECONDS = 300.0
-"""Seconds without a word, or in the middle of one, after which a child that could work is killed.
+"""Seconds without a whole word after which a child that could work is killed.
 It speaks up after each call of the models, which takes seconds, and while it groups what it found.
 The longest that it says nothing is while pyannote clusters for a model other than the packaged
 ones: at most 4 000 embeddings, however long the file is, seconds on a core of its own."""
@@ -102,8 +104,17 @@ def start_child(config: SpeakersConfig, threads: int) -> Child:
     Args:
         config: what all files have in common.
         threads: of the models.
+
+    Raises:
+        OSError, MemoryError: the machine is short of what a process needs.
     """
-    return Child(CHILD, config_frame(config), models_environment(threads))
+    # torch leaves a module there, which only a process removes that ends by itself.
+    folder = TemporaryDirectory(prefix="speakers-child-", ignore_cleanup_errors=True)
+    try:
+        return Child(CHILD, config_frame(config), models_environment(threads), folder)
+    except BaseException:
+        folder.cleanup()
+        raise
 
 
 class SpeakersProcess:
@@ -262,9 +273,9 @@ class SpeakersProcess:
     def _ask(self, child: Child, client: Client) -> None:
         """Asks a child for a file, and blocks until it knows of it, or nobody wants it any more."""
         child.ask(task_frame(client.task))
-        self._wait(child, self._taken_seconds, client.wanted)
-        if client.wanted():
-            child.wait_until_taken()
+        frame = self._next(child, self._taken_seconds, client.wanted)
+        if frame is not None:
+            expect(TAKEN, frame)
 
     def _read(self, child: Child, client: Client, note: str | None) -> bool:
         """Passes on what a child says of a file; False if it has no use after that.
@@ -291,25 +302,34 @@ class SpeakersProcess:
         return False
 
     def _next(self, child: Child, seconds: float, wanted: Callable[[], bool]) -> Frame | None:
-        """The next frame; None if nobody wants it any more."""
-        self._wait(child, seconds, wanted)
-        # Who speaks for hours is more than a pipe holds, and its writer waits for a core.
-        return child.read(seconds) if wanted() else None
-
-    def _wait(self, child: Child, seconds: float, wanted: Callable[[], bool]) -> None:
-        """Blocks until the child says something, or ends, or nobody wants it any more.
+        """The next frame; None if nobody wants it any more.
 
         Raises:
-            TimeoutError: it could have for so many seconds.
+            FrameError: the child died, or sent what no child of ours sends.
+            TimeoutError: it could have said something for so many seconds.
         """
         silent, last = 0.0, time.monotonic()
-        while wanted() and not child.wait(LOOK_SECONDS):
-            counts, now = self.tick(), time.monotonic()
-            silent += now - last if counts else 0.0
-            last = now
-            if silent >= seconds:
-                raise TimeoutError
+
+        def wait() -> None:
+            # Also in the middle of a frame: who speaks for hours is more than a pipe holds, and its
+            # writer waits for a core.
+            nonlocal silent, last
+            while wanted():
+                if child.wait(LOOK_SECONDS):
+                    return
+                counts, now = self.tick(), time.monotonic()
+                silent += now - last if counts else 0.0
+                last = now
+                if silent >= seconds:
+                    raise TimeoutError
+            raise _Unwanted
+
+        try:
+            frame = child.read_as(wait)
+        except _Unwanted:
+            return None
         self.tick()
+        return frame
 
     def _spawn(self, config: SpeakersConfig) -> Child:
         """A child that has loaded the models.
@@ -331,8 +351,9 @@ class SpeakersProcess:
             if self._stopping:
                 kill(child.pid)
         try:
-            self._wait(child, self._load_seconds, lambda: True)
-            child.wait_until_ready(self._stall_seconds)
+            frame = self._next(child, self._load_seconds, lambda: True)
+            assert frame is not None  # it is wanted
+            expect(READY, frame)
         except WorkerError:
             self._discard()
             raise
@@ -343,9 +364,11 @@ class SpeakersProcess:
     def _lost(self, error: Exception, *, loading: bool = False) -> _Lost:
         """Ends the child; what became of it."""
         with self._lock:
-            child = self._child
+            # First: once it is waited for, its process id may be another process's.
+            child, self._child = self._child, None
         status = child.ended(DEATH_SECONDS) if child is not None else None
-        self._discard()
+        if child is not None:
+            child.end()
         if status is not None:
             return _Lost(f"its process died ({how_it_died(status)})", status, loading=loading)
         if not isinstance(error, TimeoutError):
@@ -362,6 +385,10 @@ class SpeakersProcess:
             child.end()
 
 
+class _Unwanted(Exception):
+    """Nobody wants to know any more what a child is read for."""
+
+
 class _Lost(Exception):
     """A child came to an end, or had to, before it had an answer; says how in a clause.
 
@@ -376,20 +403,25 @@ class _Lost(Exception):
         self.status = status
         self.loading = loading
 
+    @property
+    def killed(self) -> bool:
+        """Whether it was killed by another than its parent: by a kernel whose memory ends."""
+        return self.status == -signal.SIGKILL
+
     def error(self) -> WorkerError:
         """What a file is told that gets no further child."""
         if self.loading:
             return TransientError(f"{_NOT_LOADED}: {self}")
-        killed = self.status == -signal.SIGKILL  # so does a kernel whose memory ends
-        return _failed(str(self), _MORE_MEMORY if killed else _AGAIN)
+        return _failed(str(self), _MORE_MEMORY if self.killed else _AGAIN)
 
 
 def _not_loaded(error: Exception) -> WorkerError:
     """What is told of models that can't be loaded before there is a file."""
     if isinstance(error, WorkerError):
         return error
-    if isinstance(error, _Lost) and error.status is None:
-        return TransientError(f"{_NOT_LOADED}: {error}")  # too slow, for once perhaps
+    if isinstance(error, _Lost) and (error.status is None or error.killed):
+        # Slow, or without memory, perhaps for once.
+        return TransientError(f"{_NOT_LOADED}: {error}")
     return WorkerError(f"{_NOT_LOADED}: {error if isinstance(error, _Lost) else summary(error)}")
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from tempfile import TemporaryDirectory
 
 from worker.errors import MachineError
 from worker.speech.speakers.choice import Chosen
@@ -28,14 +29,16 @@ def try_to_load(chosen: Chosen, seconds: float) -> None:
     """
     command = [sys.executable, "-m", __name__, json.dumps(chosen.to_header())]
     try:
-        tried = subprocess.run(
-            command,
-            env=models_environment(threads=1),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=seconds,
-            check=False,
-        )
+        # Of its own, because one that takes too long is killed and leaves what torch makes there.
+        with TemporaryDirectory(prefix="speakers-child-", ignore_cleanup_errors=True) as folder:
+            tried = subprocess.run(
+                command,
+                env={**models_environment(threads=1), "TMPDIR": folder},
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                timeout=seconds,
+                check=False,
+            )
     except subprocess.TimeoutExpired as error:
         raise MachineError(
             f"diarize_model = {chosen.name!r} was not loaded within {seconds:g} s"

@@ -7,10 +7,12 @@ import itertools
 import os
 import queue
 import signal
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError
+from dataclasses import replace
 from pathlib import Path
 from typing import NoReturn
 
@@ -191,10 +193,12 @@ def test_a_card_without_room_leaves_the_file_to_the_cpu(processes: Make, tmp_pat
     without_child(process)
 
 
+@pytest.mark.parametrize("script", ["stands still", "stops midway"])
 def test_a_child_that_gets_no_core_is_not_standing_still_and_ends_with_its_file(
-    processes: Make, tmp_path: Path
+    processes: Make, tmp_path: Path, script: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    process = processes("stands still", CPU, stall_seconds=0.1)
+    monkeypatch.setattr(process_module, "LOOK_SECONDS", 0.05)
+    process = processes(script, CPU, stall_seconds=0.1)
     looks: list[int] = []
 
     def tick() -> bool:
@@ -207,7 +211,7 @@ def test_a_child_that_gets_no_core_is_not_standing_still_and_ends_with_its_file(
     process.submit(waiting)
     assert working.begun.wait(PATIENCE)
     looks.clear()
-    while len(looks) < 2:
+    while len(looks) < 10:
         time.sleep(0.02)
     assert not working.over.is_set()
     waiting.gone = working.gone = True
@@ -236,7 +240,16 @@ def test_models_that_can_not_be_loaded_are_told(processes: Make, tmp_path: Path)
 
 
 @pytest.mark.long
-def test_a_process_that_is_stopped_answers_nobody(tmp_path: Path) -> None:
+def test_a_process_that_is_stopped_answers_nobody(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[Child] = []
+
+    def start(config: SpeakersConfig) -> Child:
+        started.append(start_scripted(config))
+        return started[-1]
+
+    monkeypatch.setattr(speakers_child, "start_scripted", start)
     process = speakers_child.make_process("stands still", None, CPU)
     process.start()
     working, waiting = Recorder(tmp_path / "a"), Recorder(tmp_path / "b")
@@ -247,6 +260,31 @@ def test_a_process_that_is_stopped_answers_nobody(tmp_path: Path) -> None:
     process.stop()
     assert process.children() == []
     assert not working.over.is_set()
+    assert len(started) == 1, "nobody wants a second attempt"
+
+
+def test_a_child_that_starts_while_its_process_is_stopped_ends_at_once() -> None:
+    asked, go_on = threading.Event(), threading.Event()
+    made: list[Child] = []
+
+    def start(config: SpeakersConfig) -> Child:
+        asked.set()
+        assert go_on.wait(PATIENCE)
+        made.append(start_scripted(config))
+        return made[-1]
+
+    config = SpeakersConfig(speakers_child.chosen("loads for ever"), "cpu")
+    process = SpeakersProcess(config, start=start, load_seconds=2 * PATIENCE)
+    process.start()
+    assert asked.wait(PATIENCE)
+    stopping = threading.Thread(target=process.stop)
+    stopping.start()
+    while not process._stopping:
+        time.sleep(0.001)
+    go_on.set()
+    stopping.join(PATIENCE)
+    assert not stopping.is_alive()
+    assert made[0].ended() == -signal.SIGKILL
 
 
 def test_a_process_that_is_stopped_while_it_loads_says_so() -> None:
@@ -317,6 +355,32 @@ def test_a_child_that_dies_while_it_loads_says_nothing_of_the_file(
     process.submit(client)
     assert client.over.wait(PATIENCE)
     assert (type(client.error), str(client.error)) == (TransientError, said)
+
+
+def test_a_child_that_the_kernel_kills_while_it_loads_may_have_memory_the_next_time(
+    started: Callable[..., SpeakersProcess],
+) -> None:
+    def start(config: SpeakersConfig) -> Child:
+        child = start_scripted(replace(config, chosen=speakers_child.chosen("loads for ever")))
+        os.kill(child.pid, signal.SIGKILL)
+        return child
+
+    with pytest.raises(TransientError, match=r"its process died \(SIGKILL\)"):
+        started(start).wait_until_loaded()
+
+
+def test_a_child_that_is_killed_leaves_no_temporary_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    config = SpeakersConfig(speakers_child.chosen("loads for ever"), "cpu")
+    monkeypatch.setattr(process_module, "CHILD", speakers_child.__name__)
+    child = start_child(config, 1)
+    (folder,) = tmp_path.iterdir()
+    assert psutil.Process(child.pid).environ()["TMPDIR"] == str(folder)
+    (folder / "left").touch()
+    assert child.end() == -signal.SIGKILL
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_models_that_are_not_loaded_in_time_may_be_the_next_time(
