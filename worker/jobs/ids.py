@@ -12,7 +12,7 @@ import unicodedata
 
 from worker.uris import MAX_JOB_ID, MAX_KEY_BYTES
 
-__all__ = ["JOB_ID_PATTERN", "JOB_ID_RULE", "id_part", "is_job_id", "within"]
+__all__ = ["JOB_ID_PATTERN", "JOB_ID_RULE", "id_part", "is_job_id", "shows", "within"]
 
 _PUNCTUATION = "._-"
 
@@ -60,6 +60,13 @@ def is_job_id(text: str) -> bool:
         and len(text.encode()) <= MAX_JOB_ID
         and unicodedata.is_normalized("NFC", text)
         and text not in (".", "..")
+    )
+
+
+def shows(character: str) -> bool:
+    """Whether something is seen of a character that stands alone."""
+    return character.isprintable() and not (
+        character.isspace() or character in _INVISIBLE or _is_mark(character)
     )
 
 

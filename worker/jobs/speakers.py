@@ -13,6 +13,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo
 from pydantic.config import JsonDict
 from pydantic_core import PydanticCustomError
 
+from worker.jobs.ids import shows
 from worker.jobs.problems import contains
 from worker.redact import quoted
 
@@ -38,6 +39,10 @@ MAX_AUDIO_STREAM = 999
 
 MAX_LABEL_CHARACTERS = 64
 """A label stands before each line of a text and each cue of subtitles: no longer than a name."""
+
+
+_JOINERS = "\u200c\u200d"
+"""Between letters, and pictures, they say how these are drawn: Persian, Hindi, a family."""
 
 
 def _advice(text: str) -> PydanticCustomError:
@@ -115,7 +120,9 @@ AudioStream = Annotated[
 
 def _check_label(value: str) -> str:
     label = unicodedata.normalize("NFC", value)
-    if label != label.strip() or not label.isprintable():
+    between = label.strip(_JOINERS) == label.strip() == label
+    printable = label.translate(dict.fromkeys(map(ord, _JOINERS))).isprintable()
+    if not (between and printable and any(map(shows, label))):
         raise _advice("it must consist of characters that show, without space around them")
     return label
 

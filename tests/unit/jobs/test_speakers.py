@@ -47,6 +47,10 @@ def refusal(**asked: Any) -> str:
         {"channel_identification": True, "audio_stream": 999},
         {"channel_identification": True, "channel_labels": ["Löwe & Söhne", "客服", "ch_2"]},
         {"channel_identification": True, "channel_labels": ["ch_1", "ch_0"]},
+        {
+            "channel_identification": True,
+            "channel_labels": ["👩\u200d💻", "❤\ufe0f", "क्\u200dष"],
+        },
         {"channel_identification": True, "channel_labels": ["track_7"]},
         {"channel_identification": True, "channel_labels": [f"{n}" for n in range(32)]},
         {"channel_identification": True, "channel_labels": []},
@@ -143,6 +147,9 @@ SHOWN = "it must consist of characters that show, without space around them"
         ({**BY_CHANNEL, "channel_labels": [" a"]}, f"item 1 is ' a': {SHOWN}"),
         ({**BY_CHANNEL, "channel_labels": ["a\n"]}, f"item 1 is 'a\\n': {SHOWN}"),
         ({**BY_CHANNEL, "channel_labels": ["a\u202eb"]}, f"item 1 is 'a\\u202eb': {SHOWN}"),
+        ({**BY_CHANNEL, "channel_labels": ["\u3164"]}, f"item 1 is 'ㅤ': {SHOWN}"),
+        ({**BY_CHANNEL, "channel_labels": ["\u0301"]}, f"item 1 is '\u0301': {SHOWN}"),
+        ({**BY_CHANNEL, "channel_labels": ["a\u200d"]}, f"item 1 is 'a\\u200d': {SHOWN}"),
         ({**BY_CHANNEL, "channel_labels": ["\ud800"]}, "field 'channel_labels' item 1 is "),
         (
             {**BY_CHANNEL, "channel_labels": ["a", "e\u0301", "\u00e9"]},

@@ -111,7 +111,7 @@ def merged(
                 audio_stream=one.selection.stream,
                 channel=one.selection.channel,
                 same_as=None if one.same_as is None else names[one.same_as],
-                language=heard.language,
+                language=heard.language if heard.segments else None,
                 seconds=round(sum(map(_speech, heard.segments)), 3),
                 text="",
             )

@@ -54,7 +54,7 @@ def _survey_channels(task: PrepareTask, config: PrepareConfig) -> Iterator[Frame
                 yield progress_frame(reported / SAMPLE_RATE)
         channels = [
             Surveyed(Selection(reader.track, channel), first)
-            for channel, first in enumerate(copies.same_as() or [None])
+            for channel, first in enumerate(copies.same_as() or [None] * max(1, reader.channels))
         ]
         # Where each channel's reader chooses the track again, it says what it left out.
         surveyed = _survey(channels, [] if reader.track is None else reader.left_out, began)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -184,6 +186,13 @@ def test_the_language_of_the_file_is_the_one_most_spoken_in_all_channels() -> No
     }
     result = merged(survey(None, None), names, "channels", mixed)
     assert result.language == Language(code="fr", probability=None, detected=True)
+
+
+def test_a_channel_without_words_has_no_language() -> None:
+    unheard = replace(heard(), language=GERMAN)
+    result = merged(survey(None, None), ("a", "b"), "channels", {0: heard(0.0), 1: unheard})
+    assert result.channels is not None
+    assert [each.language for each in result.channels] == [ENGLISH, None]
 
 
 def test_silence_has_no_language_and_is_heard_for_no_seconds() -> None:

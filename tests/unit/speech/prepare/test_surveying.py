@@ -54,6 +54,11 @@ def test_a_call_has_a_channel_for_each_side(tmp_path: Path) -> None:
     assert frames(path)[0][0]["stated_seconds"] == pytest.approx(2.0)
 
 
+def test_a_file_of_no_length_has_its_channels(tmp_path: Path) -> None:
+    path = wav(tmp_path / "a.wav", *[np.zeros(0, np.float32)] * 2)
+    assert surveyed(path) == ([(0, 0, None), (0, 1, None)], ())
+
+
 @pytest.mark.parametrize(
     ("name", "codec", "rate", "how"),
     [
