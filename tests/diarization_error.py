@@ -169,7 +169,7 @@ def main() -> None:
     parser.add_argument("--collar", type=float, default=COLLAR_SECONDS, help="seconds")
     parser.add_argument("--model", type=Path, help="a pipeline's directory; else packaged")
     options = parser.parse_args()
-    tells = Diarizer(new_pipeline(options.model), name="", device="cpu", chunks=8)
+    tells = Diarizer(new_pipeline(options.model), name="", device="cpu", chunks_a_call=8)
     for path in options.paths:
         found = []
         for reference in sorted(path.glob("*.rttm")) if path.is_dir() else [path]:

@@ -49,7 +49,7 @@ def packaged_diarizer() -> Diarizer:
     """What tells voices apart with the packaged models, as the worker makes it on a CPU."""
     from worker.speech.speakers.diarizer import Diarizer
 
-    return Diarizer(new_pipeline(), name="packaged", device="cpu", chunks=8)
+    return Diarizer(new_pipeline(), name="packaged", device="cpu", chunks_a_call=8)
 
 
 def pcm_of(path: Path) -> NDArray[np.int16]:

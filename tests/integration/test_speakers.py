@@ -22,7 +22,7 @@ from worker.speech.api import Submission
 from worker.speech.engine import diarizing
 from worker.speech.engine.engine import Engine
 from worker.speech.speakers import choice, packaged
-from worker.speech.speakers.choice import Choice
+from worker.speech.speakers.choice import ModelChoice
 
 ASKED = replace(ENGLISH, diarize=True, max_speakers=3)
 
@@ -32,7 +32,7 @@ Make = Callable[..., Engine]
 
 @pytest.fixture
 def engines(monkeypatch: pytest.MonkeyPatch) -> Iterator[Make]:
-    monkeypatch.setattr(Choice, "make", lambda _: speakers_child.chosen())
+    monkeypatch.setattr(ModelChoice, "make", lambda _: speakers_child.chosen())
     monkeypatch.setattr(choice, "why_not", lambda _: "")
     with making_engines() as make:
         yield lambda model, script=HALVES, **config: make(
@@ -95,7 +95,7 @@ def test_files_that_wait_for_speakers_leave_others_alone_and_end_with_the_engine
     for each in waiting:
         wait_for_text(each)
     until(lambda: engine.held_seconds() == engine.most_held_seconds())
-    assert len(list(tmp_path.glob("speakers-*/samples-*"))) == 4
+    assert len(list(tmp_path.glob("samples-*/samples-*"))) == 4
     other = engine.submit(path, ENGLISH, name="other").future.result(PATIENCE)
     assert len(other.segments) == 2
     assert not any(each.future.done() for each in waiting)
@@ -111,7 +111,7 @@ def test_files_that_wait_for_speakers_leave_others_alone_and_end_with_the_engine
     for each in waiting:
         with pytest.raises(CancelledError):
             each.future.result(0)
-    assert list(tmp_path.glob("speakers-*")) == []
+    assert list(tmp_path.glob("samples-*")) == []
 
 
 def test_a_job_that_ends_before_its_speakers_are_told_keeps_its_whole_text(

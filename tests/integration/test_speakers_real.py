@@ -84,9 +84,9 @@ def test_what_a_run_leaves_that_is_killed_the_next_one_removes(
     command = _transcribe(sample, tmp_path / "out")
     environ = {**os.environ, "TMPDIR": str(temporary)}
     with subprocess.Popen(command, env=environ) as killed:
-        until(lambda: list(temporary.glob("*/*/speakers-*/samples-*")))
+        until(lambda: list(temporary.glob("*/*/samples-*/samples-*")))
         killed.kill()
-    assert list(temporary.glob("*/*/speakers-*/samples-*"))
+    assert list(temporary.glob("*/*/samples-*/samples-*"))
     subprocess.run(command, env=environ, check=True, timeout=PATIENCE)
     assert json.loads((tmp_path / "out" / "sample.json").read_bytes())["speakers"]
     assert list(temporary.iterdir()) == []

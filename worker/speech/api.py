@@ -337,8 +337,8 @@ class Transcriber(Protocol):
             name: the job id, for logs.
             resume: finished windows of an earlier submission of the same file.
             alone: whether its windows share no batch with those of other files.
-            scratch: a folder for files that are needed until the future is done, whose names no
-                other submission has; None where there is none, and the engine makes one.
+            scratch: a folder in which files may lie until the future is done; submissions may
+                share one. None: the engine makes one.
 
         Raises:
             JobError: the loaded model can't do what the options ask.

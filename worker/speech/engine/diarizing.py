@@ -26,7 +26,7 @@ from worker.speech.engine.shared import Shared
 from worker.speech.model.choices import Device
 from worker.speech.model.device import usable_cores
 from worker.speech.model.memory import SPEAKER_BYTES, SPEAKER_CONTEXT_BYTES
-from worker.speech.speakers.choice import Choice, Chosen, require
+from worker.speech.speakers.choice import Chosen, ModelChoice, require
 from worker.speech.speakers.frames import Found, SpeakersConfig, SpeakersTask
 from worker.speech.speakers.process import SpeakersProcess, start_child
 
@@ -103,7 +103,7 @@ class Diarizing:
 
     def __init__(
         self,
-        choice: Choice,
+        choice: ModelChoice,
         device: Device,
         shared: Shared,
         flow: Flow,
@@ -199,7 +199,7 @@ class Diarizing:
                 raise EngineError("the engine is stopped")
             if self._own_folder is None or not self._own_folder.is_dir():
                 try:
-                    self._own_folder = Path(tempfile.mkdtemp(prefix="speakers-"))
+                    self._own_folder = Path(tempfile.mkdtemp(prefix="samples-"))
                 except OSError as error:  # names the folder
                     raise TransientError(
                         f"no folder can be made for the samples of the audio: {error}"

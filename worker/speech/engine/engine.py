@@ -56,7 +56,7 @@ from worker.speech.model.loaded import Loaded, load
 from worker.speech.model.memory import ALIGN_BYTES
 from worker.speech.prepare.frames import PrepareConfig, PrepareTask
 from worker.speech.prepare.pool import PreparePool
-from worker.speech.speakers.choice import Choice
+from worker.speech.speakers.choice import ModelChoice
 from worker.speech.speakers.process import SpeakersProcess
 from worker.speech.windows import FULL_POSITIONS
 from worker.threads import SupervisedThread
@@ -367,7 +367,7 @@ def _assemble(
     stages = make_stages(config, loaded, flow.add_window)
     most = most_held_seconds(config.held_seconds, loaded.budget.capacity(FULL_POSITIONS))
     diarizing = Diarizing(
-        Choice(config), loaded.device, shared, flow, process=speakers, make=make_speakers
+        ModelChoice(config), loaded.device, shared, flow, process=speakers, make=make_speakers
     )
     inflow = Inflow(
         shared,

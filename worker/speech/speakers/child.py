@@ -125,7 +125,7 @@ def _loader(config: SpeakersConfig) -> Load:
         pipeline = load_pipeline(config.chosen, device)
         if device == CPU:
             let_others_first(NICENESS)
-        return Diarizer(pipeline, name=config.chosen.name, device=device, chunks=CHUNKS)
+        return Diarizer(pipeline, name=config.chosen.name, device=device, chunks_a_call=CHUNKS)
 
     return load
 

@@ -1,7 +1,7 @@
 """Which model tells speakers apart: what the setting `diarize_model` comes to on this machine.
 
 Nothing here imports torch. `why_not` and `find_here` ask nothing of the network; `require` and
-`Choice.make` may fetch.
+`ModelChoice.make` may fetch.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ from worker.speech.speakers.description import BrokenPipeline
 __all__ = [
     "AUTO",
     "COMMUNITY",
-    "Choice",
     "Chosen",
+    "ModelChoice",
     "NoModel",
     "NotInstalled",
     "NotNow",
@@ -99,7 +99,7 @@ class NotNow(NoModel):
     """There may be one later: the hub can't be reached, or breaks off."""
 
 
-class Choice:
+class ModelChoice:
     """The model for one engine, chosen when the first job asks for speakers and kept.
 
     Args:

@@ -28,15 +28,16 @@ with the square: of the 19 000 that two hours of 20 speakers may have, distances
 for the same speakers."""
 
 ALONE_SECONDS = 2.0
-"""Of a chunk's speaker, without others: who speaks less helps to find no cluster. pyannote's."""
+"""Of a chunk's speaker, without others: an embedding of less speech makes no cluster, and belongs
+to the nearest. pyannote's."""
 
 NEAR = 0.6
 """Between centroids of unit embeddings: nearer ones are joined at first. The distance that half of
 all pairs of one speaker's embeddings have."""
 
 SAME = 0.45
-"""Between what two centroids of one speaker would be without chance: nobody sounds the same
-throughout a recording."""
+"""How far apart two centroids of one speaker may lie that no chance explains: nobody sounds the
+same throughout a recording."""
 
 SPREAD_SECONDS = 0.8
 """The variance of a centroid is this, divided by its seconds of speech: embeddings of one speaker

@@ -52,16 +52,17 @@ class Diarizer:
         name: of the model, for results.
         device: torch's name of it. On a card every call has the same shape, because memory is
             planned anew for each shape there.
-        chunks: of how many seconds the segmentation says (10), at most so many go into a call.
+        chunks_a_call: so many chunks go into a call of a model at the most; the segmentation
+            says how long one is (10 s).
     """
 
     def __init__(
-        self, pipeline: SpeakerDiarization, *, name: str, device: str, chunks: int
+        self, pipeline: SpeakerDiarization, *, name: str, device: str, chunks_a_call: int
     ) -> None:
         self._pipeline = pipeline
         self._name = name
         self._one_shape = device != "cpu"
-        self._chunks_a_call = chunks
+        self._chunks_a_call = chunks_a_call
         self._segmentation = pipeline._segmentation
         specifications = self._segmentation.model.specifications
         assert not isinstance(specifications, tuple)  # only of models with several tasks

