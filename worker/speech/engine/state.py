@@ -101,7 +101,7 @@ class FileState(WindowTexts):
             diarization: who speaks when.
             notes: what telling speakers apart has to say, for the result.
         """
-        self._speakers_done()
+        self._end_speakers()
         self.diarization = diarization
         self.notes.extend(notes)
 
@@ -110,7 +110,7 @@ class FileState(WindowTexts):
 
         Its windows are then all in the job's checkpoint, for a sender who tries again.
         """
-        self._speakers_done()
+        self._end_speakers()
         self.failure = error
 
     @property
@@ -200,7 +200,7 @@ class FileState(WindowTexts):
             return text, length
         return (text + self.speakers_done * (length or 0.0)) / 2, length
 
-    def _speakers_done(self) -> None:
+    def _end_speakers(self) -> None:
         self.speakers_left, self.speakers_done = False, 1.0
 
     def _text_progress(self) -> tuple[float, float | None]:
