@@ -44,9 +44,7 @@ class AllTracks:
             decode_failed: no track can be decoded; invalid_job: there are too many.
     """
 
-    def __init__(
-        self, path: Path, raw: RawAudio | None = None, *, sign_seconds: float = 30.0
-    ) -> None:
+    def __init__(self, path: Path, raw: RawAudio | None = None, *, sign_seconds: float) -> None:
         self._sign_seconds = sign_seconds
         self.found: list[Surveyed] = []
         self.notes: list[str] = []

@@ -157,7 +157,7 @@ def test_a_track_of_a_transport_stream_goes_on_in_the_same_place(tmp_path: Path)
 
 
 def search(path: Path) -> tuple[list[tuple[int | None, int | None]], list[str]]:
-    with AllTracks(path) as tracks:
+    with AllTracks(path, sign_seconds=30.0) as tracks:
         list(tracks.search())
     assert all(part.selection.channel is None for part in tracks.found)
     return [(part.selection.stream, part.same_as) for part in tracks.found], tracks.notes
@@ -217,7 +217,7 @@ import sys
 from pathlib import Path
 from worker.speech.media.all_tracks import AllTracks
 for _ in range(3):
-    with AllTracks(Path(sys.argv[1])) as tracks:
+    with AllTracks(Path(sys.argv[1]), sign_seconds=30.0) as tracks:
         list(tracks.search())
 print(len(tracks.found))
 """
@@ -267,6 +267,6 @@ def test_more_tracks_than_are_transcribed_each_on_its_own(
 def test_life_is_shown_while_tracks_are_compared(tmp_path: Path) -> None:
     one = Track(np.zeros(70 * 8_000, np.float32), "aac", 8_000)
     path = write(tmp_path / "a.mka", [one, one], container=CONTAINERS["mka"])
-    with AllTracks(path) as tracks:
+    with AllTracks(path, sign_seconds=30.0) as tracks:
         said = list(tracks.search())
     assert [round(seconds) for seconds in said] == [0, 0, 30, 60]
