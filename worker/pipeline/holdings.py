@@ -151,11 +151,7 @@ class Holdings:
             return list(self._waiting)
 
     def text_done(self, task: Task) -> None:
-        """Nothing but who speaks is missing of a job in the engine.
-
-        Its text may yet be looked at again, where short windows lose their trust. That is rare, and
-        it counts as done all the same.
-        """
+        """Nothing but who speaks is missing of a job in the engine."""
         with self.changed:
             if task.stage is Stage.RUNNING:
                 self._text_done.add(task)

@@ -1,4 +1,6 @@
-"""The worker's private folder for fetched files, and the removal of those of dead workers.
+"""A process's private folder for temporary files, and the removal of those of dead ones.
+
+Below, "worker" stands for each process that has one: `run`, and `transcribe` and `view` as well.
 
 Names come from counters and process ids, never from a message. Who lives is told by BSD locks
 (flock(2)), which the kernel drops however a process ends; the process id in a name would not say

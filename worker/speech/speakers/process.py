@@ -165,7 +165,8 @@ class SpeakersProcess:
         """Blocks until the first child has loaded the models.
 
         Raises:
-            TransientError: it can't now: the machine is short of something, or too slow.
+            TransientError: it can't now: the machine is too slow, or short of something: memory
+                too, where the kernel killed the child.
             WorkerError: it can't.
             CancelledError: it was stopped before.
         """
